@@ -1,0 +1,93 @@
+"""The report of a study: figures, tables, and the summary that the command prints."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.front import REFERENCE, candidates, float_baseline, front, hypervolume
+from analysis.load import load_trials
+from trainables.result import STATES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What was written.
+
+    Attributes:
+        text: the summary for a terminal: counts, the front as a table, where the figures are.
+        files: paths of all files.
+    """
+
+    text: str
+    files: list[Path]
+
+
+def write_report(study: Path, out: Path) -> Report:
+    """Writes the report of the study in folder `study` into the folder `out`.
+
+    Raises:
+        ValueError: there is no study, or `out` can't be written.
+        DamagedFileError: its tables can't be read.
+    """
+    from analysis.plots import save_front  # matplotlib takes a second to import
+
+    trials = load_trials(study)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        files = save_front(trials, out)
+        table, summary = out / "front.csv", out / "summary.json"
+        front(trials).to_csv(table, index=False)
+        summary.write_text(json.dumps(summarize(trials), indent=2) + "\n")
+    except OSError as error:
+        raise ValueError(f"report {out} can't be written: {error.strerror}; choose another --out") from None
+    return Report(text=_text(trials, out), files=[*files, table, summary])
+
+
+def summarize(trials: pd.DataFrame) -> dict[str, object]:
+    """The figures of a study in short: counts by state, float baseline, size and hypervolume of the front."""
+    return {
+        "trials": len(trials),
+        **{state: int((trials["state"] == state).sum()) for state in STATES},
+        "float_baseline_val_accuracy": float_baseline(trials),
+        "front_size": len(front(trials)),
+        "hypervolume": hypervolume(trials),
+        "hypervolume_reference": {"val_accuracy": REFERENCE[0], "bits_per_weight": REFERENCE[1]},
+    }
+
+
+def _text(trials: pd.DataFrame, out: Path) -> str:
+    counts = ", ".join(f"{(trials['state'] == state).sum()} {state}" for state in STATES if (trials["state"] == state).any())
+    lines = [f"{len(trials)} trials: {counts}"]
+    baseline = float_baseline(trials)
+    if baseline is not None:
+        lines.append(f"float baseline: validation accuracy {baseline:.4f}")
+    if candidates(trials).empty:
+        lines.append("no front yet: no quantized trial has been trained for the full budget")
+    else:
+        accuracy, bits = REFERENCE
+        lines += [
+            "",
+            "front of accuracy against bits:",
+            _front_text(front(trials)),
+            "",
+            f"hypervolume {hypervolume(trials):.4f} of the area up to accuracy {accuracy:g} and {bits:g} bits",
+        ]
+    return "\n".join([*lines, f"plot: {out / 'front.pdf'} (and .svg, .png); table: {out / 'front.csv'}"])
+
+
+def _front_text(rows: pd.DataFrame) -> str:
+    shown = pd.DataFrame(
+        {
+            "bits/weight": rows["bits_per_weight"].map("{:.2f}".format),
+            "val accuracy": rows["val_accuracy"].map("{:.4f}".format),
+            "pre-tuning": rows["val_accuracy_pre_tuning"].map("{:.4f}".format),
+            "family": rows["family"],
+            "K": rows["num_levels"].astype(int),
+            "λ": rows["lam"].map(lambda lam: "–" if pd.isna(lam) else f"{lam:.1e}"),
+            "placement": rows["placement"],
+            "trial": rows["trial_id"],
+        }
+    )
+    return shown.to_string(index=False)

@@ -1,0 +1,183 @@
+"""`qar`: the command. Exit status 0 when done, 1 when the work failed, 2 when the request was wrong.
+
+Heavy imports are inside the commands, so that `qar --help` answers at once.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from trainables.result import DamagedFileError
+
+if TYPE_CHECKING:
+    from study.config import StudyConfig
+    from study.folder import StudyFolder
+
+app = typer.Typer(
+    name="qar",
+    help="Study quantization-aware regularizers: search on a Ray cluster, Pareto fronts of accuracy against bits.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+FAILED = 1
+WRONG_REQUEST = 2
+INTERRUPTED = 130
+"""Exit status by custom of a program that Ctrl-C has ended."""
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the study.", show_default=False)]
+Trials = Annotated[int | None, typer.Option(help="How many trials, anchors included.", show_default=False)]
+Address = Annotated[str | None, typer.Option(help="Address of a running Ray cluster; a local Ray without.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Show Ray's and Optuna's own messages too.")]
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    typer.echo(f"qar: {message}", err=True)
+    raise typer.Exit(status)
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """A wrong request or a damaged file is one line on stderr, not a traceback."""
+    try:
+        yield
+    except ValueError as error:
+        _fail(str(error), WRONG_REQUEST)
+    except DamagedFileError as error:
+        _fail(str(error), FAILED)
+
+
+@app.command()
+def launch(
+    study: Annotated[str, typer.Argument(help="Name of an installed study, or path of a YAML file.")],
+    name: Annotated[str | None, typer.Option(help="Name of the study's folder, if not the study's own.")] = None,
+    storage: Annotated[Path, typer.Option(help="Where the study's folder is made.")] = Path("studies"),
+    address: Address = None,
+    trials: Trials = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key: trial.finetune_epochs=3.")
+    ] = None,
+    resume_if_exists: Annotated[bool, typer.Option("--resume-if-exists", help="Resume a study of that name.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Run a study and write its report."""
+    from study.config import load_study, parse_study
+    from study.folder import StudyFolder
+
+    with _one_line_errors():
+        overrides = list(set_ or []) + ([f"trials={trials}"] if trials is not None else [])
+        config = load_study(study, overrides)
+        if name is not None:
+            config = parse_study(config.model_dump() | {"name": name}, "--name")
+        folder = StudyFolder(storage / config.name)
+        if resume_if_exists and folder.exists():
+            config = folder.read_config()
+        else:
+            _check_names(config)
+            folder.create(config)
+    _run(folder, config, address, verbose)
+
+
+@app.command()
+def resume(directory: Folder, address: Address = None, verbose: Verbose = False) -> None:
+    """Go on with a study that was interrupted; no finished trial is trained again."""
+    from study.folder import StudyFolder
+
+    with _one_line_errors():
+        folder = StudyFolder(directory)
+        config = folder.read_config()
+    _run(folder, config, address, verbose)
+
+
+def _check_names(config: "StudyConfig") -> None:
+    from trainables.data import DATASETS
+    from trainables.families import choose
+    from trainables.models import MODELS
+
+    choose("model", config.trial["model"], MODELS)
+    choose("dataset", config.trial["dataset"], DATASETS)
+
+
+def _run(folder: "StudyFolder", config: "StudyConfig", address: str | None, verbose: bool) -> None:
+    from rich.console import Console
+
+    from study.tuner import INTERRUPTED as WAS_INTERRUPTED
+    from study.tuner import run_study
+
+    console = Console(highlight=False)
+    with _one_line_errors():
+        outcome = run_study(folder, config, console, address=address, verbose=verbose)
+    if outcome == WAS_INTERRUPTED:
+        console.print(f"interrupted; continue with: qar resume {folder.path}", soft_wrap=True)
+        raise typer.Exit(INTERRUPTED)
+    _report(folder.path, folder.path / "report")
+    console.print(f"more: qar status {folder.path}; qar launch --help", soft_wrap=True)
+
+
+@app.command()
+def status(
+    directory: Folder, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
+) -> None:
+    """Say how far a study is, from its files alone."""
+    from rich.console import Console
+
+    from study.folder import StudyFolder
+    from study.ledger import read_history
+    from study.progress import duration, front_so_far, front_table, states_line
+    from study.tuner import liveliness
+
+    with _one_line_errors():
+        folder = StudyFolder(directory)
+        config = folder.read_config()
+        history = read_history(folder.ledger)
+    front = front_so_far(history)
+    state = liveliness(folder.ledger, history, config.trials)
+    if as_json:
+        points = [
+            {"trial_id": trial.trial_id, **{name: trial.last[name] for name in ("val_accuracy", "bits_per_weight")}}
+            for trial in front
+        ]
+        counts = {name: history.count(name) for name in ("COMPLETE", "PRUNED", "FAIL", "RUNNING")}
+        summary = {"name": config.name, "state": state, "trials": config.trials, **counts, "front": points}
+        typer.echo(json.dumps(summary | {"wall_seconds": round(history.seconds, 1)}, indent=2))
+        return
+    console = Console(highlight=False)
+    console.print(f"{config.name}: {state}; {states_line(history, config.trials)}; {duration(history.seconds)} so far")
+    for trial in history.trials.values():
+        if trial.failure:
+            console.print(f"trial {trial.number} failed: {trial.failure}", soft_wrap=True, markup=False)
+    if front:
+        console.print(front_table(front))
+
+
+@app.command()
+def report(
+    directory: Folder,
+    out: Annotated[Path | None, typer.Option(help="Where the report goes, if not to DIR/report.")] = None,
+) -> None:
+    """Write the figures and tables of a study, and print its front."""
+    _report(directory, out or directory / "report")
+
+
+def _report(directory: Path, out: Path) -> None:
+    from analysis.report import write_report
+
+    with _one_line_errors():
+        written = write_report(directory, out)
+    typer.echo(written.text)
+
+
+def main() -> None:
+    """The console command."""
+    sys.exit(app())
+
+
+if __name__ == "__main__":
+    main()

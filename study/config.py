@@ -1,0 +1,255 @@
+"""The configuration of a study: read from YAML, checked at once, complete enough to launch it again."""
+
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from trainables.config import TrialConfig
+from trainables.families import FAMILIES, PLACEMENTS, choose
+
+SEARCHED = ("family", "num_levels", "lam", "placement", "seed")
+"""Fields of `TrialConfig` that a study sets for each trial; the others are common to all of them."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class IntegerRange(_Section):
+    """Integers from `low` to `high`, both included."""
+
+    low: int = Field(ge=2)
+    high: int
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.high < self.low:
+            raise ValueError(f"high must be at least low ({self.low}), got {self.high}")
+        return self
+
+
+class FloatRange(_Section):
+    """Numbers from `low` to `high`, searched on a logarithmic scale."""
+
+    low: float = Field(gt=0, allow_inf_nan=False)
+    high: float = Field(gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.high < self.low:
+            raise ValueError(f"high must be at least low ({self.low}), got {self.high}")
+        return self
+
+
+def _known_family(name: str) -> str:
+    return choose("family", name, FAMILIES)
+
+
+def _known_placement(name: str) -> str:
+    return choose("placement", name, PLACEMENTS)
+
+
+class Space(_Section):
+    """What is searched: the dimensions and their ranges (`study.space` makes Optuna's distributions of them)."""
+
+    family: list[Annotated[str, AfterValidator(_known_family)]] = Field(min_length=1)
+    num_levels: IntegerRange = IntegerRange(low=2, high=64)
+    lam: FloatRange = FloatRange(low=1e-5, high=1e-2)
+    placement: list[Annotated[str, AfterValidator(_known_placement)]] = Field(list(PLACEMENTS), min_length=1)
+
+    @model_validator(mode="after")
+    def _every_family_has_a_placement(self) -> Self:
+        for family in self.family:
+            if not self.placements(family):
+                raise ValueError(
+                    f"placement must hold one of {list(FAMILIES[family].placements)} for family {family!r}, "
+                    f"got {self.placement}"
+                )
+        return self
+
+    def placements(self, family: str) -> list[str]:
+        """Placements to choose from for a family."""
+        return [placement for placement in self.placement if placement in FAMILIES[family].placements]
+
+
+class Anchors(_Section):
+    """Trials that come first and are never stopped early, besides the float baseline.
+
+    Attributes:
+        num_levels: for each K, one network trained without a penalty and quantized by k-means.
+    """
+
+    num_levels: list[Annotated[int, Field(ge=2)]] = [2, 4, 16]
+
+
+class EarlyStopping(_Section):
+    """When a trial is given up.
+
+    Attributes:
+        scheduler: `asha` (asynchronous successive halving on `val_accuracy`) or `none`.
+        grace_period: epochs that every trial gets.
+        reduction_factor: one in so many goes on at each rung.
+    """
+
+    scheduler: Literal["asha", "none"] = "asha"
+    grace_period: int = Field(4, ge=1)
+    reduction_factor: int = Field(3, ge=2)
+
+
+class Resources(_Section):
+    """What a trial occupies.
+
+    Attributes:
+        cpus: cores, and threads of torch.
+        gpus: GPUs; a fraction packs trials on one.
+        max_concurrent: most trials at a time; as many as fit if not given.
+    """
+
+    cpus: int = Field(1, ge=1)
+    gpus: float = Field(0, ge=0)
+    max_concurrent: int | None = Field(None, ge=1)
+
+
+class StudyConfig(_Section):
+    """One search.
+
+    Attributes:
+        name: of the study and of its folder.
+        trials: how many, anchors included.
+        seed: of the sampler and of every trial (split, weights, order), so that trials differ by configuration alone.
+        trial: what all trials have in common: fields of `trainables.config.TrialConfig`.
+        space: what is searched.
+        anchors: what is run first.
+        early_stopping: when a trial is given up.
+        resources: what a trial occupies.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    trials: int = Field(ge=1)
+    seed: int = Field(0, ge=0)
+    trial: dict[str, Any] = {}
+    space: Space
+    anchors: Anchors = Anchors()
+    early_stopping: EarlyStopping = EarlyStopping()
+    resources: Resources = Resources()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve_trial(cls, values: Any) -> Any:
+        """Fills in the defaults of `trial`, so that study.yaml says all and later defaults can't change it."""
+        if not isinstance(values, dict) or not isinstance(values.get("trial", {}), dict):
+            return values
+        common = values.get("trial", {})
+        for key in common:
+            if key in SEARCHED:
+                raise ValueError(f"trial.{key} is set for each trial by the study; put it under space, or leave it out")
+        baseline = {"family": "none", "num_levels": None}
+        try:
+            resolved = TypeAdapter(TrialConfig).validate_python(common | baseline).to_dict()
+        except ValidationError as error:
+            raise ValueError(_one_line(error, "trial.")) from None
+        return values | {"trial": {key: value for key, value in resolved.items() if key not in SEARCHED}}
+
+    @model_validator(mode="after")
+    def _grace_period_within_budget(self) -> Self:
+        if self.early_stopping.grace_period > self.epochs:
+            raise ValueError(
+                f"early_stopping.grace_period must be at most the last epoch ({self.epochs}), "
+                f"got {self.early_stopping.grace_period}"
+            )
+        return self
+
+    @property
+    def epochs(self) -> int:
+        """Full budget of a trial, in epochs of both phases."""
+        return int(self.trial["regularize_epochs"]) + int(self.trial["finetune_epochs"])
+
+    def trial_config(self, searched: dict[str, Any]) -> TrialConfig:
+        """The configuration of one trial: what is common, and what was searched."""
+        return TrialConfig.from_dict(self.trial | {"seed": self.seed} | searched)
+
+
+def _choices(model: Any, location: tuple[int | str, ...]) -> list[str]:
+    """Keys allowed where `location` points into a model of pydantic or a dataclass."""
+    for part in location:
+        fields = getattr(model, "model_fields", None) or getattr(model, "__dataclass_fields__", {})
+        field = fields.get(part)
+        model = getattr(field, "annotation", None) or getattr(field, "type", None)
+    return sorted(getattr(model, "model_fields", None) or getattr(model, "__dataclass_fields__", {}))
+
+
+def _one_line(error: ValidationError, prefix: str = "") -> str:
+    """All that is wrong, in one line: name, rule, received value."""
+    lines = []
+    model = TrialConfig if prefix else StudyConfig
+    for detail in error.errors():
+        location = detail["loc"]
+        name = prefix + ".".join(str(part) for part in location)
+        if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            lines.append(f"unknown key {name!r}; choose from {_choices(model, location[:-1])}")
+        elif detail["type"] == "value_error":  # our own message has all of it
+            text = str(detail["ctx"]["error"])
+            lines.append(text if not name or name.rstrip(".") in text else f"{name.rstrip('.')}: {text}")
+        elif detail["type"] in ("missing", "missing_argument"):
+            lines.append(f"{name} is missing; set it")
+        else:
+            rule = detail["msg"][:1].lower() + detail["msg"][1:]
+            lines.append(f"{name}: {rule}, got {detail['input']!r}; correct it")
+    return "; ".join(re.sub(r"\s+", " ", line) for line in lines)
+
+
+def named_studies() -> list[str]:
+    """Names of the studies that are installed with the package."""
+    folder = resources.files("study") / "configs"
+    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+
+
+def parse_study(values: Any, source: str) -> StudyConfig:
+    """Checks a configuration; raises ValueError, one line that begins with `source`, if anything is wrong."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{source}: a study must be a mapping of keys to values, got {type(values).__name__}")
+    try:
+        return StudyConfig.model_validate(values)
+    except ValidationError as error:
+        raise ValueError(f"{source}: {_one_line(error)}") from None
+
+
+def load_study(study: str, overrides: list[str] | None = None) -> StudyConfig:
+    """Reads a study.
+
+    Args:
+        study: one of `named_studies()`, or the path of a YAML file.
+        overrides: `key=value` pairs, dots between nested keys: `trial.recipe.batch_size=32`.
+
+    Raises:
+        ValueError: there is no such study, or something in it is wrong; one line.
+    """
+    path = Path(study)
+    if study in named_studies():
+        text = (resources.files("study") / "configs" / f"{study}.yaml").read_text()
+    elif path.suffix in (".yaml", ".yml") and path.is_file():
+        text = path.read_text()
+    else:
+        raise ValueError(f"unknown study {study!r}; choose from {named_studies()} or give the path of a YAML file")
+    try:
+        values = yaml.safe_load(text)
+        for override in overrides or []:
+            key, separator, value = override.partition("=")
+            if not separator or not key:
+                raise ValueError(f"--set must be KEY=VALUE, got {override!r}; for example --set trials=10")
+            _set(values, key.split("."), yaml.safe_load(value))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{study}: not YAML: {' '.join(str(error).split())}") from None
+    return parse_study(values, study)
+
+
+def _set(values: Any, keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        values = values.setdefault(key, {})
+        if not isinstance(values, dict):
+            raise ValueError(f"--set {'.'.join(keys)}: {key!r} holds no keys; leave out what follows it")
+    values[keys[-1]] = value

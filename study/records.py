@@ -1,0 +1,164 @@
+"""What happened, for the outside: trials.parquet, epochs.parquet and study.json, all derived from the ledger."""
+
+import json
+import os
+import platform
+import subprocess
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from ray.tune import Callback
+
+from study.folder import StudyFolder, write_atomically
+from study.ledger import CHECKPOINT, ENDED, EPOCH, DerivedFromLedger, History, Ledger, Trial
+from study.search import outcome
+from trainables.config import TrialConfig
+from trainables.families import FAMILIES
+from trainables.result import EPOCH_COLUMNS, FAIL, SCHEMA_VERSION, TRIAL_COLUMNS, Column
+
+REPORTED = {column.name for column in EPOCH_COLUMNS} | {
+    "val_accuracy_pre_tuning",
+    "artifact_bytes",
+    "device",
+    "hostname",
+}
+"""Metrics of an epoch that the ledger keeps; the rest of Ray's results is about Ray."""
+
+_ARROW_TYPES = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa.string()}
+
+
+def trial_row(trial: Trial) -> dict[str, Any]:
+    """The row of trials.parquet that tells of a trial: a value for each of `TRIAL_COLUMNS`."""
+    config = TrialConfig.from_dict(trial.config)
+    quantized = config.num_levels is not None
+    row = {column.name: trial.last.get(column.name) for column in TRIAL_COLUMNS}
+    return row | {
+        "trial_id": trial.trial_id,
+        "number": trial.number,
+        "state": trial.state,
+        "anchor": trial.anchor,
+        "family": config.family,
+        "num_levels": config.num_levels,
+        "lam": config.lam if FAMILIES[config.family].has_penalty else None,
+        "placement": config.placement if quantized else None,
+        "seed": config.seed,
+        "model": config.model,
+        "dataset": config.dataset,
+        "epochs": len(trial.epochs),
+        "train_seconds": sum(metrics["train_seconds"] for metrics in trial.epochs.values()),
+        "config_hash": trial.config_hash,
+        "failure": trial.failure,
+    }
+
+
+def epoch_rows(trial: Trial) -> list[dict[str, Any]]:
+    """The rows of epochs.parquet that tell of a trial, in order."""
+    return [
+        {column.name: metrics.get(column.name) for column in EPOCH_COLUMNS}
+        | {"trial_id": trial.trial_id, "number": trial.number}
+        for _, metrics in sorted(trial.epochs.items())
+    ]
+
+
+def _write_table(path: Path, columns: tuple[Column, ...], rows: list[dict[str, Any]]) -> None:
+    fields = [
+        pa.field(column.name, _ARROW_TYPES[column.type], metadata={"meaning": column.meaning}) for column in columns
+    ]
+    schema = pa.schema(fields, metadata={"qar_schema_version": str(SCHEMA_VERSION)})
+    draft = path.with_name(f".{path.name}.draft")
+    pq.write_table(pa.Table.from_pylist(rows, schema), draft)
+    os.replace(draft, path)
+
+
+def write_tables(folder: StudyFolder, history: History) -> None:
+    """Writes both tables and study.json anew, each replaced in one stroke."""
+    trials = [trial for _, trial in sorted(history.trials.items())]
+    _write_table(folder.trials, TRIAL_COLUMNS, [trial_row(trial) for trial in trials])
+    _write_table(folder.epochs, EPOCH_COLUMNS, [row for trial in trials for row in epoch_rows(trial)])
+    write_atomically(folder.study_json, json.dumps(provenance_of(history), indent=2) + "\n")
+
+
+def provenance_of(history: History) -> dict[str, Any]:
+    """What study.json holds: where the study's results come from."""
+
+    def instant(seconds: float) -> str:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+    trials = history.trials.values()
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "seeds": sorted({trial.config["seed"] for trial in trials}),
+        "hosts": sorted({trial.last["hostname"] for trial in trials if "hostname" in trial.last}),
+        "wall_seconds": round(history.seconds, 1),
+        "sessions": [
+            {
+                "started": instant(session.started),
+                "latest": instant(session.latest),
+                "outcome": session.outcome,
+                "driver": session.hostname,
+                **session.provenance,
+            }
+            for session in history.sessions
+        ],
+    }
+
+
+def provenance() -> dict[str, Any]:
+    """Versions of what decides the numbers, and the commit of this package's checkout (None outside of one)."""
+
+    def git(*arguments: str) -> str | None:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        try:
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        except (OSError, subprocess.CalledProcessError):
+            return None
+
+    changes = git("status", "--porcelain", "--untracked-files=no")
+    packages = ("qar", "ray", "torch", "torchvision", "optuna", "numpy", "pandas")
+    return {
+        "versions": {"python": platform.python_version()} | {package: version(package) for package in packages},
+        "platform": platform.platform(),
+        "git_sha": git("rev-parse", "HEAD"),
+        "git_dirty": None if changes is None else bool(changes),
+    }
+
+
+class Recorder(DerivedFromLedger, Callback):
+    """Ray's callback that writes every fact to the ledger, and the tables now and then."""
+
+    def __init__(self, folder: StudyFolder, ledger: Ledger, epochs: int, seconds_between_tables: float = 10.0) -> None:
+        self._folder = folder
+        self._ledger = ledger
+        self._epochs = epochs
+        self._seconds_between_tables = seconds_between_tables
+        self._tables_written = time.monotonic()
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+        if "val_accuracy" in result:  # a trial that fails without an exception reports only why
+            metrics = {name: value for name, value in result.items() if name in REPORTED}
+            self._ledger.record(EPOCH, number=trial.config["number"], metrics=metrics)
+
+    def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any) -> None:
+        path = os.path.relpath(checkpoint.path, self._folder.path)
+        self._ledger.record(CHECKPOINT, number=trial.config["number"], path=path)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._end(trial, *outcome(trial.last_result, False, self._epochs))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        error = trial.get_error()
+        text = str(error.cause if hasattr(error, "cause") else error).strip() or type(error).__name__
+        self._end(trial, FAIL, text.splitlines()[-1])
+
+    def _end(self, trial: Any, state: str, failure: str | None) -> None:
+        self._ledger.record(ENDED, number=trial.config["number"], state=state, failure=failure)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if time.monotonic() - self._tables_written > self._seconds_between_tables:
+            write_tables(self._folder, self._ledger.history)
+            self._tables_written = time.monotonic()

@@ -1,0 +1,134 @@
+"""Launch and resume: puts searcher, scheduler, records and Ray Tune together."""
+
+import logging
+import os
+import socket
+import warnings
+from pathlib import Path
+
+from rich.console import Console
+
+from study.config import StudyConfig
+from study.folder import StudyFolder
+from study.ledger import SESSION_ENDED, SESSION_STARTED, History, Ledger, is_being_written
+
+FINISHED = "finished"
+INTERRUPTED = "interrupted"
+
+MAX_FAILURES = 3
+"""How often a trial whose actor is lost goes on from its last checkpoint before it counts as failed."""
+
+
+def liveliness(ledger: Path, history: History, trials: int) -> str:
+    """`not started`, `running`, `finished`, `interrupted` (by Ctrl-C) or `died`."""
+    if not history.sessions:
+        return "not started"
+    if is_being_written(ledger):
+        return "running"
+    if history.num_ended >= trials:
+        return FINISHED
+    return history.sessions[-1].outcome or "died"
+
+
+def quiet_libraries() -> None:
+    """Keeps Ray's and Optuna's own messages out of the way. To be called before Ray is imported."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new output prints a banner at any verbosity
+    warnings.filterwarnings("ignore", module="ray|optuna")
+    for name in ("ray", "optuna"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def connect(config: StudyConfig, address: str | None, verbose: bool) -> int:
+    """Starts Ray here, or connects to the cluster at `address`; returns how many trials fit at a time.
+
+    Raises:
+        ValueError: not even one trial fits.
+    """
+    import ray
+
+    if not ray.is_initialized():
+        ray.init(
+            address=address,
+            include_dashboard=False if address is None else None,
+            log_to_driver=verbose,
+            logging_level=logging.INFO if verbose else logging.ERROR,
+        )
+    have = ray.cluster_resources()
+    wanted = {"CPU": config.resources.cpus, "GPU": config.resources.gpus}
+    for name, amount in wanted.items():
+        if amount > have.get(name, 0):
+            raise ValueError(
+                f"resources.{name.lower()}s must be at most what the cluster has ({have.get(name, 0):g}), "
+                f"got {amount:g}; lower it or add nodes"
+            )
+    fits = min(int(have[name] / amount) for name, amount in wanted.items() if amount)
+    return min(fits, config.resources.max_concurrent or fits)
+
+
+def run_study(
+    folder: StudyFolder, config: StudyConfig, console: Console, address: str | None = None, verbose: bool = False
+) -> str:
+    """Runs what is left of a study: all of it after `StudyFolder.create`, the rest after an interruption.
+
+    Returns:
+        `FINISHED`, or `INTERRUPTED` by Ctrl-C, after which it can be run again.
+
+    Raises:
+        ValueError: no trial fits the cluster, or another process runs the study.
+        DamagedFileError: the ledger can't be read.
+    """
+    if not verbose:
+        quiet_libraries()
+    ledger = Ledger(folder.ledger)
+    left = config.trials - ledger.history.num_ended
+    if left <= 0:
+        ledger.close()
+        return FINISHED
+    concurrent = connect(config, address, verbose)
+
+    import optuna
+    from ray import tune
+
+    from study.progress import Progress, SilentReporter
+    from study.records import Recorder, provenance, write_tables
+    from study.scheduler import make_scheduler
+    from study.search import OptunaSearcher
+    from trainables.trainable import CompressionTrial
+
+    if not verbose:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # importing Optuna sets its own level
+    session = len(ledger.history.sessions) + 1
+    ledger.record(
+        SESSION_STARTED, session=session, pid=os.getpid(), hostname=socket.gethostname(), provenance=provenance()
+    )
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the ledger has all of it
+    with Progress(ledger.history, config.trials, console) as progress:
+        tuner = tune.Tuner(
+            tune.with_resources(CompressionTrial, {"cpu": config.resources.cpus, "gpu": config.resources.gpus}),
+            tune_config=tune.TuneConfig(
+                search_alg=OptunaSearcher(config, ledger),
+                scheduler=make_scheduler(config),
+                num_samples=left,
+                max_concurrent_trials=concurrent,
+                reuse_actors=True,
+                trial_name_creator=lambda trial: str(trial.config["trial_id"]),
+                trial_dirname_creator=lambda trial: str(trial.config["trial_id"]),
+            ),
+            run_config=tune.RunConfig(
+                name=f"session-{session:03}",
+                storage_path=str(folder.ray.resolve()),
+                verbose=2 if verbose else 0,
+                progress_reporter=None if verbose else SilentReporter(),
+                callbacks=[Recorder(folder, ledger, config.epochs), progress],
+                checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_frequency=1),
+                failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
+            ),
+        )
+        tuner.fit()
+    outcome = FINISHED if ledger.history.num_ended >= config.trials else INTERRUPTED
+    ledger.record(SESSION_ENDED, session=session, outcome=outcome)
+    write_tables(folder, ledger.history)
+    ledger.close()
+    return outcome

@@ -1,0 +1,176 @@
+"""The configuration of one trial: plain, frozen, checked once.
+
+Maths elsewhere takes plain arguments; only `trainables.phases` and the adapters to Ray read these classes.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar
+
+from trainables.families import FAMILIES, choose
+
+
+def _require(holds: bool, name: str, rule: str, value: object, remedy: str) -> None:
+    if not holds:
+        raise ValueError(f"{name} must be {rule}, got {value!r}; {remedy}")
+
+
+def _require_positive(settings: object, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        _require(math.isfinite(value) and value > 0, name, "a finite number above 0", value, "raise it")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a network is trained, whatever the family.
+
+    Attributes:
+        batch_size: images in a batch.
+        optimizer: `adam` or `sgd` (Nesterov momentum 0.9), for the weights.
+        learning_rate: at the start of the regularize phase; falls to 0 along a cosine.
+        finetune_learning_rate: the same of the finetune phase, for biases and normalisation.
+        representative_learning_rate: step of Adam on the representatives of a layer, in units of their mean
+            spacing when the phase begins, so that one value serves every K and every layer.
+        weight_decay: L2 penalty on the weights in the regularize phase.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    batch_size: int = 64
+    optimizer: str = "adam"
+    learning_rate: float = 3e-3
+    finetune_learning_rate: float = 1e-3
+    representative_learning_rate: float = 0.02
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        choose("optimizer", self.optimizer, ("adam", "sgd"))
+        _require(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size, "raise it")
+        _require_positive(self, "learning_rate", "finetune_learning_rate", "representative_learning_rate")
+        _require(
+            math.isfinite(self.weight_decay) and self.weight_decay >= 0,
+            "weight_decay",
+            "finite and at least 0",
+            self.weight_decay,
+            "use 0 for none",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PenaltyForm:
+    """The switches of the penalties (`trainables.regularizers`).
+
+    Attributes:
+        reduction: `sum` over a layer's weights, so that the pull on a weight does not depend on the size of
+            its layer, or `mean`.
+        squared: square the distance-like penalties of RS, RC and RM.
+        scale: divide out the size of a well, so that one λ means the same pull for every family and K.
+        bounded: RE's bounded wells 1 − max_k exp(−(w − r_k)²/τ) instead of the soft minimum.
+        temperature: RE's τ at the start, in squared mean spacings of the representatives.
+        final_temperature: the same at the end of the phase; τ falls geometrically between the two.
+        initial: where trainable representatives begin: `quantiles`, `grid` or `kmeans`.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    reduction: str = "sum"
+    squared: bool = False
+    scale: bool = True
+    bounded: bool = False
+    temperature: float = 0.25
+    final_temperature: float = 0.025
+    initial: str = "quantiles"
+
+    def __post_init__(self) -> None:
+        choose("reduction", self.reduction, ("sum", "mean"))
+        choose("initial", self.initial, ("quantiles", "grid", "kmeans"))
+        _require_positive(self, "temperature", "final_temperature")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialConfig:
+    """One configuration and one seed: all that decides what a trial does.
+
+    Attributes:
+        family: a key of `trainables.families.FAMILIES`.
+        num_levels: K ≥ 2, or None for the float baseline, which is never quantized (family `none` only).
+        lam: λ ≥ 0, the weight of the penalty in the loss; 0 for family `none`.
+        placement: where the final representatives lie: `own` (the family's), `kmeans` or `uniform`.
+        seed: of the split, the initial weights and the order of the images.
+        model: a key of `trainables.models.MODELS`.
+        dataset: a key of `trainables.data.DATASETS`.
+        validation_fraction: share of the training images held out for validation, stratified by class.
+        regularize_epochs: length of the first phase, at least 1.
+        finetune_epochs: length of the second phase; 0 leaves it out.
+        recipe: how the network is trained.
+        penalty: the switches of the penalty.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    family: str
+    num_levels: int | None
+    lam: float = 0.0
+    placement: str = "kmeans"
+    seed: int = 0
+    model: str = "small_cnn"
+    dataset: str = "digits"
+    validation_fraction: float = 0.25
+    regularize_epochs: int = 12
+    finetune_epochs: int = 6
+    recipe: Recipe = field(default_factory=Recipe)
+    penalty: PenaltyForm = field(default_factory=PenaltyForm)
+
+    def __post_init__(self) -> None:
+        family = FAMILIES[choose("family", self.family, FAMILIES)]
+        if self.num_levels is None:
+            _require(self.family == "none", "num_levels", f"given for family {self.family!r}", None, "set it")
+        else:
+            _require(self.num_levels >= 2, "num_levels", "at least 2", self.num_levels, "raise it")
+        _require(math.isfinite(self.lam) and self.lam >= 0, "lam", "finite and at least 0", self.lam, "use 0 for none")
+        _require(family.has_penalty or self.lam == 0, "lam", "0 for family 'none'", self.lam, "leave it out")
+        choose(f"placement for family {self.family!r}", self.placement, family.placements)
+        _require(self.seed >= 0, "seed", "at least 0", self.seed, "choose another")
+        _require(
+            0 < self.validation_fraction < 1,
+            "validation_fraction",
+            "between 0 and 1",
+            self.validation_fraction,
+            "try 0.1",
+        )
+        _require(self.regularize_epochs >= 1, "regularize_epochs", "at least 1", self.regularize_epochs, "raise it")
+        _require(self.finetune_epochs >= 0, "finetune_epochs", "at least 0", self.finetune_epochs, "raise it")
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of both phases together: the full budget of a trial."""
+        return self.regularize_epochs + self.finetune_epochs
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested dictionary; `from_dict` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrialConfig":
+        """Inverse of `to_dict`.
+
+        Raises:
+            ValueError: a key is unknown or a value breaks its rule.
+        """
+        values = dict(values)
+        for key in values:
+            choose("key", key, [field.name for field in fields(cls)])
+        values["recipe"] = Recipe(**values.get("recipe", {}))
+        values["penalty"] = PenaltyForm(**values.get("penalty", {}))
+        return cls(**values)
+
+    @property
+    def hash(self) -> str:
+        """Twelve hexadecimal digits that name the configuration; replicates, which differ in seed alone, share it."""
+        values = self.to_dict()
+        del values["seed"]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]

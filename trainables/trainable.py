@@ -1,0 +1,84 @@
+"""Ray's side of a trial: thin adapters around `CompressionRun`. The only module here that imports Ray."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+
+from trainables.config import TrialConfig
+from trainables.phases import CompressionRun, NonFiniteLossError
+from trainables.result import FINETUNE
+
+CHECKPOINT_FILE = "trial.pt"
+
+
+class CompressionTrial(tune.Trainable):
+    """Both phases of a trial, one epoch a step: what sweeps run.
+
+    Ray's `config` holds `trial`, a `TrialConfig` as a dictionary, and optionally `restore_from`, the path or URI of
+    a checkpoint to go on from. A result is what `CompressionRun.run_epoch` returns, and `device`; a trial whose
+    loss is not finite ends with `failure`, the reason, which no retry would mend.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        resources = self.trial_resources.required_resources if self.trial_resources else {}
+        torch.set_num_threads(max(1, int(resources.get("CPU", 1))))
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device_name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
+        self.run = CompressionRun(TrialConfig.from_dict(config["trial"]), device)
+        if restore_from := config.get("restore_from"):
+            with tune.Checkpoint(restore_from).as_directory() as folder:
+                self.load_checkpoint(folder)
+
+    @property
+    def last_epoch(self) -> int:
+        """The epoch after which the trial is done."""
+        return self.run.config.epochs
+
+    def step(self) -> dict[str, Any]:
+        try:
+            metrics = self.run.run_epoch()
+        except NonFiniteLossError as error:
+            return {"epoch": self.run.epoch, "failure": str(error), "done": True}
+        return metrics | {"device": self.device_name, "done": self.run.epoch >= self.last_epoch}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        torch.save(self.run.state_dict(), Path(checkpoint_dir) / CHECKPOINT_FILE)
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]
+        state = torch.load(Path(checkpoint_dir) / CHECKPOINT_FILE, map_location=self.run.device, weights_only=True)
+        state["generator"] = state["generator"].cpu()
+        self.run.load_state_dict(state)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        # Everything is built anew: a tensor left over from the actor's last trial would be a silent error.
+        self.setup(new_config)
+        return True
+
+
+class RegularizedTraining(CompressionTrial):
+    """The first phase alone: ends with float weights drawn to their representatives."""
+
+    @property
+    def last_epoch(self) -> int:
+        return self.run.config.regularize_epochs
+
+
+class Finetuning(CompressionTrial):
+    """The second phase alone: `restore_from` must be a checkpoint of a finished `RegularizedTraining`.
+
+    Raises:
+        ValueError: there is no such checkpoint, or its first phase was not finished.
+    """
+
+    def setup(self, config: dict[str, Any]) -> None:
+        if not config.get("restore_from"):
+            raise ValueError("restore_from must be the path of a checkpoint of RegularizedTraining, got none; set it")
+        super().setup(config)
+        if self.run.epoch < self.run.config.regularize_epochs or self.run.config.finetune_epochs == 0:
+            raise ValueError(
+                f"restore_from must hold a finished {self.run.phase.name} phase to follow with {FINETUNE}, got epoch "
+                f"{self.run.epoch} of {self.run.config.regularize_epochs} and {self.run.config.finetune_epochs} epochs "
+                "to follow; train the first phase to its end and set finetune_epochs"
+            )
