@@ -40,5 +40,7 @@ def _load(study: Path, name: str, columns: tuple[Column, ...]) -> pd.DataFrame:
         raise DamagedFileError(f"{path} is damaged: {reason}; write it anew with: qar resume {study}") from None
     missing = [column.name for column in columns if column.name not in table.column_names]
     if missing:
-        raise DamagedFileError(f"{path} is damaged: it lacks the columns {missing}; write it anew with: qar resume {study}")
+        raise DamagedFileError(
+            f"{path} is damaged: it lacks the columns {missing}; write it anew with: qar resume {study}"
+        )
     return table.to_pandas()

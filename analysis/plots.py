@@ -1,6 +1,7 @@
 """Figures. Every plot takes and returns the axes that it draws on."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -13,7 +14,7 @@ from analysis.front import candidates, float_baseline, front
 COLUMN_WIDTH = 3.4
 """Inches: one column of a two-column page."""
 
-STYLE = {
+STYLE: dict[str, Any] = {
     "font.size": 8,
     "axes.labelsize": 8,
     "xtick.labelsize": 7,
@@ -54,7 +55,14 @@ def plot_front(trials: pd.DataFrame, ax: Axes) -> Axes:
         on_front = best[best["family"] == family]
         ax.scatter(rest["bits_per_weight"], rest["val_accuracy"], s=14, c=colour, marker=marker, alpha=0.25, lw=0)
         ax.scatter(
-            on_front["bits_per_weight"], on_front["val_accuracy"], s=24, c=colour, marker=marker, ec="white", lw=0.5, zorder=3
+            on_front["bits_per_weight"],
+            on_front["val_accuracy"],
+            s=24,
+            c=colour,
+            marker=marker,
+            ec="white",
+            lw=0.5,
+            zorder=3,
         )
         if family in set(of["family"]):
             ax.scatter([], [], s=20, c=colour, marker=marker, lw=0, label=family)
@@ -94,7 +102,7 @@ def plot_front(trials: pd.DataFrame, ax: Axes) -> Axes:
 
 def save_front(trials: pd.DataFrame, out: Path) -> list[Path]:
     """Writes front.pdf, front.svg and front.png, one column wide, into the folder `out`; returns their paths."""
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=(COLUMN_WIDTH, 2.5), layout="constrained")
         plot_front(trials, figure.add_subplot())
         paths = [out / f"front.{suffix}" for suffix in ("pdf", "svg", "png")]

@@ -58,7 +58,9 @@ def summarize(trials: pd.DataFrame) -> dict[str, object]:
 
 
 def _text(trials: pd.DataFrame, out: Path) -> str:
-    counts = ", ".join(f"{(trials['state'] == state).sum()} {state}" for state in STATES if (trials["state"] == state).any())
+    counts = ", ".join(
+        f"{(trials['state'] == state).sum()} {state}" for state in STATES if (trials["state"] == state).any()
+    )
     lines = [f"{len(trials)} trials: {counts}"]
     baseline = float_baseline(trials)
     if baseline is not None:

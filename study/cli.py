@@ -122,9 +122,7 @@ def _run(folder: "StudyFolder", config: "StudyConfig", address: str | None, verb
 
 
 @app.command()
-def status(
-    directory: Folder, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
-) -> None:
+def status(directory: Folder, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """Say how far a study is, from its files alone."""
     from rich.console import Console
 

@@ -96,8 +96,8 @@ class EarlyStopping(_Section):
     """
 
     scheduler: Literal["asha", "none"] = "asha"
-    grace_period: int = Field(4, ge=1)
-    reduction_factor: int = Field(3, ge=2)
+    grace_period: int = Field(default=4, ge=1)
+    reduction_factor: int = Field(default=3, ge=2)
 
 
 class Resources(_Section):
@@ -109,9 +109,9 @@ class Resources(_Section):
         max_concurrent: most trials at a time; as many as fit if not given.
     """
 
-    cpus: int = Field(1, ge=1)
-    gpus: float = Field(0, ge=0)
-    max_concurrent: int | None = Field(None, ge=1)
+    cpus: int = Field(default=1, ge=1)
+    gpus: float = Field(default=0, ge=0)
+    max_concurrent: int | None = Field(default=None, ge=1)
 
 
 class StudyConfig(_Section):

@@ -70,7 +70,9 @@ class StudyFolder:
             for folder in missing:
                 if folder.is_dir() and not any(folder.iterdir()):
                     folder.rmdir()
-            raise ValueError(f"storage {self.path} can't be written: {error.strerror}; choose another --storage") from None
+            raise ValueError(
+                f"storage {self.path} can't be written: {error.strerror}; choose another --storage"
+            ) from None
 
     def read_config(self) -> StudyConfig:
         """Reads study.yaml.

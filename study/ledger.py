@@ -15,7 +15,7 @@ from typing import Any
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING, DamagedFileError
 
 ASKED = "asked"
-"""A trial was decided on: `number`, `trial_id`, `anchor`, `params` and `distributions` (Optuna's), `config`, `config_hash`."""
+"""A trial was decided on: `number`, `trial_id`, `anchor`, Optuna's `params` and `distributions`, `config`, its hash."""
 EPOCH = "epoch"
 """A trial has trained an epoch: `number`, `metrics`."""
 CHECKPOINT = "checkpoint"
@@ -149,7 +149,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = open(path, "ab")
+        self._file = path.open("ab")
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -158,10 +158,11 @@ class Ledger:
                 f"{path.parent} is being run by another process; watch it with: qar status {path.parent}"
             ) from None
         self.history = History()
-        end = 0
-        for fact, end in read_facts(path):
+        intact = 0
+        for fact, offset in read_facts(path):
             self.history.apply(fact)
-        self._file.truncate(end)  # a torn last line was never acted on
+            intact = offset
+        self._file.truncate(intact)  # a torn last line was never acted on
 
     def record(self, fact: str, **content: Any) -> None:
         """Writes a fact to disk, then takes it into the history."""
@@ -202,7 +203,7 @@ def read_facts(path: Path) -> Iterator[tuple[Fact, int]]:
 
 def is_being_written(path: Path) -> bool:
     """Whether a process holds the ledger; one on another machine may go unseen where locks aren't shared."""
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

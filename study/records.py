@@ -138,7 +138,9 @@ class Recorder(DerivedFromLedger, Callback):
         self._seconds_between_tables = seconds_between_tables
         self._tables_written = time.monotonic()
 
-    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
         if "val_accuracy" in result:  # a trial that fails without an exception reports only why
             metrics = {name: value for name, value in result.items() if name in REPORTED}
             self._ledger.record(EPOCH, number=trial.config["number"], metrics=metrics)

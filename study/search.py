@@ -5,6 +5,7 @@ import warnings
 from typing import Any
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 from ray.tune.search import Searcher
 
@@ -15,7 +16,7 @@ from trainables.config import TrialConfig
 from trainables.result import COMPLETE, FAIL, PRUNED
 
 OBJECTIVES = ("val_accuracy", "bits_per_weight")
-DIRECTIONS = ("maximize", "minimize")
+DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 
 MAX_REPEATS = 20
 """How often in a row a configuration that was run before is answered from memory before one is run again."""
@@ -31,7 +32,11 @@ def make_optuna_study(config: StudyConfig, trials: list[Trial]) -> optuna.Study:
         trials: in order of their numbers, without gaps; an unfinished one is asked for again, before anything new.
     """
     sampler = optuna.samplers.TPESampler(
-        seed=config.seed + len(trials), multivariate=True, group=True, constant_liar=True, warn_independent_sampling=False
+        seed=config.seed + len(trials),
+        multivariate=True,
+        group=True,
+        constant_liar=True,
+        warn_independent_sampling=False,
     )
     optuna_study = optuna.create_study(directions=DIRECTIONS, sampler=sampler)
     for trial in trials:

@@ -8,7 +8,7 @@ statistics. `payload_bytes` is the size of that, and `bits_per_weight` spreads i
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -95,7 +95,7 @@ class NetworkBits:
     entropy_bits_per_weight: float
 
 
-def network_bits(model: nn.Module, level_counts: dict[str, Sequence[int]]) -> NetworkBits:
+def network_bits(model: nn.Module, level_counts: Mapping[str, Sequence[int]]) -> NetworkBits:
     """Counts a network's bits.
 
     Args:

@@ -38,9 +38,7 @@ class Dataset:
         return channels, height, width
 
 
-def stratified_split(
-    labels: np.ndarray, fraction: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def stratified_split(labels: np.ndarray, fraction: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Splits indices in two, each class in the same proportion.
 
     Args:

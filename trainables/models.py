@@ -51,5 +51,5 @@ def quantized_weights(model: nn.Module) -> dict[str, nn.Parameter]:
     return {
         f"{name}.weight": module.weight
         for name, module in model.named_modules()
-        if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear))
+        if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)) and isinstance(module.weight, nn.Parameter)
     }

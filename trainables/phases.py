@@ -33,9 +33,7 @@ class NonFiniteLossError(Exception):
 def _weight_optimizer(recipe: Recipe, parameters: list[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
     if recipe.optimizer == "adam":
         return torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=recipe.weight_decay)
-    return torch.optim.SGD(
-        parameters, lr=learning_rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
-    )
+    return torch.optim.SGD(parameters, lr=learning_rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay)
 
 
 def _representative_optimizer(recipe: Recipe, representatives: list[Tensor]) -> torch.optim.Optimizer | None:

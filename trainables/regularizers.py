@@ -57,9 +57,7 @@ class PeriodicWells:
     pays, besides what the nearer end pays, its distance e to that end in the same units: e·fπ/s (or its square).
     """
 
-    def __init__(
-        self, interval: tuple[float, float], representatives: Float[Tensor, " k"], form: PenaltyForm
-    ) -> None:
+    def __init__(self, interval: tuple[float, float], representatives: Float[Tensor, " k"], form: PenaltyForm) -> None:
         self.low, self.high = interval
         self.representatives = representatives
         # An interval of no width (a layer of equal weights) has all its representatives in one place.

@@ -46,7 +46,7 @@ class CompressionTrial(tune.Trainable):
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         torch.save(self.run.state_dict(), Path(checkpoint_dir) / CHECKPOINT_FILE)
 
-    def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]
+    def load_checkpoint(self, checkpoint_dir: str) -> None:
         state = torch.load(Path(checkpoint_dir) / CHECKPOINT_FILE, map_location=self.run.device, weights_only=True)
         state["generator"] = state["generator"].cpu()
         self.run.load_state_dict(state)
