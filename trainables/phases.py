@@ -18,8 +18,9 @@ from torch.nn.functional import cross_entropy
 from trainables.bits import NetworkBits, network_bits
 from trainables.config import Recipe, TrialConfig
 from trainables.data import Split, load_dataset, train_and_validation
+from trainables.dynamic import mean_spacing
 from trainables.models import build_model, quantized_weights
-from trainables.regularizers import REGULARIZERS, Regularizer, mean_spacing
+from trainables.regularizers import REGULARIZERS, Regularizer
 from trainables.representatives import assign, place
 from trainables.result import FINETUNE, REGULARIZE
 
