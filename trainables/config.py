@@ -30,12 +30,22 @@ class Recipe:
 
     Attributes:
         batch_size: images in a batch.
-        optimizer: `adam` or `sgd` (Nesterov momentum 0.9), for the weights.
-        learning_rate: at the start of the regularize phase; falls to 0 along a cosine.
-        finetune_learning_rate: the same of the finetune phase, for biases and normalisation.
+        optimizer: `adam` (with decoupled weight decay, AdamW) or `sgd` (Nesterov momentum 0.9), for the weights.
+        learning_rate: the highest of the regularize phase.
+        finetune_learning_rate: the highest of the finetune phase, for biases and normalization.
         representative_learning_rate: step of Adam on the representatives of a layer, in units of their mean
             spacing when the phase begins, so that one value serves every K and every layer.
-        weight_decay: L2 penalty on the weights in the regularize phase.
+        schedule: how learning rates fall over a phase: along a `cosine` to 0, or in a `step` to a tenth at half and
+            to a hundredth at three quarters.
+        warmup_epochs: over which the learning rates of the regularize phase rise from 0, linearly.
+        lam_warmup_epochs: over which λ rises from 0, linearly.
+        weight_decay: on the parameters that are not quantized, and on those that are if `decay_quantized`.
+        decay_quantized: also pull the quantized weights to 0. Off: the pull is towards 0, the penalty's towards the
+            representatives, and one would be measured through the other.
+        augmentation: `none`, or `crop_flip`: random crops of images padded by 4 pixels, and horizontal flips.
+        recalibration_batches: batches from which the statistics of batch normalization are estimated anew for each
+            evaluation of the quantized network; 0 keeps those of the float weights. A choice of this project's.
+        compile: run the network through `torch.compile`: faster on GPUs after minutes of compiling.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -45,19 +55,24 @@ class Recipe:
     learning_rate: float = 3e-3
     finetune_learning_rate: float = 1e-3
     representative_learning_rate: float = 0.02
+    schedule: str = "cosine"
+    warmup_epochs: float = 0.0
+    lam_warmup_epochs: float = 0.0
     weight_decay: float = 0.0
+    decay_quantized: bool = False
+    augmentation: str = "none"
+    recalibration_batches: int = 0
+    compile: bool = False
 
     def __post_init__(self) -> None:
         choose("optimizer", self.optimizer, ("adam", "sgd"))
+        choose("schedule", self.schedule, ("cosine", "step"))
+        choose("augmentation", self.augmentation, ("none", "crop_flip"))
         _require(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size, "raise it")
         _require_positive(self, "learning_rate", "finetune_learning_rate", "representative_learning_rate")
-        _require(
-            math.isfinite(self.weight_decay) and self.weight_decay >= 0,
-            "weight_decay",
-            "finite and at least 0",
-            self.weight_decay,
-            "use 0 for none",
-        )
+        for name in ("warmup_epochs", "lam_warmup_epochs", "weight_decay", "recalibration_batches"):
+            value = getattr(self, name)
+            _require(math.isfinite(value) and value >= 0, name, "finite and at least 0", value, "use 0 for none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +116,12 @@ class TrialConfig:
         lam: λ ≥ 0, the weight of the penalty in the loss; 0 for family `none`.
         placement: where the final representatives lie: `own` (the family's), `kmeans` or `uniform`.
         seed: of the split, the initial weights and the order of the images.
-        model: a key of `trainables.models.MODELS`.
-        dataset: a key of `trainables.data.DATASETS`.
+        model: a key of `trainables.models.MODELS`, or `torchvision:` and the name of one of its classifiers.
+        width: multiplies the channels of every layer of a model of `MODELS`.
+        init: `scratch`, or `pretrained`: from the study's float baseline, trained once and shared.
+        dataset: a key of `trainables.data.DATASETS`, or `npz:` and the path of a prepared file.
+        data_dir: where prepared data sets lie, and downloads go; no part of what the configuration is.
+        subset: training images used, a stratified choice; None for all.
         validation_fraction: share of the training images held out for validation, stratified by class.
         regularize_epochs: length of the first phase, at least 1.
         finetune_epochs: length of the second phase; 0 leaves it out.
@@ -118,7 +137,11 @@ class TrialConfig:
     placement: str = "kmeans"
     seed: int = 0
     model: str = "small_cnn"
+    width: float = 1.0
+    init: str = "scratch"
     dataset: str = "digits"
+    data_dir: str = "data"
+    subset: int | None = None
     validation_fraction: float = 0.25
     regularize_epochs: int = 12
     finetune_epochs: int = 6
@@ -142,6 +165,9 @@ class TrialConfig:
             self.validation_fraction,
             "try 0.1",
         )
+        choose("init", self.init, ("scratch", "pretrained"))
+        _require_positive(self, "width")
+        _require(self.subset is None or self.subset >= 1, "subset", "at least 1", self.subset, "leave it out for all")
         _require(self.regularize_epochs >= 1, "regularize_epochs", "at least 1", self.regularize_epochs, "raise it")
         _require(self.finetune_epochs >= 0, "finetune_epochs", "at least 0", self.finetune_epochs, "raise it")
 
@@ -172,5 +198,5 @@ class TrialConfig:
     def hash(self) -> str:
         """Twelve hexadecimal digits that name the configuration; replicates, which differ in seed alone, share it."""
         values = self.to_dict()
-        del values["seed"]
+        del values["seed"], values["data_dir"]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
