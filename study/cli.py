@@ -97,12 +97,11 @@ def resume(directory: Folder, address: Address = None, verbose: Verbose = False)
 
 
 def _check_names(config: "StudyConfig") -> None:
-    from trainables.data import DATASETS
-    from trainables.families import choose
-    from trainables.models import MODELS
+    from trainables.data import check_dataset_name
+    from trainables.models import check_model_name
 
-    choose("model", config.trial["model"], MODELS)
-    choose("dataset", config.trial["dataset"], DATASETS)
+    check_model_name(config.trial["model"])
+    check_dataset_name(config.trial["dataset"])
 
 
 def _run(folder: "StudyFolder", config: "StudyConfig", address: str | None, verbose: bool) -> None:
@@ -170,6 +169,67 @@ def _report(directory: Path, out: Path) -> None:
     with _one_line_errors():
         written = write_report(directory, out)
     typer.echo(written.text)
+
+
+@app.command()
+def export(
+    directory: Folder,
+    trial: Annotated[str, typer.Option(help="Number or trial_id of the trial.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The file to write.", show_default=False)],
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+) -> None:
+    """Write the quantized network of a trial's last checkpoint to a compressed file."""
+    with _one_line_errors():
+        from study.export import export_trial
+        from study.folder import StudyFolder
+
+        exported, artifact = export_trial(StudyFolder(directory), trial, out, force)
+    epoch, accuracy = artifact.provenance["epoch"], artifact.provenance["val_accuracy"]
+    typer.echo(f"{out}: trial {exported.number} ({exported.trial_id}), {exported.state}")
+    if epoch < artifact.config.epochs:
+        typer.echo(f"not trained to its end: {exported.state} after epoch {epoch} of {artifact.config.epochs}")
+    typer.echo(f"payload_bytes {artifact.bits.payload_bytes}")
+    typer.echo(f"bits_per_weight {artifact.bits.bits_per_weight}")
+    typer.echo(f"val_accuracy {accuracy} (recorded)")
+
+
+@app.command()
+def evaluate(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What qar export wrote.", show_default=False)],
+    split: Annotated[str, typer.Option(help="Images to evaluate on: validation or test.")] = "validation",
+    data_dir: Annotated[str | None, typer.Option(help="Where data sets lie, if not where the trial had them.")] = None,
+) -> None:
+    """Say the accuracy and the size of a compressed file; needs no Ray and no study."""
+    with _one_line_errors():
+        import torch
+
+        from trainables.artifact import read_artifact
+        from trainables.evaluation import evaluate as accuracy_of
+
+        artifact = read_artifact(file)
+        accuracy = accuracy_of(artifact, split, data_dir, "cuda" if torch.cuda.is_available() else "cpu")
+    typer.echo(f"{'val' if split == 'validation' else split}_accuracy {accuracy}")
+    if split == "validation":
+        typer.echo(f"recorded_val_accuracy {artifact.provenance.get('val_accuracy')}")
+    for measure in ("payload_bytes", "bits_per_weight", "conv_bits_per_weight", "linear_bits_per_weight"):
+        typer.echo(f"{measure} {getattr(artifact.bits, measure)}")
+
+
+@app.command()
+def families() -> None:
+    """Name the regularizer families: formulas, and what is the paper's and what is ours."""
+    from trainables.families import FAMILIES
+
+    for name, family in FAMILIES.items():
+        typer.echo(f"{name}: {family.title}")
+        for label, text in (
+            ("penalty of a weight", family.penalty),
+            ("representatives", family.representatives),
+            ("the paper's", family.paper),
+            ("ours", family.ours),
+        ):
+            typer.echo(f"    {label:20} {text}")
+    typer.echo("paper: Malchiodi, Ferraretto, Frasca, arXiv 2602.03614")
 
 
 def main() -> None:

@@ -169,7 +169,7 @@ class StudyConfig(_Section):
         return int(self.trial["regularize_epochs"]) + int(self.trial["finetune_epochs"])
 
     def trial_config(self, searched: dict[str, Any]) -> TrialConfig:
-        """The configuration of one trial: what is common, and what was searched."""
+        """The configuration of one trial: what is common to all, and what was searched (or is to differ)."""
         return TrialConfig.from_dict(self.trial | {"seed": self.seed} | searched)
 
 

@@ -49,6 +49,11 @@ class StudyFolder:
         return self.path / "epochs.parquet"
 
     @property
+    def baseline(self) -> Path:
+        """Checkpoint of the float baseline that trials with `init: pretrained` begin from."""
+        return self.path / "baseline"
+
+    @property
     def ray(self) -> Path:
         """Ray's experiments, one a session: their state and the checkpoints."""
         return self.path / "ray"

@@ -67,10 +67,12 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
     A configuration that was run before is not trained again: Optuna is told its known result, and asked anew.
     """
 
-    def __init__(self, config: StudyConfig, ledger: Ledger) -> None:
+    def __init__(self, config: StudyConfig, ledger: Ledger, initial_weights: str | None = None) -> None:
+        """Goes on from the ledger's history; `initial_weights` is a checkpoint of the float baseline, or None."""
         super().__init__(metric=list(OBJECTIVES), mode=["max", "min"])
         self._config = config
         self._ledger = ledger
+        self._initial_weights = initial_weights
         self._asked: dict[str, optuna.Trial] = {}  # by Ray's name of the trial, as long as it runs
         self._to_continue = ledger.history.unfinished
         trials = [trial for _, trial in sorted(ledger.history.trials.items())]
@@ -93,6 +95,7 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
             "trial_id": trial.trial_id,
             "anchor": trial.anchor,
             "trial": trial.config,
+            "initial_weights": self._initial_weights,
             "restore_from": trial.checkpoint and str(self._ledger.path.parent / trial.checkpoint),
         }
 

@@ -67,6 +67,20 @@ def connect(config: StudyConfig, address: str | None, verbose: bool) -> int:
     return min(fits, config.resources.max_concurrent or fits)
 
 
+def _float_baseline(folder: StudyFolder, config: StudyConfig, console: Console) -> str:
+    """Path of the checkpoint that trials begin from; trained now if it is not there yet."""
+    import ray
+
+    from trainables.trainable import train_baseline
+
+    if not folder.baseline.exists():
+        console.print("training the float baseline that all trials begin from")
+        baseline = config.trial_config({"family": "none", "num_levels": None, "init": "scratch"}).to_dict()
+        task = ray.remote(train_baseline).options(num_cpus=config.resources.cpus, num_gpus=config.resources.gpus)
+        ray.get(task.remote(baseline, config.resources.cpus, str(folder.baseline.resolve())))
+    return str(folder.baseline.resolve())
+
+
 def run_study(
     folder: StudyFolder, config: StudyConfig, console: Console, address: str | None = None, verbose: bool = False
 ) -> str:
@@ -97,6 +111,7 @@ def run_study(
     from study.search import OptunaSearcher
     from trainables.trainable import CompressionTrial
 
+    baseline = _float_baseline(folder, config, console) if config.trial["init"] == "pretrained" else None
     if not verbose:
         optuna.logging.set_verbosity(optuna.logging.ERROR)  # importing Optuna sets its own level
     session = len(ledger.history.sessions) + 1
@@ -108,7 +123,7 @@ def run_study(
         tuner = tune.Tuner(
             tune.with_resources(CompressionTrial, {"cpu": config.resources.cpus, "gpu": config.resources.gpus}),
             tune_config=tune.TuneConfig(
-                search_alg=OptunaSearcher(config, ledger),
+                search_alg=OptunaSearcher(config, ledger, baseline),
                 scheduler=make_scheduler(config),
                 num_samples=left,
                 max_concurrent_trials=concurrent,

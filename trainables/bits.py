@@ -3,17 +3,21 @@
 A compressed network is, for each quantized layer, a codebook (K float32), a choice of fixed-length or
 Huffman-coded levels, whichever is smaller, each stream padded to a whole byte, and for Huffman the code lengths
 (one byte a level); and everything else a network needs to run in float32: biases, normalization parameters and
-statistics. `payload_bytes` is the size of that, and `bits_per_weight` spreads it over all parameters.
+statistics. `payload_bytes` is the size of that, to the byte what `trainables.artifact` writes, and
+`bits_per_weight` spreads it over all parameters.
 """
 
-import heapq
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import nn
 
+from trainables.huffman import huffman_lengths
+
 FLOAT_BYTES = 4
+FLOAT_BITS = 8 * FLOAT_BYTES
 
 
 def index_bits(num_levels: int) -> int:
@@ -25,25 +29,6 @@ def entropy_bits(counts: Sequence[int]) -> float:
     """Shannon entropy of levels that occur `counts` times, in bits a weight: no code of single levels beats it."""
     total = sum(counts)
     return sum(count / total * math.log2(total / count) for count in counts if count)
-
-
-def huffman_lengths(counts: Sequence[int]) -> list[int]:
-    """Code lengths, in bits, of an optimal prefix code; 0 for levels that never occur, 1 for an only one.
-
-    Source: Huffman, "A Method for the Construction of Minimum-Redundancy Codes", 1952.
-    """
-    heap = [(count, level, [level]) for level, count in enumerate(counts) if count]
-    lengths = [0] * len(counts)
-    if len(heap) == 1:
-        lengths[heap[0][1]] = 1
-    heapq.heapify(heap)
-    while len(heap) > 1:
-        count_a, _, levels_a = heapq.heappop(heap)
-        count_b, tie, levels_b = heapq.heappop(heap)
-        for level in levels_a + levels_b:
-            lengths[level] += 1
-        heapq.heappush(heap, (count_a + count_b, tie, levels_a + levels_b))
-    return lengths
 
 
 @dataclass(frozen=True)
@@ -65,12 +50,20 @@ class LayerBits:
         """Levels of fixed length, packed."""
         return math.ceil(self.num_weights * index_bits(len(self.counts)) / 8)
 
+    @cached_property
+    def huffman_lengths(self) -> list[int]:
+        """Bits of each level's Huffman code."""
+        return huffman_lengths(self.counts)
+
     @property
     def huffman_bytes(self) -> int:
         """Code lengths, then the Huffman-coded levels, packed."""
-        lengths = huffman_lengths(self.counts)
-        stream = sum(count * length for count, length in zip(self.counts, lengths, strict=True))
+        stream = sum(count * length for count, length in zip(self.counts, self.huffman_lengths, strict=True))
         return len(self.counts) + math.ceil(stream / 8)
+
+    @property
+    def huffman_is_smaller(self) -> bool:
+        return self.huffman_bytes < self.fixed_bytes
 
     @property
     def payload_bytes(self) -> int:
@@ -87,12 +80,19 @@ class NetworkBits:
             are no parameters but must be in the file, has a little more than 32 when nothing is quantized.
         index_bits_per_weight: ⌈log2 K⌉; 32 when nothing is quantized.
         entropy_bits_per_weight: mean over the quantized weights of their layer's entropy; 32 likewise.
+        conv_bits_per_weight: bits of the convolutions' weights in the file, codebooks and code lengths included,
+            over their number; None in a network without convolutions.
+        linear_bits_per_weight: the same of the fully connected layers.
+        layers: of each quantized weight, by its name in `state_dict`.
     """
 
     payload_bytes: int
     bits_per_weight: float
     index_bits_per_weight: float
     entropy_bits_per_weight: float
+    conv_bits_per_weight: float | None
+    linear_bits_per_weight: float | None
+    layers: Mapping[str, LayerBits]
 
 
 def network_bits(model: nn.Module, level_counts: Mapping[str, Sequence[int]]) -> NetworkBits:
@@ -104,20 +104,30 @@ def network_bits(model: nn.Module, level_counts: Mapping[str, Sequence[int]]) ->
             levels occurs; empty for the float network.
     """
     layers = {name: LayerBits(counts) for name, counts in level_counts.items()}
-    rest = sum(
-        tensor.numel()
-        for name, tensor in model.state_dict().items()
-        if name not in layers and tensor.is_floating_point()
-    )
-    payload = FLOAT_BYTES * rest + sum(layer.payload_bytes for layer in layers.values())
+    floats = {name: tensor for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
+    cost = {
+        name: layers[name].payload_bytes if name in layers else FLOAT_BYTES * tensor.numel()
+        for name, tensor in floats.items()
+    }
+    payload = sum(cost.values())
     quantized = sum(layer.num_weights for layer in layers.values())
+    entropy = sum(layer.num_weights * entropy_bits(layer.counts) for layer in layers.values())
+
+    def bits_of(kind: type[nn.Module]) -> float | None:
+        names = _weights_of(model, kind) & floats.keys()
+        return 8 * sum(cost[name] for name in names) / sum(floats[name].numel() for name in names) if names else None
+
     return NetworkBits(
         payload_bytes=payload,
         bits_per_weight=8 * payload / sum(parameter.numel() for parameter in model.parameters()),
-        index_bits_per_weight=max((index_bits(len(layer.counts)) for layer in layers.values()), default=32),
-        entropy_bits_per_weight=(
-            sum(layer.num_weights * entropy_bits(layer.counts) for layer in layers.values()) / quantized
-            if layers
-            else 32.0
-        ),
+        index_bits_per_weight=max((index_bits(len(layer.counts)) for layer in layers.values()), default=FLOAT_BITS),
+        entropy_bits_per_weight=entropy / quantized if quantized else float(FLOAT_BITS),
+        conv_bits_per_weight=bits_of(nn.modules.conv._ConvNd),
+        linear_bits_per_weight=bits_of(nn.Linear),
+        layers=layers,
     )
+
+
+def _weights_of(model: nn.Module, kind: type[nn.Module]) -> set[str]:
+    """Names in `state_dict` of the weights of all layers of a kind."""
+    return {f"{name}.weight".lstrip(".") for name, module in model.named_modules() if isinstance(module, kind)}

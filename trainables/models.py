@@ -7,43 +7,122 @@ from torch import nn
 
 from trainables.families import choose
 
+TORCHVISION = "torchvision:"
+"""Prefix of the name of any of torchvision's classifiers, taken as it is but for the number of classes."""
 
-def _small_cnn(image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+
+def _channels(base: int, width: float) -> int:
+    return max(1, round(base * width))
+
+
+def _small_cnn(image_shape: tuple[int, int, int], num_classes: int, width: float) -> nn.Module:
     """Three convolutions and two linear layers: 72,000 weights for the digits, and seconds to train."""
-    channels, _, _ = image_shape
+    inputs = image_shape[0]
+    first, second = _channels(32, width), _channels(64, width)
 
     def block(inputs: int, outputs: int) -> list[nn.Module]:
         return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
 
     return nn.Sequential(
-        *block(channels, 32),
-        *block(32, 64),
+        *block(inputs, first),
+        *block(first, second),
         nn.MaxPool2d(2),
-        *block(64, 64),
+        *block(second, second),
         nn.AdaptiveMaxPool2d(2),
         nn.Flatten(),
-        nn.Linear(256, 64),
+        nn.Linear(4 * second, second),
         nn.ReLU(),
-        nn.Linear(64, num_classes),
+        nn.Linear(second, num_classes),
     )
 
 
-MODELS: dict[str, Callable[[tuple[int, int, int], int], nn.Module]] = {"small_cnn": _small_cnn}
+def _alexnet(image_shape: tuple[int, int, int], num_classes: int, width: float) -> nn.Module:
+    """AlexNet for 32×32 images: torchvision's convolutions with a stride of 1 and a kernel of 3 in the first, pooling
+    by 2, and 1,024 units in the linear layers; 4.6 million parameters at width 1.
+
+    Source: Krizhevsky, "One weird trick for parallelizing convolutional neural networks", arXiv 1404.5997, whose
+    channels torchvision has.
+    """
+    inputs = image_shape[0]
+    layers: list[nn.Module] = []
+    for base, kernel, pool in ((64, 3, True), (192, 5, True), (384, 3, False), (256, 3, False), (256, 3, True)):
+        outputs = _channels(base, width)
+        layers += [nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2), nn.ReLU(inplace=True)]
+        layers += [nn.MaxPool2d(2)] if pool else []
+        inputs = outputs
+    hidden = _channels(1024, width)
+    head = [nn.Dropout(), nn.Linear(4 * inputs, hidden), nn.ReLU(inplace=True)]
+    head += [nn.Dropout(), nn.Linear(hidden, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, num_classes)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), *head)
 
 
-def build_model(name: str, image_shape: tuple[int, int, int], num_classes: int, seed: int) -> nn.Module:
+def _vgg16(image_shape: tuple[int, int, int], num_classes: int, width: float) -> nn.Module:
+    """VGG16 with batch normalization: torchvision's convolutions and one linear layer, as 32×32 images want it.
+
+    14.7 million parameters at width 1.
+
+    Source: Simonyan and Zisserman, arXiv 1409.1556, configuration D.
+    """
+    from torchvision.models.vgg import cfgs, make_layers
+
+    layout: list[int | str] = []
+    size = min(image_shape[1:])
+    for base in cfgs["D"]:
+        if isinstance(base, int):
+            layout.append(_channels(base, width))
+        elif size >= 2:  # images smaller than 32×32 are pooled less often
+            layout.append(base)
+            size //= 2
+    features = make_layers(layout, batch_norm=True)
+    if image_shape[0] != 3:
+        features[0] = nn.Conv2d(image_shape[0], _channels(64, width), 3, padding=1)
+    for module in features:
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return nn.Sequential(features, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(_channels(512, width), num_classes))
+
+
+MODELS: dict[str, Callable[[tuple[int, int, int], int, float], nn.Module]] = {
+    "small_cnn": _small_cnn,
+    "alexnet": _alexnet,
+    "vgg16": _vgg16,
+}
+"""Makes a network from (channels, height, width) of an image, the number of classes, and a width multiplier."""
+
+
+def check_model_name(name: str) -> str:
+    """Returns `name` if `build_model` knows it; raises ValueError naming the choices if not."""
+    if name.startswith(TORCHVISION):
+        from torchvision.models import list_models
+
+        return TORCHVISION + choose("torchvision model", name.removeprefix(TORCHVISION), list_models())
+    return choose("model", name, MODELS)
+
+
+def build_model(
+    name: str, image_shape: tuple[int, int, int], num_classes: int, seed: int, width: float = 1.0
+) -> nn.Module:
     """Builds a network with fresh weights.
 
     Args:
-        name: a key of `MODELS`; ValueError if not.
+        name: a key of `MODELS`, or `torchvision:` and the name of one of its classifiers; ValueError if neither.
         image_shape: (channels, height, width).
         num_classes: outputs of the network.
         seed: decides the weights; the global generator is left as it was.
+        width: multiplies the channels of every layer; only for `MODELS`.
     """
-    builder = MODELS[choose("model", name, MODELS)]
+    check_model_name(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return builder(image_shape, num_classes)
+        if name.startswith(TORCHVISION):
+            from torchvision.models import get_model
+
+            if width != 1.0:
+                raise ValueError(f"width must be 1 for {name}, got {width}; leave it out")
+            return get_model(name.removeprefix(TORCHVISION), weights=None, num_classes=num_classes)
+        return MODELS[name](image_shape, num_classes, width)
 
 
 def quantized_weights(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -18,3 +18,8 @@ def pieces(*tensors: Float[Tensor, " n"]) -> Iterator[tuple[Tensor, ...]]:
     """Walks along flat tensors of equal length together, piece by piece; the pieces are views."""
     length = CPU_PIECE if tensors[0].device.type == "cpu" else max(1, len(tensors[0]))
     return zip(*(tensor.split(length) for tensor in tensors), strict=True)
+
+
+def flat(tensor: Float[Tensor, "..."]) -> Float[Tensor, " n"]:
+    """All entries of a dense tensor in the order in which they lie in memory, channels-last or not: a view."""
+    return tensor.as_strided((tensor.numel(),), (1,))

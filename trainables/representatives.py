@@ -105,4 +105,4 @@ def assign(weights: Float[Tensor, "*shape"], representatives: Float[Tensor, " k"
     """
     # Sorted midpoints make this O(n log k); an n-by-k table would not fit beside VGG16.
     boundaries = (representatives[1:] + representatives[:-1]) / 2
-    return torch.bucketize(weights, boundaries, out_int32=True)
+    return torch.bucketize(weights.contiguous(), boundaries, out_int32=True)

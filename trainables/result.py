@@ -35,6 +35,8 @@ BITS_COLUMNS = (
     Column("bits_per_weight", "float", "bits of the compressed network over its number of parameters"),
     Column("index_bits_per_weight", "float", "⌈log2 K⌉; 32 for the float baseline"),
     Column("entropy_bits_per_weight", "float", "entropy of the levels of a quantized weight: a lower bound"),
+    Column("conv_bits_per_weight", "float", "codebooks, code tables and levels of convolutions, over their weights"),
+    Column("linear_bits_per_weight", "float", "the same of fully connected layers; null where there are none"),
 )
 
 EPOCH_COLUMNS = (

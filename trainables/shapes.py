@@ -5,13 +5,13 @@ A machine that only trains need not have jaxtyping; there the same annotations m
 
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["Float", "Int"]
+__all__ = ["Float", "Int", "UInt8"]
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Float, Int, UInt8
 else:
     try:
-        from jaxtyping import Float, Int
+        from jaxtyping import Float, Int, UInt8
     except ModuleNotFoundError:
 
         class Float:
@@ -20,4 +20,4 @@ else:
             def __class_getitem__(cls, item: tuple[Any, str]) -> Any:
                 return item[0]
 
-        Int = Float
+        Int = UInt8 = Float

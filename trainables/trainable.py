@@ -7,8 +7,8 @@ import torch
 from ray import tune
 
 from trainables.config import TrialConfig
-from trainables.phases import CompressionRun, NonFiniteLossError
 from trainables.result import FINETUNE
+from trainables.run import CompressionRun, NonFiniteLossError
 
 CHECKPOINT_FILE = "trial.pt"
 
@@ -16,9 +16,10 @@ CHECKPOINT_FILE = "trial.pt"
 class CompressionTrial(tune.Trainable):
     """Both phases of a trial, one epoch a step: what sweeps run.
 
-    Ray's `config` holds `trial`, a `TrialConfig` as a dictionary, and optionally `restore_from`, the path or URI of
-    a checkpoint to go on from. A result is what `CompressionRun.run_epoch` returns, and `device`; a trial whose
-    loss is not finite ends with `failure`, the reason, which no retry would mend.
+    Ray's `config` holds `trial`, a `TrialConfig` as a dictionary, and optionally two paths or URIs of checkpoints:
+    `restore_from`, to go on from, and `initial_weights`, to begin with the weights of the float baseline. A result is
+    what `CompressionRun.run_epoch` returns, and `device`; a trial whose loss is not finite ends with `failure`, the
+    reason, which no retry would mend.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -26,7 +27,11 @@ class CompressionTrial(tune.Trainable):
         torch.set_num_threads(max(1, int(resources.get("CPU", 1))))
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device_name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
-        self.run = CompressionRun(TrialConfig.from_dict(config["trial"]), device)
+        weights = None
+        if checkpoint := config.get("initial_weights"):
+            with tune.Checkpoint(checkpoint).as_directory() as folder:
+                weights = torch.load(Path(folder) / CHECKPOINT_FILE, map_location=device, weights_only=True)["model"]
+        self.run = CompressionRun(TrialConfig.from_dict(config["trial"]), device, weights)
         if restore_from := config.get("restore_from"):
             with tune.Checkpoint(restore_from).as_directory() as folder:
                 self.load_checkpoint(folder)
@@ -82,3 +87,21 @@ class Finetuning(CompressionTrial):
                 f"{self.run.epoch} of {self.run.config.regularize_epochs} and {self.run.config.finetune_epochs} epochs "
                 "to follow; train the first phase to its end and set finetune_epochs"
             )
+
+
+def train_baseline(trial: dict[str, Any], cpus: int, folder: str) -> None:
+    """Trains the float baseline for the length of the first phase, and leaves a checkpoint in `folder`.
+
+    Args:
+        trial: a `TrialConfig` of the float baseline, as a dictionary.
+        cpus: threads.
+        folder: of the checkpoint; appears when all of it is there.
+    """
+    torch.set_num_threads(max(1, cpus))
+    run = CompressionRun(TrialConfig.from_dict(trial), "cuda" if torch.cuda.is_available() else "cpu")
+    while run.epoch < run.config.regularize_epochs:
+        run.run_epoch()
+    draft = Path(f"{folder}.draft")
+    draft.mkdir(parents=True, exist_ok=True)
+    torch.save(run.state_dict(), draft / CHECKPOINT_FILE)
+    draft.rename(folder)

@@ -1,0 +1,102 @@
+"""What a regularizer adds to a training step: a regularized step against a plain one, side by side.
+
+    python benchmarks/bench_regularizers.py [--repeats N] [--models vgg16 alexnet] [--threads T]
+
+Batch 128 of 32×32 colour images, float32, SGD with Nesterov momentum, for every family and K in {2, 16, 256}. The
+weights are those of a freshly made network. Also the peak memory that one call adds, by K.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from measure import in_turn, print_table, ratios, spread
+from torch.nn.functional import cross_entropy
+
+from trainables.config import PenaltyForm, Recipe, TrialConfig
+from trainables.models import build_model, quantized_weights
+from trainables.phases import RegularizePhase
+from trainables.regularizers import REGULARIZERS
+
+LEVELS = (2, 16, 256)
+BATCH = 128
+
+
+def stepper(model: torch.nn.Module, family: str, num_levels: int) -> Callable[[], None]:
+    """One training step of `model` in the regularize phase of a family."""
+    device = next(model.parameters()).device
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(BATCH, 3, 32, 32, generator=generator).to(device, memory_format=torch.channels_last)
+    labels = torch.randint(10, (BATCH,), generator=generator).to(device)
+    recipe = Recipe(optimizer="sgd", learning_rate=1e-3, batch_size=BATCH)
+    lam = 0.0 if family == "none" else 1e-4
+    config = TrialConfig(family=family, num_levels=num_levels, lam=lam, recipe=recipe)
+    phase = RegularizePhase(config, model, quantized_weights(model))
+    model.train()
+
+    def step() -> None:
+        model.zero_grad()
+        cross_entropy(model(images), labels).backward()
+        phase.step(1.0)
+
+    return step
+
+
+def compare_steps(model_name: str, repeats: int) -> list[list[object]]:
+    """A row a family and K: seconds of a plain and a regularized step, and their ratio."""
+    model = build_model(model_name, (3, 32, 32), 10, seed=0)
+    model.to("cuda" if torch.cuda.is_available() else "cpu").to(memory_format=torch.channels_last)
+    rows: list[list[object]] = []
+    for family in REGULARIZERS:
+        for num_levels in LEVELS:
+            works = [stepper(model, "none", num_levels), stepper(model, family, num_levels)]
+            plain, regularized = in_turn(works, repeats)
+            figures = [spread(plain), spread(regularized), spread(ratios(regularized, plain))]
+            rows.append([model_name, family, num_levels, repeats, *figures])
+            print(rows[-1], flush=True)
+    return rows
+
+
+def peak_memory_mib(family: str, num_levels: int, num_weights: int = 2_359_296) -> float:
+    """MiB that one call adds to the process at its peak, on a layer of VGG16's largest size (Linux)."""
+    weights = torch.randn(num_weights, generator=torch.Generator().manual_seed(0)) * 0.05
+    gradient = torch.zeros_like(weights)
+    regularizer = REGULARIZERS[family](weights, num_levels, PenaltyForm())
+
+    def status(field: str) -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(field))
+
+    regularizer.add_gradient(weights[:1], gradient[:1], 1e-4)
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before = status("VmRSS")
+    regularizer.add_gradient(weights, gradient, 1e-4)
+    return max(0, status("VmHWM") - before) / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--models", nargs="+", default=["vgg16", "alexnet"])
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    memory = [
+        [family, *(f"{peak_memory_mib(family, num_levels):.1f}" for num_levels in LEVELS)] for family in REGULARIZERS
+    ]
+    rows = [row for model in arguments.models for row in compare_steps(model, arguments.repeats)]
+    print_table(
+        "A regularized step against a plain one (median [least, greatest])",
+        ["model", "family", "K", "n", "plain, s", "regularized, s", "ratio"],
+        rows,
+    )
+    print_table(
+        "Memory that one call adds on 2.4 million weights (9 MiB), MiB",
+        ["family", *(f"K = {num_levels}" for num_levels in LEVELS)],
+        memory,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""From a trial of a study to the compressed file of its network."""
+
+import pickle
+from pathlib import Path
+
+import torch
+
+from study.folder import StudyFolder
+from study.ledger import History, Trial, read_history
+from trainables.artifact import Artifact, write_artifact
+from trainables.config import TrialConfig
+from trainables.result import DamagedFileError
+from trainables.run import CompressionRun
+
+CHECKPOINT_FILE = "trial.pt"
+"""As `trainables.trainable` names it; that module needs Ray, and exporting does not."""
+
+
+def export_trial(folder: StudyFolder, name: str, out: Path, force: bool = False) -> tuple[Trial, Artifact]:
+    """Writes the hard-quantized network of a trial's last checkpoint to a file.
+
+    Args:
+        folder: of the study.
+        name: number or trial_id of the trial.
+        out: the file.
+        force: replace a file that is there already.
+
+    Returns:
+        The trial, which need not be COMPLETE, and what was written.
+
+    Raises:
+        ValueError: there is no such study, trial or checkpoint, or the file can't be written or is there already.
+        DamagedFileError: the study's files can't be read.
+    """
+    folder.read_config()
+    if out.exists() and not force:
+        raise ValueError(f"{out} exists already; choose another --out, or replace it with --force")
+    history = read_history(folder.ledger)
+    trial = _find(history, name, folder)
+    run = _restore(trial, folder)
+    provenance = {
+        "study": folder.path.resolve().name,
+        "trial_id": trial.trial_id,
+        "number": trial.number,
+        "state": trial.state,
+        "config_hash": trial.config_hash,
+        "epoch": run.epoch,
+        "val_accuracy": trial.epochs.get(run.epoch, {}).get("val_accuracy"),
+        "trained_with": history.sessions[-1].provenance if history.sessions else None,
+    }
+    artifact = Artifact.of_run(run, provenance)
+    write_artifact(out, artifact)
+    return trial, artifact
+
+
+def _find(history: History, name: str, folder: StudyFolder) -> Trial:
+    for trial in history.trials.values():
+        if name in (str(trial.number), trial.trial_id):
+            return trial
+    last = max(history.trials, default=None)
+    known = f"choose from 0 to {last}, or a trial_id" if last is not None else f"{folder.path} has no trials yet"
+    raise ValueError(f"unknown trial {name!r}; {known}")
+
+
+def _restore(trial: Trial, folder: StudyFolder) -> CompressionRun:
+    """The trial as its last checkpoint has it, on the CPU."""
+    if trial.checkpoint is None:
+        raise ValueError(f"trial {trial.number} ({trial.state}) has no checkpoint; choose another --trial")
+    path = folder.path / trial.checkpoint / CHECKPOINT_FILE
+    if not path.is_file():
+        raise ValueError(f"the checkpoint of trial {trial.number} is gone from {path}; choose another --trial")
+    config = TrialConfig.from_dict(trial.config)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        run = CompressionRun(config, initial_weights=state["model"] if config.init == "pretrained" else None)
+        run.load_state_dict(state)
+    except (RuntimeError, KeyError, EOFError, OSError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DamagedFileError(f"{path} is damaged: {reason}") from None
+    return run

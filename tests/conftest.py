@@ -1,0 +1,41 @@
+"""What all tests share: shapes checked at run time, one thread, and Hypothesis without a clock."""
+
+import os
+
+import hypothesis
+import pytest
+from jaxtyping import install_import_hook
+
+# Sums in another order differ in their last bits, and tests that compare runs bit by bit share a small machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Before anything imports trainables: modules that are already loaded stay unchecked.
+# As for mypy, an int will do where a float is asked for (PEP 484).
+install_import_hook("trainables", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+
+hypothesis.settings.register_profile("local", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture
+def quick_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Registers the data set `few_digits`, 24 training images a digit, and the network `tiny_cnn`."""
+    import numpy as np
+    from torch import nn
+
+    from trainables.data import DATASETS, Dataset, load_dataset
+    from trainables.models import MODELS
+
+    def tiny_cnn(image_shape: tuple[int, int, int], num_classes: int, width: float) -> nn.Module:
+        convolution = nn.Conv2d(image_shape[0], 16, 3, padding=1, bias=False)
+        linear = nn.Linear(16 * (image_shape[1] // 2) * (image_shape[2] // 2), num_classes)
+        return nn.Sequential(convolution, nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), linear)
+
+    digits = load_dataset("digits")
+    chosen = np.concatenate([np.flatnonzero(digits.y_train == label)[:24] for label in range(10)])
+    few = Dataset(
+        x_train=digits.x_train[chosen], y_train=digits.y_train[chosen], x_test=digits.x_test, y_test=digits.y_test
+    )
+    monkeypatch.setitem(DATASETS, "few_digits", lambda *_: few)
+    monkeypatch.setitem(MODELS, "tiny_cnn", tiny_cnn)

@@ -1,0 +1,167 @@
+"""Small studies made by hand: configurations, facts, histories, tables. No Ray is started here."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from study.config import StudyConfig, parse_study
+from study.folder import StudyFolder
+from study.ledger import ASKED, CHECKPOINT, ENDED, EPOCH, SESSION_ENDED, SESSION_STARTED, History, Ledger
+from study.records import write_tables
+from trainables.config import TrialConfig
+from trainables.result import COMPLETE, EPOCH_COLUMNS, FAIL, PRUNED, TRIAL_COLUMNS, Column
+
+ARROW_TYPES = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa.string()}
+PROVENANCE = {"versions": {"python": "3.11"}, "platform": "Linux", "git_sha": None, "git_dirty": None}
+
+
+def study_config(**changes: Any) -> StudyConfig:
+    """A study of four epochs a trial; `changes` replace whole sections."""
+    values: dict[str, Any] = {
+        "name": "small",
+        "trials": 12,
+        "trial": {"regularize_epochs": 3, "finetune_epochs": 1},
+        "space": {"family": ["none", "RS", "RC", "RM", "RE"]},
+        "anchors": {"num_levels": [2, 4]},
+        "early_stopping": {"grace_period": 1},
+    }
+    return parse_study(values | changes, "test")
+
+
+def asked(number: int, config: TrialConfig, **changes: Any) -> dict[str, Any]:
+    """What a fact `asked` holds; without parameters of Optuna, as an anchor outside the space."""
+    content = {
+        "number": number,
+        "trial_id": f"small-{number:05d}",
+        "anchor": False,
+        "params": {},
+        "distributions": {},
+        "config": config.to_dict(),
+        "config_hash": config.hash,
+    }
+    return content | changes
+
+
+def metrics(epoch: int, *, accuracy: float = 0.5, bits: float = 2.0, phase: str = "regularize") -> dict[str, Any]:
+    """What a trial reports after an epoch."""
+    return {
+        "epoch": epoch,
+        "phase": phase,
+        "train_loss": 1.0 / epoch,
+        "penalty": 0.25 if phase == "regularize" else None,
+        "val_accuracy": accuracy,
+        "val_accuracy_pre_tuning": 0.4 if phase == "finetune" else None,
+        "float_val_accuracy": 0.9,
+        "bits_per_weight": bits,
+        "index_bits_per_weight": 2.0,
+        "entropy_bits_per_weight": 1.5,
+        "artifact_bytes": 1000,
+        "train_seconds": 0.125 * epoch,
+        "device": "cpu",
+        "hostname": "node-1",
+    }
+
+
+class Unwritten:
+    """Takes facts as a ledger does, and writes no file."""
+
+    def __init__(self) -> None:
+        self.history = History()
+
+    def record(self, fact: str, **content: Any) -> None:
+        self.history.apply({"fact": fact, "time": 0.0} | content)
+
+
+def start_session(ledger: Ledger) -> None:
+    session = len(ledger.history.sessions) + 1
+    ledger.record(SESSION_STARTED, session=session, pid=1, hostname="head", provenance=PROVENANCE)
+
+
+def train(ledger: Ledger | Unwritten, number: int, epochs: int, *, accuracy: float = 0.5, bits: float = 2.0) -> None:
+    """Records the epochs of a trial of three and one epochs, and the checkpoint of the last."""
+    for epoch in range(1, epochs + 1):
+        phase = "regularize" if epoch <= 3 else "finetune"
+        result = metrics(epoch, accuracy=accuracy, bits=bits, phase=phase)
+        ledger.record(EPOCH, number=number, metrics=result)
+    if epochs:
+        ledger.record(CHECKPOINT, number=number, path=f"ray/session-001/{number}/checkpoint_{epochs - 1:06}")
+
+
+def make_study(folder: Path, config: StudyConfig | None = None, *, ended: bool = True) -> StudyFolder:
+    """Puts a study on disk as `qar launch` leaves it: float baseline, two on the front, one PRUNED, one FAIL.
+
+    Args:
+        folder: of the study; made here.
+        config: five trials of `study_config()` if None.
+        ended: whether the last trial has ended; if not, it is RUNNING and its driver died.
+    """
+    config = config or study_config(trials=5)
+    study = StudyFolder(folder)
+    study.create(config)
+    ledger = Ledger(study.ledger)
+    start_session(ledger)
+    trials = [
+        ({"family": "none", "num_levels": None}, 4, 0.97, 32.0, COMPLETE, None),
+        ({"family": "none", "num_levels": 2}, 4, 0.80, 1.3, COMPLETE, None),
+        ({"family": "RE", "num_levels": 8, "lam": 1e-3, "placement": "own"}, 4, 0.95, 3.3, COMPLETE, None),
+        ({"family": "RS", "num_levels": 4, "lam": 1e-4, "placement": "kmeans"}, 1, 0.10, 2.2, PRUNED, None),
+        ({"family": "RC", "num_levels": 4, "lam": 1e-2, "placement": "uniform"}, 0, 0.0, 0.0, FAIL, "it [broke]"),
+    ]
+    for number, (searched, epochs, accuracy, bits, state, failure) in enumerate(trials):
+        ledger.record(ASKED, **asked(number, config.trial_config(searched), anchor=number < 2))
+        train(ledger, number, epochs, accuracy=accuracy, bits=bits)
+        if ended or number < len(trials) - 1:
+            ledger.record(ENDED, number=number, state=state, failure=failure)
+    if ended:
+        ledger.record(SESSION_ENDED, session=1, outcome="finished")
+    write_tables(study, ledger.history)
+    ledger.close()
+    return study
+
+
+def trials_frame(*rows: dict[str, Any]) -> pd.DataFrame:
+    """A table of trials as `analysis.load` gives it; what a row leaves out is that of a COMPLETE one of RS."""
+    usual = {
+        "state": COMPLETE,
+        "anchor": False,
+        "family": "RS",
+        "num_levels": 4,
+        "lam": 1e-3,
+        "placement": "own",
+        "val_accuracy_pre_tuning": 0.4,
+        "val_accuracy": 0.5,
+        "bits_per_weight": 2.0,
+    }
+    complete = [
+        {column.name: None for column in TRIAL_COLUMNS}
+        | usual
+        | {"trial_id": f"small-{number:05d}", "number": number}
+        | row
+        for number, row in enumerate(rows)
+    ]
+    return pa.Table.from_pylist(complete, arrow_schema(TRIAL_COLUMNS)).to_pandas()
+
+
+def arrow_schema(columns: tuple[Column, ...]) -> pa.Schema:
+    return pa.schema([(column.name, ARROW_TYPES[column.type]) for column in columns])
+
+
+def write_tables_of(folder: Path, trials: pd.DataFrame) -> None:
+    """Makes a folder look like a study's to `analysis`: study.yaml and both tables."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "study.yaml").write_text("name: small\n")
+    table = pa.Table.from_pandas(trials, arrow_schema(TRIAL_COLUMNS), preserve_index=False)
+    pq.write_table(table, folder / "trials.parquet")
+    pq.write_table(pa.Table.from_pylist([], arrow_schema(EPOCH_COLUMNS)), folder / "epochs.parquet")
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    """Content of every file below a folder, and the empty folders: to tell whether anything was written."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b""
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() or not any(path.iterdir())
+    }

@@ -1,0 +1,271 @@
+"""What is written for the outside, from histories made by hand; the recorder is fed with Ray's own trial objects."""
+
+import json
+import subprocess
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from example_studies import ARROW_TYPES, Unwritten, asked, make_study, metrics, start_session, study_config, train
+from ray.tune import Checkpoint
+from ray.tune.experiment import Trial
+
+from analysis.load import load_epochs, load_trials
+from study.folder import StudyFolder
+from study.ledger import ASKED, ENDED, Ledger, read_history
+from study.records import Recorder, epoch_rows, provenance, trial_row, write_tables
+from trainables.result import COMPLETE, EPOCH_COLUMNS, FAIL, PRUNED, RUNNING, SCHEMA_VERSION, TRIAL_COLUMNS
+
+EPOCHS = 4
+TABLES = [("trials.parquet", TRIAL_COLUMNS), ("epochs.parquet", EPOCH_COLUMNS)]
+
+
+def rows_of(study: StudyFolder) -> list[dict[str, Any]]:
+    return pq.read_table(study.trials).to_pylist()
+
+
+@pytest.mark.parametrize(("name", "columns"), TABLES, ids=["trials", "epochs"])
+def test_table_has_exactly_the_columns_and_types_of_the_schema(name: str, columns: Any, tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small")
+    schema = pq.read_schema(study.path / name)
+    assert [(field.name, field.type) for field in schema] == [(c.name, ARROW_TYPES[c.type]) for c in columns]
+    assert schema.metadata[b"qar_schema_version"] == str(SCHEMA_VERSION).encode()
+    assert [field.metadata[b"meaning"].decode() for field in schema] == [column.meaning for column in columns]
+
+
+@pytest.mark.parametrize(("name", "columns"), TABLES, ids=["trials", "epochs"])
+def test_table_of_an_empty_study_has_the_schema_too(name: str, columns: Any, tmp_path: Path) -> None:
+    study = StudyFolder(tmp_path)
+    write_tables(study, read_history(study.ledger))
+    table = pq.read_table(tmp_path / name)
+    assert table.num_rows == 0
+    assert table.column_names == [column.name for column in columns]
+
+
+def test_rows_hold_every_column() -> None:
+    ledger = Unwritten()
+    ledger.record(ASKED, **asked(0, study_config().trial_config({"family": "none", "num_levels": None})))
+    train(ledger, 0, 1)
+    trial = ledger.history.trials[0]
+    assert list(trial_row(trial)) == [column.name for column in TRIAL_COLUMNS]
+    assert [set(row) for row in epoch_rows(trial)] == [{column.name for column in EPOCH_COLUMNS}]
+
+
+def test_trial_rows_tell_the_history(tmp_path: Path) -> None:
+    rows = rows_of(make_study(tmp_path / "small"))
+    assert [row["number"] for row in rows] == [0, 1, 2, 3, 4]
+    assert [row["trial_id"] for row in rows] == [f"small-{number:05d}" for number in range(5)]
+    assert [row["state"] for row in rows] == [COMPLETE, COMPLETE, COMPLETE, PRUNED, FAIL]
+    assert [row["epochs"] for row in rows] == [4, 4, 4, 1, 0]
+    assert [row["anchor"] for row in rows] == [True, True, False, False, False]
+    assert [row["family"] for row in rows] == ["none", "none", "RE", "RS", "RC"]
+    complete = rows[2]
+    assert (complete["val_accuracy"], complete["bits_per_weight"], complete["artifact_bytes"]) == (0.95, 3.3, 1000)
+    assert (complete["num_levels"], complete["lam"], complete["placement"]) == (8, 1e-3, "own")
+    assert complete["train_seconds"] == pytest.approx(0.125 * (1 + 2 + 3 + 4))
+    assert (complete["model"], complete["dataset"], complete["seed"]) == ("small_cnn", "digits", 0)
+    assert (complete["device"], complete["hostname"]) == ("cpu", "node-1")
+
+
+def test_trial_rows_are_null_where_there_is_nothing_to_tell(tmp_path: Path) -> None:
+    baseline, plain, regularized, pruned, failed = rows_of(make_study(tmp_path / "small"))
+    assert [row["num_levels"] for row in (baseline, plain)] == [None, 2]
+    assert [row["lam"] for row in (baseline, plain, regularized)] == [None, None, 1e-3]
+    assert [row["placement"] for row in (baseline, plain)] == [None, "kmeans"]
+    assert [row["val_accuracy_pre_tuning"] for row in (regularized, pruned, failed)] == [0.4, None, None]
+    assert [row["failure"] for row in (regularized, pruned, failed)] == [None, None, "it [broke]"]
+    assert {row["test_accuracy"] for row in (baseline, plain, regularized, pruned, failed)} == {None}
+    unknown = ("val_accuracy", "float_val_accuracy", "bits_per_weight", "artifact_bytes", "device", "hostname")
+    assert [failed[name] for name in unknown] == [None] * len(unknown)
+    assert (failed["epochs"], failed["train_seconds"]) == (0, 0.0)
+
+
+def test_lam_0_of_a_family_with_a_penalty_is_no_null(tmp_path: Path) -> None:
+    config = study_config().trial_config({"family": "RS", "num_levels": 4, "lam": 0.0, "placement": "own"})
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.record(ASKED, **asked(0, config))
+    write_tables(StudyFolder(tmp_path), ledger.history)
+    ledger.close()
+    assert rows_of(StudyFolder(tmp_path))[0]["lam"] == 0.0
+
+
+def test_running_trial_is_in_the_tables_with_what_it_has_done(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small", ended=False)
+    row = rows_of(study)[4]
+    assert (row["state"], row["epochs"], row["failure"]) == (RUNNING, 0, None)
+
+
+def test_epoch_rows_tell_every_epoch_once_and_in_order(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small")
+    rows = pq.read_table(study.epochs).to_pylist()
+    assert [(row["number"], row["epoch"]) for row in rows] == [
+        *[(number, epoch) for number in (0, 1, 2) for epoch in (1, 2, 3, 4)],
+        (3, 1),
+    ]
+    assert all(row["trial_id"] == f"small-{row['number']:05d}" for row in rows)
+    first, *_, last = [row for row in rows if row["number"] == 2]
+    assert (first["phase"], first["penalty"]) == ("regularize", 0.25)
+    assert (last["phase"], last["penalty"]) == ("finetune", None)
+
+
+def test_epoch_trained_again_is_counted_once(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small", ended=False)
+    ledger = Ledger(study.ledger)
+    train(ledger, 4, 2)
+    train(ledger, 4, 3, accuracy=0.75)  # after a crash, from the beginning
+    write_tables(study, ledger.history)
+    ledger.close()
+    row = rows_of(study)[4]
+    assert (row["epochs"], row["val_accuracy"]) == (3, 0.75)
+    assert row["train_seconds"] == pytest.approx(0.125 * (1 + 2 + 3))
+    epochs = [row["epoch"] for row in pq.read_table(study.epochs).to_pylist() if row["number"] == 4]
+    assert epochs == [1, 2, 3]
+
+
+def test_tables_are_replaced_whole_and_no_draft_is_left(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small", ended=False)
+    with open(study.trials, "rb") as reader:  # one who reads while the tables are written anew
+        before = reader.read(10)
+        ledger = Ledger(study.ledger)
+        ledger.record(ENDED, number=4, state=FAIL, failure="late")
+        write_tables(study, ledger.history)
+        ledger.close()
+        rest = reader.read()
+    whole = tmp_path / "as-read.parquet"
+    whole.write_bytes(before + rest)
+    assert pq.read_table(whole).to_pylist()[4]["state"] == RUNNING
+    assert rows_of(study)[4]["state"] == FAIL
+    files = {path.name for path in study.path.iterdir()}
+    assert files == {"study.yaml", "study.json", "ledger.jsonl", "trials.parquet", "epochs.parquet"}
+
+
+def test_table_that_cant_be_written_leaves_the_last_one(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small")
+    before = study.trials.read_bytes()
+    history = read_history(study.ledger)
+    history.trials[1].epochs[4]["val_accuracy"] = "high"
+    with pytest.raises(Exception, match="high"):
+        write_tables(study, history)
+    assert study.trials.read_bytes() == before
+
+
+def test_tables_are_what_analysis_reads(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small")
+    trials, epochs = load_trials(study.path), load_epochs(study.path)
+    assert (len(trials), len(epochs)) == (5, 13)
+    last = epochs.groupby("trial_id")["epoch"].max()
+    trained = trials[trials["epochs"] > 0].set_index("trial_id")["epochs"]
+    assert last.to_dict() == trained.to_dict()
+
+
+def test_same_history_gives_the_same_files(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small")
+    before = {path.name: path.read_bytes() for path in (study.trials, study.epochs, study.study_json)}
+    write_tables(study, read_history(study.ledger))
+    assert {path.name: path.read_bytes() for path in (study.trials, study.epochs, study.study_json)} == before
+
+
+def test_study_json_says_where_the_results_come_from(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small")
+    told = json.loads(study.study_json.read_text())
+    assert told["schema_version"] == SCHEMA_VERSION
+    assert told["seeds"] == [0]
+    assert told["hosts"] == ["node-1"]
+    (session,) = told["sessions"]
+    assert session["outcome"] == "finished"
+    assert session["driver"] == "head"
+    assert session["started"] <= session["latest"]
+    assert session["versions"] == {"python": "3.11"}
+    assert told["wall_seconds"] >= 0
+
+
+def test_study_json_tells_of_each_session(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small", ended=False)
+    ledger = Ledger(study.ledger)
+    start_session(ledger)
+    write_tables(study, ledger.history)
+    ledger.close()
+    assert [session["outcome"] for session in json.loads(study.study_json.read_text())["sessions"]] == [None, None]
+
+
+def test_provenance_holds_versions_and_commit() -> None:
+    told = provenance()
+    for package in ("qar", "ray", "torch", "optuna", "numpy", "pandas"):
+        assert told["versions"][package] == version(package)
+    root = Path(__file__).parents[1]
+    commit = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    assert told["git_sha"] == (commit.stdout.strip() or None)
+    assert told["git_dirty"] in (True, False, None)
+    json.dumps(told)
+
+
+class Recording:
+    """A recorder, its ledger, and one trial of Ray's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.study = StudyFolder(folder)
+        self.ledger = Ledger(self.study.ledger)
+        config = study_config().trial_config({"family": "RE", "num_levels": 8, "lam": 1e-3, "placement": "own"})
+        self.ledger.record(ASKED, **asked(0, replace(config, seed=3)))
+        self.recorder = Recorder(self.study, self.ledger, EPOCHS, seconds_between_tables=0.0)
+        self.trial = Trial("trial", stub=True, trial_id="ray-id", config={"number": 0})
+
+    def report(self, result: dict[str, Any]) -> None:
+        self.trial.update_last_result(result)
+        self.recorder.on_trial_result(0, [self.trial], self.trial, result)
+
+    @property
+    def told(self) -> Any:
+        return read_history(self.study.ledger).trials[0]
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Recording:
+    return Recording(tmp_path)
+
+
+def test_recorder_keeps_the_metrics_and_drops_what_is_about_ray(recording: Recording) -> None:
+    about_ray = {"pid": 7, "time_total_s": 1.0, "config": {"trial": {}}, "done": False, "training_iteration": 1}
+    recording.report(metrics(1) | about_ray)
+    assert recording.told.epochs == {1: metrics(1)}
+
+
+def test_recorder_ends_a_trial_as_it_ended(recording: Recording) -> None:
+    for epoch in range(1, EPOCHS + 1):
+        recording.report(metrics(epoch))
+    recording.recorder.on_trial_complete(0, [], recording.trial)
+    assert (recording.told.state, recording.told.failure) == (COMPLETE, None)
+
+
+def test_recorder_tells_a_stopped_trial_from_a_complete_one(recording: Recording) -> None:
+    recording.report(metrics(1))
+    recording.recorder.on_trial_complete(0, [], recording.trial)
+    assert recording.told.state == PRUNED
+
+
+def test_recorder_keeps_the_reason_of_a_divergence_and_no_epoch_of_it(recording: Recording) -> None:
+    recording.report(metrics(1))
+    recording.report({"epoch": 1, "failure": "the loss is not finite (nan) in epoch 2", "done": True})
+    recording.recorder.on_trial_complete(0, [], recording.trial)
+    assert (recording.told.state, recording.told.failure) == (FAIL, "the loss is not finite (nan) in epoch 2")
+    assert list(recording.told.epochs) == [1]
+
+
+def test_recorder_writes_checkpoints_relative_to_the_study(recording: Recording) -> None:
+    folder = recording.study.ray / "session-001" / "small-00000" / "checkpoint_000000"
+    folder.mkdir(parents=True)
+    recording.recorder.on_checkpoint(0, [], recording.trial, Checkpoint.from_directory(str(folder)))
+    assert recording.told.checkpoint == "ray/session-001/small-00000/checkpoint_000000"
+
+
+def test_recorder_writes_the_tables_while_the_study_runs(recording: Recording) -> None:
+    recording.report(metrics(1))
+    recording.recorder.on_step_end(0, [])
+    assert rows_of(recording.study)[0]["epochs"] == 1
+
+
+def test_recorder_survives_pickling_by_ray_as_nothing(recording: Recording) -> None:
+    assert recording.recorder.__getstate__() == {}

@@ -1,0 +1,360 @@
+"""The searcher, fed by hand as Ray feeds it: every trial ends in Optuna as it ended in truth."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from example_studies import metrics, study_config
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+
+from study.config import StudyConfig
+from study.ledger import CHECKPOINT, ENDED, EPOCH, Ledger
+from study.search import MAX_REPEATS, OBJECTIVES, OptunaSearcher, outcome
+from study.space import ANCHOR, first_trials
+from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
+
+EPOCHS = 4
+IN_OPTUNA = {COMPLETE: TrialState.COMPLETE, PRUNED: TrialState.PRUNED, FAIL: TrialState.FAIL}
+ENDS = ("complete", "stopped", "diverged", "diverged at once", "lost", "lost at once")
+
+
+class Driver:
+    """Stands where Ray stands: asks the searcher, trains, records, and tells how each trial ended."""
+
+    def __init__(self, folder: Path, config: StudyConfig) -> None:
+        self.ledger = Ledger(folder / "ledger.jsonl")
+        self.searcher = OptunaSearcher(config, self.ledger)
+        self.ray_ids: dict[int, str] = {}
+
+    def ask(self) -> dict[str, Any]:
+        ray_id = f"ray-{len(self.ray_ids)}"
+        suggestion = self.searcher.suggest(ray_id)
+        self.ray_ids[suggestion["number"]] = ray_id
+        return suggestion
+
+    def train(self, number: int, epochs: int) -> dict[str, Any] | None:
+        """Records epochs and checkpoints; returns the last result."""
+        result = None
+        for epoch in range(1, epochs + 1):
+            quality = (number * 7 % 13 + epoch / EPOCHS) / 14
+            result = metrics(epoch, accuracy=quality, bits=1 + 5 * quality**2)
+            self.ledger.record(EPOCH, number=number, metrics=result)
+            self.ledger.record(CHECKPOINT, number=number, path=f"ray/session-001/{number}/checkpoint_{epoch:06}")
+        return result
+
+    def end(self, number: int, how: str = "complete") -> None:
+        """Trains a trial to one of `ENDS`, and says so to the ledger and to the searcher."""
+        epochs = {"complete": EPOCHS, "diverged at once": 0, "lost at once": 0}.get(how, 2)
+        result = self.train(number, epochs)
+        if how.startswith("diverged"):
+            result = {"epoch": epochs, "failure": "the loss is not finite (nan)", "done": True}
+        lost = how.startswith("lost")
+        state, failure = outcome(result, lost, EPOCHS)
+        self.ledger.record(ENDED, number=number, state=state, failure=failure)
+        self.searcher.on_trial_complete(self.ray_ids[number], result, error=lost)
+
+    def run(self, trials: int, how: str = "complete") -> list[dict[str, Any]]:
+        """Asks for trials and ends each before the next."""
+        suggestions = []
+        for _ in range(trials):
+            suggestions.append(self.ask())
+            self.end(suggestions[-1]["number"], how)
+        return suggestions
+
+    @property
+    def optuna_trials(self) -> list[optuna.trial.FrozenTrial]:
+        return self.searcher.optuna_study.get_trials(deepcopy=False)
+
+    def in_optuna(self, state: TrialState) -> list[optuna.trial.FrozenTrial]:
+        return [trial for trial in self.optuna_trials if trial.state == state]
+
+    def die(self) -> None:
+        """Lets go of the ledger without a word, as a killed process does."""
+        self.ledger.close()
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Iterator[Driver]:
+    driver = Driver(tmp_path, study_config())
+    yield driver
+    driver.die()
+
+
+def identities(driver: Driver) -> list[tuple[str, int]]:
+    return [(trial.config_hash, trial.config["seed"]) for trial in driver.ledger.history.trials.values()]
+
+
+@pytest.mark.parametrize(
+    ("how", "state"),
+    [
+        ("complete", COMPLETE),
+        ("stopped", PRUNED),
+        ("diverged", FAIL),
+        ("diverged at once", FAIL),
+        ("lost", FAIL),
+        ("lost at once", FAIL),
+    ],
+)
+def test_optuna_is_told_how_a_trial_ended(how: str, state: str, driver: Driver) -> None:
+    driver.run(1, how)
+    (trial,) = [trial for trial in driver.optuna_trials if trial.state != TrialState.WAITING]
+    assert trial.state == IN_OPTUNA[state]
+    if state == COMPLETE:
+        assert trial.values == [driver.ledger.history.trials[0].last[name] for name in OBJECTIVES]
+    else:
+        assert trial.values is None
+    assert driver.ledger.history.trials[0].state == state
+
+
+@pytest.mark.parametrize(
+    ("result", "error", "expected"),
+    [
+        ({"epoch": 4}, False, (COMPLETE, None)),
+        ({"epoch": 5}, False, (COMPLETE, None)),
+        ({"epoch": 3}, False, (PRUNED, None)),
+        ({"epoch": 4}, True, (FAIL, None)),
+        ({"epoch": 4, "failure": "it diverged"}, False, (FAIL, "it diverged")),
+        ({"epoch": 2, "failure": "it diverged"}, True, (FAIL, "it diverged")),
+        (None, False, (FAIL, None)),
+        (None, True, (FAIL, None)),
+    ],
+)
+def test_outcome_follows_the_last_result(result: dict[str, Any] | None, error: bool, expected: tuple[str, str]) -> None:
+    assert outcome(result, error, EPOCHS) == expected
+
+
+def test_only_full_budgets_are_on_optunas_front(driver: Driver) -> None:
+    for how in ENDS * 3:
+        driver.end(driver.ask()["number"], how)
+    front = driver.searcher.optuna_study.best_trials
+    assert front
+    assert all(trial.state == TrialState.COMPLETE for trial in front)
+
+
+def test_suggestion_is_what_the_ledger_says(driver: Driver) -> None:
+    for suggestion in driver.run(10):
+        trial = driver.ledger.history.trials[suggestion["number"]]
+        told = {
+            "number": trial.number,
+            "trial_id": f"small-{trial.number:05d}",
+            "anchor": trial.anchor,
+            "trial": trial.config,
+            "restore_from": None,
+        }
+        assert told.items() <= suggestion.items()
+
+
+def test_first_suggestions_are_anchors_then_each_family(driver: Driver) -> None:
+    suggestions = driver.run(8)
+    trials = [suggestion["trial"] for suggestion in suggestions]
+    assert [trial["num_levels"] for trial in trials[:3]] == [None, 2, 4]
+    assert [trial["family"] for trial in trials] == ["none"] * 3 + ["none", "RS", "RC", "RM", "RE"]
+    assert [suggestion["anchor"] for suggestion in suggestions] == [True] * 3 + [False] * 5
+
+
+def test_baseline_is_no_trial_that_the_sampler_learns_from(driver: Driver) -> None:
+    driver.run(1)
+    (baseline,) = driver.in_optuna(TrialState.COMPLETE)
+    assert baseline.params == {}
+
+
+def test_searcher_is_one_of_rays() -> None:
+    assert issubclass(OptunaSearcher, Searcher)
+
+
+@settings(max_examples=15)
+@given(
+    st.lists(
+        st.one_of(st.sampled_from(ENDS), st.just("ask"), st.just("kill"), st.just("train")), min_size=5, max_size=40
+    ),
+    st.integers(0, 99),
+)
+def test_whatever_happens_ledger_and_optuna_agree(life: list[str], seed: int) -> None:
+    """Random lives: trials asked for, trained, ended in every way, drivers killed and made anew."""
+    config = study_config(seed=seed)
+    with tempfile.TemporaryDirectory() as folder:
+        driver = Driver(Path(folder), config)
+        running: list[int] = []
+        for event in life:
+            if event == "kill":
+                driver.die()
+                driver = Driver(Path(folder), config)
+                to_continue, running = sorted(running), []
+                for number in to_continue:
+                    suggestion = driver.ask()
+                    trial = driver.ledger.history.trials[number]
+                    assert suggestion["number"] == number
+                    assert suggestion["trial"] == trial.config
+                    assert suggestion["anchor"] == trial.anchor
+                    expected = trial.checkpoint and str(Path(folder) / trial.checkpoint)
+                    assert suggestion["restore_from"] == expected
+                    running.append(number)
+            elif event == "ask" or not running:
+                running.append(driver.ask()["number"])
+            elif event == "train":
+                driver.train(running[0], 1)
+            else:
+                driver.end(running.pop(0), event)
+        for number in running:
+            driver.end(number)
+        history = driver.ledger.history
+        assert driver.in_optuna(TrialState.RUNNING) == []
+        assert history.unfinished == []
+        assert list(history.trials) == list(range(len(history.trials)))
+        assert len(set(identities(driver))) == len(history.trials)
+        anchors = [trial.config["num_levels"] for trial in history.trials.values() if trial.anchor]
+        assert anchors == [None, 2, 4][: len(history.trials)]
+        # Every trial of the ledger has its like in Optuna; what was answered from memory has its result.
+        told = [(trial.params, trial.state) for trial in driver.optuna_trials]
+        for trial in history.trials.values():
+            assert (trial.params, IN_OPTUNA[trial.state]) in told
+        driver.die()
+
+
+@pytest.mark.parametrize("ended", range(0, 11, 2))
+def test_rebuilt_searcher_goes_on_with_the_unfinished_before_anything_new(ended: int, tmp_path: Path) -> None:
+    config = study_config()
+    first = Driver(tmp_path, config)
+    first.run(ended)
+    untrained, trained = first.ask()["number"], first.ask()["number"]
+    first.train(trained, 2)
+    first.die()
+
+    second = Driver(tmp_path, config)
+    again = [second.ask(), second.ask()]
+    assert [suggestion["number"] for suggestion in again] == [untrained, trained]
+    assert again[0]["restore_from"] is None
+    assert again[1]["restore_from"] == str(tmp_path / f"ray/session-001/{trained}/checkpoint_000002")
+    assert len(second.ledger.history.trials) == ended + 2  # nothing was asked for anew
+    new = second.ask()
+    assert new["number"] == ended + 2
+    assert new["restore_from"] is None
+    for suggestion in (*again, new):
+        second.end(suggestion["number"])
+    assert second.in_optuna(TrialState.RUNNING) == []
+    assert second.ledger.history.count(RUNNING) == 0
+    second.die()
+
+
+def test_restore_from_is_understood_when_the_folder_is_relative(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray's workers live in another folder, and pyarrow takes a relative path for a broken URI."""
+    monkeypatch.chdir(tmp_path)
+    Path("studies").mkdir()
+    first = Driver(Path("studies"), study_config())
+    first.train(first.ask()["number"], 1)
+    first.die()
+    second = Driver(Path("studies"), study_config())
+    restore_from = second.ask()["restore_from"]
+    second.die()
+    assert "://" in restore_from or Path(restore_from).is_absolute()
+    assert restore_from.endswith(str(tmp_path / "studies/ray/session-001/0/checkpoint_000001"))
+
+
+@pytest.mark.parametrize("ended", [1, 2, 3, 5, 8, 12])
+def test_anchors_are_enqueued_once_ever(ended: int, tmp_path: Path) -> None:
+    config = study_config()
+    for trials in (ended, 4, 4):
+        driver = Driver(tmp_path, config)
+        driver.run(trials)
+        driver.die()
+    anchors = [trial for trial in driver.ledger.history.trials.values() if trial.anchor]
+    assert [trial.number for trial in anchors] == [0, 1, 2]
+    assert sum(ANCHOR in trial.user_attrs for trial in driver.optuna_trials) == 3
+
+
+@pytest.mark.parametrize("ended", [1, 4, 6, 9])
+def test_each_family_is_asked_for_once_before_the_sampler_chooses(ended: int, tmp_path: Path) -> None:
+    """Also where a driver was killed between them, and where the sampler's choice had been run before."""
+    config = study_config(space={"family": ["none", "RS", "RE"], "num_levels": {"low": 4, "high": 5}})
+    first = Driver(tmp_path, config)
+    first.run(ended)
+    first.die()
+    second = Driver(tmp_path, config)
+    second.run(10 - ended)
+    families = [trial.config["family"] for trial in second.ledger.history.trials.values()]
+    waiting = second.in_optuna(TrialState.WAITING)
+    second.die()
+    assert families[:3] == ["none"] * 3
+    assert {"RS", "RE"} <= set(families[3:6])
+    assert waiting == []
+
+
+@pytest.mark.parametrize("how", ["complete", "stopped", "diverged"])
+def test_configuration_that_was_run_is_not_run_again(how: str, tmp_path: Path) -> None:
+    """Sixteen configurations are in the space; the sampler alone would repeat some long before the last."""
+    space = {"family": ["none"], "num_levels": {"low": 2, "high": 5}, "placement": ["kmeans", "uniform"]}
+    driver = Driver(tmp_path, study_config(space=space))
+    driver.run(6, how)
+    driver.die()
+    assert len(set(identities(driver))) == 6
+    assert driver.in_optuna(TrialState.RUNNING) == []
+
+
+def test_configuration_that_runs_is_not_run_beside_itself(tmp_path: Path) -> None:
+    space = {"family": ["none"], "num_levels": {"low": 2, "high": 5}, "placement": ["kmeans", "uniform"]}
+    driver = Driver(tmp_path, study_config(space=space))
+    for _ in range(6):
+        driver.ask()
+    driver.die()
+    assert len(set(identities(driver))) == 6
+
+
+def test_repeat_is_answered_from_memory_with_the_known_result(tmp_path: Path) -> None:
+    space = {"family": ["none"], "num_levels": {"low": 4, "high": 4}, "placement": ["kmeans"]}
+    driver = Driver(tmp_path, study_config(space=space, anchors={"num_levels": [4]}))
+    driver.run(2)
+    driver.ask()  # the space is exhausted: after so many repeats one is run again
+    driver.die()
+    known = driver.ledger.history.trials[1].last
+    repeats = [trial for trial in driver.in_optuna(TrialState.COMPLETE) if trial.params.get("num_levels") == 4]
+    assert len(repeats) == 1 + MAX_REPEATS
+    assert {tuple(trial.values) for trial in repeats} == {tuple(known[name] for name in OBJECTIVES)}
+
+
+def test_end_of_an_unknown_trial_is_passed_over(driver: Driver) -> None:
+    driver.searcher.on_trial_complete("nobody", {"epoch": 4, "val_accuracy": 0.5, "bits_per_weight": 2.0})
+    assert driver.in_optuna(TrialState.COMPLETE) == []
+
+
+@pytest.mark.parametrize("accuracy", [float("nan"), float("inf")])
+def test_result_that_is_no_number_leaves_nothing_running(accuracy: float, driver: Driver) -> None:
+    driver.ask()
+    result = metrics(EPOCHS) | {"val_accuracy": accuracy}
+    driver.searcher.on_trial_complete(driver.ray_ids[0], result)
+    assert driver.in_optuna(TrialState.RUNNING) == []
+
+
+def test_rebuilt_searcher_knows_what_was_learnt(tmp_path: Path) -> None:
+    config = study_config()
+    first = Driver(tmp_path, config)
+    for how in ENDS * 2:
+        first.end(first.ask()["number"], how)
+    first.die()
+    second = Driver(tmp_path, config)
+    second.die()
+
+    def learnt(driver: Driver) -> list[Any]:
+        trials = [trial for trial in driver.optuna_trials if trial.state.is_finished()]
+        return [(trial.state, trial.params, trial.distributions, trial.values) for trial in trials]
+
+    assert learnt(second) == learnt(first)
+    assert len(learnt(second)) == len(ENDS * 2)
+
+
+def test_rays_own_state_is_not_restored_from(driver: Driver, tmp_path: Path) -> None:
+    driver.searcher.save(str(tmp_path / "state"))
+    assert str(driver.ledger.path) in (tmp_path / "state").read_text()
+    with pytest.raises(RuntimeError, match="qar resume"):
+        driver.searcher.restore(str(tmp_path / "state"))
+
+
+def test_first_trials_are_as_many_as_are_enqueued(driver: Driver) -> None:
+    assert len(driver.in_optuna(TrialState.WAITING)) == len(first_trials(study_config()))

@@ -1,0 +1,233 @@
+"""Configurations: each rule, the way back from a dictionary, and what the hash tells apart."""
+
+import json
+import math
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainables.config import PenaltyForm, Recipe, TrialConfig
+from trainables.families import FAMILIES, Family, choose
+
+PLAIN = {"family": "RM", "num_levels": 4}
+BASELINE = {"family": "none", "num_levels": 4}
+
+positive = st.floats(1e-9, 1e9)
+recipes = st.fixed_dictionaries(
+    {},
+    optional={
+        "batch_size": st.integers(1, 4096),
+        "optimizer": st.sampled_from(["adam", "sgd"]),
+        "learning_rate": positive,
+        "finetune_learning_rate": positive,
+        "representative_learning_rate": positive,
+        "schedule": st.sampled_from(["cosine", "step"]),
+        "warmup_epochs": st.floats(0, 10),
+        "lam_warmup_epochs": st.floats(0, 10),
+        "weight_decay": st.floats(0, 1),
+        "decay_quantized": st.booleans(),
+        "augmentation": st.sampled_from(["none", "crop_flip"]),
+        "recalibration_batches": st.integers(0, 50),
+    },
+)
+penalties = st.fixed_dictionaries(
+    {},
+    optional={
+        "reduction": st.sampled_from(["sum", "mean"]),
+        "squared": st.booleans(),
+        "scale": st.booleans(),
+        "bounded": st.booleans(),
+        "temperature": positive,
+        "final_temperature": positive,
+        "initial": st.sampled_from(["quantiles", "grid", "kmeans"]),
+    },
+)
+
+
+PENALIZED = {name: family.has_penalty for name, family in FAMILIES.items()}
+PLACEMENTS = {name: family.placements for name, family in FAMILIES.items()}
+
+
+@st.composite
+def trials(draw: st.DrawFn) -> dict[str, Any]:
+    """Any configuration that keeps the rules, as a dictionary."""
+    name = draw(st.sampled_from(sorted(FAMILIES)))
+    return {
+        "family": name,
+        "num_levels": draw(st.integers(2, 4096) | st.none() if name == "none" else st.integers(2, 4096)),
+        "lam": draw(st.floats(0, 1e6)) if PENALIZED[name] else 0.0,
+        "placement": draw(st.sampled_from(PLACEMENTS[name])),
+        "seed": draw(st.integers(0, 2**32)),
+        "validation_fraction": draw(st.floats(0.01, 0.99)),
+        "regularize_epochs": draw(st.integers(1, 500)),
+        "finetune_epochs": draw(st.integers(0, 500)),
+        "recipe": draw(recipes),
+        "penalty": draw(penalties),
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "name", "bad"),
+    [
+        *((Recipe, {}, "batch_size", bad) for bad in (0, -1)),
+        *(
+            (Recipe, {}, name, bad)
+            for name in ("learning_rate", "finetune_learning_rate", "representative_learning_rate")
+            for bad in (0.0, -1e-3, math.inf, math.nan)
+        ),
+        *(
+            (Recipe, {}, name, bad)
+            for name in ("weight_decay", "warmup_epochs", "lam_warmup_epochs")
+            for bad in (-1e-4, math.inf, math.nan)
+        ),
+        (Recipe, {}, "recalibration_batches", -1),
+        *(
+            (PenaltyForm, {}, name, bad)
+            for name in ("temperature", "final_temperature")
+            for bad in (0.0, -0.25, math.inf, math.nan)
+        ),
+        *((TrialConfig, PLAIN, "num_levels", bad) for bad in (1, 0, -4, None)),
+        *((TrialConfig, PLAIN, "lam", bad) for bad in (-1e-3, math.inf, math.nan)),
+        (TrialConfig, BASELINE, "lam", 1e-3),
+        (TrialConfig, PLAIN, "seed", -1),
+        *((TrialConfig, PLAIN, "width", bad) for bad in (0.0, -1.0, math.inf, math.nan)),
+        *((TrialConfig, PLAIN, "subset", bad) for bad in (0, -5)),
+        *((TrialConfig, PLAIN, "validation_fraction", bad) for bad in (0.0, 1.0, -0.1, 1.5, math.nan, math.inf)),
+        *((TrialConfig, PLAIN, "regularize_epochs", bad) for bad in (0, -1)),
+        (TrialConfig, PLAIN, "finetune_epochs", -1),
+    ],
+)
+def test_config_names_field_and_value_when_a_value_is_bad(
+    kind: type, good: dict[str, Any], name: str, bad: object
+) -> None:
+    kind(**good)
+    with pytest.raises(ValueError, match=f"^{name} must be .*, got {bad!r}; ."):
+        kind(**good | {name: bad})
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "name", "choices"),
+    [
+        (Recipe, {}, "optimizer", ["adam", "sgd"]),
+        (Recipe, {}, "schedule", ["cosine", "step"]),
+        (Recipe, {}, "augmentation", ["crop_flip", "none"]),
+        (PenaltyForm, {}, "reduction", ["mean", "sum"]),
+        (PenaltyForm, {}, "initial", ["grid", "kmeans", "quantiles"]),
+        (TrialConfig, PLAIN, "family", sorted(FAMILIES)),
+        (TrialConfig, PLAIN, "init", ["pretrained", "scratch"]),
+        (TrialConfig, PLAIN, "placement", ["kmeans", "own", "uniform"]),
+        (TrialConfig, BASELINE, "placement", ["kmeans", "uniform"]),
+    ],
+)
+def test_config_lists_the_choices_when_a_name_is_unknown(
+    kind: type, good: dict[str, Any], name: str, choices: list[str]
+) -> None:
+    kind(**good)
+    with pytest.raises(ValueError, match=f"unknown {name}") as error:
+        kind(**good | {name: "RX"})
+    assert "'RX'" in str(error.value)
+    assert str(error.value).endswith(f"choose from {choices}")
+
+
+def test_config_refuses_own_placement_when_the_family_has_no_representatives() -> None:
+    with pytest.raises(ValueError, match=r"placement .*'none'.*'own'; choose from \['kmeans', 'uniform'\]"):
+        TrialConfig(**BASELINE, placement="own")
+
+
+def test_choose_returns_known_names_alone() -> None:
+    assert choose("family", "RM", FAMILIES) == "RM"
+    with pytest.raises(ValueError, match=r"^unknown family 'rm'; choose from \['RC', 'RE', 'RM', 'RS', 'none'\]$"):
+        choose("family", "rm", FAMILIES)
+
+
+@given(trial=trials())
+def test_from_dict_is_the_inverse_of_to_dict(trial: dict[str, Any]) -> None:
+    config = TrialConfig.from_dict(trial)
+    values = config.to_dict()
+    assert TrialConfig.from_dict(values) == config
+    restored = TrialConfig.from_dict(json.loads(json.dumps(values)))
+    assert restored == config
+    assert restored.hash == config.hash
+    assert values == config.to_dict()  # not used up
+    for name, value in trial.items():
+        assert values[name] == (values[name] | value if isinstance(value, dict) else value)
+
+
+@pytest.mark.parametrize(
+    ("values", "unknown"),
+    [
+        (PLAIN | {"lambda": 0.1}, "lambda"),
+        (PLAIN | {"recipe": {"momentum": 0.9}}, "momentum"),
+        (PLAIN | {"penalty": {"tau": 0.1}}, "tau"),
+    ],
+    ids=["trial", "recipe", "penalty"],
+)
+def test_from_dict_names_the_key_when_it_is_unknown(values: dict[str, Any], unknown: str) -> None:
+    with pytest.raises(ValueError, match=f"unknown .*'{unknown}'; choose from"):
+        TrialConfig.from_dict(values)
+
+
+def test_from_dict_checks_nested_values() -> None:
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+        TrialConfig.from_dict(PLAIN | {"recipe": {"batch_size": 0}})
+
+
+@given(trial=trials(), seed=st.integers(0, 2**32), data_dir=st.text())
+def test_hash_ignores_the_seed_and_where_data_lie(trial: dict[str, Any], seed: int, data_dir: str) -> None:
+    config = TrialConfig.from_dict(trial)
+    replicate = TrialConfig.from_dict(config.to_dict() | {"seed": seed, "data_dir": data_dir})
+    assert replicate.hash == config.hash
+    assert len(config.hash) == 12
+    assert set(config.hash) <= set("0123456789abcdef")
+
+
+OTHER_VALUES: dict[str, Any] = {
+    "family": "RE",
+    "num_levels": 8,
+    "lam": 0.5,
+    "placement": "uniform",
+    "model": "vgg16",
+    "width": 0.5,
+    "init": "pretrained",
+    "subset": 100,
+    "dataset": "cifar10",
+    "validation_fraction": 0.5,
+    "regularize_epochs": 3,
+    "finetune_epochs": 0,
+    "recipe": {"learning_rate": 0.5},
+    "penalty": {"squared": True},
+}
+
+
+@pytest.mark.parametrize("name", sorted({field.name for field in fields(TrialConfig)} - {"seed", "data_dir"}))
+def test_hash_tells_every_other_field_apart(name: str) -> None:
+    other = TrialConfig.from_dict(PLAIN | {name: OTHER_VALUES[name]})
+    assert other.hash != TrialConfig(**PLAIN).hash
+
+
+@pytest.mark.parametrize("nested", [None, "recipe", "penalty"])
+def test_hash_is_the_same_when_configurations_are_equal(nested: str | None) -> None:
+    # YAML reads `1` as an int and `1.0` as a float; both ask for the same trial.
+    changes = {
+        None: ({"lam": 1}, {"lam": 1.0}),
+        "recipe": ({"recipe": {"learning_rate": 1}}, {"recipe": {"learning_rate": 1.0}}),
+        "penalty": ({"penalty": {"temperature": 1}}, {"penalty": {"temperature": 1.0}}),
+    }[nested]
+    whole, fraction = (TrialConfig.from_dict(PLAIN | change) for change in changes)
+    assert whole == fraction
+    assert whole.hash == fraction.hash
+
+
+def test_epochs_are_those_of_both_phases() -> None:
+    assert TrialConfig(**PLAIN, regularize_epochs=7, finetune_epochs=4).epochs == 11
+    assert TrialConfig(**PLAIN, regularize_epochs=7, finetune_epochs=0).epochs == 7
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
+def test_families_say_whose_they_are(family: Family) -> None:
+    assert all([family.title, family.penalty, family.representatives, family.paper, family.ours])
+    assert ("own" in family.placements) == family.has_penalty
+    assert {"kmeans", "uniform"} <= set(family.placements)

@@ -1,0 +1,183 @@
+"""Ray's side of a trial, outside a cluster: stepping, saving, the two phases apart, and actors that are used again."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from trainables.config import Recipe, TrialConfig
+from trainables.families import FAMILIES
+from trainables.run import CompressionRun, Metrics
+from trainables.trainable import CompressionTrial, Finetuning, RegularizedTraining
+
+pytestmark = pytest.mark.usefixtures("quick_names")
+
+LAM = {"none": 0.0, "RS": 1e-2, "RC": 1e-2, "RM": 1e-2, "RE": 1e-1}
+
+
+@pytest.fixture(autouse=True)
+def _same_number_of_threads() -> Iterator[None]:
+    """Trainables set it; runs that are compared with them must have the same."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def quick(family: str = "RM", **changes: Any) -> TrialConfig:
+    """A trial of 120 images in 3 batches."""
+    values: dict[str, Any] = {
+        "num_levels": 4,
+        "lam": LAM[family],
+        "model": "tiny_cnn",
+        "dataset": "few_digits",
+        "validation_fraction": 0.5,
+        "regularize_epochs": 2,
+        "finetune_epochs": 2,
+        "recipe": Recipe(batch_size=40),
+    }
+    return TrialConfig(family=family, **values | changes)
+
+
+def ray_config(trial: TrialConfig, restore_from: Path | None = None) -> dict[str, Any]:
+    """What Ray hands to a trainable."""
+    config: dict[str, Any] = {"trial": trial.to_dict()}
+    return config if restore_from is None else config | {"restore_from": str(restore_from)}
+
+
+def comparable(metrics: Metrics) -> Metrics:
+    """All metrics but the clock."""
+    return {name: value for name, value in metrics.items() if name != "train_seconds"}
+
+
+def steps(trainable: CompressionTrial) -> list[Metrics]:
+    """Results up to the one that says it is done."""
+    results = [comparable(trainable.step())]
+    while not results[-1]["done"]:
+        results.append(comparable(trainable.step()))
+    return results
+
+
+def checkpoint(trainable: CompressionTrial, folder: Path) -> Path:
+    """Saves as Ray would, and says where."""
+    folder.mkdir()
+    trainable.save_checkpoint(str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_trial_reports_every_epoch_of_its_run(family: str) -> None:
+    run = CompressionRun(quick(family))
+    results = steps(CompressionTrial(config=ray_config(quick(family))))
+    assert [result["done"] for result in results] == [False, False, False, True]
+    for result in results:
+        assert result | {"device": None, "done": None} == comparable(run.run_epoch()) | {"device": None, "done": None}
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_trial_goes_on_from_a_checkpoint(epochs: int, tmp_path: Path) -> None:
+    trial = CompressionTrial(config=ray_config(quick()))
+    for _ in range(epochs):
+        trial.step()
+    folder = checkpoint(trial, tmp_path / "checkpoint")
+    following = steps(trial)
+
+    loaded = CompressionTrial(config=ray_config(quick()))
+    loaded.load_checkpoint(str(folder))
+    assert steps(loaded) == following
+    assert steps(CompressionTrial(config=ray_config(quick(), restore_from=folder))) == following
+
+
+def test_trial_goes_on_after_ray_saves_and_restores_it(tmp_path: Path) -> None:
+    trial = CompressionTrial(config=ray_config(quick()))
+    trial.train()
+    saved = trial.save(str(tmp_path / "saved"))
+    following = steps(trial)
+    other = CompressionTrial(config=ray_config(quick()))
+    other.restore(saved.checkpoint.path)
+    assert steps(other) == following
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_two_phases_apart_equal_one_trial(family: str, tmp_path: Path) -> None:
+    expected = steps(CompressionTrial(config=ray_config(quick(family))))
+    training = RegularizedTraining(config=ray_config(quick(family)))
+    first = steps(training)
+    finetuning = Finetuning(config=ray_config(quick(family), restore_from=checkpoint(training, tmp_path / "first")))
+    second = steps(finetuning)
+    assert [result["epoch"] for result in first] == [1, 2]
+    assert [result["epoch"] for result in second] == [3, 4]
+    assert first[-1]["done"]
+    assert second[-1]["done"]
+    assert [result | {"done": None} for result in first + second] == [result | {"done": None} for result in expected]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        *((quick(one), quick(other)) for one, other in pairwise([*FAMILIES, *FAMILIES])),
+        (quick("RM"), quick("RM", num_levels=8, lam=0.1, seed=3)),
+        (quick("none", num_levels=None), quick("RE")),
+        (quick("RS"), quick("RS", placement="own", recipe=Recipe(batch_size=50, optimizer="sgd"))),
+    ],
+)
+def test_reset_config_leaves_no_trace_of_the_last_trial(before: TrialConfig, after: TrialConfig) -> None:
+    short = {"regularize_epochs": 1, "finetune_epochs": 1}
+    before, after = (TrialConfig.from_dict(config.to_dict() | short) for config in (before, after))
+    used = CompressionTrial(config=ray_config(before))
+    steps(used)
+    assert used.reset_config(ray_config(after))
+    assert steps(used) == steps(CompressionTrial(config=ray_config(after)))
+
+
+def test_reset_config_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
+    trial = CompressionTrial(config=ray_config(quick()))
+    trial.step()
+    folder = checkpoint(trial, tmp_path / "checkpoint")
+    used = CompressionTrial(config=ray_config(quick("RS")))
+    used.step()
+    used.reset_config(ray_config(quick(), restore_from=folder))
+    assert steps(used) == steps(trial)
+
+
+@pytest.mark.parametrize("rate", [{"learning_rate": 1e30}, {"representative_learning_rate": 1e36}])
+def test_trial_ends_with_its_failure_when_the_loss_is_not_finite(rate: dict[str, float]) -> None:
+    # Family `none` has no representatives before the finetune phase: the second trial fails there.
+    trial = CompressionTrial(config=ray_config(quick("none", recipe=Recipe(batch_size=40, **rate))))
+    results = steps(trial)
+    failed = results[-1]
+    assert failed["done"]
+    assert "not finite" in failed["failure"]
+    assert failed["epoch"] == len(results) - 1  # the last that was trained to its end
+    assert all("failure" not in result for result in results[:-1])
+
+
+@pytest.mark.parametrize("restore_from", [{}, {"restore_from": None}, {"restore_from": ""}])
+def test_finetuning_raises_when_there_is_no_checkpoint(restore_from: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"restore_from must be .*checkpoint"):
+        Finetuning(config=ray_config(quick()) | restore_from)
+
+
+def test_finetuning_raises_when_the_first_phase_is_unfinished(tmp_path: Path) -> None:
+    training = RegularizedTraining(config=ray_config(quick()))
+    training.step()
+    folder = checkpoint(training, tmp_path / "unfinished")
+    with pytest.raises(ValueError, match=r"restore_from .*epoch 1 of 2"):
+        Finetuning(config=ray_config(quick(), restore_from=folder))
+
+
+def test_finetuning_raises_when_no_epochs_follow(tmp_path: Path) -> None:
+    training = RegularizedTraining(config=ray_config(quick(finetune_epochs=0)))
+    steps(training)
+    folder = checkpoint(training, tmp_path / "finished")
+    with pytest.raises(ValueError, match="finetune_epochs"):
+        Finetuning(config=ray_config(quick(finetune_epochs=0), restore_from=folder))
+
+
+def test_trial_names_the_field_when_its_configuration_is_bad() -> None:
+    values = quick().to_dict() | {"lam": -1.0}
+    with pytest.raises(ValueError, match=r"lam must be .*, got -1\.0"):
+        CompressionTrial(config={"trial": values})
