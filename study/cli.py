@@ -80,7 +80,8 @@ def launch(
         if resume_if_exists and folder.exists():
             config = folder.read_config()
         else:
-            _check_names(config)
+            config = config.with_absolute_paths()
+            _check_trials(config)
             folder.create(config)
     _run(folder, config, address, verbose)
 
@@ -96,12 +97,15 @@ def resume(directory: Folder, address: Address = None, verbose: Verbose = False)
     _run(folder, config, address, verbose)
 
 
-def _check_names(config: "StudyConfig") -> None:
-    from trainables.data import check_dataset_name
-    from trainables.models import check_model_name
+def _check_trials(config: "StudyConfig") -> None:
+    """Finds out now, not in every trial, that a data set or a network can't be had."""
+    from trainables.datasets import load_dataset
+    from trainables.models import build_model, check_model_name
 
-    check_model_name(config.trial["model"])
-    check_dataset_name(config.trial["dataset"])
+    trial = config.trial
+    check_model_name(trial["model"])
+    dataset = load_dataset(trial["dataset"], trial["data_dir"])
+    build_model(trial["model"], dataset.image_shape, dataset.num_classes, config.seed, trial["width"])
 
 
 def _run(folder: "StudyFolder", config: "StudyConfig", address: str | None, verbose: bool) -> None:

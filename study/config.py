@@ -163,6 +163,14 @@ class StudyConfig(_Section):
             )
         return self
 
+    def with_absolute_paths(self) -> "StudyConfig":
+        """The same study with the places of its data set made absolute: workers have other working directories."""
+        trial = self.trial | {"data_dir": str(Path(self.trial["data_dir"]).expanduser().absolute())}
+        prefix, separator, path = trial["dataset"].partition("npz:")
+        if separator and not prefix:
+            trial["dataset"] = f"npz:{Path(path).expanduser().absolute()}"
+        return self.model_copy(update={"trial": trial})
+
     @property
     def epochs(self) -> int:
         """Full budget of a trial, in epochs of both phases."""

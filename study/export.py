@@ -1,6 +1,5 @@
 """From a trial of a study to the compressed file of its network."""
 
-import pickle
 from pathlib import Path
 
 import torch
@@ -69,12 +68,19 @@ def _restore(trial: Trial, folder: StudyFolder) -> CompressionRun:
     path = folder.path / trial.checkpoint / CHECKPOINT_FILE
     if not path.is_file():
         raise ValueError(f"the checkpoint of trial {trial.number} is gone from {path}; choose another --trial")
-    config = TrialConfig.from_dict(trial.config)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        run = CompressionRun(config, initial_weights=state["model"] if config.init == "pretrained" else None)
+        weights = state["model"]
+    except Exception as error:  # of any type, for a file that is no checkpoint
+        raise DamagedFileError(f"{path} is damaged: {_one_line(error)}") from None
+    config = TrialConfig.from_dict(trial.config)
+    run = CompressionRun(config, initial_weights=weights if config.init == "pretrained" else None)
+    try:
         run.load_state_dict(state)
-    except (RuntimeError, KeyError, EOFError, OSError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DamagedFileError(f"{path} is damaged: {reason}") from None
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise DamagedFileError(f"{path} doesn't fit its trial: {_one_line(error)}") from None
     return run
+
+
+def _one_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

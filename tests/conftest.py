@@ -24,8 +24,9 @@ def quick_names(monkeypatch: pytest.MonkeyPatch) -> None:
     import numpy as np
     from torch import nn
 
-    from trainables.data import DATASETS, Dataset, load_dataset
+    from trainables.datasets import DATASETS, load_dataset
     from trainables.models import MODELS
+    from trainables.prepared import Dataset
 
     def tiny_cnn(image_shape: tuple[int, int, int], num_classes: int, width: float) -> nn.Module:
         convolution = nn.Conv2d(image_shape[0], 16, 3, padding=1, bias=False)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from example_studies import trials_frame
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.front import REFERENCE, candidates, float_baseline, front, hypervolume
@@ -51,6 +51,7 @@ def test_front_is_ordered_and_climbs(points: list[tuple[float, float]]) -> None:
         assert (next_bits, next_accuracy) == (bits, accuracy) or (next_bits > bits and next_accuracy > accuracy)
 
 
+@settings(max_examples=30)
 @given(POINTS, st.randoms(use_true_random=False))
 def test_front_does_not_depend_on_the_order_of_rows(points: list[tuple[float, float]], random: Any) -> None:
     trials = complete(points)

@@ -68,7 +68,7 @@ def test_file_that_is_no_parquet_is_damaged(
     assert (tmp_path / name).read_bytes() == content
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.floats(0, 0.999))
 def test_file_cut_anywhere_is_damaged(share: float) -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import yaml
 from example_studies import files_below, study_config
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.config import SEARCHED, StudyConfig, load_study, named_studies, parse_study
 from study.folder import StudyFolder
 from trainables.config import TrialConfig
-from trainables.data import DATASETS
+from trainables.datasets import DATASETS
 from trainables.families import FAMILIES, PLACEMENTS
 from trainables.models import MODELS
 from trainables.result import DamagedFileError
@@ -71,6 +71,7 @@ def test_named_studies_are_the_files_of_configs() -> None:
     assert "digits" in named_studies()
 
 
+@settings(max_examples=40)
 @given(study_values())
 def test_resolved_config_is_unchanged_by_yaml(values: dict[str, Any]) -> None:
     config = parse_study(values, "test")

@@ -137,6 +137,7 @@ def test_epoch_that_is_trained_again_replaces_the_earlier_account(tmp_path: Path
     assert [epochs[epoch]["val_accuracy"] for epoch in (1, 2)] == [0.5, 0.75]
 
 
+@settings(max_examples=40)
 @given(facts())
 def test_replay_equals_the_live_history(life: list[tuple[str, dict[str, Any]]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -1,5 +1,6 @@
 """The searcher, fed by hand as Ray feeds it: every trial ends in Optuna as it ended in truth."""
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +46,9 @@ class Driver:
             quality = (number * 7 % 13 + epoch / EPOCHS) / 14
             result = metrics(epoch, accuracy=quality, bits=1 + 5 * quality**2)
             self.ledger.record(EPOCH, number=number, metrics=result)
-            self.ledger.record(CHECKPOINT, number=number, path=f"ray/session-001/{number}/checkpoint_{epoch:06}")
+            checkpoint = f"ray/session-001/{number}/checkpoint_{epoch:06}"
+            (self.ledger.path.parent / checkpoint).mkdir(parents=True, exist_ok=True)
+            self.ledger.record(CHECKPOINT, number=number, path=checkpoint)
         return result
 
     def end(self, number: int, how: str = "complete") -> None:
@@ -168,7 +171,7 @@ def test_searcher_is_one_of_rays() -> None:
     assert issubclass(OptunaSearcher, Searcher)
 
 
-@settings(max_examples=15)
+@settings(max_examples=12)
 @given(
     st.lists(
         st.one_of(st.sampled_from(ENDS), st.just("ask"), st.just("kill"), st.just("train")), min_size=5, max_size=40
@@ -256,6 +259,18 @@ def test_restore_from_is_understood_when_the_folder_is_relative(
     second.die()
     assert "://" in restore_from or Path(restore_from).is_absolute()
     assert restore_from.endswith(str(tmp_path / "studies/ray/session-001/0/checkpoint_000001"))
+
+
+def test_checkpoint_that_is_gone_is_not_restored_from(tmp_path: Path) -> None:
+    """Whoever deletes `ray/` to save space loses checkpoints, not trials."""
+    first = Driver(tmp_path, study_config())
+    first.train(first.ask()["number"], 2)
+    first.die()
+    shutil.rmtree(tmp_path / "ray")
+    second = Driver(tmp_path, study_config())
+    suggestion = second.ask()
+    second.die()
+    assert (suggestion["number"], suggestion["restore_from"]) == (0, None)
 
 
 @pytest.mark.parametrize("ended", [1, 2, 3, 5, 8, 12])

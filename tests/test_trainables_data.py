@@ -15,17 +15,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainables.data import (
-    DATASETS,
-    Dataset,
-    Split,
-    channel_moments,
-    check_dataset_name,
-    load_dataset,
-    stratified_choice,
-    stratified_split,
-    train_and_validation,
-)
+from trainables.augmentation import crop_flip, draw_crop_flips
+from trainables.data import Split, channel_moments, stratified_choice, stratified_split, train_and_validation
+from trainables.datasets import DATASETS, check_dataset_name, load_dataset
+from trainables.prepared import Dataset
 
 CPU = torch.device("cpu")
 
@@ -296,7 +289,7 @@ def test_prepared_file_is_read_into_memory_when_nothing_can_be_written(
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError("read-only")
 
-    monkeypatch.setattr("trainables.data.TemporaryDirectory", refuse)
+    monkeypatch.setattr("trainables.prepared.TemporaryDirectory", refuse)
     assert_holds(load_dataset(f"npz:{prepared}"), small_arrays())
     assert not (prepared.parent / "small").exists()
 
@@ -502,6 +495,14 @@ def test_augmented_batches_are_decided_by_their_generator() -> None:
 
     assert torch.equal(epoch(0), epoch(0))
     assert not torch.equal(epoch(0), epoch(1))
+
+
+def test_augmented_batches_draw_anew_for_every_image() -> None:
+    split, drawing, reference = color_split(), torch.Generator().manual_seed(2), torch.Generator().manual_seed(2)
+    augmented = torch.cat([images for images, _ in split.batches(16, drawing, "crop_flip")])
+    order = torch.randperm(len(split), generator=reference)
+    crop_flips = draw_crop_flips(len(split), reference)
+    assert torch.equal(augmented, crop_flip(split.images[order].float(), crop_flips))
 
 
 def test_augmented_batches_pad_with_the_mean() -> None:

@@ -131,12 +131,14 @@ class Reference:
 
     def _blurred(self, weights: Tensor, representatives: Tensor) -> Tensor:
         """Weights torn between representatives so far away (in √τ) that float32 can't tell which is nearer."""
-        squares = (weights[:, None] - representatives).square()
-        values, group = representatives.unique(return_inverse=True)
-        shares = torch.zeros(len(weights), len(values), dtype=weights.dtype)
-        shares.index_add_(1, group, torch.softmax(-squares / self.tau, 1))
-        exponent_error = 2 * FLOAT32_EPS * squares.amin(1) / self.tau
-        slope_error = exponent_error * (1 - shares.amax(1)) * 4 * squares.amin(1).sqrt()
+        values, counts = representatives.unique(return_counts=True)
+        exponents = counts.log() - (weights[:, None] - values).square() / self.tau
+        largest, nearest = exponents.max(1)
+        distance = (weights - values[nearest]).abs()
+        rounding = 2 * FLOAT32_EPS * distance.square() / self.tau
+        others = exponents.scatter(1, nearest[:, None], -math.inf).logsumexp(1)
+        share_of_others = torch.sigmoid(others - largest + rounding)
+        slope_error = rounding.clamp(max=1) * share_of_others * 4 * distance
         return slope_error > RELATIVE / 2 * self.typical(representatives)[1]
 
     def _near_kink(self, weights: Tensor, representatives: Tensor) -> Tensor:
@@ -266,7 +268,7 @@ def layers(draw: st.DrawFn) -> Tensor:
     elif kind == "ends":
         values = torch.tensor([-1.0, 1.0, *draw(st.lists(lattice, max_size=20))])
     elif kind == "equal":
-        values = torch.full((draw(st.integers(1, 5)),), draw(lattice))
+        values = torch.full((draw(st.sampled_from([1, 2, 30, 300])),), draw(lattice))
     else:
         values = draw_weights(kind, draw(st.sampled_from([1, 2, 30, 300, 3000])), draw(st.integers(0, 99)))
     return (centre + values) * scale
@@ -348,6 +350,20 @@ def test_regularizer_matches_autograd_on_a_layer(family: str, num_levels: int, s
     for fraction in (0.0, 0.9375):
         for initial in ("quantiles", "grid"):
             assert_layer_matches_reference(family, PenaltyForm(initial=initial), layer, num_levels, fraction)
+
+
+@pytest.mark.parametrize("bounded", [False, True])
+@pytest.mark.parametrize("num_levels", [2, 16, 256])
+@pytest.mark.parametrize("family", sorted(REGULARIZERS))
+def test_regularizer_matches_autograd_when_all_weights_have_become_equal(
+    family: str, num_levels: int, bounded: bool
+) -> None:
+    form = PenaltyForm(bounded=bounded)
+    layer = torch.randn(5000, generator=torch.Generator().manual_seed(0))
+    regularizer = REGULARIZERS[family](layer, num_levels, form)
+    reference = Reference.of(family, form, layer, regularizer.representatives.detach().double())
+    for weight in (0.3, -1.7, 9.0):
+        assert_matches_reference(regularizer, reference, torch.full((5000,), weight), 1e-3)
 
 
 intervals = st.tuples(st.floats(-8, 8, width=32), st.floats(2.0**-10, 8, width=32))

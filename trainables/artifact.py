@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from trainables.bits import LayerBits, NetworkBits, index_bits, network_bits
 from trainables.config import TrialConfig
-from trainables.data import load_dataset
+from trainables.datasets import load_dataset
 from trainables.huffman import decode, encode
 from trainables.models import build_model
 from trainables.phases import Codebook

@@ -5,8 +5,10 @@ import torch
 
 from trainables.artifact import Artifact
 from trainables.config import TrialConfig
-from trainables.data import Dataset, Split, load_dataset, train_and_validation
+from trainables.data import Split, train_and_validation
+from trainables.datasets import load_dataset
 from trainables.families import choose
+from trainables.prepared import Dataset
 from trainables.run import accuracy
 
 SPLITS = ("validation", "test")

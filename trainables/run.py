@@ -17,7 +17,8 @@ from torch.nn.functional import cross_entropy
 
 from trainables.bits import NetworkBits, network_bits
 from trainables.config import TrialConfig
-from trainables.data import Split, load_dataset, train_and_validation
+from trainables.data import Split, train_and_validation
+from trainables.datasets import load_dataset
 from trainables.models import build_model, quantized_weights
 from trainables.phases import FinetunePhase, Phase, RegularizePhase
 from trainables.result import FINETUNE, REGULARIZE
