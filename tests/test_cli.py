@@ -17,7 +17,7 @@ from study.progress import duration
 from trainables.families import FAMILIES
 from trainables.result import STATES
 
-COMMANDS = ("launch", "resume", "status", "report")
+COMMANDS = ("launch", "resume", "status", "report", "export", "evaluate", "families")
 HEAVY = ("torch", "ray", "optuna", "matplotlib", "pandas", "numpy", "sklearn", "study.config")
 """Not pydantic: typer may import it by itself."""
 

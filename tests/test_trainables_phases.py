@@ -114,15 +114,6 @@ def test_restore_within_the_same_run_goes_back() -> None:
     assert comparable(run.run_epoch()) == first
 
 
-@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "none"])
-def test_restore_keeps_the_penalty_when_the_seed_differs(family: str) -> None:
-    # The interval and the spacing are those of the layer when its phase began, not of the run that goes on.
-    run = CompressionRun(quick(family, seed=0))
-    metrics = run.run_epoch()
-    other = restored(quick(family, seed=1), saved(run))
-    assert other.phase.penalty() == pytest.approx(metrics["penalty"], rel=1e-6)
-
-
 def test_state_can_be_saved_before_the_first_epoch() -> None:
     config = quick("RM")
     expected = rest_of(CompressionRun(config))

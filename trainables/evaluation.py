@@ -9,7 +9,7 @@ from trainables.data import Split, train_and_validation
 from trainables.datasets import load_dataset
 from trainables.families import choose
 from trainables.prepared import Dataset
-from trainables.run import accuracy
+from trainables.run import accuracy, trial_seeds
 
 SPLITS = ("validation", "test")
 
@@ -52,7 +52,7 @@ def _test(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _validation(dataset: Dataset, config: TrialConfig) -> tuple[torch.Tensor, torch.Tensor]:
-    split_seed, *_ = np.random.SeedSequence(config.seed).generate_state(3)
+    split_seed, *_ = trial_seeds(config.seed)
     rng = np.random.default_rng(split_seed)
     _, split = train_and_validation(dataset, config.validation_fraction, rng, torch.device("cpu"), config.subset)
     return split.images, split.labels

@@ -20,6 +20,6 @@ def pieces(*tensors: Float[Tensor, " n"]) -> Iterator[tuple[Tensor, ...]]:
     return zip(*(tensor.split(length) for tensor in tensors), strict=True)
 
 
-def flat(tensor: Float[Tensor, "..."]) -> Float[Tensor, " n"]:
+def flat(tensor: Tensor) -> Tensor:
     """All entries of a dense tensor in the order in which they lie in memory, channels-last or not: a view."""
     return tensor.as_strided((tensor.numel(),), (1,))

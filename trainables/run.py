@@ -62,19 +62,19 @@ class CompressionRun:
         self.device = torch.device(device)
         self.epoch = 0
         dataset = load_dataset(config.dataset, config.data_dir)
-        split_seed, weight_seed, order_seed = np.random.SeedSequence(config.seed).generate_state(3)
+        split_seed, weight_seed, order_seed = trial_seeds(config.seed)
         self.train_split, self.validation_split = train_and_validation(
             dataset, config.validation_fraction, np.random.default_rng(split_seed), self.device, config.subset
         )
-        self.model = build_model(
-            config.model, dataset.image_shape, dataset.num_classes, int(weight_seed), config.width
-        ).to(device=self.device)
+        self.model = build_model(config.model, dataset.image_shape, dataset.num_classes, weight_seed, config.width).to(
+            device=self.device
+        )
         self.model.to(memory_format=torch.channels_last)
         if initial_weights is not None:
             self.model.load_state_dict(initial_weights)
         self._network = torch.compile(self.model) if config.recipe.compile else self.model
         self.weights = quantized_weights(self.model)
-        self.generator = torch.Generator().manual_seed(int(order_seed))
+        self.generator = torch.Generator().manual_seed(order_seed)
         self.phase: Phase = RegularizePhase(config, self.model, self.weights)
         self.float_val_accuracy: float | None = None
         self.val_accuracy_pre_tuning: float | None = None
@@ -219,13 +219,22 @@ class CompressionRun:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from what `state_dict` of a run of the same configuration returned."""
         self.epoch = state["epoch"]
+        phase_state = state["phase_state"]
+        if state["phase"] == FINETUNE:
+            assignments = phase_state["assignments"]
+            codebooks = {name: (values, assignments[name]) for name, values in phase_state["representatives"].items()}
+            self.phase = FinetunePhase(self.config, self.model, self.weights, codebooks)
+        self.phase.load_state_dict(phase_state)
         self.model.load_state_dict(state["model"])
-        if state["phase"] == FINETUNE and self.phase.name == REGULARIZE:
-            self.quantize()
-        self.phase.load_state_dict(state["phase_state"])
         self.generator.set_state(state["generator"])
         self.float_val_accuracy = state["float_val_accuracy"]
         self.val_accuracy_pre_tuning = state["val_accuracy_pre_tuning"]
+
+
+def trial_seeds(seed: int) -> tuple[int, int, int]:
+    """Independent seeds of a trial's split, initial weights, and order of images."""
+    split, weights, order = np.random.SeedSequence(seed).generate_state(3).tolist()
+    return split, weights, order
 
 
 def _set_learning_rates(optimizers: list[torch.optim.Optimizer], share: float) -> None:
