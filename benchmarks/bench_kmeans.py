@@ -9,7 +9,8 @@ import torch
 from measure import in_turn, print_table, ratios, spread
 from sklearn.cluster import KMeans
 
-from trainables.representatives import assign, kmeans
+from trainables.kmeans import kmeans
+from trainables.representatives import assign
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """The configuration of a study: read from YAML, checked at once, complete enough to launch it again."""
 
 import re
+from dataclasses import fields, is_dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -17,6 +18,15 @@ SEARCHED = ("family", "num_levels", "lam", "placement", "seed")
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_values(cls, values: Any) -> Any:
+        """YAML's `yes` is no number, though Python would count it as 1."""
+        for key, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(value, bool):
+                raise ValueError(f"{key} must not be a truth value, got {value}; correct it")
+        return values
 
 
 class IntegerRange(_Section):
@@ -183,11 +193,16 @@ class StudyConfig(_Section):
 
 def _choices(model: Any, location: tuple[int | str, ...]) -> list[str]:
     """Keys allowed where `location` points into a model of pydantic or a dataclass."""
+
+    def fields_of(model: Any) -> dict[str, Any]:
+        if is_dataclass(model):
+            return {field.name: field.type for field in fields(model)}
+        return {name: field.annotation for name, field in getattr(model, "model_fields", {}).items()}
+
+    top = model
     for part in location:
-        fields = getattr(model, "model_fields", None) or getattr(model, "__dataclass_fields__", {})
-        field = fields.get(part)
-        model = getattr(field, "annotation", None) or getattr(field, "type", None)
-    return sorted(getattr(model, "model_fields", None) or getattr(model, "__dataclass_fields__", {}))
+        model = fields_of(model).get(str(part))
+    return sorted(set(fields_of(model)) - (set(SEARCHED) if model is top is TrialConfig else set()))
 
 
 def _one_line(error: ValidationError, prefix: str = "") -> str:
@@ -238,26 +253,32 @@ def load_study(study: str, overrides: list[str] | None = None) -> StudyConfig:
     """
     path = Path(study)
     if study in named_studies():
-        text = (resources.files("study") / "configs" / f"{study}.yaml").read_text()
+        text = (resources.files("study") / "configs" / f"{study}.yaml").read_bytes()
     elif path.suffix in (".yaml", ".yml") and path.is_file():
-        text = path.read_text()
+        text = path.read_bytes()
     else:
         raise ValueError(f"unknown study {study!r}; choose from {named_studies()} or give the path of a YAML file")
-    try:
-        values = yaml.safe_load(text)
-        for override in overrides or []:
-            key, separator, value = override.partition("=")
-            if not separator or not key:
-                raise ValueError(f"--set must be KEY=VALUE, got {override!r}; for example --set trials=10")
-            _set(values, key.split("."), yaml.safe_load(value))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{study}: not YAML: {' '.join(str(error).split())}") from None
+    values = _yaml(text, study)
+    for override in overrides or []:
+        key, separator, value = override.partition("=")
+        if not separator or not key:
+            raise ValueError(f"--set must be KEY=VALUE, got {override!r}; for example --set trials=10")
+        if isinstance(values, dict):  # anything else is refused below
+            _set(values, key.split("."), _yaml(value, f"--set {override}"))
     return parse_study(values, study)
 
 
-def _set(values: Any, keys: list[str], value: Any) -> None:
+def _yaml(text: str | bytes, source: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{source}: not YAML: {' '.join(str(error).split())}; correct it") from None
+
+
+def _set(values: dict[str, Any], keys: list[str], value: Any) -> None:
     for key in keys[:-1]:
-        values = values.setdefault(key, {})
-        if not isinstance(values, dict):
-            raise ValueError(f"--set {'.'.join(keys)}: {key!r} holds no keys; leave out what follows it")
+        inner = values.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise ValueError(f"--set {'.'.join(keys)}: {key!r} holds no keys, got {inner!r}; leave out what follows it")
+        values = inner
     values[keys[-1]] = value

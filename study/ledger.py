@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,8 +77,8 @@ class History:
     sessions: list[Session] = field(default_factory=list)
 
     def apply(self, fact: Fact) -> None:
-        """Takes in one fact."""
-        if self.sessions:
+        """Takes in one fact; raises LookupError, TypeError or ValueError if it makes no sense after those before."""
+        if self.sessions and fact["fact"] != SESSION_STARTED:
             self.sessions[-1].latest = fact["time"]
         match fact["fact"]:
             case "asked":
@@ -157,11 +156,7 @@ class Ledger:
             raise ValueError(
                 f"{path.parent} is being run by another process; watch it with: qar status {path.parent}"
             ) from None
-        self.history = History()
-        intact = 0
-        for fact, offset in read_facts(path):
-            self.history.apply(fact)
-            intact = offset
+        self.history, intact = _replay(path)
         self._file.truncate(intact)  # a torn last line was never acted on
 
     def record(self, fact: str, **content: Any) -> None:
@@ -177,28 +172,26 @@ class Ledger:
         self._file.close()
 
 
-def read_facts(path: Path) -> Iterator[tuple[Fact, int]]:
-    """Yields each fact of a ledger and the offset behind it; stops before a torn last line.
+def _replay(path: Path) -> tuple[History, int]:
+    """The history that a ledger tells, and the offset behind the last whole line: a torn one is no fact yet.
 
     Raises:
-        DamagedFileError: a line that is not the last can't be read.
+        DamagedFileError: a line that is not the last can't be read, or makes no sense after those before it.
     """
-    if not path.exists():
-        return
-    lines = path.read_bytes().splitlines(keepends=True)
-    offset = 0
-    for index, line in enumerate(lines):
+    history, offset = History(), 0
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    for number, line in enumerate(lines, start=1):
         try:
             fact = json.loads(line)
-            fact["fact"], fact["time"]
-        except (ValueError, KeyError, TypeError):
-            if index == len(lines) - 1:
-                return
-            raise DamagedFileError(f"{path} is damaged in line {index + 1}; restore the file from a copy") from None
+            if not line.endswith(b"\n"):
+                break
+            history.apply(fact)
+        except (ValueError, LookupError, TypeError):
+            if number == len(lines) and not line.endswith(b"\n"):
+                break
+            raise DamagedFileError(f"{path} is damaged in line {number}; restore the file from a copy") from None
         offset += len(line)
-        if not line.endswith(b"\n"):
-            return
-        yield fact, offset
+    return history, offset
 
 
 def is_being_written(path: Path) -> bool:
@@ -212,8 +205,5 @@ def is_being_written(path: Path) -> bool:
 
 
 def read_history(path: Path) -> History:
-    """The history that a ledger tells, without opening it for writing."""
-    history = History()
-    for fact, _ in read_facts(path):
-        history.apply(fact)
-    return history
+    """The history that a ledger tells, without opening it for writing; raises DamagedFileError as `Ledger` does."""
+    return _replay(path)[0]

@@ -109,7 +109,8 @@ class Progress(DerivedFromLedger, Callback):
         return f"{states_line(self._history, self._trials)}; {self._times()}{tail}"
 
     def _panel(self) -> RenderableType:
-        bar = ProgressBar(total=self._trials, completed=self._history.num_ended, width=60)
+        bar = Table.grid()  # alone, the bar would not end its line
+        bar.add_row(ProgressBar(total=self._trials, completed=self._history.num_ended, width=60))
         parts: list[RenderableType] = [bar, Text(states_line(self._history, self._trials)), Text(self._times())]
         if front := front_so_far(self._history):
             parts += [Text("\nfront so far", style="bold"), front_table(front)]

@@ -13,6 +13,18 @@ class AnchoredASHA(ASHAScheduler):
     Source: Li et al., "A System for Massively Parallel Hyperparameter Tuning", arXiv 1810.05934.
     """
 
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        if not trial.config["anchor"]:
+            super().on_trial_add(tune_controller, trial)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        if not trial.config["anchor"]:
+            super().on_trial_complete(tune_controller, trial, result)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        if not trial.config["anchor"]:
+            super().on_trial_remove(tune_controller, trial)
+
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         if trial.config["anchor"]:
             return TrialScheduler.CONTINUE

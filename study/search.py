@@ -1,6 +1,7 @@
 """The search: Optuna asked for configurations and told the truth about how each trial ended."""
 
 import json
+import math
 import warnings
 from typing import Any
 
@@ -96,8 +97,15 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
             "anchor": trial.anchor,
             "trial": trial.config,
             "initial_weights": self._initial_weights,
-            "restore_from": trial.checkpoint and str(self._ledger.path.parent / trial.checkpoint),
+            "restore_from": self._checkpoint_of(trial),
         }
+
+    def _checkpoint_of(self, trial: Trial) -> str | None:
+        """Where the trial goes on from; None begins it anew, as a trial whose checkpoint is gone must."""
+        if trial.checkpoint is None:
+            return None
+        path = self._ledger.path.parent.resolve() / trial.checkpoint
+        return str(path) if path.exists() else None
 
     def _ask_for_news(self) -> tuple[optuna.Trial, TrialConfig]:
         """Asks until the configuration is a new one; gives in after `MAX_REPEATS`, for a space may be exhausted."""
@@ -159,4 +167,7 @@ def outcome(result: dict[str, Any] | None, error: bool, epochs: int) -> tuple[st
     """
     if error or result is None or result.get("failure"):
         return FAIL, result.get("failure") if result else None
+    for name in OBJECTIVES:
+        if not math.isfinite(result[name]):
+            return FAIL, f"{name} is not finite: {result[name]}"
     return (COMPLETE if result["epoch"] >= epochs else PRUNED), None

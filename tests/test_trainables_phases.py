@@ -184,11 +184,15 @@ def test_finetune_keeps_assignments_and_at_most_num_levels_values(family: str) -
     assert not torch.equal(now["1.bias"], trained["1.bias"])
 
 
-def test_finetune_begins_without_gradients_of_the_first_phase() -> None:
-    run = CompressionRun(quick("RM", regularize_epochs=1, finetune_epochs=1))
-    run.run_epoch()
-    run.quantize()
-    assert all(weight.grad is None or not weight.grad.any() for weight in run.weights.values())
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_finetune_ignores_gradients_that_were_left_behind(epochs: int) -> None:
+    plain, littered = (CompressionRun(quick("RM", regularize_epochs=1)) for _ in range(2))
+    for _ in range(epochs):
+        plain.run_epoch()
+        littered.run_epoch()
+    for weight in littered.weights.values():
+        weight.grad = torch.full_like(weight, 1e3)
+    assert rest_of(littered) == rest_of(plain)
 
 
 def network_in_double(config: TrialConfig) -> tuple[nn.Module, dict[str, nn.Parameter]]:
@@ -286,8 +290,8 @@ def test_learning_rates_fall_along_a_cosine_in_each_phase() -> None:
         run.run_epoch()
         peak = 0.01 if epoch < 2 else 0.02
         done = (epoch % 2 + 2 / 3) / 2  # the last of 3 batches in an epoch of two
-        (group,) = run.phase.optimizers[0].param_groups
-        assert group["lr"] == pytest.approx(peak * (1 + math.cos(math.pi * done)) / 2)
+        for group in run.phase.optimizers[0].param_groups:
+            assert group["lr"] == pytest.approx(peak * (1 + math.cos(math.pi * done)) / 2)
 
 
 def stepped(phase: str, config: TrialConfig) -> dict[str, Tensor]:
@@ -434,8 +438,17 @@ def test_run_epoch_raises_when_training_diverges(rate: dict[str, float], optimiz
         rest_of(run)
 
 
-def test_run_epoch_raises_when_the_penalty_diverges() -> None:
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_run_epoch_raises_when_training_diverges_under_a_penalty(family: str) -> None:
+    run = CompressionRun(quick(family, recipe=Recipe(batch_size=40, optimizer="sgd", learning_rate=1e30)))
+    with pytest.raises(NonFiniteLossError, match="not finite"):
+        rest_of(run)
+
+
+@pytest.mark.parametrize("squared", [False, True])
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "none"])
+def test_run_epoch_raises_when_the_penalty_diverges(family: str, squared: bool) -> None:
     recipe = Recipe(batch_size=40, optimizer="sgd", learning_rate=0.1)
-    run = CompressionRun(quick("RM", lam=1e38, penalty=PenaltyForm(squared=True), recipe=recipe))
+    run = CompressionRun(quick(family, lam=1e38, penalty=PenaltyForm(squared=squared), recipe=recipe))
     with pytest.raises(NonFiniteLossError, match="lower the learning rate or λ"):
         rest_of(run)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trainables.representatives import assign, grid, kmeans, midpoints, place, quantiles
+from trainables.kmeans import kmeans
+from trainables.representatives import assign, grid, midpoints, place, quantiles
 
 NUM_LEVELS = [2, 3, 4, 8, 16, 32, 64, 128, 256]
 

@@ -187,16 +187,24 @@ class TrialConfig:
         Raises:
             ValueError: a key is unknown or a value breaks its rule.
         """
-        values = dict(values)
-        for key in values:
-            choose("key", key, [field.name for field in fields(cls)])
-        values["recipe"] = Recipe(**values.get("recipe", {}))
-        values["penalty"] = PenaltyForm(**values.get("penalty", {}))
-        return cls(**values)
+        sections = {"recipe": Recipe, "penalty": PenaltyForm}
+        for section in (cls, *sections.values()):
+            prefix = "" if section is cls else next(name for name, kind in sections.items() if kind is section)
+            for key in values.get(prefix, {}) if prefix else values:
+                choose(f"key of {prefix}" if prefix else "key", key, [field.name for field in fields(section)])
+        made = {name: kind(**values.get(name, {})) for name, kind in sections.items()}
+        return cls(**(dict(values) | made))
 
     @property
     def hash(self) -> str:
         """Twelve hexadecimal digits that name the configuration; replicates, which differ in seed alone, share it."""
         values = self.to_dict()
         del values["seed"], values["data_dir"]
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+        return hashlib.sha256(json.dumps(_canonical(values), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _canonical(value: Any) -> Any:
+    """The same for configurations that are equal: 1 and 1.0 are."""
+    if isinstance(value, dict):
+        return {key: _canonical(inner) for key, inner in value.items()}
+    return float(value) if isinstance(value, (int, float)) else value

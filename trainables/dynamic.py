@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from trainables.config import PenaltyForm
-from trainables.representatives import grid, kmeans, quantiles
+from trainables.kmeans import kmeans
+from trainables.representatives import grid, quantiles
 from trainables.shapes import Float
 
 

@@ -17,6 +17,7 @@ class UniformBins:
     """
 
     def __init__(self, low: float, high: float, inner: int) -> None:
+        self._low = low
         self.count = inner + 2
         self.width = (high - low) / inner
         self._scale = 1 / self.width if self.width > 0 and math.isfinite(1 / self.width) else 0.0
@@ -29,8 +30,7 @@ class UniformBins:
 
     def centre(self) -> Float[Tensor, " b"]:
         """Values at the middle of each bin."""
-        low = (1.0 - self._shift) / self._scale if self._scale else 0.0
-        return low + (torch.arange(self.count, dtype=torch.float64) - 0.5) * self.width
+        return self._low + (torch.arange(self.count, dtype=torch.float64) - 0.5) * self.width
 
 
 class Codes:

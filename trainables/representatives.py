@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from trainables.families import choose
+from trainables.kmeans import kmeans
 from trainables.shapes import Float, Int
 
 
@@ -23,48 +24,6 @@ def quantiles(weights: Float[Tensor, " n"], num_levels: int) -> Float[Tensor, " 
     ordered = weights.sort().values
     position = (torch.arange(num_levels, device=weights.device) + 0.5) * len(ordered) / num_levels
     return ordered[position.long().clamp(max=len(ordered) - 1)]
-
-
-def kmeans(weights: Float[Tensor, " n"], num_levels: int, iterations: int = 200) -> Float[Tensor, " k"]:
-    """Codebook of `num_levels` values that minimizes the squared error of quantization (locally).
-
-    Args:
-        weights: any order, finite.
-        num_levels: K; more than there are distinct weights gives repeated values.
-        iterations: most passes of Lloyd's algorithm; it ends sooner when nothing moves.
-
-    Returns:
-        The codebook in increasing order, in the type of `weights`.
-
-    Source: Lloyd, "Least squares quantization in PCM", 1982, on sorted weights with prefix sums, so that a
-    pass costs O(k log n); start: points of equal mass under the cube root of the density (Panter and Dite, 1951).
-    """
-    ordered = weights.double().sort().values
-    distinct = ordered.unique_consecutive()
-    if len(distinct) <= num_levels:
-        return torch.cat([distinct, distinct[-1:].expand(num_levels - len(distinct))]).to(weights.dtype)
-    sums = torch.cat([ordered.new_zeros(1), ordered.cumsum(0)])
-    codebook = _cube_root_density_points(ordered, num_levels)
-    bounds = None
-    for _ in range(iterations):
-        cuts = torch.searchsorted(ordered, (codebook[1:] + codebook[:-1]) / 2, right=True)
-        if bounds is not None and torch.equal(cuts, bounds[1:-1]):
-            break
-        bounds = torch.cat([cuts.new_zeros(1), cuts, cuts.new_full((1,), len(ordered))])
-        counts = bounds.diff()
-        means = sums[bounds].diff() / counts.clamp(min=1)
-        # An empty level stays where it is: between its neighbours, where weights may still reach it.
-        codebook = torch.where(counts > 0, means, codebook).sort().values
-    return codebook.to(weights.dtype)
-
-
-def _cube_root_density_points(ordered: Float[Tensor, " n"], num_levels: int) -> Float[Tensor, " k"]:
-    bins = torch.linspace(ordered[0].item(), ordered[-1].item(), 64 * num_levels + 1, dtype=ordered.dtype)
-    bins = bins.to(ordered.device)
-    counts = torch.searchsorted(ordered, bins, right=True).diff(prepend=bins.new_zeros(1, dtype=torch.int64))[1:]
-    mass = counts.to(ordered.dtype).pow(1 / 3).cumsum(0)
-    target = (torch.arange(num_levels, device=ordered.device) + 0.5) / num_levels * mass[-1]
-    return bins[torch.searchsorted(mass, target).clamp(max=len(bins) - 2)].add((bins[1] - bins[0]) / 2)
 
 
 def place(

@@ -28,7 +28,7 @@ Metrics = dict[str, Any]
 
 
 class NonFiniteLossError(Exception):
-    """Training diverged: a batch's cross-entropy is not finite."""
+    """Training diverged: a batch's cross-entropy, a weight or the penalty is not finite."""
 
 
 class CompressionRun:
@@ -100,6 +100,9 @@ class CompressionRun:
         self.epoch += 1
         if self.phase.name == REGULARIZE:
             self.float_val_accuracy = accuracy(self.model, self.validation_split)
+        penalty = self.phase.penalty()
+        if penalty is not None:
+            self._require_finite("penalty", penalty)
         with self.hard_quantized() as bits:
             val_accuracy = accuracy(self.model, self.validation_split)
         if self.config.num_levels is None:
@@ -110,7 +113,7 @@ class CompressionRun:
             "epoch": self.epoch,
             "phase": self.phase.name,
             "train_loss": loss,
-            "penalty": self.phase.penalty(),
+            "penalty": penalty,
             "val_accuracy": val_accuracy,
             "val_accuracy_pre_tuning": self.val_accuracy_pre_tuning,
             "float_val_accuracy": self.float_val_accuracy,
@@ -193,15 +196,19 @@ class CompressionRun:
                 # bfloat16 is emulated on most CPUs, and slow.
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
                     loss = cross_entropy(self._network(images), labels)
+                losses.append(loss.item())
+                self._require_finite("loss", losses[-1])
                 loss.backward()
                 self.phase.step(epochs_done)
-                losses.append(loss.detach())
-        mean = torch.stack(losses).mean().item()
-        if not math.isfinite(mean):
+        for parameter in self.model.parameters():
+            self._require_finite("largest weight", parameter.abs().max().item())
+        return sum(losses) / len(losses)
+
+    def _require_finite(self, name: str, value: float) -> None:
+        if not math.isfinite(value):
             raise NonFiniteLossError(
-                f"the loss is not finite ({mean}) in epoch {self.epoch + 1}; lower the learning rate or λ"
+                f"the {name} is not finite ({value}) in epoch {self.epoch + 1}; lower the learning rate or λ"
             )
-        return mean
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next epoch depends on; `load_state_dict` of a fresh run of the same config goes on from it."""

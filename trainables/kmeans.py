@@ -1,0 +1,87 @@
+"""One-dimensional k-means: the codebook of K values with the least squared error of quantization."""
+
+import torch
+from torch import Tensor
+
+from trainables.shapes import Float, Int
+
+MOST_GROUPS = 1024
+"""Groups of neighbouring weights that the search tells apart, or 8 K if that is more."""
+
+
+def kmeans(weights: Float[Tensor, " n"], num_levels: int, iterations: int = 100) -> Float[Tensor, " k"]:
+    """Codebook of `num_levels` values whose squared error is within 1% of the least, and most often far closer.
+
+    Sorted weights are put in groups of neighbours; dynamic programming finds the best codebook whose cells are unions
+    of groups; Lloyd's algorithm then moves the cells' ends among the weights. Deterministic.
+
+    Args:
+        weights: any order, finite.
+        num_levels: K; more than there are distinct weights gives repeated values.
+        iterations: most passes of Lloyd's algorithm; it ends sooner when nothing moves.
+
+    Returns:
+        The codebook in increasing order, in the type of `weights`.
+
+    Source: Wang and Song, "Ckmeans.1d.dp", The R Journal 3/2, 2011 (dynamic programming); Lloyd, "Least squares
+    quantization in PCM", 1982; Panter and Dite, 1951 (the best cells hold equal shares of the density's cube root).
+    """
+    ordered = weights.sort().values.double()
+    values, counts = ordered.unique_consecutive(return_counts=True)
+    if len(values) <= num_levels:
+        return torch.cat([values, values[-1:].expand(num_levels - len(values))]).to(weights.dtype)
+    # Squares are summed about the middle of the weights, where they cancel least.
+    shifted = values - values[len(values) // 2]
+    zero = values.new_zeros(1)
+    sums = [torch.cat([zero, (counts * power).cumsum(0)]) for power in (torch.ones_like(values), shifted, shifted**2)]
+    groups = _groups(values, counts, max(MOST_GROUPS, 8 * num_levels))
+    ends = groups[_best_cells(*(sum_[groups] for sum_ in sums), num_levels)]
+    for _ in range(iterations):
+        mass, first = (sum_[ends].diff() for sum_ in sums[:2])
+        codebook = first / mass
+        moved = torch.searchsorted(shifted, (codebook[1:] + codebook[:-1]) / 2, right=True)
+        moved = torch.cat([ends[:1], moved, ends[-1:]])
+        if torch.equal(moved, ends) or bool((moved.diff() == 0).any()):
+            break
+        ends = moved
+    mass, first = (sum_[ends].diff() for sum_ in sums[:2])
+    return (first / mass + values[len(values) // 2]).to(weights.dtype)
+
+
+def _groups(values: Float[Tensor, " d"], counts: Int[Tensor, " d"], most: int) -> Int[Tensor, " g"]:
+    """Ends of groups of neighbouring values, from 0 to d; each holds about the same share of the error to come."""
+    if len(values) <= most:
+        return torch.arange(len(values) + 1, device=values.device)
+    # The cube root of the density c/gap over a gap, without estimating a density: c^(1/3) gap^(2/3).
+    share = (counts[1:].to(values.dtype).pow(1 / 3) * values.diff().pow(2 / 3)).cumsum(0)
+    target = torch.arange(1, most, device=values.device) / most * share[-1]
+    inner = torch.searchsorted(share, target) + 1
+    ends = torch.cat([inner.new_zeros(1), inner, inner.new_full((1,), len(values))])
+    return ends.unique_consecutive()
+
+
+def _best_cells(
+    mass: Float[Tensor, " g"], first: Float[Tensor, " g"], second: Float[Tensor, " g"], num_levels: int
+) -> Int[Tensor, " e"]:
+    """Ends, as indices of groups, of the cells of least squared error; prefix sums of the groups' moments go in."""
+    groups = len(mass) - 1
+    # A cell of the best codebook holds about groups / K groups; one of eight times that is not looked at.
+    longest = min(groups, max(64, 8 * groups // num_levels))
+    end = torch.arange(groups + 1, device=mass.device)[:, None]
+    start = end - torch.arange(longest, 0, -1, device=mass.device)
+    inside = start >= 0
+    start = start.clamp(min=0)
+    weight, total, square = (moment[end] - moment[start] for moment in (mass, first, second))
+    cost = torch.where(inside, square - total.square() / weight.clamp(min=1), torch.inf)
+    best = cost.new_full((groups + 1,), torch.inf)
+    best[0] = 0.0
+    chosen = []
+    padding = cost.new_full((longest,), torch.inf)
+    for _ in range(num_levels):
+        before = torch.cat([padding, best]).unfold(0, longest, 1)[: groups + 1]
+        best, offset = (cost + before).min(1)
+        chosen.append(offset)
+    ends = [groups]
+    for offset in reversed(torch.stack(chosen).tolist()):
+        ends.append(ends[-1] - longest + offset[ends[-1]])
+    return torch.tensor(ends[::-1], device=mass.device)
