@@ -58,10 +58,10 @@ def summarize(trials: pd.DataFrame) -> dict[str, object]:
 
 
 def _text(trials: pd.DataFrame, out: Path) -> str:
-    counts = ", ".join(
-        f"{(trials['state'] == state).sum()} {state}" for state in STATES if (trials["state"] == state).any()
-    )
-    lines = [f"{len(trials)} trials: {counts}"]
+    counts = [f"{(trials['state'] == state).sum()} {state}" for state in STATES if (trials["state"] == state).any()]
+    lines = [f"{len(trials)} trial{'s'[: len(trials) != 1]}" + (": " + ", ".join(counts) if counts else "")]
+    reasons = trials["failure"].dropna().value_counts()
+    lines += [f"{count} failed: {reason}" for reason, count in reasons.items()]
     baseline = float_baseline(trials)
     if baseline is not None:
         lines.append(f"float baseline: validation accuracy {baseline:.4f}")

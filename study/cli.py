@@ -78,11 +78,16 @@ def launch(
             config = parse_study(config.model_dump() | {"name": name}, "--name")
         folder = StudyFolder(storage / config.name)
         if resume_if_exists and folder.exists():
+            if overrides:
+                raise ValueError(
+                    f"--trials and --set change nothing of a study that exists, got {overrides}; leave them out, or "
+                    f"choose another --name than {config.name!r}"
+                )
             config = folder.read_config()
         else:
             config = config.with_absolute_paths()
             _check_trials(config)
-            folder.create(config)
+            _create(folder, config, address, verbose)
     _run(folder, config, address, verbose)
 
 
@@ -108,20 +113,34 @@ def _check_trials(config: "StudyConfig") -> None:
     build_model(trial["model"], dataset.image_shape, dataset.num_classes, config.seed, trial["width"])
 
 
+def _create(folder: "StudyFolder", config: "StudyConfig", address: str | None, verbose: bool) -> None:
+    """Makes the study's folder, unless its trials fit nowhere."""
+    from study.tuner import connect
+
+    folder.create(config)
+    try:
+        connect(config, address, verbose)
+    except ValueError:
+        folder.discard()
+        raise
+
+
 def _run(folder: "StudyFolder", config: "StudyConfig", address: str | None, verbose: bool) -> None:
     from rich.console import Console
 
     from study.tuner import INTERRUPTED as WAS_INTERRUPTED
     from study.tuner import run_study
 
-    console = Console(highlight=False)
     with _one_line_errors():
-        outcome = run_study(folder, config, console, address=address, verbose=verbose)
+        try:
+            outcome = run_study(folder, config, Console(highlight=False), address=address, verbose=verbose)
+        except KeyboardInterrupt:  # before Ray Tune takes care of it
+            outcome = WAS_INTERRUPTED
     if outcome == WAS_INTERRUPTED:
-        console.print(f"interrupted; continue with: qar resume {folder.path}", soft_wrap=True)
+        typer.echo(f"interrupted; continue with: qar resume {folder.path}")
         raise typer.Exit(INTERRUPTED)
     _report(folder.path, folder.path / "report")
-    console.print(f"more: qar status {folder.path}; qar launch --help", soft_wrap=True)
+    typer.echo(f"more: qar status {folder.path}; qar launch --help")
 
 
 @app.command()
@@ -149,13 +168,12 @@ def status(directory: Folder, as_json: Annotated[bool, typer.Option("--json", he
         summary = {"name": config.name, "state": state, "trials": config.trials, **counts, "front": points}
         typer.echo(json.dumps(summary | {"wall_seconds": round(history.seconds, 1)}, indent=2))
         return
-    console = Console(highlight=False)
-    console.print(f"{config.name}: {state}; {states_line(history, config.trials)}; {duration(history.seconds)} so far")
+    typer.echo(f"{config.name}: {state}; {states_line(history, config.trials)}; {duration(history.seconds)} so far")
     for trial in history.trials.values():
         if trial.failure:
-            console.print(f"trial {trial.number} failed: {trial.failure}", soft_wrap=True, markup=False)
+            typer.echo(f"trial {trial.number} failed: {trial.failure}")
     if front:
-        console.print(front_table(front))
+        Console(highlight=False).print(front_table(front))
 
 
 @app.command()
@@ -238,7 +256,17 @@ def families() -> None:
 
 def main() -> None:
     """The console command."""
-    sys.exit(app())
+    try:
+        sys.exit(app(standalone_mode=False))
+    except typer.Abort:
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        # Typer's usage errors, which it would tell in several lines; everything else keeps its traceback.
+        if not hasattr(error, "format_message"):
+            raise
+        message = error.format_message()
+        typer.echo(message if "\n" in message else f"qar: {message} Try: qar --help", err=True)
+        sys.exit(WRONG_REQUEST)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,9 @@ class _Section(BaseModel):
         """YAML's `yes` is no number, though Python would count it as 1."""
         for key, value in values.items() if isinstance(values, dict) else ():
             if isinstance(value, bool):
-                raise ValueError(f"{key} must not be a truth value, got {value}; correct it")
+                raise ValueError(
+                    f"{key} must be an integer or another number, not a truth value, got {value}; correct it"
+                )
         return values
 
 

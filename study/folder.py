@@ -79,6 +79,15 @@ class StudyFolder:
                 f"storage {self.path} can't be written: {error.strerror}; choose another --storage"
             ) from None
 
+    def discard(self) -> None:
+        """Takes back `create`, as long as nothing else is in the folder."""
+        self.study_yaml.unlink()
+        for folder in (self.path, *self.path.parents):
+            try:
+                folder.rmdir()
+            except OSError:  # not empty, so not made for this study alone
+                return
+
     def read_config(self) -> StudyConfig:
         """Reads study.yaml.
 

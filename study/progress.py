@@ -22,7 +22,7 @@ def front_so_far(history: History) -> list[Trial]:
     if not candidates:
         return []
     points = np.array([(-trial.last["val_accuracy"], trial.last["bits_per_weight"]) for trial in candidates])
-    kept = moocore.is_nondominated(points)
+    kept = moocore.is_nondominated(points, keep_weakly=True)
     front = [trial for trial, keep in zip(candidates, kept, strict=True) if keep]
     return sorted(front, key=lambda trial: float(trial.last["bits_per_weight"]))
 

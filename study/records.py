@@ -21,7 +21,7 @@ from trainables.config import TrialConfig
 from trainables.families import FAMILIES
 from trainables.result import EPOCH_COLUMNS, FAIL, SCHEMA_VERSION, TRIAL_COLUMNS, Column
 
-REPORTED = {column.name for column in EPOCH_COLUMNS} | {
+REPORTED = {column.name for column in EPOCH_COLUMNS} - {"trial_id", "number"} | {
     "val_accuracy_pre_tuning",
     "artifact_bytes",
     "device",

@@ -37,7 +37,6 @@ def make_optuna_study(config: StudyConfig, trials: list[Trial]) -> optuna.Study:
         multivariate=True,
         group=True,
         constant_liar=True,
-        warn_independent_sampling=False,
     )
     optuna_study = optuna.create_study(directions=DIRECTIONS, sampler=sampler)
     for trial in trials:
@@ -168,6 +167,6 @@ def outcome(result: dict[str, Any] | None, error: bool, epochs: int) -> tuple[st
     if error or result is None or result.get("failure"):
         return FAIL, result.get("failure") if result else None
     for name in OBJECTIVES:
-        if not math.isfinite(result[name]):
+        if not math.isfinite(result.get(name, 0.0)):
             return FAIL, f"{name} is not finite: {result[name]}"
     return (COMPLETE if result["epoch"] >= epochs else PRUNED), None

@@ -30,22 +30,23 @@ def liveliness(ledger: Path, history: History, trials: int) -> str:
     return history.sessions[-1].outcome or "died"
 
 
-def quiet_libraries() -> None:
+def _quiet_libraries() -> None:
     """Keeps Ray's and Optuna's own messages out of the way. To be called before Ray is imported."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new output prints a banner at any verbosity
     warnings.filterwarnings("ignore", module="ray|optuna")
-    for name in ("ray", "optuna"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # a trial's failure is in our tables
 
 
 def connect(config: StudyConfig, address: str | None, verbose: bool) -> int:
-    """Starts Ray here, or connects to the cluster at `address`; returns how many trials fit at a time.
+    """Starts Ray here, or connects to the cluster at `address`; returns how many trials may run at a time.
 
     Raises:
-        ValueError: not even one trial fits.
+        ValueError: not even one trial fits this machine. A cluster may grow, so there Ray waits for nodes.
     """
+    if not verbose:
+        _quiet_libraries()
     import ray
 
     if not ray.is_initialized():
@@ -53,17 +54,19 @@ def connect(config: StudyConfig, address: str | None, verbose: bool) -> int:
             address=address,
             include_dashboard=False if address is None else None,
             log_to_driver=verbose,
-            logging_level=logging.INFO if verbose else logging.ERROR,
+            logging_level=logging.INFO if verbose else logging.CRITICAL,
         )
     have = ray.cluster_resources()
     wanted = {"CPU": config.resources.cpus, "GPU": config.resources.gpus}
+    fits = min(int(have.get(name, 0) / amount) for name, amount in wanted.items() if amount)
+    if address is not None:
+        return config.resources.max_concurrent or max(1, fits)
     for name, amount in wanted.items():
         if amount > have.get(name, 0):
             raise ValueError(
-                f"resources.{name.lower()}s must be at most what the cluster has ({have.get(name, 0):g}), "
-                f"got {amount:g}; lower it or add nodes"
+                f"resources.{name.lower()}s must be at most what this machine has ({have.get(name, 0):g}), "
+                f"got {amount:g}; lower it, or give the --address of a cluster"
             )
-    fits = min(int(have[name] / amount) for name, amount in wanted.items() if amount)
     return min(fits, config.resources.max_concurrent or fits)
 
 
@@ -94,14 +97,7 @@ def run_study(
         DamagedFileError: the ledger can't be read.
     """
     if not verbose:
-        quiet_libraries()
-    ledger = Ledger(folder.ledger)
-    left = config.trials - ledger.history.num_ended
-    if left <= 0:
-        ledger.close()
-        return FINISHED
-    concurrent = connect(config, address, verbose)
-
+        _quiet_libraries()
     import optuna
     from ray import tune
 
@@ -111,14 +107,22 @@ def run_study(
     from study.search import OptunaSearcher
     from trainables.trainable import CompressionTrial
 
+    ledger = Ledger(folder.ledger)
+    left = config.trials - ledger.history.num_ended
+    if left <= 0:
+        write_tables(folder, ledger.history)  # the last driver may have died before it could
+        ledger.close()
+        return FINISHED
+    concurrent = connect(config, address, verbose)
     baseline = _float_baseline(folder, config, console) if config.trial["init"] == "pretrained" else None
     if not verbose:
-        optuna.logging.set_verbosity(optuna.logging.ERROR)  # importing Optuna sets its own level
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
     session = len(ledger.history.sessions) + 1
     ledger.record(
         SESSION_STARTED, session=session, pid=os.getpid(), hostname=socket.gethostname(), provenance=provenance()
     )
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the ledger has all of it
+    os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # a trial that diverges has no accuracy to report
     with Progress(ledger.history, config.trials, console) as progress:
         tuner = tune.Tuner(
             tune.with_resources(CompressionTrial, {"cpu": config.resources.cpus, "gpu": config.resources.gpus}),

@@ -25,7 +25,6 @@ from study.ledger import (
     History,
     Ledger,
     is_being_written,
-    read_facts,
     read_history,
 )
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING, DamagedFileError
@@ -223,15 +222,6 @@ def test_missing_line_in_the_middle_is_damage(tmp_path: Path) -> None:
     path.write_bytes(b"".join(line for line in lines if b'"asked"' not in line))
     with pytest.raises(DamagedFileError, match=str(path)):
         read_history(path)
-
-
-def test_facts_come_with_the_offset_behind_them(tmp_path: Path) -> None:
-    path = tmp_path / "ledger.jsonl"
-    small_ledger(path)
-    content = path.read_bytes()
-    offsets = [offset for _, offset in read_facts(path)]
-    assert [content[:offset].count(b"\n") for offset in offsets] == list(range(1, len(offsets) + 1))
-    assert offsets[-1] == len(content)
 
 
 def test_second_writer_in_the_same_process_is_refused(tmp_path: Path) -> None:

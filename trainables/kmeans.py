@@ -35,7 +35,7 @@ def kmeans(weights: Float[Tensor, " n"], num_levels: int, iterations: int = 100)
     zero = values.new_zeros(1)
     sums = [torch.cat([zero, (counts * power).cumsum(0)]) for power in (torch.ones_like(values), shifted, shifted**2)]
     groups = _groups(values, counts, max(MOST_GROUPS, 8 * num_levels))
-    ends = groups[_best_cells(*(sum_[groups] for sum_ in sums), num_levels)]
+    ends = groups[_best_cells([moment[groups] for moment in sums], num_levels)]
     for _ in range(iterations):
         mass, first = (sum_[ends].diff() for sum_ in sums[:2])
         codebook = first / mass
@@ -60,18 +60,17 @@ def _groups(values: Float[Tensor, " d"], counts: Int[Tensor, " d"], most: int) -
     return ends.unique_consecutive()
 
 
-def _best_cells(
-    mass: Float[Tensor, " g"], first: Float[Tensor, " g"], second: Float[Tensor, " g"], num_levels: int
-) -> Int[Tensor, " e"]:
-    """Ends, as indices of groups, of the cells of least squared error; prefix sums of the groups' moments go in."""
-    groups = len(mass) - 1
+def _best_cells(sums: list[Float[Tensor, " g"]], num_levels: int) -> Int[Tensor, " e"]:
+    """Ends, as indices of groups, of the cells of least squared error; prefix sums of three moments go in."""
+    groups = len(sums[0]) - 1
     # A cell of the best codebook holds about groups / K groups; one of eight times that is not looked at.
     longest = min(groups, max(64, 8 * groups // num_levels))
-    end = torch.arange(groups + 1, device=mass.device)[:, None]
-    start = end - torch.arange(longest, 0, -1, device=mass.device)
+    device = sums[0].device
+    end = torch.arange(groups + 1, device=device)[:, None]
+    start = end - torch.arange(longest, 0, -1, device=device)
     inside = start >= 0
     start = start.clamp(min=0)
-    weight, total, square = (moment[end] - moment[start] for moment in (mass, first, second))
+    weight, total, square = (moment[end] - moment[start] for moment in sums)
     cost = torch.where(inside, square - total.square() / weight.clamp(min=1), torch.inf)
     best = cost.new_full((groups + 1,), torch.inf)
     best[0] = 0.0
@@ -84,4 +83,4 @@ def _best_cells(
     ends = [groups]
     for offset in reversed(torch.stack(chosen).tolist()):
         ends.append(ends[-1] - longest + offset[ends[-1]])
-    return torch.tensor(ends[::-1], device=mass.device)
+    return torch.tensor(ends[::-1], device=device)

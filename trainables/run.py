@@ -107,7 +107,7 @@ class CompressionRun:
             val_accuracy = accuracy(self.model, self.validation_split)
         if self.config.num_levels is None:
             self.float_val_accuracy = val_accuracy
-        if self.epoch == self.config.regularize_epochs:
+        elif self.epoch == self.config.regularize_epochs:
             self.val_accuracy_pre_tuning = val_accuracy
         return {
             "epoch": self.epoch,
