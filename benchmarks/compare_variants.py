@@ -54,13 +54,13 @@ BEGINNINGS = tuple(
 SETTINGS: dict[str, dict[str, Any]] = {
     "digits": {
         "levels": (2, 4),
-        "lams": (1e-4, 1e-3, 1e-2),
+        "lams": (1e-3, 1e-2),
         "seeds": (0, 1, 2),
         "common": {"dataset": "digits", "regularize_epochs": 12, "finetune_epochs": 6},
     },
     "cifar10": {
         "levels": (4,),
-        "lams": (1e-4, 1e-3, 1e-2),
+        "lams": (1e-3, 1e-2),
         "seeds": (0, 1),
         "common": {
             "dataset": "cifar10",
