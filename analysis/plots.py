@@ -95,6 +95,7 @@ def plot_front(trials: pd.DataFrame, ax: Axes) -> Axes:
     ax.set_ylabel("validation accuracy")
     ax.grid(axis="y", lw=0.3, c="0.9")
     ax.set_axisbelow(True)
+    ax.margins(y=0.12)
     if not of.empty:
         ax.legend(frameon=False, loc="lower right", handletextpad=0.2, borderaxespad=0.2)
     return ax

@@ -60,7 +60,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "cifar10": {
         "levels": (4,),
-        "lams": (1e-3, 1e-2),
+        "lams": (1e-3,),
         "seeds": (0, 1),
         "common": {
             "dataset": "cifar10",

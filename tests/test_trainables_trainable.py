@@ -11,7 +11,7 @@ import torch
 from trainables.config import Recipe, TrialConfig
 from trainables.families import FAMILIES
 from trainables.run import CompressionRun, Metrics
-from trainables.trainable import CompressionTrial, Finetuning, RegularizedTraining
+from trainables.trainable import CHECKPOINT_FILE, CompressionTrial, Finetuning, RegularizedTraining, train_baseline
 
 pytestmark = pytest.mark.usefixtures("quick_names")
 
@@ -181,3 +181,19 @@ def test_trial_names_the_field_when_its_configuration_is_bad() -> None:
     values = quick().to_dict() | {"lam": -1.0}
     with pytest.raises(ValueError, match=r"lam must be .*, got -1\.0"):
         CompressionTrial(config={"trial": values})
+
+
+def test_pretrained_trial_begins_with_the_weights_of_the_float_baseline(tmp_path: Path) -> None:
+    baseline = quick("none", num_levels=None)
+    train_baseline(baseline.to_dict(), 1, str(tmp_path / "baseline"))
+    saved = torch.load(tmp_path / "baseline" / CHECKPOINT_FILE, weights_only=True)
+    assert saved["epoch"] == baseline.regularize_epochs
+    trial = quick("RS", init="pretrained")
+    trainable = CompressionTrial(config=ray_config(trial) | {"initial_weights": str(tmp_path / "baseline")})
+    for name, tensor in trainable.run.model.state_dict().items():
+        assert torch.equal(tensor, saved["model"][name]), name
+
+
+def test_pretrained_trial_refuses_to_begin_without_the_baseline() -> None:
+    with pytest.raises(ValueError, match="pretrained"):
+        CompressionRun(quick("RS", init="pretrained"))
