@@ -1,5 +1,6 @@
 """One-dimensional k-means: the codebook of K values with the least squared error of quantization."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,7 +27,7 @@ def kmeans(weights: Float[Tensor, " n"], num_levels: int, iterations: int = 100)
     Source: Wang and Song, "Ckmeans.1d.dp", The R Journal 3/2, 2011 (dynamic programming); Lloyd, "Least squares
     quantization in PCM", 1982; Panter and Dite, 1951 (the best cells hold equal shares of the density's cube root).
     """
-    ordered = weights.sort().values.double()
+    ordered = _sorted(weights).double()
     values, counts = ordered.unique_consecutive(return_counts=True)
     if len(values) <= num_levels:
         return torch.cat([values, values[-1:].expand(num_levels - len(values))]).to(weights.dtype)
@@ -46,6 +47,13 @@ def kmeans(weights: Float[Tensor, " n"], num_levels: int, iterations: int = 100)
         ends = moved
     mass, first = (sum_[ends].diff() for sum_ in sums[:2])
     return (first / mass + values[len(values) // 2]).to(weights.dtype)
+
+
+def _sorted(weights: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    # On a CPU, NumPy sorts with vector instructions, and without the indices.
+    if weights.device.type == "cpu":
+        return torch.from_numpy(np.sort(weights.detach().numpy()))
+    return weights.sort().values
 
 
 def _groups(values: Float[Tensor, " d"], counts: Int[Tensor, " d"], most: int) -> Int[Tensor, " g"]:

@@ -18,7 +18,7 @@ NEGLIGIBLE = 16.0
 NARROWEST, WIDEST = 0.02, 0.07
 """Width of a table's bins, in √τ: as narrow as `BINS` of them allow, since narrow bins are seldom sharp."""
 BINS = 1 << 13
-TOLERANCE = 5e-5
+TOLERANCE = 2e-5
 """Error of a tabulated slope, in distances of representatives, above which a bin's weights are worked out singly."""
 MOST_BINS = 1 << 16
 
