@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from example_trials import quick
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
@@ -22,23 +23,7 @@ from trainables.run import CompressionRun, Metrics, NonFiniteLossError
 
 pytestmark = pytest.mark.usefixtures("quick_names")
 
-LAM = {"none": 0.0, "RS": 1e-2, "RC": 1e-2, "RM": 1e-2, "RE": 1e-1}
 TRAINED = [name for name, family in FAMILIES.items() if family.trainable]
-
-
-def quick(family: str = "RM", **changes: Any) -> TrialConfig:
-    """A trial of 120 images in 3 batches."""
-    values: dict[str, Any] = {
-        "num_levels": 4,
-        "lam": LAM[family],
-        "model": "tiny_cnn",
-        "dataset": "few_digits",
-        "validation_fraction": 0.5,
-        "regularize_epochs": 2,
-        "finetune_epochs": 2,
-        "recipe": Recipe(batch_size=40),
-    }
-    return TrialConfig(family=family, **values | changes)
 
 
 def comparable(metrics: Metrics) -> Metrics:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from example_trials import quick
 
 from trainables.config import Recipe, TrialConfig
 from trainables.families import FAMILIES
@@ -14,8 +15,6 @@ from trainables.run import CompressionRun, Metrics
 from trainables.trainable import CHECKPOINT_FILE, CompressionTrial, Finetuning, RegularizedTraining, train_baseline
 
 pytestmark = pytest.mark.usefixtures("quick_names")
-
-LAM = {"none": 0.0, "RS": 1e-2, "RC": 1e-2, "RM": 1e-2, "RE": 1e-1}
 
 
 @pytest.fixture(autouse=True)
@@ -25,21 +24,6 @@ def _same_number_of_threads() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def quick(family: str = "RM", **changes: Any) -> TrialConfig:
-    """A trial of 120 images in 3 batches."""
-    values: dict[str, Any] = {
-        "num_levels": 4,
-        "lam": LAM[family],
-        "model": "tiny_cnn",
-        "dataset": "few_digits",
-        "validation_fraction": 0.5,
-        "regularize_epochs": 2,
-        "finetune_epochs": 2,
-        "recipe": Recipe(batch_size=40),
-    }
-    return TrialConfig(family=family, **values | changes)
 
 
 def ray_config(trial: TrialConfig, restore_from: Path | None = None) -> dict[str, Any]:

@@ -1,0 +1,22 @@
+"""Trials that are trained in well under a second, for the tests of `trainables`."""
+
+from typing import Any
+
+from trainables.config import Recipe, TrialConfig
+
+LAM = {"none": 0.0, "RS": 1e-2, "RC": 1e-2, "RM": 1e-2, "RE": 1e-1}
+
+
+def quick(family: str = "RM", **changes: Any) -> TrialConfig:
+    """A trial of 120 images in 3 batches."""
+    values: dict[str, Any] = {
+        "num_levels": 4,
+        "lam": LAM[family],
+        "model": "tiny_cnn",
+        "dataset": "few_digits",
+        "validation_fraction": 0.5,
+        "regularize_epochs": 2,
+        "finetune_epochs": 2,
+        "recipe": Recipe(batch_size=40),
+    }
+    return TrialConfig(family=family, **values | changes)
