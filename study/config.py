@@ -102,12 +102,13 @@ class EarlyStopping(_Section):
     """When a trial is given up.
 
     Attributes:
-        scheduler: `asha` (asynchronous successive halving on `val_accuracy`) or `none`.
+        scheduler: `pareto-asha` (asynchronous successive halving by rank on the front of accuracy and bits), `asha`
+            (the same on `val_accuracy` alone) or `none`.
         grace_period: epochs that every trial gets.
         reduction_factor: one in so many goes on at each rung.
     """
 
-    scheduler: Literal["asha", "none"] = "asha"
+    scheduler: Literal["pareto-asha", "asha", "none"] = "pareto-asha"
     grace_period: int = Field(default=4, ge=1)
     reduction_factor: int = Field(default=3, ge=2)
 
@@ -138,6 +139,12 @@ class StudyConfig(_Section):
         anchors: what is run first.
         early_stopping: when a trial is given up.
         resources: what a trial occupies.
+        sampler: of Optuna: `tpe`, `nsga2`, `gp`, `qmc` or `random`.
+        replicates: how often a configuration may be run, each time with another seed; after that a proposal of it is
+            answered with the known result.
+        constraints: what a result must fulfil, for example `val_accuracy >= 0.9`; the sampler prefers those that do.
+        warm_start: folders or tables (`trials.parquet`) of studies whose results the sampler is to begin from.
+        optuna_storage: URI of the database that shows the study to optuna-dashboard; SQLite in its folder if not given.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -148,6 +155,11 @@ class StudyConfig(_Section):
     anchors: Anchors = Anchors()
     early_stopping: EarlyStopping = EarlyStopping()
     resources: Resources = Resources()
+    sampler: Literal["tpe", "nsga2", "gp", "qmc", "random"] = "tpe"
+    replicates: int = Field(default=1, ge=1)
+    constraints: list[str] = []
+    warm_start: list[str] = []
+    optuna_storage: str | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -13,10 +13,18 @@ from typing import Any
 
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING, DamagedFileError
 
+PRIOR = "prior"
+"""A result of another study to learn from: `params`, `distributions`, `metrics`, `source`."""
 ASKED = "asked"
-"""A trial was decided on: `number`, `trial_id`, `anchor`, Optuna's `params` and `distributions`, `config`, its hash."""
+"""A trial was decided on: `number`, `trial_id`, `anchor`, Optuna's `params` and `distributions`, `config`, its hash,
+`sampler_state`."""
+REPEATED = "repeated"
+"""Optuna proposed what was run before, and was told that trial's result: `number` of that trial, `state` and `metrics`
+as known then, `params`, `distributions`, `sampler_state`."""
 EPOCH = "epoch"
 """A trial has trained an epoch: `number`, `metrics`."""
+LOST = "lost"
+"""The actor that trained a trial is gone: `number`, `reason`. The trial goes on from its last checkpoint."""
 CHECKPOINT = "checkpoint"
 """A trial's state is on disk: `number`, `path` relative to the study folder."""
 ENDED = "ended"
@@ -26,12 +34,26 @@ SESSION_STARTED = "session_started"
 SESSION_ENDED = "session_ended"
 """A driver ends by its own will: `session`, `outcome`."""
 
+CHECKPOINTS_KEPT = 2
+"""Of each trial: the newest, and one to go back to if that is damaged."""
+
 Fact = dict[str, Any]
+
+_ASKED_FIELDS = ("number", "trial_id", "anchor", "params", "distributions", "config", "config_hash")
+_REPEATED_FIELDS = ("number", "state", "metrics", "params", "distributions", "sampler_state")
 
 
 @dataclass
 class Trial:
-    """What is known of one trial."""
+    """What is known of one trial.
+
+    Attributes:
+        sampler_state: what Optuna's sampler wants to be kept: `trial` and `study`, its attributes of both.
+        checkpoints: those that are kept, relative to the study folder, the newest last.
+        epochs: metrics by epoch; of an epoch that was trained twice the later account, which was gone on from.
+        losses: how often its actor was lost.
+        seconds_lost: of training that had to be done again, seconds.
+    """
 
     number: int
     trial_id: str
@@ -40,10 +62,18 @@ class Trial:
     distributions: dict[str, str]
     config: dict[str, Any]
     config_hash: str
+    sampler_state: dict[str, Any] = field(default_factory=dict)
     state: str = RUNNING
     failure: str | None = None
-    checkpoint: str | None = None
+    checkpoints: list[str] = field(default_factory=list)
     epochs: dict[int, dict[str, Any]] = field(default_factory=dict)
+    losses: int = 0
+    seconds_lost: float = 0.0
+
+    @property
+    def checkpoint(self) -> str | None:
+        """The newest."""
+        return self.checkpoints[-1] if self.checkpoints else None
 
     @property
     def last(self) -> dict[str, Any]:
@@ -54,6 +84,32 @@ class Trial:
     def is_front_candidate(self) -> bool:
         """Whether it may be on a front: trained for the full budget, and quantized."""
         return self.state == COMPLETE and self.config["num_levels"] is not None
+
+
+@dataclass(frozen=True)
+class Told:
+    """A result that Optuna knows and that no trial of this study stands for: a repetition, or another study's.
+
+    Attributes:
+        state: COMPLETE, PRUNED or FAIL.
+        metrics: empty if there are none.
+        number: of the trial that is repeated; None for another study's.
+    """
+
+    params: dict[str, Any]
+    distributions: dict[str, str]
+    state: str
+    metrics: dict[str, Any]
+    number: int | None = None
+    sampler_state: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A trial has come to the end of an epoch for the first time, with these metrics."""
+
+    number: int
+    metrics: dict[str, Any]
 
 
 @dataclass
@@ -71,9 +127,18 @@ class Session:
 
 @dataclass
 class History:
-    """All facts so far, in the shape in which they are asked for."""
+    """All facts so far, in the shape in which they are asked for.
+
+    Attributes:
+        trials: by number.
+        proposals: all that Optuna knows of, in the order in which it came to know.
+        arrivals: in order; early stopping decides by the first account of an epoch, on resume too.
+        sessions: in order.
+    """
 
     trials: dict[int, Trial] = field(default_factory=dict)
+    proposals: list[Trial | Told] = field(default_factory=list)
+    arrivals: list[Arrival] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
 
     def apply(self, fact: Fact) -> None:
@@ -81,14 +146,22 @@ class History:
         if self.sessions and fact["fact"] != SESSION_STARTED:
             self.sessions[-1].latest = fact["time"]
         match fact["fact"]:
+            case "prior":
+                self.proposals.append(Told(fact["params"], fact["distributions"], COMPLETE, fact["metrics"]))
             case "asked":
-                fields = ("number", "trial_id", "anchor", "params", "distributions", "config", "config_hash")
-                self.trials[fact["number"]] = Trial(**{name: fact[name] for name in fields})
+                trial = Trial(**{name: fact[name] for name in _ASKED_FIELDS})
+                trial.sampler_state = fact.get("sampler_state", {})
+                self.trials[trial.number] = trial
+                self.proposals.append(trial)
+            case "repeated":
+                self.proposals.append(Told(**{name: fact[name] for name in _REPEATED_FIELDS}))
             case "epoch":
-                # After a crash an epoch may be trained again; the later account is the one that was gone on from.
-                self.trials[fact["number"]].epochs[fact["metrics"]["epoch"]] = fact["metrics"]
+                self._take_in(self.trials[fact["number"]], fact["metrics"])
+            case "lost":
+                self.trials[fact["number"]].losses += 1
             case "checkpoint":
-                self.trials[fact["number"]].checkpoint = fact["path"]
+                trial = self.trials[fact["number"]]
+                trial.checkpoints = [*trial.checkpoints[1 - CHECKPOINTS_KEPT :], fact["path"]]
             case "ended":
                 trial = self.trials[fact["number"]]
                 trial.state, trial.failure = fact["state"], fact["failure"]
@@ -106,6 +179,14 @@ class History:
                 self.sessions[-1].outcome = fact["outcome"]
             case unknown:
                 raise KeyError(f"unknown fact {unknown!r}")
+
+    def _take_in(self, trial: Trial, metrics: dict[str, Any]) -> None:
+        earlier = trial.epochs.get(metrics["epoch"])
+        if earlier is None:
+            self.arrivals.append(Arrival(trial.number, metrics))
+        else:
+            trial.seconds_lost += earlier["train_seconds"]
+        trial.epochs[metrics["epoch"]] = metrics
 
     @property
     def unfinished(self) -> list[Trial]:
