@@ -7,11 +7,13 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from study.ledger import StorageError
 from trainables.result import DamagedFileError
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def _one_line_errors() -> Iterator[None]:
         yield
     except ValueError as error:
         _fail(str(error), WRONG_REQUEST)
-    except DamagedFileError as error:
+    except (DamagedFileError, StorageError) as error:
         _fail(str(error), FAILED)
 
 
@@ -92,14 +94,39 @@ def launch(
 
 
 @app.command()
-def resume(directory: Folder, address: Address = None, verbose: Verbose = False) -> None:
-    """Go on with a study that was interrupted; no finished trial is trained again."""
+def resume(
+    directory: Folder,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Extend a finished study by so many trials.", show_default=False)
+    ] = None,
+    address: Address = None,
+    verbose: Verbose = False,
+) -> None:
+    """Go on with a study that was interrupted, or extend a finished one; no finished trial is trained again."""
     from study.folder import StudyFolder
 
     with _one_line_errors():
         folder = StudyFolder(directory)
         config = folder.read_config()
+        if trials is not None:
+            config = _extended(folder, config, trials)
     _run(folder, config, address, verbose)
+
+
+def _extended(folder: "StudyFolder", config: "StudyConfig", more: int) -> "StudyConfig":
+    """Asks a finished study for more trials, in its study.yaml."""
+    from study.ledger import read_history
+    from study.tuner import FINISHED, liveliness
+
+    state = liveliness(folder.ledger, read_history(folder.ledger), config.trials)
+    if state != FINISHED:
+        raise ValueError(
+            f"--trials extends a study that is {FINISHED}, got {more} for {folder.path}, which is {state}; "
+            f"finish it first: qar resume {folder.path}"
+        )
+    config = config.model_copy(update={"trials": config.trials + more})
+    folder.replace_config(config)
+    return config
 
 
 def _check_trials(config: "StudyConfig") -> None:
@@ -148,9 +175,10 @@ def status(directory: Folder, as_json: Annotated[bool, typer.Option("--json", he
     """Say how far a study is, from its files alone."""
     from rich.console import Console
 
+    from study.costs import costs_of
     from study.folder import StudyFolder
     from study.ledger import read_history
-    from study.progress import duration, front_so_far, front_table, states_line
+    from study.progress import cost_lines, duration, front_so_far, front_table, states_line
     from study.tuner import liveliness
 
     with _one_line_errors():
@@ -159,6 +187,7 @@ def status(directory: Folder, as_json: Annotated[bool, typer.Option("--json", he
         history = read_history(folder.ledger)
     front = front_so_far(history)
     state = liveliness(folder.ledger, history, config.trials)
+    costs = costs_of(history, config.trial["regularize_epochs"], config.epochs)
     if as_json:
         points = [
             {"trial_id": trial.trial_id, **{name: trial.last[name] for name in ("val_accuracy", "bits_per_weight")}}
@@ -166,12 +195,15 @@ def status(directory: Folder, as_json: Annotated[bool, typer.Option("--json", he
         ]
         counts = {name: history.count(name) for name in ("COMPLETE", "PRUNED", "FAIL", "RUNNING")}
         summary = {"name": config.name, "state": state, "trials": config.trials, **counts, "front": points}
-        typer.echo(json.dumps(summary | {"wall_seconds": round(history.seconds, 1)}, indent=2))
+        summary |= {"wall_seconds": round(history.seconds, 1), "train_seconds": asdict(costs)}
+        typer.echo(json.dumps(summary, indent=2))
         return
     typer.echo(f"{config.name}: {state}; {states_line(history, config.trials)}; {duration(history.seconds)} so far")
     for trial in history.trials.values():
         if trial.failure:
             typer.echo(f"trial {trial.number} failed: {trial.failure}")
+    for line in cost_lines(costs):
+        typer.echo(line)
     if front:
         Console(highlight=False).print(front_table(front))
 

@@ -2,17 +2,13 @@
 
 from pathlib import Path
 
-import torch
-
 from study.folder import StudyFolder
 from study.ledger import History, Trial, read_history
 from trainables.artifact import Artifact, write_artifact
+from trainables.checkpoint import read_checkpoint
 from trainables.config import TrialConfig
 from trainables.result import DamagedFileError
 from trainables.run import CompressionRun
-
-CHECKPOINT_FILE = "trial.pt"
-"""As `trainables.trainable` names it; that module needs Ray, and exporting does not."""
 
 
 def export_trial(folder: StudyFolder, name: str, out: Path, force: bool = False) -> tuple[Trial, Artifact]:
@@ -65,16 +61,12 @@ def _restore(trial: Trial, folder: StudyFolder) -> CompressionRun:
     """The trial as its last checkpoint has it, on the CPU."""
     if trial.checkpoint is None:
         raise ValueError(f"trial {trial.number} ({trial.state}) has no checkpoint; choose another --trial")
-    path = folder.path / trial.checkpoint / CHECKPOINT_FILE
-    if not path.is_file():
+    path = folder.path / trial.checkpoint.path
+    if not path.is_dir():
         raise ValueError(f"the checkpoint of trial {trial.number} is gone from {path}; choose another --trial")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        weights = state["model"]
-    except Exception as error:  # of any type, for a file that is no checkpoint
-        raise DamagedFileError(f"{path} is damaged: {_one_line(error)}") from None
+    state = read_checkpoint(path)
     config = TrialConfig.from_dict(trial.config)
-    run = CompressionRun(config, initial_weights=weights if config.init == "pretrained" else None)
+    run = CompressionRun(config, initial_weights=state["model"] if config.init == "pretrained" else None)
     try:
         run.load_state_dict(state)
     except (RuntimeError, ValueError, KeyError, TypeError) as error:

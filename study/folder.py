@@ -70,7 +70,7 @@ class StudyFolder:
             if self.path.is_dir() and any(self.path.iterdir()):
                 raise ValueError(f"{self.path} is not empty and holds no study; choose another --name or --storage")
             self.path.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.study_yaml, yaml.safe_dump(config.model_dump(), sort_keys=False))
+            self.replace_config(config)
         except OSError as error:
             for folder in missing:
                 if folder.is_dir() and not any(folder.iterdir()):
@@ -78,6 +78,10 @@ class StudyFolder:
             raise ValueError(
                 f"storage {self.path} can't be written: {error.strerror}; choose another --storage"
             ) from None
+
+    def replace_config(self, config: StudyConfig) -> None:
+        """Writes study.yaml anew, in one stroke."""
+        write_atomically(self.study_yaml, yaml.safe_dump(config.model_dump(), sort_keys=False))
 
     def discard(self) -> None:
         """Takes back `create`, as long as nothing else is in the folder."""

@@ -3,6 +3,7 @@
 The searcher, the tables, the progress display and `qar status` all derive from it, so after a crash they agree.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -26,7 +27,7 @@ EPOCH = "epoch"
 LOST = "lost"
 """The actor that trained a trial is gone: `number`, `reason`. The trial goes on from its last checkpoint."""
 CHECKPOINT = "checkpoint"
-"""A trial's state is on disk: `number`, `path` relative to the study folder."""
+"""A trial's state is on disk: `number`, `epoch`, `path` relative to the study folder."""
 ENDED = "ended"
 """A trial has come to its end: `number`, `state`, `failure`."""
 SESSION_STARTED = "session_started"
@@ -43,13 +44,21 @@ _ASKED_FIELDS = ("number", "trial_id", "anchor", "params", "distributions", "con
 _REPEATED_FIELDS = ("number", "state", "metrics", "params", "distributions", "sampler_state")
 
 
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint: after which epoch it was taken, and where it lies, relative to the study folder."""
+
+    epoch: int
+    path: str
+
+
 @dataclass
 class Trial:
     """What is known of one trial.
 
     Attributes:
         sampler_state: what Optuna's sampler wants to be kept: `trial` and `study`, its attributes of both.
-        checkpoints: those that are kept, relative to the study folder, the newest last.
+        checkpoints: those that are kept, the newest last.
         epochs: metrics by epoch; of an epoch that was trained twice the later account, which was gone on from.
         losses: how often its actor was lost.
         seconds_lost: of training that had to be done again, seconds.
@@ -65,13 +74,13 @@ class Trial:
     sampler_state: dict[str, Any] = field(default_factory=dict)
     state: str = RUNNING
     failure: str | None = None
-    checkpoints: list[str] = field(default_factory=list)
+    checkpoints: list[Saved] = field(default_factory=list)
     epochs: dict[int, dict[str, Any]] = field(default_factory=dict)
     losses: int = 0
     seconds_lost: float = 0.0
 
     @property
-    def checkpoint(self) -> str | None:
+    def checkpoint(self) -> Saved | None:
         """The newest."""
         return self.checkpoints[-1] if self.checkpoints else None
 
@@ -161,7 +170,7 @@ class History:
                 self.trials[fact["number"]].losses += 1
             case "checkpoint":
                 trial = self.trials[fact["number"]]
-                trial.checkpoints = [*trial.checkpoints[1 - CHECKPOINTS_KEPT :], fact["path"]]
+                trial.checkpoints = [*trial.checkpoints[1 - CHECKPOINTS_KEPT :], Saved(fact["epoch"], fact["path"])]
             case "ended":
                 trial = self.trials[fact["number"]]
                 trial.state, trial.failure = fact["state"], fact["failure"]
@@ -206,6 +215,25 @@ class History:
         return sum(session.latest - session.started for session in self.sessions)
 
 
+_STORAGE_FAILS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG}
+
+
+class StorageError(Exception):
+    """A study's storage can't be written; the message says where, why and what to do, in one line."""
+
+    @staticmethod
+    def explains(error: OSError) -> bool:
+        """Whether an error is the storage's, not the network's."""
+        return error.errno in _STORAGE_FAILS
+
+    @classmethod
+    def of(cls, folder: Path, error: OSError) -> "StorageError":
+        return cls(
+            f"storage {folder} can't be written: {error.strerror or error}; make room or give the right to write, "
+            f"then go on with: qar resume {folder}"
+        )
+
+
 class DerivedFromLedger:
     """Pickles as nothing: Ray pickles all that a Tuner is given, and ours is made again from the ledger instead."""
 
@@ -225,11 +253,16 @@ class Ledger:
     Raises:
         ValueError: another process holds it.
         DamagedFileError: a line can't be read.
+        StorageError: the file can't be opened for writing.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path.open("ab")
+        self._unwritable: StorageError | None = None
+        try:
+            self._file = path.open("ab", buffering=0)
+        except OSError as error:
+            raise StorageError.of(path.parent, error) from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -241,13 +274,26 @@ class Ledger:
         self._file.truncate(intact)  # a torn last line was never acted on
 
     def record(self, fact: str, **content: Any) -> None:
-        """Writes a fact to disk, then takes it into the history."""
+        """Writes a fact to disk, then takes it into the history.
+
+        Raises:
+            StorageError: it can't be written, or one before it couldn't: then nothing that follows is a fact either.
+        """
+        if self._unwritable:
+            raise self._unwritable
         entry = {"fact": fact, "time": time.time()} | content
-        self._file.write(json.dumps(entry).encode() + b"\n")
-        self._file.flush()
-        if fact != EPOCH:
-            os.fsync(self._file.fileno())
+        try:
+            self._append(json.dumps(entry).encode() + b"\n", durable=fact != EPOCH)
+        except OSError as error:
+            self._unwritable = StorageError.of(self.path.parent, error)
+            raise self._unwritable from error
         self.history.apply(entry)
+
+    def _append(self, line: bytes, durable: bool) -> None:
+        while line:  # a disk that is nearly full takes a part
+            line = line[self._file.write(line) :]
+        if durable:
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()

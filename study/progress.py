@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from study.costs import Costs
 from study.ledger import DerivedFromLedger, History, Trial
 from trainables.result import STATES
 
@@ -51,6 +52,25 @@ def duration(seconds: float) -> str:
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def cost_lines(costs: Costs) -> list[str]:
+    """What a study has cost, and what its crashes and its early stopping changed about that; hours:minutes:seconds."""
+
+    def parts(seconds: dict[str, float]) -> str:
+        return ", ".join(f"{name} {duration(value)}" for name, value in seconds.items() if value)
+
+    if not costs.total:
+        return []
+    lines = [
+        f"training {duration(costs.total)}, summed over trials: {parts(costs.by_phase)}",
+        f"by family: {parts(costs.by_family)}",
+    ]
+    if costs.lost:
+        lines.append(f"lost to crashes: {duration(costs.lost)} of epochs that were trained twice")
+    if costs.saved:
+        lines.append(f"saved by early stopping: about {duration(costs.saved)} against full budgets")
+    return lines
 
 
 def expected_seconds(history: History, trials: int, ended_before: int, elapsed: float) -> float | None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import platform
 import subprocess
 import time
@@ -12,14 +13,28 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from ray.exceptions import RayTaskError
 from ray.tune import Callback
 
 from study.folder import StudyFolder, write_atomically
-from study.ledger import CHECKPOINT, ENDED, EPOCH, DerivedFromLedger, History, Ledger, Trial
+from study.ledger import (
+    CHECKPOINT,
+    ENDED,
+    EPOCH,
+    LOST,
+    DerivedFromLedger,
+    History,
+    Ledger,
+    StorageError,
+    Trial,
+)
 from study.search import outcome
 from trainables.config import TrialConfig
 from trainables.families import FAMILIES
 from trainables.result import EPOCH_COLUMNS, FAIL, SCHEMA_VERSION, TRIAL_COLUMNS, Column
+
+MOST_LOSSES = 3
+"""How often a trial whose actor is lost goes on from its last checkpoint before it counts as failed."""
 
 REPORTED = {column.name for column in EPOCH_COLUMNS} - {"trial_id", "number"} | {
     "val_accuracy_pre_tuning",
@@ -147,15 +162,25 @@ class Recorder(DerivedFromLedger, Callback):
 
     def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any) -> None:
         path = os.path.relpath(checkpoint.path, self._folder.path)
-        self._ledger.record(CHECKPOINT, number=trial.config["number"], path=path)
+        self._ledger.record(CHECKPOINT, number=trial.config["number"], epoch=trial.last_result["epoch"], path=path)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._end(trial, *outcome(trial.last_result, False, self._epochs))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        error = trial.get_error()
-        text = str(error.cause if hasattr(error, "cause") else error).strip() or type(error).__name__
-        self._end(trial, FAIL, text.splitlines()[-1])
+        error = _error_of(trial)
+        cause = error.cause if isinstance(error, RayTaskError) else error
+        if isinstance(cause, OSError) and StorageError.explains(cause):
+            raise StorageError.of(self._folder.path, cause)
+        text = str(cause).strip() or type(cause).__name__
+        number = trial.config["number"]
+        # An exception would come again; what takes an actor away (a node, the lack of memory) need not.
+        if isinstance(error, RayTaskError):
+            self._end(trial, FAIL, text.splitlines()[-1])
+        elif self._ledger.history.trials[number].losses < MOST_LOSSES:
+            self._ledger.record(LOST, number=number, reason=text.splitlines()[0])
+        else:
+            self._end(trial, FAIL, f"its actor was lost {MOST_LOSSES + 1} times, at last: {text.splitlines()[0]}")
 
     def _end(self, trial: Any, state: str, failure: str | None) -> None:
         self._ledger.record(ENDED, number=trial.config["number"], state=state, failure=failure)
@@ -164,3 +189,12 @@ class Recorder(DerivedFromLedger, Callback):
         if time.monotonic() - self._tables_written > self._seconds_between_tables:
             write_tables(self._folder, self._ledger.history)
             self._tables_written = time.monotonic()
+
+
+def _error_of(trial: Any) -> Exception:
+    """What ended a trial; Ray keeps it in a file."""
+    try:
+        error: Exception = pickle.loads(Path(trial.pickled_error_file).read_bytes())
+    except Exception as unreadable:  # of any type: pickles hold what they want
+        return unreadable
+    return error

@@ -10,13 +10,18 @@ from rich.console import Console
 
 from study.config import StudyConfig
 from study.folder import StudyFolder
-from study.ledger import SESSION_ENDED, SESSION_STARTED, History, Ledger, is_being_written
+from study.ledger import (
+    CHECKPOINTS_KEPT,
+    SESSION_ENDED,
+    SESSION_STARTED,
+    History,
+    Ledger,
+    StorageError,
+    is_being_written,
+)
 
 FINISHED = "finished"
 INTERRUPTED = "interrupted"
-
-MAX_FAILURES = 3
-"""How often a trial whose actor is lost goes on from its last checkpoint before it counts as failed."""
 
 
 def liveliness(ledger: Path, history: History, trials: int) -> str:
@@ -95,28 +100,43 @@ def run_study(
     Raises:
         ValueError: no trial fits the cluster, or another process runs the study.
         DamagedFileError: the ledger can't be read.
+        StorageError: the study can't be written; it can be run again when it can.
     """
     if not verbose:
         _quiet_libraries()
+    ledger = Ledger(folder.ledger)
+    try:
+        return _run(folder, config, ledger, console, address, verbose)
+    except OSError as error:
+        if StorageError.explains(error):
+            raise StorageError.of(folder.path, error) from error
+        raise
+    finally:
+        ledger.close()
+
+
+def _run(
+    folder: StudyFolder, config: StudyConfig, ledger: Ledger, console: Console, address: str | None, verbose: bool
+) -> str:
     import optuna
     from ray import tune
 
     from study.progress import Progress, SilentReporter
     from study.records import Recorder, provenance, write_tables
+    from study.recovery import settle, sweep
     from study.scheduler import make_scheduler
     from study.search import OptunaSearcher
     from trainables.trainable import CompressionTrial
 
-    ledger = Ledger(folder.ledger)
-    left = config.trials - ledger.history.num_ended
-    if left <= 0:
+    settle(ledger, config)
+    if ledger.history.num_ended >= config.trials:
         write_tables(folder, ledger.history)  # the last driver may have died before it could
-        ledger.close()
         return FINISHED
     concurrent = connect(config, address, verbose)
     baseline = _float_baseline(folder, config, console) if config.trial["init"] == "pretrained" else None
     if not verbose:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+    sweep(folder, ledger.history)
     session = len(ledger.history.sessions) + 1
     ledger.record(
         SESSION_STARTED, session=session, pid=os.getpid(), hostname=socket.gethostname(), provenance=provenance()
@@ -128,12 +148,12 @@ def run_study(
             tune.with_resources(CompressionTrial, {"cpu": config.resources.cpus, "gpu": config.resources.gpus}),
             tune_config=tune.TuneConfig(
                 search_alg=OptunaSearcher(config, ledger, baseline),
-                scheduler=make_scheduler(config),
-                num_samples=left,
+                scheduler=make_scheduler(config, ledger.history),
+                num_samples=-1,  # the searcher says when all are run
                 max_concurrent_trials=concurrent,
                 reuse_actors=True,
                 trial_name_creator=lambda trial: str(trial.config["trial_id"]),
-                trial_dirname_creator=lambda trial: str(trial.config["trial_id"]),
+                trial_dirname_creator=lambda trial: f"{trial.config['trial_id']}-{trial.config['attempt']}",
             ),
             run_config=tune.RunConfig(
                 name=f"session-{session:03}",
@@ -141,13 +161,12 @@ def run_study(
                 verbose=2 if verbose else 0,
                 progress_reporter=None if verbose else SilentReporter(),
                 callbacks=[Recorder(folder, ledger, config.epochs), progress],
-                checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_frequency=1),
-                failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
+                checkpoint_config=tune.CheckpointConfig(num_to_keep=CHECKPOINTS_KEPT, checkpoint_frequency=1),
+                failure_config=tune.FailureConfig(max_failures=0),  # the searcher hands out again what was lost
             ),
         )
         tuner.fit()
     outcome = FINISHED if ledger.history.num_ended >= config.trials else INTERRUPTED
     ledger.record(SESSION_ENDED, session=session, outcome=outcome)
     write_tables(folder, ledger.history)
-    ledger.close()
     return outcome

@@ -6,20 +6,19 @@ from typing import Any
 import torch
 from ray import tune
 
+from trainables.checkpoint import read_checkpoint, write_checkpoint
 from trainables.config import TrialConfig
-from trainables.result import FINETUNE
+from trainables.result import FINETUNE, DamagedFileError
 from trainables.run import CompressionRun, NonFiniteLossError
-
-CHECKPOINT_FILE = "trial.pt"
 
 
 class CompressionTrial(tune.Trainable):
     """Both phases of a trial, one epoch a step: what sweeps run.
 
-    Ray's `config` holds `trial`, a `TrialConfig` as a dictionary, and optionally two paths or URIs of checkpoints:
-    `restore_from`, to go on from, and `initial_weights`, to begin with the weights of the float baseline. A result is
-    what `CompressionRun.run_epoch` returns, and `device`; a trial whose loss is not finite ends with `failure`, the
-    reason, which no retry would mend.
+    Ray's `config` holds `trial`, a `TrialConfig` as a dictionary, and optionally paths or URIs of checkpoints:
+    `restore_from`, a list of which the first undamaged one is gone on from (from the beginning if there is none), and
+    `initial_weights`, to begin with the weights of the float baseline. A result is what `CompressionRun.run_epoch`
+    returns, and `device`; a trial whose loss is not finite ends with `failure`, the reason, which no retry would mend.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -30,11 +29,15 @@ class CompressionTrial(tune.Trainable):
         weights = None
         if checkpoint := config.get("initial_weights"):
             with tune.Checkpoint(checkpoint).as_directory() as folder:
-                weights = torch.load(Path(folder) / CHECKPOINT_FILE, map_location=device, weights_only=True)["model"]
+                weights = read_checkpoint(Path(folder), device)["model"]
         self.run = CompressionRun(TrialConfig.from_dict(config["trial"]), device, weights)
-        if restore_from := config.get("restore_from"):
-            with tune.Checkpoint(restore_from).as_directory() as folder:
-                self.load_checkpoint(folder)
+        for checkpoint in config.get("restore_from", []):
+            try:
+                with tune.Checkpoint(checkpoint).as_directory() as folder:
+                    self.load_checkpoint(folder)
+                break
+            except DamagedFileError:
+                continue  # its training is done again, with the same result
 
     @property
     def last_epoch(self) -> int:
@@ -49,10 +52,10 @@ class CompressionTrial(tune.Trainable):
         return metrics | {"device": self.device_name, "done": self.run.epoch >= self.last_epoch}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        torch.save(self.run.state_dict(), Path(checkpoint_dir) / CHECKPOINT_FILE)
+        write_checkpoint(Path(checkpoint_dir), self.run.state_dict())
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
-        state = torch.load(Path(checkpoint_dir) / CHECKPOINT_FILE, map_location=self.run.device, weights_only=True)
+        state = read_checkpoint(Path(checkpoint_dir), self.run.device)
         state["generator"] = state["generator"].cpu()
         self.run.load_state_dict(state)
 
@@ -71,7 +74,7 @@ class RegularizedTraining(CompressionTrial):
 
 
 class Finetuning(CompressionTrial):
-    """The second phase alone: `restore_from` must be a checkpoint of a finished `RegularizedTraining`.
+    """The second phase alone: `restore_from` must hold a checkpoint of a finished `RegularizedTraining`.
 
     Raises:
         ValueError: there is no such checkpoint, or its first phase was not finished.
@@ -79,7 +82,7 @@ class Finetuning(CompressionTrial):
 
     def setup(self, config: dict[str, Any]) -> None:
         if not config.get("restore_from"):
-            raise ValueError("restore_from must be the path of a checkpoint of RegularizedTraining, got none; set it")
+            raise ValueError("restore_from must hold the path of a checkpoint of RegularizedTraining, got none; set it")
         super().setup(config)
         if self.run.epoch < self.run.config.regularize_epochs or self.run.config.finetune_epochs == 0:
             raise ValueError(
@@ -103,5 +106,5 @@ def train_baseline(trial: dict[str, Any], cpus: int, folder: str) -> None:
         run.run_epoch()
     draft = Path(f"{folder}.draft")
     draft.mkdir(parents=True, exist_ok=True)
-    torch.save(run.state_dict(), draft / CHECKPOINT_FILE)
+    write_checkpoint(draft, run.state_dict())
     draft.rename(folder)

@@ -1,0 +1,32 @@
+"""What a killed driver has left undone, and what it has left lying about."""
+
+import shutil
+
+from study.config import StudyConfig
+from study.folder import StudyFolder
+from study.ledger import ENDED, History, Ledger
+from study.rungs import Rungs
+from study.search import outcome
+
+
+def settle(ledger: Ledger, config: StudyConfig) -> None:
+    """Ends the trials whose driver was killed after their last epoch and before it wrote down their end."""
+    rungs = Rungs.replay(config, ledger.history)
+    for trial in ledger.history.unfinished:
+        # Without a checkpoint of its last epoch, a trial could not be exported.
+        whole = trial.checkpoint is not None and trial.checkpoint.epoch == config.epochs
+        if whole or rungs.stopped(trial.number):
+            state, failure = outcome(trial.last, False, config.epochs)
+            ledger.record(ENDED, number=trial.number, state=state, failure=failure)
+
+
+def sweep(folder: StudyFolder, history: History) -> None:
+    """Removes what earlier sessions of Ray have left: their state, and checkpoints that no trial goes back to."""
+    kept = {folder.path / saved.path for trial in history.trials.values() for saved in trial.checkpoints}
+    for session in folder.ray.glob("session-*"):
+        for path in session.iterdir():
+            if path.is_file():
+                path.unlink()
+        for checkpoint in session.glob("*/checkpoint_*"):
+            if checkpoint not in kept:
+                shutil.rmtree(checkpoint)

@@ -1,0 +1,42 @@
+"""A trial's state on disk, with a checksum: a file that was cut off or altered is told from a good one. No Ray."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainables.result import DamagedFileError
+
+CHECKPOINT_FILE = "trial.pt"
+CHECKSUM_FILE = "trial.pt.sha256"
+"""In the form of the command sha256sum, which can check it: `sha256sum --check trial.pt.sha256`."""
+
+
+def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+    """Writes a state, as `CompressionRun.state_dict` gives it, into a folder that exists."""
+    path = folder / CHECKPOINT_FILE
+    torch.save(state, path)
+    (folder / CHECKSUM_FILE).write_text(f"{_sha256(path)}  {CHECKPOINT_FILE}\n")
+
+
+def read_checkpoint(folder: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
+    """The state that `write_checkpoint` has left in a folder, its tensors on `device`.
+
+    Raises:
+        DamagedFileError: a file is missing, or what is there is not what was written.
+    """
+    path = folder / CHECKPOINT_FILE
+    try:
+        expected = (folder / CHECKSUM_FILE).read_text().split()
+        if expected != [_sha256(path), CHECKPOINT_FILE]:
+            raise DamagedFileError(f"{path} is damaged: it is not what its checksum {CHECKSUM_FILE} was made of")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DamagedFileError(f"{folder} holds no whole checkpoint: {error}") from None
+    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    return state
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
