@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from trainables.config import PenaltyForm
+from trainables.lookup import DyadicBins
 from trainables.regularizers import REGULARIZERS, Regularizer
 
 STATIC = ("RS", "RC")
@@ -350,6 +351,42 @@ def test_regularizer_matches_autograd_on_a_layer(family: str, num_levels: int, s
     for fraction in (0.0, 0.9375):
         for initial in ("quantiles", "grid"):
             assert_layer_matches_reference(family, PenaltyForm(initial=initial), layer, num_levels, fraction)
+
+
+@pytest.mark.parametrize("centre", [-3.0, 0.5, 1000.0])
+@pytest.mark.parametrize("num_levels", [2, 16])
+@pytest.mark.parametrize("family", sorted(REGULARIZERS))
+def test_regularizer_matches_autograd_on_a_layer_far_from_0(family: str, num_levels: int, centre: float) -> None:
+    layer = centre * (1 + 2.0**-8 * draw_weights("normal", 20_000, seed=num_levels))
+    assert_layer_matches_reference(family, PenaltyForm(), layer, num_levels)
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_soft_minimum_of_a_diverged_layer_is_not_finite(broken: float) -> None:
+    layer = torch.randn(20_000, generator=torch.Generator().manual_seed(0))
+    regularizer = REGULARIZERS["RE"](layer, 16, PenaltyForm())
+    layer[7] = broken
+    gradient = torch.zeros_like(layer)
+    regularizer.add_gradient(layer, gradient, 1.0)
+    assert (~gradient.isfinite()).nonzero().tolist() == [[7]]
+
+
+@given(
+    values=st.lists(st.floats(-8, 8, width=32, allow_subnormal=False), min_size=1),
+    widest=st.floats(2.0**-18, 4),
+)
+@example(values=[-0.25, 0.5, 0.75], widest=0.25)
+def test_dyadic_bins_hold_all_values_without_rounding(values: list[float], widest: float) -> None:
+    bins = DyadicBins(min(values), max(values), widest)
+    assert widest / 2 < bins.width <= widest
+    assert bins.exact
+    bin_of, way = bins.positions(torch.tensor(values))
+    assert bin_of.amin() == 0
+    assert bin_of.amax() == bins.count - 1
+    assert way.abs().max() <= 0.5
+    # Within half a digit of the way: exact, unless a value is too small beside the bin for its way to hold it.
+    error = bins.centre()[bin_of] + way.double() * bins.width - torch.tensor(values, dtype=torch.float64)
+    assert error.abs().max() <= 2.0**-25 * bins.width
 
 
 @pytest.mark.parametrize("bounded", [False, True])

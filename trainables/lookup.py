@@ -28,9 +28,37 @@ class UniformBins:
         # Two separate roundings: the same for a value wherever it stands in a tensor, which one fused would not be.
         return values.mul(self._scale).add_(self._shift).clamp_(0.0, self.count - 0.5)
 
+
+class DyadicBins:
+    """Bins that hold [low, high], of a width w that is a power of two: [j w, (j + 1) w) for successive integers j.
+
+    Dividing by w and taking off the integer part are then exact: the way from the middle of a bin is told from the
+    value alone, without a look-up, and to the value's last digit.
+
+    Attributes:
+        count: number of bins.
+        width: the greatest power of two up to `widest`.
+        exact: whether [low, high] is within reach of exact division.
+    """
+
+    FARTHEST = 1 << 22
+    """Values are counted exactly in widths up to here."""
+
+    def __init__(self, low: float, high: float, widest: float) -> None:
+        self.width = 2.0 ** math.floor(math.log2(widest))
+        self._first = math.floor(low / self.width)
+        self.count = math.floor(high / self.width) - self._first + 1
+        self.exact = max(-low, high) < self.FARTHEST * self.width
+
+    def positions(self, values: Float[Tensor, " n"]) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
+        """Bin of each value, int32, and its way from the middle of that bin, in widths: from −1/2 to 1/2."""
+        scaled = values.mul(1 / self.width)
+        middle = scaled.floor().add_(0.5)
+        return middle.sub(self._first).int(), scaled.sub_(middle)
+
     def centre(self) -> Float[Tensor, " b"]:
         """Values at the middle of each bin."""
-        return self._low + (torch.arange(self.count, dtype=torch.float64) - 0.5) * self.width
+        return (torch.arange(self.count, dtype=torch.float64) + (self._first + 0.5)) * self.width
 
 
 class Codes:
