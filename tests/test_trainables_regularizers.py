@@ -85,7 +85,8 @@ class Reference:
         if self.form.bounded:
             wells = 1 - torch.exp(-nearest / self.tau)
             return self.tau * wells if self.form.scale else wells
-        return -self.tau * torch.logsumexp(-squares / self.tau, 1)
+        # Less the nearest square: far outside, rounding would otherwise tell on the shares even in float64.
+        return nearest - self.tau * torch.logsumexp((nearest[:, None] - squares) / self.tau, 1)
 
     def _wells(self, weights: Tensor) -> Tensor:
         inside = weights.clamp(self.low, self.high)
