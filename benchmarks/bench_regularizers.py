@@ -1,13 +1,13 @@
 """What a regularizer adds to a training step: a regularized step against a plain one, side by side.
 
-    python benchmarks/bench_regularizers.py [--repeats N] [--models vgg16 alexnet] [--threads T]
+    python benchmarks/bench_regularizers.py [--repeats N] [--models vgg16 alexnet] [--families RM RE] [--threads T]
 
 Batch 128 of 32×32 colour images, float32, SGD with Nesterov momentum, for every family and K in {2, 16, 256}. The
 weights are those of a freshly made network. Also the peak memory that one call adds, by K.
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -43,12 +43,12 @@ def stepper(model: torch.nn.Module, family: str, num_levels: int) -> Callable[[]
     return step
 
 
-def compare_steps(model_name: str, repeats: int) -> list[list[object]]:
+def compare_steps(model_name: str, families: Sequence[str], repeats: int) -> list[list[object]]:
     """A row a family and K: seconds of a plain and a regularized step, and their ratio."""
     model = build_model(model_name, (3, 32, 32), 10, seed=0)
     model.to("cuda" if torch.cuda.is_available() else "cpu").to(memory_format=torch.channels_last)
     rows: list[list[object]] = []
-    for family in REGULARIZERS:
+    for family in families:
         for num_levels in LEVELS:
             works = [stepper(model, "none", num_levels), stepper(model, family, num_levels)]
             plain, regularized = in_turn(works, repeats)
@@ -79,13 +79,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--models", nargs="+", default=["vgg16", "alexnet"])
+    parser.add_argument("--families", nargs="+", choices=list(REGULARIZERS), default=list(REGULARIZERS))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     memory = [
-        [family, *(f"{peak_memory_mib(family, num_levels):.1f}" for num_levels in LEVELS)] for family in REGULARIZERS
+        [family, *(f"{peak_memory_mib(family, num_levels):.1f}" for num_levels in LEVELS)]
+        for family in arguments.families
     ]
-    rows = [row for model in arguments.models for row in compare_steps(model, arguments.repeats)]
+    rows = [row for model in arguments.models for row in compare_steps(model, arguments.families, arguments.repeats)]
     print_table(
         "A regularized step against a plain one (median [least, greatest])",
         ["model", "family", "K", "n", "plain, s", "regularized, s", "ratio"],
