@@ -103,7 +103,7 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
         """Where the trial goes on from; None begins it anew, as a trial whose checkpoint is gone must."""
         if trial.checkpoint is None:
             return None
-        path = self._ledger.path.parent.resolve() / trial.checkpoint
+        path = self._ledger.path.parent.resolve() / trial.checkpoint.path
         return str(path) if path.exists() else None
 
     def _ask_for_news(self) -> tuple[optuna.Trial, TrialConfig]:

@@ -5,6 +5,7 @@ import os
 import socket
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -19,6 +20,9 @@ from study.ledger import (
     StorageError,
     is_being_written,
 )
+
+if TYPE_CHECKING:
+    from ray.tune import Trainable
 
 FINISHED = "finished"
 INTERRUPTED = "interrupted"
@@ -90,9 +94,22 @@ def _float_baseline(folder: StudyFolder, config: StudyConfig, console: Console) 
 
 
 def run_study(
-    folder: StudyFolder, config: StudyConfig, console: Console, address: str | None = None, verbose: bool = False
+    folder: StudyFolder,
+    config: StudyConfig,
+    console: Console,
+    address: str | None = None,
+    verbose: bool = False,
+    trainable: "type[Trainable] | None" = None,
 ) -> str:
     """Runs what is left of a study: all of it after `StudyFolder.create`, the rest after an interruption.
+
+    Args:
+        folder: of the study.
+        config: as in the folder.
+        console: for the progress.
+        address: of a Ray cluster; None for a Ray of its own.
+        verbose: show Ray's and Optuna's own messages too.
+        trainable: what a trial runs; `CompressionTrial` if None.
 
     Returns:
         `FINISHED`, or `INTERRUPTED` by Ctrl-C, after which it can be run again.
@@ -106,7 +123,7 @@ def run_study(
         _quiet_libraries()
     ledger = Ledger(folder.ledger)
     try:
-        return _run(folder, config, ledger, console, address, verbose)
+        return _run(folder, config, ledger, console, address, verbose, trainable)
     except OSError as error:
         if StorageError.explains(error):
             raise StorageError.of(folder.path, error) from error
@@ -116,7 +133,13 @@ def run_study(
 
 
 def _run(
-    folder: StudyFolder, config: StudyConfig, ledger: Ledger, console: Console, address: str | None, verbose: bool
+    folder: StudyFolder,
+    config: StudyConfig,
+    ledger: Ledger,
+    console: Console,
+    address: str | None,
+    verbose: bool,
+    trainable: "type[Trainable] | None",
 ) -> str:
     import optuna
     from ray import tune
@@ -145,7 +168,9 @@ def _run(
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # a trial that diverges has no accuracy to report
     with Progress(ledger.history, config.trials, console) as progress:
         tuner = tune.Tuner(
-            tune.with_resources(CompressionTrial, {"cpu": config.resources.cpus, "gpu": config.resources.gpus}),
+            tune.with_resources(
+                trainable or CompressionTrial, {"cpu": config.resources.cpus, "gpu": config.resources.gpus}
+            ),
             tune_config=tune.TuneConfig(
                 search_alg=OptunaSearcher(config, ledger, baseline),
                 scheduler=make_scheduler(config, ledger.history),

@@ -87,7 +87,9 @@ def train(ledger: Ledger | Unwritten, number: int, epochs: int, *, accuracy: flo
         result = metrics(epoch, accuracy=accuracy, bits=bits, phase=phase)
         ledger.record(EPOCH, number=number, metrics=result)
     if epochs:
-        ledger.record(CHECKPOINT, number=number, path=f"ray/session-001/{number}/checkpoint_{epochs - 1:06}")
+        ledger.record(
+            CHECKPOINT, number=number, epoch=epochs, path=f"ray/session-001/{number}/checkpoint_{epochs - 1:06}"
+        )
 
 
 def make_study(folder: Path, config: StudyConfig | None = None, *, ended: bool = True) -> StudyFolder:

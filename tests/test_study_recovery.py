@@ -1,0 +1,117 @@
+"""What is left of a study whose driver was killed: trials at their end that nobody wrote down, and old files."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from example_studies import asked, make_study, metrics, start_session, study_config, train
+
+from study.config import StudyConfig
+from study.folder import StudyFolder
+from study.ledger import ASKED, CHECKPOINT, ENDED, EPOCH, Ledger, read_history
+from study.recovery import settle, sweep
+from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
+
+
+def config_of(scheduler: str = "asha") -> StudyConfig:
+    return study_config(trials=8, early_stopping={"scheduler": scheduler, "grace_period": 1, "reduction_factor": 2})
+
+
+def ask(ledger: Ledger, number: int, **changes: Any) -> None:
+    searched = {"family": "RS", "num_levels": 2 + number, "lam": 1e-3, "placement": "own"}
+    ledger.record(ASKED, **asked(number, study_config().trial_config(searched), **changes))
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    start_session(ledger)
+    return ledger
+
+
+def test_settle_ends_a_trial_that_was_killed_after_the_checkpoint_of_its_last_epoch(ledger: Ledger) -> None:
+    ask(ledger, 0)
+    train(ledger, 0, 4)
+    settle(ledger, config_of())
+    assert ledger.history.trials[0].state == COMPLETE
+    assert ledger.history.unfinished == []
+
+
+def test_settle_leaves_a_trial_without_the_checkpoint_of_its_last_epoch_to_be_continued(ledger: Ledger) -> None:
+    ask(ledger, 0)
+    train(ledger, 0, 3)
+    ledger.record(EPOCH, number=0, metrics=metrics(4, phase="finetune"))
+    settle(ledger, config_of())
+    assert ledger.history.trials[0].state == RUNNING
+
+
+def test_settle_fails_a_trial_whose_last_result_is_not_finite(ledger: Ledger) -> None:
+    ask(ledger, 0)
+    train(ledger, 0, 4, accuracy=float("nan"))
+    settle(ledger, config_of())
+    trial = ledger.history.trials[0]
+    assert (trial.state, trial.failure) == (FAIL, "val_accuracy is not finite: nan")
+
+
+@pytest.mark.parametrize("scheduler", ["asha", "pareto-asha"])
+def test_settle_prunes_a_trial_that_a_rung_has_stopped(scheduler: str, ledger: Ledger) -> None:
+    for number in range(4):
+        ask(ledger, number)
+        train(ledger, number, 1, accuracy=0.9 - 0.2 * number, bits=2.0 + number)  # each is worse in both
+    settle(ledger, config_of(scheduler))
+    states = [ledger.history.trials[number].state for number in range(4)]
+    assert states[0] == RUNNING
+    assert states[3] == PRUNED
+    assert ledger.history.trials[3].failure is None
+
+
+def test_settle_stops_no_anchor_and_nothing_without_early_stopping(ledger: Ledger) -> None:
+    for number in range(4):
+        ask(ledger, number, anchor=number == 3)
+        train(ledger, number, 1, accuracy=0.9 - 0.2 * number, bits=2.0 + number)
+    settle(ledger, config_of("none"))
+    assert len(ledger.history.unfinished) == 4
+    settle(ledger, config_of())
+    assert ledger.history.trials[3].state == RUNNING
+
+
+def test_settle_twice_is_settle_once(ledger: Ledger) -> None:
+    for number in range(4):
+        ask(ledger, number)
+        train(ledger, number, 4 if number == 2 else 1, accuracy=0.9 - 0.2 * number, bits=2.0 + number)
+    settle(ledger, config_of())
+    facts = ledger.path.read_bytes()
+    settle(ledger, config_of())
+    assert ledger.path.read_bytes() == facts
+
+
+def test_sweep_keeps_the_last_checkpoints_of_every_trial_and_nothing_else_of_ray(tmp_path: Path) -> None:
+    study: StudyFolder = make_study(tmp_path / "small", ended=False)
+    trial = study.ray / "session-001" / "small-00003-0"
+    ledger = Ledger(study.ledger)
+    for index in range(3):
+        (trial / f"checkpoint_{index:06}").mkdir(parents=True)
+        (trial / f"checkpoint_{index:06}" / "trial.pt").write_bytes(b"state")
+        path = str((trial / f"checkpoint_{index:06}").relative_to(study.path))
+        ledger.record(CHECKPOINT, number=3, epoch=index + 1, path=path)
+    ledger.close()
+    (study.ray / "session-001" / "experiment_state-1.json").write_text("{}")
+    sweep(study, read_history(study.ledger))
+    assert sorted(path.name for path in trial.iterdir()) == ["checkpoint_000001", "checkpoint_000002"]
+    assert [path.name for path in trial.parent.iterdir()] == [trial.name]
+
+
+def test_sweep_of_a_study_that_never_ran_does_nothing(tmp_path: Path) -> None:
+    study = StudyFolder(tmp_path / "small")
+    study.create(study_config())
+    sweep(study, read_history(study.ledger))
+    assert [path.name for path in study.path.iterdir()] == ["study.yaml"]
+
+
+def test_settled_trials_are_ended_by_facts(ledger: Ledger) -> None:
+    ask(ledger, 0)
+    train(ledger, 0, 4)
+    settle(ledger, config_of())
+    ledger.close()
+    assert f'"{ENDED}"' in ledger.path.read_text().splitlines()[-1]
+    assert read_history(ledger.path).trials[0].state == COMPLETE
