@@ -2,150 +2,146 @@
 
 import json
 import math
-import warnings
 from typing import Any
 
 import optuna
-from optuna.study import StudyDirection
-from optuna.trial import TrialState, create_trial
 from ray.tune.search import Searcher
 
 from study.config import StudyConfig
-from study.ledger import ASKED, DerivedFromLedger, Ledger, Trial
-from study.space import ANCHOR, first_trials, suggest
+from study.ledger import ASKED, REPEATED, DerivedFromLedger, Ledger, Told, Trial
+from study.sampler_view import OBJECTIVES, Proposal, SamplerView
+from study.warm_start import begin_from_priors
 from trainables.config import TrialConfig
-from trainables.result import COMPLETE, FAIL, PRUNED
-
-OBJECTIVES = ("val_accuracy", "bits_per_weight")
-DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
+from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
 
 MAX_REPEATS = 20
 """How often in a row a configuration that was run before is answered from memory before one is run again."""
 
-_OPTUNA_STATES = {COMPLETE: TrialState.COMPLETE, PRUNED: TrialState.PRUNED, FAIL: TrialState.FAIL}
-
-
-def make_optuna_study(config: StudyConfig, trials: list[Trial]) -> optuna.Study:
-    """An Optuna study in which the given trials have happened.
-
-    Args:
-        config: of the study.
-        trials: in order of their numbers, without gaps; an unfinished one is asked for again, before anything new.
-    """
-    sampler = optuna.samplers.TPESampler(
-        seed=config.seed + len(trials),
-        multivariate=True,
-        group=True,
-        constant_liar=True,
-    )
-    optuna_study = optuna.create_study(directions=DIRECTIONS, sampler=sampler)
-    for trial in trials:
-        user_attrs = {ANCHOR: trial.config} if trial.anchor else {}
-        if trial.state in _OPTUNA_STATES:
-            optuna_study.add_trial(
-                create_trial(
-                    state=_OPTUNA_STATES[trial.state],
-                    params=trial.params,
-                    distributions={
-                        name: optuna.distributions.json_to_distribution(text)
-                        for name, text in trial.distributions.items()
-                    },
-                    values=[trial.last[name] for name in OBJECTIVES] if trial.state == COMPLETE else None,
-                    user_attrs=user_attrs,
-                )
-            )
-        else:
-            optuna_study.enqueue_trial(trial.params, user_attrs=user_attrs)
-    for params, user_attrs in first_trials(config)[len(trials) :]:
-        optuna_study.enqueue_trial(params, user_attrs=user_attrs)
-    return optuna_study
-
 
 class OptunaSearcher(DerivedFromLedger, Searcher):
-    """Ray's searcher on Optuna's ask and tell; after a restart it goes on from what the ledger tells.
+    """Ray's searcher on Optuna's ask and tell. All that it knows is in the ledger, so it can be made anew at any time.
 
-    A configuration that was run before is not trained again: Optuna is told its known result, and asked anew.
+    A trial that was begun and that nobody trains is handed out again before anything new. A configuration that was run
+    as often as `replicates` says is not trained again: Optuna is told its known result, and asked anew.
     """
 
     def __init__(self, config: StudyConfig, ledger: Ledger, initial_weights: str | None = None) -> None:
-        """Goes on from the ledger's history; `initial_weights` is a checkpoint of the float baseline, or None."""
+        """Goes on from the ledger's history; `initial_weights` is a checkpoint of the float baseline, or None.
+
+        Raises:
+            ValueError: the study begins, and what it is to be warm-started from is of no use.
+            DamagedFileError: the same, of a table that can't be read.
+        """
         super().__init__(metric=list(OBJECTIVES), mode=["max", "min"])
         self._config = config
         self._ledger = ledger
         self._initial_weights = initial_weights
-        self._asked: dict[str, optuna.Trial] = {}  # by Ray's name of the trial, as long as it runs
-        self._to_continue = ledger.history.unfinished
-        trials = [trial for _, trial in sorted(ledger.history.trials.items())]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self.optuna_study = make_optuna_study(config, trials)
+        self._running: dict[str, int] = {}  # numbers of trials by Ray's names of those that train them
+        self._open = {trial.number: trial for trial in ledger.history.unfinished}
+        self._runs: dict[str, list[Trial]] = {}  # by hash of the configuration
+        for trial in ledger.history.trials.values():
+            self._runs.setdefault(trial.config_hash, []).append(trial)
+        begin_from_priors(ledger, config)
+        self._view = SamplerView(config, ledger.history)
 
-    def suggest(self, trial_id: str) -> dict[str, Any]:
-        # Optuna hands out what was enqueued first and in order: the trials to continue, then the first trials.
-        if self._to_continue:
-            optuna_trial = self.optuna_study.ask()
-            suggest(optuna_trial, self._config.space)
-            trial = self._to_continue.pop(0)
-        else:
-            optuna_trial, config = self._ask_for_news()
-            trial = self._record(optuna_trial, config)
-        self._asked[trial_id] = optuna_trial
+    @property
+    def optuna_study(self) -> optuna.Study:
+        """What the sampler is shown, up to date."""
+        self._view.follow()
+        return self._view.study
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The trial to go on with, or a new one.
+
+        Returns:
+            What a trial is given; None as long as there is none but one that runs might be lost and come back;
+            `Searcher.FINISHED` when all have ended.
+        """
+        trial = self._left_behind()
+        if trial is None and len(self._ledger.history.trials) < self._config.trials:
+            trial = self._new_trial()
+        if trial is None:
+            return None if self._running else Searcher.FINISHED
+        self._running[trial_id] = trial.number
         return {
             "number": trial.number,
             "trial_id": trial.trial_id,
             "anchor": trial.anchor,
             "trial": trial.config,
             "initial_weights": self._initial_weights,
-            "restore_from": self._checkpoint_of(trial),
+            "restore_from": self._checkpoints_of(trial),
+            "attempt": trial.losses,
         }
 
-    def _checkpoint_of(self, trial: Trial) -> str | None:
-        """Where the trial goes on from; None begins it anew, as a trial whose checkpoint is gone must."""
-        if trial.checkpoint is None:
-            return None
-        path = self._ledger.path.parent.resolve() / trial.checkpoint.path
-        return str(path) if path.exists() else None
+    def _left_behind(self) -> Trial | None:
+        """The first trial that was begun and has not ended, and that no trial of Ray's trains."""
+        self._open = {number: trial for number, trial in self._open.items() if trial.state == RUNNING}
+        held = set(self._running.values())
+        return next((trial for number, trial in self._open.items() if number not in held), None)
 
-    def _ask_for_news(self) -> tuple[optuna.Trial, TrialConfig]:
-        """Asks until the configuration is a new one; gives in after `MAX_REPEATS`, for a space may be exhausted."""
-        known = {(trial.config_hash, trial.config["seed"]): trial for trial in self._ledger.history.trials.values()}
-        for repeats_left in range(MAX_REPEATS, -1, -1):
-            optuna_trial = self.optuna_study.ask()
-            config = self._config.trial_config(suggest(optuna_trial, self._config.space))
-            earlier = known.get((config.hash, config.seed))
-            if earlier is None or not repeats_left:
-                break
-            # Of one that still runs nothing is known; Optuna passes over a failed trial.
-            self._tell(optuna_trial, earlier.state if earlier.state in _OPTUNA_STATES else FAIL, earlier.last)
-        return optuna_trial, config
+    def _checkpoints_of(self, trial: Trial) -> list[str]:
+        """Where the trial may go on from, the newest first; one without any begins anew."""
+        folder = self._ledger.path.parent.resolve()
+        paths = [folder / saved.path for saved in reversed(trial.checkpoints)]
+        return [str(path) for path in paths if path.exists()]
 
-    def _record(self, optuna_trial: optuna.Trial, config: TrialConfig) -> Trial:
+    def _new_trial(self) -> Trial:
+        """Asks until there is something to run; gives in after `MAX_REPEATS`, for a space may be exhausted."""
+        while True:
+            proposal = self._view.propose()
+            config = self._config.trial_config(proposal.searched)
+            runs = self._runs.get(config.hash, [])
+            if len(runs) < self._config.replicates or self._repeats_in_a_row() >= MAX_REPEATS:
+                seeded = self._config.trial_config(proposal.searched | {"seed": self._config.seed + len(runs)})
+                return self._begin(proposal, seeded)
+            self._repeat(proposal, runs)
+
+    def _repeats_in_a_row(self) -> int:
+        proposals = self._ledger.history.proposals
+        latest = proposals[: -MAX_REPEATS - 1 : -1]
+        others = (
+            place for place, told in enumerate(latest) if not (isinstance(told, Told) and told.number is not None)
+        )
+        return next(others, len(latest))
+
+    def _begin(self, proposal: Proposal, config: TrialConfig) -> Trial:
         number = len(self._ledger.history.trials)
         self._ledger.record(
             ASKED,
             number=number,
             trial_id=f"{self._config.name}-{number:05d}",
-            anchor=ANCHOR in optuna_trial.user_attrs,
-            params=optuna_trial.params,
-            distributions={
-                name: optuna.distributions.distribution_to_json(distribution)
-                for name, distribution in optuna_trial.distributions.items()
-            },
+            anchor=proposal.anchor,
+            params=proposal.params,
+            distributions=proposal.distributions,
             config=config.to_dict(),
             config_hash=config.hash,
+            sampler_state=proposal.sampler_state,
         )
-        return self._ledger.history.trials[number]
+        trial = self._ledger.history.trials[number]
+        self._open[number] = trial
+        self._runs.setdefault(config.hash, []).append(trial)
+        return trial
 
-    def _tell(self, optuna_trial: optuna.Trial, state: str, result: dict[str, Any] | None) -> None:
-        values = [result[name] for name in OBJECTIVES] if result is not None and state == COMPLETE else None
-        self.optuna_study.tell(optuna_trial, values, _OPTUNA_STATES[state])
+    def _repeat(self, proposal: Proposal, runs: list[Trial]) -> None:
+        """Records that a configuration was proposed once more, and what is known of it.
+
+        Of one that still runs that is nothing, which Optuna hears as a failure, for it passes over those.
+        """
+        known = next((run for state in (COMPLETE, PRUNED, FAIL) for run in runs if run.state == state), runs[0])
+        ended = known.state != RUNNING
+        self._ledger.record(
+            REPEATED,
+            number=known.number,
+            state=known.state if ended else FAIL,
+            metrics=known.last if ended else {},
+            params=proposal.params,
+            distributions=proposal.distributions,
+            sampler_state=proposal.sampler_state,
+        )
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        optuna_trial = self._asked.pop(trial_id, None)
-        if optuna_trial is None:
-            return
-        state, _ = outcome(result, error, self._config.epochs)
-        self._tell(optuna_trial, state, result)
+        """Lets go of a trial. How it ended is in the ledger: Optuna is told before it is asked again."""
+        self._running.pop(trial_id, None)
 
     # Ray saves its searchers now and then; ours is made again from the ledger.
     def save(self, checkpoint_path: str) -> None:

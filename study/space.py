@@ -3,6 +3,7 @@
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from study.config import Space, StudyConfig
 from trainables.families import FAMILIES
@@ -16,20 +17,8 @@ def _placement_key(family: str) -> str:
     return "placement" if FAMILIES[family].has_penalty else "placement_none"
 
 
-def _holds(space: Space, searched: dict[str, Any]) -> bool:
-    return (
-        searched["num_levels"] is not None
-        and space.num_levels.low <= searched["num_levels"] <= space.num_levels.high
-        and searched["family"] in space.family
-        and searched["placement"] in space.placements(searched["family"])
-    )
-
-
 def suggest(optuna_trial: optuna.Trial, space: Space) -> dict[str, Any]:
     """Asks for the searched fields of a `TrialConfig`, define-by-run: λ only where the family has one."""
-    anchor = optuna_trial.user_attrs.get(ANCHOR)
-    if anchor is not None and not _holds(space, anchor):
-        return dict(anchor)
     family = optuna_trial.suggest_categorical("family", space.family)
     searched = {
         "family": family,
@@ -41,26 +30,48 @@ def suggest(optuna_trial: optuna.Trial, space: Space) -> dict[str, Any]:
     return searched
 
 
+def distributions(space: Space, family: str) -> dict[str, BaseDistribution]:
+    """The distributions that `suggest` asks for where it gets this family, by Optuna's names of them."""
+    found: dict[str, BaseDistribution] = {
+        "family": CategoricalDistribution(space.family),
+        "num_levels": IntDistribution(space.num_levels.low, space.num_levels.high, log=True),
+        _placement_key(family): CategoricalDistribution(space.placements(family)),
+    }
+    if FAMILIES[family].has_penalty:
+        found["lam"] = FloatDistribution(space.lam.low, space.lam.high, log=True)
+    return found
+
+
+def params_of(searched: dict[str, Any], space: Space) -> dict[str, Any] | None:
+    """Optuna's parameters of searched fields, the inverse of `suggest`; None if they lie outside the space."""
+    family, num_levels, placement = searched["family"], searched["num_levels"], searched.get("placement")
+    inside = (
+        family in space.family
+        and num_levels is not None
+        and space.num_levels.low <= num_levels <= space.num_levels.high
+        and placement in space.placements(family)
+    )
+    if not inside:
+        return None
+    params = {"family": family, "num_levels": num_levels, _placement_key(family): placement}
+    if FAMILIES[family].has_penalty:
+        lam = searched.get("lam")
+        if lam is None or not space.lam.low <= lam <= space.lam.high:
+            return None
+        params["lam"] = lam
+    return params
+
+
 def first_trials(study: StudyConfig) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """What is enqueued before the sampler chooses, as pairs of Optuna's parameters and user attributes.
+    """What is proposed before the sampler chooses, as pairs of Optuna's parameters and user attributes.
 
     The anchors: the float baseline, then plain quantization after training at each K asked for. An anchor outside
     the space has no parameters for Optuna to learn from. Then one trial of each family with the rest left to the
     sampler, so that no family is judged unseen.
     """
-    space = study.space
     anchors: list[dict[str, Any]] = [{"family": "none", "num_levels": None}]
     anchors += [
         {"family": "none", "num_levels": num_levels, "placement": "kmeans"} for num_levels in study.anchors.num_levels
     ]
-    first: list[tuple[dict[str, Any], dict[str, Any]]] = []
-    for anchor in anchors:
-        parameters = {}
-        if _holds(space, anchor):
-            parameters = {
-                "family": anchor["family"],
-                "num_levels": anchor["num_levels"],
-                _placement_key(anchor["family"]): anchor["placement"],
-            }
-        first.append((parameters, {ANCHOR: anchor}))
-    return first + [({"family": family}, {}) for family in space.family]
+    first = [(params_of(anchor, study.space) or {}, {ANCHOR: anchor}) for anchor in anchors]
+    return [*first, *(({"family": family}, {}) for family in study.space.family)]

@@ -1,5 +1,6 @@
 """The searcher, fed by hand as Ray feeds it: every trial ends in Optuna as it ended in truth."""
 
+import itertools
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,14 +16,21 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from study.config import StudyConfig
-from study.ledger import CHECKPOINT, ENDED, EPOCH, Ledger
-from study.search import MAX_REPEATS, OBJECTIVES, OptunaSearcher, outcome
-from study.space import ANCHOR, first_trials
+from study.ledger import CHECKPOINT, ENDED, EPOCH, LOST, Ledger
+from study.sampler_view import FAILURE, OBJECTIVES
+from study.search import MAX_REPEATS, OptunaSearcher, outcome
+from study.space import ANCHOR
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
 
 EPOCHS = 4
 IN_OPTUNA = {COMPLETE: TrialState.COMPLETE, PRUNED: TrialState.PRUNED, FAIL: TrialState.FAIL}
-ENDS = ("complete", "stopped", "diverged", "diverged at once", "lost", "lost at once")
+ENDS = ("complete", "stopped", "diverged", "diverged at once", "broken", "broken at once")
+EXHAUSTIBLE = {"family": ["none"], "num_levels": {"low": 2, "high": 5}, "placement": ["kmeans", "uniform"]}
+
+
+def config_of(**changes: Any) -> StudyConfig:
+    """A study that no test comes to the end of by chance."""
+    return study_config(**{"trials": 1000} | changes)
 
 
 class Driver:
@@ -32,10 +40,12 @@ class Driver:
         self.ledger = Ledger(folder / "ledger.jsonl")
         self.searcher = OptunaSearcher(config, self.ledger)
         self.ray_ids: dict[int, str] = {}
+        self._names = itertools.count()
 
     def ask(self) -> dict[str, Any]:
-        ray_id = f"ray-{len(self.ray_ids)}"
+        ray_id = f"ray-{next(self._names)}"
         suggestion = self.searcher.suggest(ray_id)
+        assert isinstance(suggestion, dict)
         self.ray_ids[suggestion["number"]] = ray_id
         return suggestion
 
@@ -48,19 +58,24 @@ class Driver:
             self.ledger.record(EPOCH, number=number, metrics=result)
             checkpoint = f"ray/session-001/{number}/checkpoint_{epoch:06}"
             (self.ledger.path.parent / checkpoint).mkdir(parents=True, exist_ok=True)
-            self.ledger.record(CHECKPOINT, number=number, path=checkpoint)
+            self.ledger.record(CHECKPOINT, number=number, epoch=epoch, path=checkpoint)
         return result
 
     def end(self, number: int, how: str = "complete") -> None:
         """Trains a trial to one of `ENDS`, and says so to the ledger and to the searcher."""
-        epochs = {"complete": EPOCHS, "diverged at once": 0, "lost at once": 0}.get(how, 2)
+        epochs = {"complete": EPOCHS, "diverged at once": 0, "broken at once": 0}.get(how, 2)
         result = self.train(number, epochs)
         if how.startswith("diverged"):
             result = {"epoch": epochs, "failure": "the loss is not finite (nan)", "done": True}
-        lost = how.startswith("lost")
-        state, failure = outcome(result, lost, EPOCHS)
-        self.ledger.record(ENDED, number=number, state=state, failure=failure)
-        self.searcher.on_trial_complete(self.ray_ids[number], result, error=lost)
+        broken = how.startswith("broken")
+        state, failure = outcome(result, broken, EPOCHS)
+        self.ledger.record(ENDED, number=number, state=state, failure="it broke" if broken else failure)
+        self.searcher.on_trial_complete(self.ray_ids[number], result, error=broken)
+
+    def lose(self, number: int) -> None:
+        """Takes away the actor that trains a trial."""
+        self.ledger.record(LOST, number=number, reason="the node is gone")
+        self.searcher.on_trial_complete(self.ray_ids[number], None, error=True)
 
     def run(self, trials: int, how: str = "complete") -> list[dict[str, Any]]:
         """Asks for trials and ends each before the next."""
@@ -84,7 +99,7 @@ class Driver:
 
 @pytest.fixture
 def driver(tmp_path: Path) -> Iterator[Driver]:
-    driver = Driver(tmp_path, study_config())
+    driver = Driver(tmp_path, config_of())
     yield driver
     driver.die()
 
@@ -100,19 +115,19 @@ def identities(driver: Driver) -> list[tuple[str, int]]:
         ("stopped", PRUNED),
         ("diverged", FAIL),
         ("diverged at once", FAIL),
-        ("lost", FAIL),
-        ("lost at once", FAIL),
+        ("broken", FAIL),
+        ("broken at once", FAIL),
     ],
 )
 def test_optuna_is_told_how_a_trial_ended(how: str, state: str, driver: Driver) -> None:
-    driver.run(1, how)
-    (trial,) = [trial for trial in driver.optuna_trials if trial.state != TrialState.WAITING]
+    driver.run(2, how)
+    (trial,) = driver.optuna_trials
+    known = driver.ledger.history.trials[1]
+    assert known.state == state
     assert trial.state == IN_OPTUNA[state]
-    if state == COMPLETE:
-        assert trial.values == [driver.ledger.history.trials[0].last[name] for name in OBJECTIVES]
-    else:
-        assert trial.values is None
-    assert driver.ledger.history.trials[0].state == state
+    assert trial.values == ([known.last[name] for name in OBJECTIVES] if state == COMPLETE else None)
+    assert trial.user_attrs.get(FAILURE) == known.failure
+    assert (known.failure is not None) == (state == FAIL)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +163,8 @@ def test_suggestion_is_what_the_ledger_says(driver: Driver) -> None:
             "trial_id": f"small-{trial.number:05d}",
             "anchor": trial.anchor,
             "trial": trial.config,
-            "restore_from": None,
+            "restore_from": [],
+            "attempt": 0,
         }
         assert told.items() <= suggestion.items()
 
@@ -161,10 +177,11 @@ def test_first_suggestions_are_anchors_then_each_family(driver: Driver) -> None:
     assert [suggestion["anchor"] for suggestion in suggestions] == [True] * 3 + [False] * 5
 
 
-def test_baseline_is_no_trial_that_the_sampler_learns_from(driver: Driver) -> None:
+def test_sampler_is_not_shown_the_baseline(driver: Driver) -> None:
+    """A trial without parameters would leave samplers that search the common dimensions without any."""
     driver.run(1)
-    (baseline,) = driver.in_optuna(TrialState.COMPLETE)
-    assert baseline.params == {}
+    assert driver.ledger.history.trials[0].params == {}
+    assert driver.optuna_trials == []
 
 
 def test_searcher_is_one_of_rays() -> None:
@@ -174,13 +191,13 @@ def test_searcher_is_one_of_rays() -> None:
 @settings(max_examples=12)
 @given(
     st.lists(
-        st.one_of(st.sampled_from(ENDS), st.just("ask"), st.just("kill"), st.just("train")), min_size=5, max_size=40
+        st.one_of(st.sampled_from(ENDS), st.sampled_from(["ask", "kill", "train", "lose"])), min_size=5, max_size=40
     ),
     st.integers(0, 99),
 )
 def test_whatever_happens_ledger_and_optuna_agree(life: list[str], seed: int) -> None:
     """Random lives: trials asked for, trained, ended in every way, drivers killed and made anew."""
-    config = study_config(seed=seed)
+    config = config_of(seed=seed)
     with tempfile.TemporaryDirectory() as folder:
         driver = Driver(Path(folder), config)
         running: list[int] = []
@@ -195,13 +212,18 @@ def test_whatever_happens_ledger_and_optuna_agree(life: list[str], seed: int) ->
                     assert suggestion["number"] == number
                     assert suggestion["trial"] == trial.config
                     assert suggestion["anchor"] == trial.anchor
-                    expected = trial.checkpoint and str(Path(folder) / trial.checkpoint)
+                    expected = [str(Path(folder) / saved.path) for saved in trial.checkpoints[::-1]]
                     assert suggestion["restore_from"] == expected
                     running.append(number)
             elif event == "ask" or not running:
                 running.append(driver.ask()["number"])
             elif event == "train":
                 driver.train(running[0], 1)
+            elif event == "lose":
+                driver.lose(running[0])
+                again = driver.ask()
+                assert again["number"] == running[0]
+                assert again["attempt"] == driver.ledger.history.trials[running[0]].losses
             else:
                 driver.end(running.pop(0), event)
         for number in running:
@@ -216,13 +238,13 @@ def test_whatever_happens_ledger_and_optuna_agree(life: list[str], seed: int) ->
         # Every trial of the ledger has its like in Optuna; what was answered from memory has its result.
         told = [(trial.params, trial.state) for trial in driver.optuna_trials]
         for trial in history.trials.values():
-            assert (trial.params, IN_OPTUNA[trial.state]) in told
+            assert not trial.params or (trial.params, IN_OPTUNA[trial.state]) in told
         driver.die()
 
 
 @pytest.mark.parametrize("ended", range(0, 11, 2))
 def test_rebuilt_searcher_goes_on_with_the_unfinished_before_anything_new(ended: int, tmp_path: Path) -> None:
-    config = study_config()
+    config = config_of()
     first = Driver(tmp_path, config)
     first.run(ended)
     untrained, trained = first.ask()["number"], first.ask()["number"]
@@ -232,12 +254,13 @@ def test_rebuilt_searcher_goes_on_with_the_unfinished_before_anything_new(ended:
     second = Driver(tmp_path, config)
     again = [second.ask(), second.ask()]
     assert [suggestion["number"] for suggestion in again] == [untrained, trained]
-    assert again[0]["restore_from"] is None
-    assert again[1]["restore_from"] == str(tmp_path / f"ray/session-001/{trained}/checkpoint_000002")
+    checkpoints = tmp_path / f"ray/session-001/{trained}"
+    assert again[0]["restore_from"] == []
+    assert again[1]["restore_from"] == [str(checkpoints / f"checkpoint_00000{epoch}") for epoch in (2, 1)]
     assert len(second.ledger.history.trials) == ended + 2  # nothing was asked for anew
     new = second.ask()
     assert new["number"] == ended + 2
-    assert new["restore_from"] is None
+    assert new["restore_from"] == []
     for suggestion in (*again, new):
         second.end(suggestion["number"])
     assert second.in_optuna(TrialState.RUNNING) == []
@@ -251,11 +274,11 @@ def test_restore_from_is_understood_when_the_folder_is_relative(
     """Ray's workers live in another folder, and pyarrow takes a relative path for a broken URI."""
     monkeypatch.chdir(tmp_path)
     Path("studies").mkdir()
-    first = Driver(Path("studies"), study_config())
+    first = Driver(Path("studies"), config_of())
     first.train(first.ask()["number"], 1)
     first.die()
-    second = Driver(Path("studies"), study_config())
-    restore_from = second.ask()["restore_from"]
+    second = Driver(Path("studies"), config_of())
+    (restore_from,) = second.ask()["restore_from"]
     second.die()
     assert "://" in restore_from or Path(restore_from).is_absolute()
     assert restore_from.endswith(str(tmp_path / "studies/ray/session-001/0/checkpoint_000001"))
@@ -263,32 +286,32 @@ def test_restore_from_is_understood_when_the_folder_is_relative(
 
 def test_checkpoint_that_is_gone_is_not_restored_from(tmp_path: Path) -> None:
     """Whoever deletes `ray/` to save space loses checkpoints, not trials."""
-    first = Driver(tmp_path, study_config())
+    first = Driver(tmp_path, config_of())
     first.train(first.ask()["number"], 2)
     first.die()
     shutil.rmtree(tmp_path / "ray")
-    second = Driver(tmp_path, study_config())
+    second = Driver(tmp_path, config_of())
     suggestion = second.ask()
     second.die()
-    assert (suggestion["number"], suggestion["restore_from"]) == (0, None)
+    assert (suggestion["number"], suggestion["restore_from"]) == (0, [])
 
 
 @pytest.mark.parametrize("ended", [1, 2, 3, 5, 8, 12])
 def test_anchors_are_enqueued_once_ever(ended: int, tmp_path: Path) -> None:
-    config = study_config()
+    config = config_of()
     for trials in (ended, 4, 4):
         driver = Driver(tmp_path, config)
         driver.run(trials)
         driver.die()
     anchors = [trial for trial in driver.ledger.history.trials.values() if trial.anchor]
     assert [trial.number for trial in anchors] == [0, 1, 2]
-    assert sum(ANCHOR in trial.user_attrs for trial in driver.optuna_trials) == 3
+    assert sum(ANCHOR in trial.user_attrs for trial in driver.optuna_trials) == 2  # the baseline isn't shown
 
 
 @pytest.mark.parametrize("ended", [1, 4, 6, 9])
 def test_each_family_is_asked_for_once_before_the_sampler_chooses(ended: int, tmp_path: Path) -> None:
     """Also where a driver was killed between them, and where the sampler's choice had been run before."""
-    config = study_config(space={"family": ["none", "RS", "RE"], "num_levels": {"low": 4, "high": 5}})
+    config = config_of(space={"family": ["none", "RS", "RE"], "num_levels": {"low": 4, "high": 5}})
     first = Driver(tmp_path, config)
     first.run(ended)
     first.die()
@@ -305,8 +328,7 @@ def test_each_family_is_asked_for_once_before_the_sampler_chooses(ended: int, tm
 @pytest.mark.parametrize("how", ["complete", "stopped", "diverged"])
 def test_configuration_that_was_run_is_not_run_again(how: str, tmp_path: Path) -> None:
     """Sixteen configurations are in the space; the sampler alone would repeat some long before the last."""
-    space = {"family": ["none"], "num_levels": {"low": 2, "high": 5}, "placement": ["kmeans", "uniform"]}
-    driver = Driver(tmp_path, study_config(space=space))
+    driver = Driver(tmp_path, config_of(space=EXHAUSTIBLE))
     driver.run(6, how)
     driver.die()
     assert len(set(identities(driver))) == 6
@@ -314,8 +336,7 @@ def test_configuration_that_was_run_is_not_run_again(how: str, tmp_path: Path) -
 
 
 def test_configuration_that_runs_is_not_run_beside_itself(tmp_path: Path) -> None:
-    space = {"family": ["none"], "num_levels": {"low": 2, "high": 5}, "placement": ["kmeans", "uniform"]}
-    driver = Driver(tmp_path, study_config(space=space))
+    driver = Driver(tmp_path, config_of(space=EXHAUSTIBLE))
     for _ in range(6):
         driver.ask()
     driver.die()
@@ -324,7 +345,7 @@ def test_configuration_that_runs_is_not_run_beside_itself(tmp_path: Path) -> Non
 
 def test_repeat_is_answered_from_memory_with_the_known_result(tmp_path: Path) -> None:
     space = {"family": ["none"], "num_levels": {"low": 4, "high": 4}, "placement": ["kmeans"]}
-    driver = Driver(tmp_path, study_config(space=space, anchors={"num_levels": [4]}))
+    driver = Driver(tmp_path, config_of(space=space, anchors={"num_levels": [4]}))
     driver.run(2)
     driver.ask()  # the space is exhausted: after so many repeats one is run again
     driver.die()
@@ -339,16 +360,8 @@ def test_end_of_an_unknown_trial_is_passed_over(driver: Driver) -> None:
     assert driver.in_optuna(TrialState.COMPLETE) == []
 
 
-@pytest.mark.parametrize("accuracy", [float("nan"), float("inf")])
-def test_result_that_is_no_number_leaves_nothing_running(accuracy: float, driver: Driver) -> None:
-    driver.ask()
-    result = metrics(EPOCHS) | {"val_accuracy": accuracy}
-    driver.searcher.on_trial_complete(driver.ray_ids[0], result)
-    assert driver.in_optuna(TrialState.RUNNING) == []
-
-
 def test_rebuilt_searcher_knows_what_was_learnt(tmp_path: Path) -> None:
-    config = study_config()
+    config = config_of()
     first = Driver(tmp_path, config)
     for how in ENDS * 2:
         first.end(first.ask()["number"], how)
@@ -361,7 +374,7 @@ def test_rebuilt_searcher_knows_what_was_learnt(tmp_path: Path) -> None:
         return [(trial.state, trial.params, trial.distributions, trial.values) for trial in trials]
 
     assert learnt(second) == learnt(first)
-    assert len(learnt(second)) == len(ENDS * 2)
+    assert len(learnt(second)) == len(ENDS * 2) - 1  # the baseline isn't shown
 
 
 def test_rays_own_state_is_not_restored_from(driver: Driver, tmp_path: Path) -> None:
@@ -369,7 +382,3 @@ def test_rays_own_state_is_not_restored_from(driver: Driver, tmp_path: Path) -> 
     assert str(driver.ledger.path) in (tmp_path / "state").read_text()
     with pytest.raises(RuntimeError, match="qar resume"):
         driver.searcher.restore(str(tmp_path / "state"))
-
-
-def test_first_trials_are_as_many_as_are_enqueued(driver: Driver) -> None:
-    assert len(driver.in_optuna(TrialState.WAITING)) == len(first_trials(study_config()))

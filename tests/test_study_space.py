@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from study.config import StudyConfig
-from study.space import ANCHOR, first_trials, suggest
+from study.space import ANCHOR, distributions, first_trials, params_of, suggest
 from trainables.families import FAMILIES, PLACEMENTS
 
 
@@ -85,7 +85,7 @@ def test_first_trials_are_baseline_then_plain_quantization_then_each_family() ->
 def test_suggest_gives_the_first_trials_as_asked_for() -> None:
     config = study_config()
     optuna_study = optuna_study_of(config, 0)
-    first = first_trials(config)
+    first = [(parameters, attributes) for parameters, attributes in first_trials(config) if parameters]
     for parameters, attributes in first:
         optuna_study.enqueue_trial(parameters, user_attrs=attributes)
     for parameters, attributes in first:
@@ -106,17 +106,45 @@ def test_suggest_gives_the_first_trials_as_asked_for() -> None:
     ],
     ids=["family", "K", "placement"],
 )
-def test_anchor_outside_the_space_is_suggested_but_teaches_optuna_nothing(space: dict[str, Any]) -> None:
+def test_anchor_outside_the_space_has_no_parameters(space: dict[str, Any]) -> None:
     config = study_config(space=space, anchors={"num_levels": [2]})
     parameters, attributes = first_trials(config)[1]
     assert parameters == {}
-    optuna_study = optuna_study_of(config, 0)
-    optuna_study.enqueue_trial(parameters, user_attrs=attributes)
-    optuna_trial = optuna_study.ask()
+    assert attributes == {ANCHOR: {"family": "none", "num_levels": 2, "placement": "kmeans"}}
+
+
+@given(spaces(), st.integers(0, 2**32 - 1))
+def test_distributions_and_parameters_are_those_that_suggest_uses(space: dict[str, Any], seed: int) -> None:
+    config = study_config(space=space)
+    optuna_trial = optuna_study_of(config, seed).ask()
     searched = suggest(optuna_trial, config.space)
-    assert searched == {"family": "none", "num_levels": 2, "placement": "kmeans"}
-    assert optuna_trial.params == {}
-    assert config.trial_config(searched).num_levels == 2
+    assert distributions(config.space, searched["family"]) == optuna_trial.distributions
+    assert params_of(searched, config.space) == optuna_trial.params
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"family": "RC"},
+        {"family": "none"},
+        {"num_levels": None},
+        {"num_levels": 3},
+        {"num_levels": 9},
+        {"lam": 9e-6},
+        {"lam": 2e-2},
+        {"lam": None},
+        {"placement": "uniform"},
+        {"placement": None},
+    ],
+    ids=str,
+)
+def test_configuration_outside_the_space_has_no_parameters(change: dict[str, Any]) -> None:
+    config = study_config(
+        space={"family": ["RS", "RM"], "num_levels": {"low": 4, "high": 8}, "placement": ["own", "kmeans"]}
+    )
+    inside = {"family": "RS", "num_levels": 4, "lam": 1e-3, "placement": "own"}
+    assert params_of(inside, config.space) == inside
+    assert params_of(inside | change, config.space) is None
 
 
 def test_anchor_inside_the_space_teaches_optuna() -> None:

@@ -1,0 +1,98 @@
+"""Warm start: results of other studies that a study's sampler is to begin from."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from optuna.distributions import distribution_to_json
+
+from study.config import StudyConfig
+from study.constraints import Constraint
+from study.ledger import PRIOR, Ledger, Told
+from study.sampler_view import OBJECTIVES
+from study.space import distributions, params_of
+from trainables.families import FAMILIES
+from trainables.result import COMPLETE, SCHEMA_VERSION, DamagedFileError
+
+_SEARCHED = ("family", "num_levels", "placement", "lam")
+
+
+def check_warm_start(config: StudyConfig) -> None:
+    """Raises what `read_priors` would, before anything of a study is written."""
+    read_priors(config)
+
+
+def read_priors(config: StudyConfig) -> list[dict[str, Any]]:
+    """The results that `config.warm_start` names and that lie inside the study's space: contents of facts PRIOR.
+
+    Trials with their full budget alone: what was stopped early was stopped by the measure of its own study.
+
+    Raises:
+        ValueError: a table isn't there, isn't one of trials, is of another schema, or holds nothing to begin from.
+        DamagedFileError: a table can't be read.
+    """
+    return [prior for source in config.warm_start for prior in _priors_of(source, config)]
+
+
+def _priors_of(source: str, config: StudyConfig) -> list[dict[str, Any]]:
+    path = Path(source).expanduser()
+    path = path / "trials.parquet" if path.is_dir() else path
+    metrics = [*OBJECTIVES, *(Constraint.parse(text).metric for text in config.constraints)]
+    needed = list(dict.fromkeys(["state", *_SEARCHED, *metrics]))
+    table = _read(path, needed)
+    priors = []
+    for row in table.select(needed).to_pylist():
+        if row["state"] != COMPLETE or row["family"] not in FAMILIES:
+            continue
+        result = {name: row[name] for name in metrics}
+        params = params_of(row, config.space)
+        if params is None or any(value is None or not math.isfinite(value) for value in result.values()):
+            continue
+        asked_of = distributions(config.space, row["family"])
+        texts = {name: distribution_to_json(distribution) for name, distribution in asked_of.items()}
+        priors.append({"params": params, "distributions": texts, "metrics": result, "source": str(path)})
+    if not priors:
+        raise ValueError(
+            f"warm_start must name studies with COMPLETE trials inside this study's space, got {source!r} without one; "
+            "widen space, or leave it out"
+        )
+    return priors
+
+
+def _read(path: Path, needed: list[str]) -> pa.Table:
+    if not path.exists():
+        raise ValueError(
+            f"warm_start must name study folders or files trials.parquet, got {str(path)!r}, which is not there"
+        )
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise DamagedFileError(f"warm_start: {path} is damaged: {reason}; write it anew with: qar resume") from None
+    written = (table.schema.metadata or {}).get(b"qar_schema_version", str(SCHEMA_VERSION).encode()).decode()
+    if written != str(SCHEMA_VERSION):
+        raise ValueError(
+            f"warm_start: {path} must be of schema {SCHEMA_VERSION}, got {written}; "
+            "write it anew by resuming its study with this version"
+        )
+    missing = [name for name in needed if name not in table.column_names]
+    if missing:
+        raise ValueError(
+            f"warm_start: {path} must be a table of trials, got one without the columns {missing}; correct it"
+        )
+    return table
+
+
+def begin_from_priors(ledger: Ledger, config: StudyConfig) -> None:
+    """Records the priors, once ever: none if a trial was asked for, and the rest if a driver was killed between them.
+
+    A prior stands for no trial: its configuration counts as never run, for only what is trained in this study, under
+    its seeds and budget, may be on its front.
+    """
+    if ledger.history.trials or not config.warm_start:
+        return
+    recorded = sum(isinstance(told, Told) for told in ledger.history.proposals)
+    for prior in read_priors(config)[recorded:]:
+        ledger.record(PRIOR, **prior)
