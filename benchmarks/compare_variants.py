@@ -60,8 +60,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "cifar10": {
         "levels": (4,),
-        "lams": (1e-3,),
-        "seeds": (0, 1),
+        "lams": (1e-4, 1e-3),
+        "seeds": (0, 1, 2),
         "common": {
             "dataset": "cifar10",
             "subset": 2500,
