@@ -89,6 +89,7 @@ def launch(
         else:
             config = config.with_absolute_paths()
             _check_trials(config)
+            _check_other_studies(folder, config)
             _create(folder, config, address, verbose)
     _run(folder, config, address, verbose)
 
@@ -138,6 +139,15 @@ def _check_trials(config: "StudyConfig") -> None:
     check_model_name(trial["model"])
     dataset = load_dataset(trial["dataset"], trial["data_dir"])
     build_model(trial["model"], dataset.image_shape, dataset.num_classes, config.seed, trial["width"])
+
+
+def _check_other_studies(folder: "StudyFolder", config: "StudyConfig") -> None:
+    """Finds out, before anything is written, that studies to begin from can't be read, or a name is taken."""
+    from study.optuna_store import Mirror
+    from study.warm_start import check_warm_start
+
+    check_warm_start(config)
+    Mirror(folder, config).check_free()
 
 
 def _create(folder: "StudyFolder", config: "StudyConfig", address: str | None, verbose: bool) -> None:
@@ -206,6 +216,19 @@ def status(directory: Folder, as_json: Annotated[bool, typer.Option("--json", he
         typer.echo(line)
     if front:
         Console(highlight=False).print(front_table(front))
+
+
+@app.command()
+def dashboard(
+    directory: Folder,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="On this machine.")] = 8080,
+) -> None:
+    """Show a study in optuna-dashboard, on this machine alone, until Ctrl-C."""
+    with _one_line_errors():
+        from study.dashboard import serve
+        from study.folder import StudyFolder
+
+        serve(StudyFolder(directory), port, lambda address: typer.echo(f"{address}  (Ctrl-C ends it)"))
 
 
 @app.command()

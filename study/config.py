@@ -5,10 +5,21 @@ from dataclasses import fields, is_dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from study.constraints import check as check_constraints
 from trainables.config import TrialConfig
 from trainables.families import FAMILIES, PLACEMENTS, choose
 
@@ -144,7 +155,8 @@ class StudyConfig(_Section):
             answered with the known result.
         constraints: what a result must fulfil, for example `val_accuracy >= 0.9`; the sampler prefers those that do.
         warm_start: folders or tables (`trials.parquet`) of studies whose results the sampler is to begin from.
-        optuna_storage: URI of the database that shows the study to optuna-dashboard; SQLite in its folder if not given.
+        optuna_storage: URI of the database that shows the study to optuna-dashboard, without a password
+            (`postgresql://user@host/database`); SQLite in the study's folder if not given.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -187,13 +199,33 @@ class StudyConfig(_Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _constraints_make_sense(self) -> Self:
+        check_constraints(self.constraints, self.sampler)
+        return self
+
+    @field_validator("optuna_storage")
+    @classmethod
+    def _no_secret(cls, uri: str | None) -> str | None:
+        """study.yaml keeps the URI, and studies are shared."""
+        if uri is not None and "://" not in uri:
+            raise ValueError(f"optuna_storage must be the URI of a database, got {uri!r}; correct it, or leave it out")
+        if uri is not None and urlsplit(uri).password:
+            shown = uri.replace(f":{urlsplit(uri).password}@", ":…@")
+            raise ValueError(
+                f"optuna_storage must hold no password, for study.yaml keeps it, got {shown!r}; "
+                "leave it out, and put it into ~/.pgpass or the environment variable PGPASSWORD"
+            )
+        return uri
+
     def with_absolute_paths(self) -> "StudyConfig":
-        """The same study with the places of its data set made absolute: workers have other working directories."""
+        """The same study with all paths absolute: workers have other working directories, and so may resume."""
         trial = self.trial | {"data_dir": str(Path(self.trial["data_dir"]).expanduser().absolute())}
         prefix, separator, path = trial["dataset"].partition("npz:")
         if separator and not prefix:
             trial["dataset"] = f"npz:{Path(path).expanduser().absolute()}"
-        return self.model_copy(update={"trial": trial})
+        warm_start = [str(Path(source).expanduser().absolute()) for source in self.warm_start]
+        return self.model_copy(update={"trial": trial, "warm_start": warm_start})
 
     @property
     def epochs(self) -> int:

@@ -49,6 +49,11 @@ class StudyFolder:
         return self.path / "epochs.parquet"
 
     @property
+    def optuna_db(self) -> Path:
+        """Optuna's study, for optuna-dashboard: SQLite."""
+        return self.path / "optuna.db"
+
+    @property
     def baseline(self) -> Path:
         """Checkpoint of the float baseline that trials with `init: pretrained` begin from."""
         return self.path / "baseline"

@@ -28,6 +28,7 @@ from study.ledger import (
     StorageError,
     Trial,
 )
+from study.optuna_store import Mirror
 from study.search import outcome
 from trainables.config import TrialConfig
 from trainables.families import FAMILIES
@@ -35,6 +36,9 @@ from trainables.result import EPOCH_COLUMNS, FAIL, SCHEMA_VERSION, TRIAL_COLUMNS
 
 MOST_LOSSES = 3
 """How often a trial whose actor is lost goes on from its last checkpoint before it counts as failed."""
+
+MOST_OFTEN = 30
+"""The tables of a large study are written at most so often: as many times as long as writing them takes."""
 
 REPORTED = {column.name for column in EPOCH_COLUMNS} - {"trial_id", "number"} | {
     "val_accuracy_pre_tuning",
@@ -144,14 +148,17 @@ def provenance() -> dict[str, Any]:
 
 
 class Recorder(DerivedFromLedger, Callback):
-    """Ray's callback that writes every fact to the ledger, and the tables now and then."""
+    """Ray's callback that writes every fact to the ledger, and what is derived from it now and then."""
 
-    def __init__(self, folder: StudyFolder, ledger: Ledger, epochs: int, seconds_between_tables: float = 10.0) -> None:
+    def __init__(
+        self, folder: StudyFolder, ledger: Ledger, mirror: Mirror, epochs: int, seconds_between_tables: float = 10.0
+    ) -> None:
         self._folder = folder
         self._ledger = ledger
+        self._mirror = mirror
         self._epochs = epochs
         self._seconds_between_tables = seconds_between_tables
-        self._tables_written = time.monotonic()
+        self._tables_due = time.monotonic() + seconds_between_tables
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -186,9 +193,12 @@ class Recorder(DerivedFromLedger, Callback):
         self._ledger.record(ENDED, number=trial.config["number"], state=state, failure=failure)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        if time.monotonic() - self._tables_written > self._seconds_between_tables:
+        began = time.monotonic()
+        if began > self._tables_due:
             write_tables(self._folder, self._ledger.history)
-            self._tables_written = time.monotonic()
+            self._mirror.sync(self._ledger.history)
+            took = time.monotonic() - began
+            self._tables_due = began + max(self._seconds_between_tables, MOST_OFTEN * took)
 
 
 def _error_of(trial: Any) -> Exception:

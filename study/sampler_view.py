@@ -1,6 +1,5 @@
 """What a study's sampler is shown: the proposals of the ledger, or the part that matters, as an Optuna study."""
 
-import functools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,33 +9,22 @@ import moocore
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from study.config import StudyConfig
 from study.constraints import Constraint
 from study.ledger import History, Told, Trial
+from study.optuna_trials import DIRECTIONS, OBJECTIVES, STATES, frozen, metrics_of, values_of
 from study.samplers import SAMPLERS, make_sampler
 from study.space import ANCHOR, distributions, first_trials, suggest
 from trainables.families import FAMILIES
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
-
-OBJECTIVES = ("val_accuracy", "bits_per_weight")
-DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 
 FAILURE = "failure"
 """User attribute of an Optuna trial that failed: why."""
 
 NEW_WINDOW_EVERY = 50
 """Proposals; making the window anew costs some asks' time."""
-
-_STATES = {
-    COMPLETE: TrialState.COMPLETE,
-    PRUNED: TrialState.PRUNED,
-    FAIL: TrialState.FAIL,
-    RUNNING: TrialState.RUNNING,
-}
-_distribution_of = functools.lru_cache(maxsize=256)(optuna.distributions.json_to_distribution)
 
 
 @dataclass(frozen=True)
@@ -48,15 +36,6 @@ class Proposal:
     distributions: dict[str, str]
     sampler_state: dict[str, Any]
     anchor: bool
-
-
-def metrics_of(proposal: Trial | Told) -> dict[str, Any]:
-    """Metrics of its last epoch; empty before the first."""
-    return proposal.last if isinstance(proposal, Trial) else proposal.metrics
-
-
-def _values(proposal: Trial | Told) -> list[float] | None:
-    return [metrics_of(proposal)[name] for name in OBJECTIVES] if proposal.state == COMPLETE else None
 
 
 def select(proposals: Sequence[Trial | Told], size: int, constraints: Sequence[Constraint], seed: str) -> list[int]:
@@ -189,7 +168,7 @@ class SamplerView:
             proposal = proposals[index]
             if not proposal.params:
                 continue
-            self.study.add_trial(self._frozen(proposal))
+            self.study.add_trial(frozen(proposal, self._user_attrs(proposal), self._constraint_values(proposal)))
             if proposal.state == RUNNING:
                 self._pending[index] = optuna.Trial(self.study, self._trial_id(number))
             number += 1
@@ -221,20 +200,9 @@ class SamplerView:
             found[FAILURE] = proposal.failure
         return found
 
-    def _frozen(self, proposal: Trial | Told) -> FrozenTrial:
-        return create_trial(
-            state=_STATES[proposal.state],
-            params=proposal.params,
-            distributions={name: _distribution_of(text) for name, text in proposal.distributions.items()},
-            values=_values(proposal),
-            user_attrs=self._user_attrs(proposal),
-            system_attrs=proposal.sampler_state.get("trial"),
-            constraints=self._constraint_values(proposal),
-        )
-
     def _tell(self, optuna_trial: optuna.Trial, proposal: Trial | Told) -> None:
         for name, value in self._constraint_values(proposal).items():
             optuna_trial.set_constraint(name, value)
         if isinstance(proposal, Trial) and proposal.failure is not None:
             optuna_trial.set_user_attr(FAILURE, proposal.failure)
-        self.study.tell(optuna_trial, _values(proposal), _STATES[proposal.state])
+        self.study.tell(optuna_trial, values_of(proposal), STATES[proposal.state])

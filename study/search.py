@@ -9,7 +9,8 @@ from ray.tune.search import Searcher
 
 from study.config import StudyConfig
 from study.ledger import ASKED, REPEATED, DerivedFromLedger, Ledger, Told, Trial
-from study.sampler_view import OBJECTIVES, Proposal, SamplerView
+from study.optuna_trials import OBJECTIVES
+from study.sampler_view import Proposal, SamplerView
 from study.warm_start import begin_from_priors
 from trainables.config import TrialConfig
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING

@@ -24,6 +24,8 @@ from study.ledger import (
 if TYPE_CHECKING:
     from ray.tune import Trainable
 
+    from study.optuna_store import Mirror
+
 FINISHED = "finished"
 INTERRUPTED = "interrupted"
 
@@ -144,16 +146,18 @@ def _run(
     import optuna
     from ray import tune
 
+    from study.optuna_store import Mirror
     from study.progress import Progress, SilentReporter
-    from study.records import Recorder, provenance, write_tables
+    from study.records import Recorder, provenance
     from study.recovery import settle, sweep
     from study.scheduler import make_scheduler
     from study.search import OptunaSearcher
     from trainables.trainable import CompressionTrial
 
+    mirror = Mirror(folder, config)
     settle(ledger, config)
     if ledger.history.num_ended >= config.trials:
-        write_tables(folder, ledger.history)  # the last driver may have died before it could
+        _show(folder, ledger.history, mirror, console)  # the last driver may have died before it could
         return FINISHED
     concurrent = connect(config, address, verbose)
     baseline = _float_baseline(folder, config, console) if config.trial["init"] == "pretrained" else None
@@ -185,7 +189,7 @@ def _run(
                 storage_path=str(folder.ray.resolve()),
                 verbose=2 if verbose else 0,
                 progress_reporter=None if verbose else SilentReporter(),
-                callbacks=[Recorder(folder, ledger, config.epochs), progress],
+                callbacks=[Recorder(folder, ledger, mirror, config.epochs), progress],
                 checkpoint_config=tune.CheckpointConfig(num_to_keep=CHECKPOINTS_KEPT, checkpoint_frequency=1),
                 failure_config=tune.FailureConfig(max_failures=0),  # the searcher hands out again what was lost
             ),
@@ -193,5 +197,15 @@ def _run(
         tuner.fit()
     outcome = FINISHED if ledger.history.num_ended >= config.trials else INTERRUPTED
     ledger.record(SESSION_ENDED, session=session, outcome=outcome)
-    write_tables(folder, ledger.history)
+    _show(folder, ledger.history, mirror, console)
     return outcome
+
+
+def _show(folder: StudyFolder, history: History, mirror: "Mirror", console: Console) -> None:
+    """Writes all that is derived from the ledger."""
+    from study.records import write_tables
+
+    write_tables(folder, history)
+    mirror.sync(history)
+    if mirror.trouble:
+        console.print(f"{mirror.trouble}; nothing else is touched by that; try again with: qar resume {folder.path}")

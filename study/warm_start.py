@@ -11,7 +11,7 @@ from optuna.distributions import distribution_to_json
 from study.config import StudyConfig
 from study.constraints import Constraint
 from study.ledger import PRIOR, Ledger, Told
-from study.sampler_view import OBJECTIVES
+from study.optuna_trials import OBJECTIVES
 from study.space import distributions, params_of
 from trainables.families import FAMILIES
 from trainables.result import COMPLETE, SCHEMA_VERSION, DamagedFileError

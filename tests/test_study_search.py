@@ -17,7 +17,8 @@ from ray.tune.search import Searcher
 
 from study.config import StudyConfig
 from study.ledger import CHECKPOINT, ENDED, EPOCH, LOST, Ledger
-from study.sampler_view import FAILURE, OBJECTIVES
+from study.optuna_trials import OBJECTIVES
+from study.sampler_view import FAILURE
 from study.search import MAX_REPEATS, OptunaSearcher, outcome
 from study.space import ANCHOR
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING

@@ -1,0 +1,53 @@
+"""`qar dashboard`: the stock optuna-dashboard on the mirror of a study."""
+
+from collections.abc import Callable
+from socketserver import ThreadingMixIn
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from optuna.storages import RDBStorage
+from optuna_dashboard import wsgi
+
+from study.folder import StudyFolder
+from study.ledger import is_being_written, read_history
+from study.optuna_store import Mirror
+
+HOST = "127.0.0.1"
+"""Whoever can reach the dashboard can delete a study from it, so it is for this machine; tunnel to it from another."""
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """A thread a request, for browsers keep connections open that they don't use yet."""
+
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing of requests."""
+
+
+def serve(folder: StudyFolder, port: int, ready: Callable[[str], None]) -> None:
+    """Serves the dashboard until Ctrl-C; calls `ready` with its address once it answers.
+
+    Raises:
+        ValueError: the folder holds no study, it hasn't begun, its database can't be reached, or the port is taken.
+    """
+    config = folder.read_config()
+    history = read_history(folder.ledger)
+    if not history.sessions:
+        raise ValueError(f"{folder.path} holds a study that has not begun; start it with: qar resume {folder.path}")
+    mirror = Mirror(folder, config)
+    if not is_being_written(folder.ledger):  # else its driver keeps the mirror, and only one may
+        mirror.sync(history)
+        if mirror.trouble:
+            raise ValueError(f"{mirror.trouble}; correct that and try again")
+    try:
+        server = make_server(HOST, port, wsgi(RDBStorage(mirror.uri)), _Server, _Quiet)
+    except OSError as error:
+        raise ValueError(f"--port must be free, got {port}: {error.strerror}; choose another --port") from None
+    with server:
+        ready(f"http://{HOST}:{server.server_port}/dashboard/")
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            return
