@@ -1,15 +1,19 @@
 # make study: from a fresh clone to a Pareto front.    make test: the whole suite.    make check: linters, types, imports.
+# make chaos: studies killed 70 times.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: study test check
+.PHONY: study test check chaos
 
 study: $(READY)
 	$(BIN)/qar launch digits --resume-if-exists
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+chaos: $(READY)
+	$(BIN)/python -m pytest -m chaos --kills-alone 20 --kills-together 50
 
 check: $(READY)
 	$(BIN)/ruff check .

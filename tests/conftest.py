@@ -18,6 +18,13 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What `make chaos` asks for; the defaults are for every run of the suite."""
+    parser.addoption("--kills-alone", type=int, default=3, help="kills of a study with one trial at a time")
+    parser.addoption("--kills-together", type=int, default=3, help="kills of a study with several at a time")
+    parser.addoption("--chaos-seed", default="0", help="of the moments of the kills")
+
+
 @pytest.fixture
 def quick_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """Registers the data set `few_digits`, 24 training images a digit, and the network `tiny_cnn`."""

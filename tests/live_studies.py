@@ -32,17 +32,22 @@ class Ended:
 
 @dataclass
 class LiveRun:
-    """A running `qar`, in a session of its own as under a terminal, with pipes for stdout and stderr."""
+    """A running `qar`, in a session of its own as under a terminal, with pipes for stdout and stderr.
+
+    Attributes:
+        program: what Python runs in place of `qar`, for one that is to fail in some way.
+    """
 
     arguments: tuple[str, ...]
     cwd: Path
+    program: tuple[str, ...] = ("-m", "study.cli")
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def __post_init__(self) -> None:
         terminal = ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "CLICOLOR_FORCE", "RAY_ADDRESS")
         environment = {name: value for name, value in os.environ.items() if name not in terminal}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "study.cli", *self.arguments],
+            [sys.executable, *self.program, *self.arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -1,0 +1,218 @@
+"""Studies whose driver is killed again and again: by the clock, after a number of facts, in the middle of a write.
+
+The number of kills is that of --kills; `make chaos` asks for the full number and prints what was done.
+"""
+
+import json
+import random
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from dying_driver import OPERATIONS
+from live_studies import PATIENCE, LiveRun, qar
+
+from analysis.load import load_epochs, load_trials
+from study.folder import StudyFolder
+from study.ledger import EPOCH, LOST, SESSION_STARTED, History, read_history
+from trainables.result import COMPLETE, FAIL, PRUNED
+
+pytestmark = [pytest.mark.e2e, pytest.mark.chaos, pytest.mark.timeout(3600)]
+
+TIMES_AND_PLACES = {"train_seconds", "hostname", "device"}
+MOST_FACTS = 14
+"""Between two kills: a trial that is trained to its end tells ten."""
+SETTINGS = (
+    *("--set", "trial.subset=160", "--set", "trial.width=0.25"),
+    *("--set", "trial.regularize_epochs=3", "--set", "trial.finetune_epochs=1"),
+    *("--set", "early_stopping.grace_period=1", "--set", "early_stopping.reduction_factor=2"),
+)
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> random.Random:
+    return random.Random(f"{request.node.name} {request.config.getoption('--chaos-seed')}")
+
+
+@dataclass
+class Victim:
+    """A study that is launched, killed and resumed until it is finished.
+
+    Attributes:
+        kills: how often it was killed, by the way in which.
+    """
+
+    cwd: Path
+    launch: tuple[str, ...]
+    rng: random.Random
+
+    def __post_init__(self) -> None:
+        self.folder = StudyFolder(self.cwd / "studies" / "digits")
+        self.kills: Counter[str] = Counter()
+
+    def run_until_killed(self) -> bool:
+        """Launches or resumes; returns whether it was killed rather than finished."""
+        command = ("resume", str(self.folder.path)) if self.folder.exists() else self.launch
+        way = self.rng.choice(("clock", "facts", "facts", "file"))
+        if way == "file":
+            operation = self.rng.choice(OPERATIONS)
+            way = f"file: {operation}"
+            most = 4 if "re" in operation.split()[-1] else 2 * MOST_FACTS
+            program = (str(Path(__file__).with_name("dying_driver.py")), operation, str(self.rng.randint(1, most)))
+            run = LiveRun(command, self.cwd, program=program)
+            self._wait(run, lambda: False)
+        else:
+            run = LiveRun(command, self.cwd)
+            if way == "clock":
+                until = time.monotonic() + self.rng.uniform(0, 10)
+                self._wait(run, lambda: time.monotonic() > until)
+            else:
+                facts = self._num_facts() + self.rng.randint(1, MOST_FACTS)
+                self._wait(run, lambda: self._num_facts() >= facts)
+                time.sleep(self.rng.uniform(0, 0.1))
+            if run.process.poll() is None:
+                run.kill_driver()
+        ended = run.finish()
+        assert ended.status in (0, -9), ended
+        if ended.status:
+            self.kills[way] += 1
+        return ended.status != 0
+
+    def _num_facts(self) -> int:
+        return self.folder.ledger.read_bytes().count(b"\n") if self.folder.ledger.exists() else 0
+
+    def _wait(self, run: LiveRun, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while run.process.poll() is None and not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+    def finish(self) -> None:
+        if not self.folder.exists():  # killed before it began
+            shutil.rmtree(self.folder.path, ignore_errors=True)
+            ended = qar(*self.launch, cwd=self.cwd)
+        else:
+            ended = qar("resume", str(self.folder.path), cwd=self.cwd)
+        assert ended.status == 0, ended
+
+    def history(self) -> History:
+        return read_history(self.folder.ledger) if self.folder.ledger.exists() else History()
+
+
+def facts_of(folder: StudyFolder) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in folder.ledger.read_text().splitlines()]
+
+
+def assert_no_epoch_but_one_is_repeated(folder: StudyFolder) -> None:
+    """Of each trial, a new session goes on at most one epoch before the last that was told; ended ones rest."""
+    told: dict[int, int] = {}
+    ended: set[int] = set()
+    fresh: set[int] = set()  # trials that have told an epoch since their driver or actor was last lost
+    for fact in facts_of(folder):
+        number = fact.get("number")
+        if fact["fact"] == SESSION_STARTED:
+            fresh.clear()
+        elif fact["fact"] == LOST:
+            fresh.discard(number)
+        elif fact["fact"] == EPOCH:
+            epoch, last = fact["metrics"]["epoch"], told.get(number, 0)
+            assert number not in ended, f"trial {number} had ended"
+            assert epoch == last + 1 or (number not in fresh and epoch == last), (number, last, epoch)
+            told[number] = epoch
+            fresh.add(number)
+        elif fact["fact"] == "ended":
+            assert number not in ended, f"trial {number} ended twice"
+            ended.add(number)
+
+
+def assert_three_ledgers_agree(folder: StudyFolder, trials: int) -> None:
+    """The tables, Optuna's study and Ray's state tell of the same trials the same."""
+    table = load_trials(folder.path).set_index("number")
+    assert list(table.index) == list(range(trials))
+    assert set(table["state"]) <= {COMPLETE, PRUNED, FAIL}
+    assert not table.duplicated(["config_hash", "seed"]).any()
+    assert not load_epochs(folder.path).duplicated(["number", "epoch"]).any()
+
+    optuna_study = optuna.load_study(study_name="digits", storage=f"sqlite:///{folder.optuna_db}")
+    own = [trial for trial in optuna_study.trials if trial.user_attrs.get("repeated_of") is None]
+    assert [trial.user_attrs["number"] for trial in own] == list(table.index)
+    for number, trial in enumerate(own):
+        assert trial.state.name == table.loc[number, "state"]
+        if trial.state.name == COMPLETE:
+            assert trial.values == [table.loc[number, "val_accuracy"], table.loc[number, "bits_per_weight"]]
+
+    states = list(folder.ray.glob("session-*/experiment_state-*.json"))
+    assert len(states) <= 1, "only the last session has a state of Ray"
+    for path in states:
+        for text, _ in json.loads(path.read_text())["trial_data"]:
+            trial = json.loads(text)
+            state = table.loc[int(trial["trial_id_of_study"] if "trial_id_of_study" in trial else number_of(trial))]
+            expected = "ERROR" if state["state"] == FAIL and not state["failure"].startswith("the ") else "TERMINATED"
+            assert trial["status"] == expected
+
+
+def number_of(trial: dict[str, Any]) -> int:
+    return int(trial["config"]["number"]) if isinstance(trial.get("config"), dict) else -1
+
+
+def describe(victim: Victim) -> str:
+    ways = ", ".join(f"{count} {way}" for way, count in sorted(victim.kills.items()))
+    sessions = len(victim.history().sessions)
+    return f"{victim.kills.total()} kills ({ways}), {sessions} sessions, {len(victim.history().trials)} trials"
+
+
+def test_killed_study_equals_undisturbed_one_when_one_trial_runs_at_a_time(
+    tmp_path: Path, rng: random.Random, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kills = request.config.getoption("--kills-alone")
+    trials = max(8, kills + 4)
+    launch = ("launch", "digits", "--trials", str(trials), "--set", "resources.max_concurrent=1", *SETTINGS)
+    (tmp_path / "undisturbed").mkdir()
+    (tmp_path / "killed").mkdir()
+    assert qar(*launch, cwd=tmp_path / "undisturbed").status == 0
+    expected = load_trials(tmp_path / "undisturbed" / "studies" / "digits")
+
+    victim = Victim(tmp_path / "killed", launch, rng)
+    while victim.kills.total() < kills and victim.run_until_killed():
+        pass
+    victim.finish()
+    result = load_trials(victim.folder.path)
+    different = [
+        column for column in expected if column not in TIMES_AND_PLACES and not expected[column].equals(result[column])
+    ]
+    with capsys.disabled():
+        print(f"\none trial at a time: {describe(victim)}; columns that differ: {different or 'none'}")
+    assert different == []
+    assert victim.kills.total() == kills
+    assert_no_epoch_but_one_is_repeated(victim.folder)
+    assert_three_ledgers_agree(victim.folder, trials)
+
+
+def test_killed_study_keeps_its_promises_when_several_trials_run_at_a_time(
+    tmp_path: Path, rng: random.Random, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kills = request.config.getoption("--kills-together")
+    trials = max(10, 2 * kills)
+    launch = ("launch", "digits", "--trials", str(trials), *SETTINGS)
+    victim = Victim(tmp_path, launch, rng)
+    while victim.kills.total() < kills:
+        before = victim.history()
+        killed = victim.run_until_killed()
+        after = victim.history()
+        for number, trial in before.trials.items():
+            if trial.state in (COMPLETE, PRUNED, FAIL):
+                assert after.trials[number] == trial, "what has ended is not touched again"
+        if not killed:
+            break
+    victim.finish()
+    with capsys.disabled():
+        print(f"\nseveral trials at a time: {describe(victim)}; every promise kept")
+    assert victim.kills.total() == kills
+    assert_no_epoch_but_one_is_repeated(victim.folder)
+    assert_three_ledgers_agree(victim.folder, trials)
