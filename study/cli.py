@@ -122,7 +122,7 @@ def _extended(folder: "StudyFolder", config: "StudyConfig", more: int) -> "Study
     state = liveliness(folder.ledger, read_history(folder.ledger), config.trials)
     if state != FINISHED:
         raise ValueError(
-            f"--trials extends a study that is {FINISHED}, got {more} for {folder.path}, which is {state}; "
+            f"--trials extends a study that has finished, got {more} for {folder.path} ({state}); "
             f"finish it first: qar resume {folder.path}"
         )
     config = config.model_copy(update={"trials": config.trials + more})

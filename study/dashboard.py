@@ -4,6 +4,7 @@ from collections.abc import Callable
 from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+import optuna
 from optuna.storages import RDBStorage
 from optuna_dashboard import wsgi
 
@@ -36,6 +37,7 @@ def serve(folder: StudyFolder, port: int, ready: Callable[[str], None]) -> None:
     history = read_history(folder.ledger)
     if not history.sessions:
         raise ValueError(f"{folder.path} holds a study that has not begun; start it with: qar resume {folder.path}")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     mirror = Mirror(folder, config)
     if not is_being_written(folder.ledger):  # else its driver keeps the mirror, and only one may
         mirror.sync(history)

@@ -66,9 +66,9 @@ def cost_lines(costs: Costs) -> list[str]:
         f"training {duration(costs.total)}, summed over trials: {parts(costs.by_phase)}",
         f"by family: {parts(costs.by_family)}",
     ]
-    if costs.lost:
+    if costs.lost >= 1:
         lines.append(f"lost to crashes: {duration(costs.lost)} of epochs that were trained twice")
-    if costs.saved:
+    if costs.saved >= 1:
         lines.append(f"saved by early stopping: about {duration(costs.saved)} against full budgets")
     return lines
 

@@ -154,6 +154,8 @@ def _run(
     from study.search import OptunaSearcher
     from trainables.trainable import CompressionTrial
 
+    if not verbose:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
     mirror = Mirror(folder, config)
     settle(ledger, config)
     if ledger.history.num_ended >= config.trials:
@@ -161,8 +163,6 @@ def _run(
         return FINISHED
     concurrent = connect(config, address, verbose)
     baseline = _float_baseline(folder, config, console) if config.trial["init"] == "pretrained" else None
-    if not verbose:
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
     sweep(folder, ledger.history)
     session = len(ledger.history.sessions) + 1
     ledger.record(

@@ -1,8 +1,11 @@
 """The command without Ray: help, refusals, damage, status, reports. What runs a study is in test_cli_end_to_end.py."""
 
 import json
+import signal
+import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -10,14 +13,14 @@ from example_studies import files_below, make_study, study_config
 from typer.testing import CliRunner, Result
 
 from study.cli import app
-from study.config import named_studies
+from study.config import StudyConfig, named_studies
 from study.folder import StudyFolder
 from study.ledger import Ledger
 from study.progress import duration
 from trainables.families import FAMILIES
 from trainables.result import STATES
 
-COMMANDS = ("launch", "resume", "status", "report", "export", "evaluate", "families")
+COMMANDS = ("launch", "resume", "status", "dashboard", "report", "export", "evaluate", "families")
 HEAVY = ("torch", "ray", "optuna", "matplotlib", "pandas", "numpy", "sklearn", "study.config")
 """Not pydantic: typer may import it by itself."""
 
@@ -220,10 +223,12 @@ def test_status_says_how_far_a_study_is(here: Path) -> None:
     study = make_study(here / "small")
     result = run("status", "small")
     assert (result.exit_code, result.stderr) == (0, "")
-    header, failure, table_header, *table = result.stdout.splitlines()
+    header, failure, training, families, table_header, *table = result.stdout.splitlines()
     seconds = duration(Ledger(study.ledger).history.seconds)
     assert header == f"small: finished; 5 of 5 trials: 3 COMPLETE, 1 PRUNED, 1 FAIL; {seconds} so far"
     assert failure == "trial 4 failed: it [broke]"
+    assert training == "training 0:03, summed over trials: regularize 0:02, finetune 0:01"
+    assert families == "by family: none 0:02, RE 0:01, RS 0:00"
     assert "val accuracy" in table_header
     assert [row.split()[-1] for row in table] == ["1", "2"]
 
@@ -299,7 +304,70 @@ def test_resume_of_a_finished_study_only_reports(tmp_path: Path) -> None:
     assert "5 trials: 3 COMPLETE, 1 PRUNED, 1 FAIL" in done.stdout
     after = files_below(study.path)
     assert {name: after[name] for name in before} == before
-    assert {Path(name).parts[0] for name in set(after) - set(before)} == {"report"}
+    assert {Path(name).parts[0] for name in set(after) - set(before)} == {"report", "optuna.db"}
+
+
+def test_dashboard_shows_the_study_on_this_machine_alone(here: Path) -> None:
+    make_study(here / "small")
+    port = free_port()
+    command = [sys.executable, "-m", "study.cli", "dashboard", "small", "--port", str(port)]
+    with subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == f"http://127.0.0.1:{port}/dashboard/  (Ctrl-C ends it)\n"
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies") as response:
+            (study,) = json.load(response)["study_summaries"]
+        listening = Path(f"/proc/{process.pid}/net/tcp").read_text()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 0
+        assert process.stderr.read() == ""
+    assert (study["study_name"], study["directions"]) == ("small", ["maximize", "minimize"])
+    assert f"0100007F:{port:04X}" in listening, "127.0.0.1"
+    assert f"00000000:{port:04X}" not in listening
+
+
+def test_dashboard_refuses_a_port_that_is_taken(here: Path) -> None:
+    make_study(here / "small")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert_refused(run("dashboard", "small", "--port", port), f"--port must be free, got {port}", "--port")
+
+
+def test_dashboard_refuses_what_is_no_study_and_one_that_has_not_begun(here: Path) -> None:
+    assert_refused(run("dashboard", "nowhere"), "is no study folder")
+    StudyFolder(here / "small").create(study_config())
+    assert_refused(run("dashboard", "small"), "has not begun", "qar resume small")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_resume_extends_only_a_study_that_is_finished(ended: bool, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study(here / "small", ended=ended)
+    before = files_below(here)
+    asked: list[StudyConfig] = []
+    monkeypatch.setattr("study.cli._run", lambda folder, config, *rest: asked.append(config))
+    result = run("resume", "small", "--trials", "7")
+    if ended:
+        assert result.exit_code == 0
+        assert (asked[0].trials, study.read_config().trials) == (12, 12)
+    else:
+        assert_refused(result, "--trials extends a study that has finished, got 7 for small (died); finish it first")
+        assert files_below(here) == before
+
+
+def test_resume_refuses_to_extend_by_nothing(tmp_path: Path) -> None:
+    make_study(tmp_path / "small")
+    done = run_process("resume", "small", "--trials", "0", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "'--trials'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(("table", "kept"), [("trials.parquet", None), ("epochs.parquet", 100)])

@@ -12,11 +12,10 @@ from example_studies import asked, start_session, study_config
 from typer.testing import CliRunner, Result
 
 from study.cli import app
-from study.export import CHECKPOINT_FILE
 from study.folder import StudyFolder
 from study.ledger import ASKED, CHECKPOINT, ENDED, EPOCH, Ledger, read_history
-from trainables import trainable
 from trainables.artifact import read_artifact
+from trainables.checkpoint import CHECKPOINT_FILE, write_checkpoint
 from trainables.config import Recipe, TrialConfig
 from trainables.evaluation import evaluate
 from trainables.result import COMPLETE, FAIL, PRUNED
@@ -61,7 +60,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
             checkpoint = folder.path / "ray" / "session-001" / str(number) / f"checkpoint_{epoch:06}"
             checkpoint.mkdir(parents=True)
             trial.save_checkpoint(str(checkpoint))
-            ledger.record(CHECKPOINT, number=number, path=str(checkpoint.relative_to(folder.path)))
+            ledger.record(CHECKPOINT, number=number, epoch=epoch, path=str(checkpoint.relative_to(folder.path)))
         ledger.record(ENDED, number=number, state=state, failure="it broke" if state == FAIL else None)
     torch.set_num_threads(threads)
     shutil.rmtree(folder.path / "ray" / "session-001" / "7")
@@ -188,10 +187,6 @@ def test_evaluate_refuses_damaged_and_missing_files(study: Path, tmp_path: Path)
     assert_refused(run("evaluate", out), str(out), "is damaged", status=1)
 
 
-def test_checkpoint_has_the_name_that_trainables_give_it() -> None:
-    assert CHECKPOINT_FILE == trainable.CHECKPOINT_FILE
-
-
 def test_pretrained_trial_can_be_exported(tmp_path: Path) -> None:
     config = quick("RS", 4, init="pretrained", placement="own")
     trained = CompressionRun(config, initial_weights=CompressionRun(quick("none", None)).model.state_dict())
@@ -201,8 +196,8 @@ def test_pretrained_trial_can_be_exported(tmp_path: Path) -> None:
     ledger = Ledger(folder.ledger)
     ledger.record(ASKED, **asked(0, config))
     ledger.record(EPOCH, number=0, metrics=recorded)
-    torch.save(trained.state_dict(), folder.path / CHECKPOINT_FILE)
-    ledger.record(CHECKPOINT, number=0, path=".")
+    write_checkpoint(folder.path, trained.state_dict())
+    ledger.record(CHECKPOINT, number=0, epoch=1, path=".")
     ledger.close()
     assert export(folder.path, 0, tmp_path / "network").exit_code == 0
     measures = said(run("evaluate", tmp_path / "network").stdout)

@@ -20,10 +20,17 @@ from study.ledger import (
     CHECKPOINT,
     ENDED,
     EPOCH,
+    LOST,
+    PRIOR,
+    REPEATED,
     SESSION_ENDED,
     SESSION_STARTED,
+    Arrival,
     History,
     Ledger,
+    Saved,
+    StorageError,
+    Told,
     is_being_written,
     read_history,
 )
@@ -33,13 +40,16 @@ CONFIG = study_config()
 SOME_TRIAL = asked(0, CONFIG.trial_config({"family": "RE", "num_levels": 8, "lam": 1.0, "placement": "own"}))
 
 
+KINDS = ["session", "ask", "epoch", "checkpoint", "lose", "end", "repeat", "prior", "stop"]
+
+
 @st.composite
 def facts(draw: st.DrawFn) -> list[tuple[str, dict[str, Any]]]:
     """A study's life in legal order: sessions, trials asked for, trained, checkpointed, ended."""
     life: list[tuple[str, dict[str, Any]]] = []
     running: list[int] = []
     asked_for = sessions = 0
-    for kind in draw(st.lists(st.sampled_from(["session", "ask", "epoch", "checkpoint", "end", "stop"]), max_size=25)):
+    for kind in draw(st.lists(st.sampled_from(KINDS), max_size=25)):
         if kind == "session":
             sessions += 1
             content = {"session": sessions, "pid": sessions, "hostname": "head", "provenance": PROVENANCE}
@@ -52,13 +62,21 @@ def facts(draw: st.DrawFn) -> list[tuple[str, dict[str, Any]]]:
             life.append((ASKED, SOME_TRIAL | changes | {"config": SOME_TRIAL["config"] | {"lam": lam}}))
             running.append(asked_for)
             asked_for += 1
+        elif kind == "prior":
+            result = {"params": {"lam": 1.0}, "distributions": {}, "metrics": {"val_accuracy": 0.5}, "source": "x"}
+            life.append((PRIOR, result))
+        elif kind == "repeat" and asked_for:
+            told = {"number": draw(st.integers(0, asked_for - 1)), "state": COMPLETE, "metrics": {"val_accuracy": 0.5}}
+            life.append((REPEATED, told | {"params": {}, "distributions": {}, "sampler_state": {}}))
         elif running:
             number = draw(st.sampled_from(running))
             if kind == "epoch":
                 loss = draw(st.floats(allow_nan=False))
                 life.append((EPOCH, {"number": number, "metrics": metrics(draw(st.integers(1, 5))) | {"loss": loss}}))
             elif kind == "checkpoint":
-                life.append((CHECKPOINT, {"number": number, "path": draw(st.text())}))
+                life.append((CHECKPOINT, {"number": number, "epoch": draw(st.integers(1, 5)), "path": draw(st.text())}))
+            elif kind == "lose":
+                life.append((LOST, {"number": number, "reason": draw(st.text())}))
             elif kind == "end":
                 running.remove(number)
                 state = draw(st.sampled_from([COMPLETE, PRUNED, FAIL]))
@@ -95,7 +113,7 @@ def test_history_tells_what_was_recorded(tmp_path: Path) -> None:
     first, second = history.trials[0], history.trials[1]
     assert (first.state, first.last["epoch"], first.last["phase"]) == (COMPLETE, 4, "finetune")
     assert (second.state, second.last["epoch"]) == (RUNNING, 2)
-    assert second.checkpoint == "ray/session-001/1/checkpoint_000001"
+    assert second.checkpoint == Saved(2, "ray/session-001/1/checkpoint_000001")
     assert history.unfinished == [second]
     assert (history.count(COMPLETE), history.count(RUNNING), history.count(FAIL), history.num_ended) == (1, 1, 0, 1)
     assert [session.outcome for session in history.sessions] == [None]
@@ -132,8 +150,84 @@ def test_epoch_that_is_trained_again_replaces_the_earlier_account(tmp_path: Path
     ledger = Ledger(path)
     ledger.record(EPOCH, number=1, metrics=metrics(2, accuracy=0.75))
     ledger.close()
-    epochs = read_history(path).trials[1].epochs
+    history = read_history(path)
+    epochs = history.trials[1].epochs
     assert [epochs[epoch]["val_accuracy"] for epoch in (1, 2)] == [0.5, 0.75]
+    assert history.trials[1].seconds_lost == 0.25, "of the account that counts no more"
+    early_stopping_saw = [arrival for arrival in history.arrivals if arrival.number == 1]
+    assert early_stopping_saw == [Arrival(1, metrics(1)), Arrival(1, metrics(2))]
+
+
+def test_newest_checkpoints_are_kept_the_newest_last(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    small_ledger(path)
+    ledger = Ledger(path)
+    for epoch in (3, 4):
+        ledger.record(CHECKPOINT, number=1, epoch=epoch, path=f"checkpoint-{epoch}")
+    assert ledger.history.trials[1].checkpoints == [Saved(3, "checkpoint-3"), Saved(4, "checkpoint-4")]
+
+
+def test_proposals_are_all_that_optuna_knows_in_order(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    result = {"params": {"num_levels": 4}, "distributions": {"num_levels": "{}"}, "metrics": {"val_accuracy": 0.5}}
+    ledger.record(PRIOR, **result, source="studies/other/trials.parquet")
+    ledger.record(ASKED, **SOME_TRIAL)
+    repeated = result | {"number": 0, "state": FAIL, "sampler_state": {"trial": {"generation": 1}}}
+    ledger.record(REPEATED, **repeated)
+    assert ledger.history.proposals == [
+        Told(**result, state=COMPLETE),
+        ledger.history.trials[0],
+        Told(**repeated),
+    ]
+
+
+def test_lost_actor_is_counted_and_the_trial_still_runs(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    small_ledger(path)
+    ledger = Ledger(path)
+    for _ in range(2):
+        ledger.record(LOST, number=1, reason="the node is gone")
+    assert (ledger.history.trials[1].losses, ledger.history.trials[1].state) == (2, RUNNING)
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from study.ledger import EPOCH, Ledger, StorageError
+
+path = Path(sys.argv[1])
+ledger = Ledger(path)
+size = path.stat().st_size
+resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+for left in range(2):
+    try:
+        ledger.record(EPOCH, number=1, metrics={"epoch": 3, "train_seconds": 1.0, "padding": "x" * 300})
+    except StorageError as error:
+        print(error)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+print(sorted(ledger.history.trials[1].epochs))
+"""
+
+
+def test_disk_that_fills_up_ends_the_recording_for_good(tmp_path: Path) -> None:
+    """A fact after one that is missing would be no truth, even where there is room again."""
+    path = tmp_path / "ledger.jsonl"
+    before = small_ledger(path)
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, path], capture_output=True, text=True, check=True)
+    first, second, epochs = done.stdout.splitlines()
+    assert first == second
+    assert first.startswith(f"storage {tmp_path} can't be written: File too large; make room")
+    assert first.endswith(f"qar resume {tmp_path}")
+    assert epochs == "[1, 2]"
+    assert read_history(path) == before
+    Ledger(path).close()
+    assert read_history(path) == before
+
+
+def test_ledger_that_may_not_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "ledger.jsonl").mkdir()
+    with pytest.raises(StorageError, match=r"can't be written: Is a directory; .*qar resume"):
+        Ledger(tmp_path / "ledger.jsonl")
 
 
 @settings(max_examples=40)

@@ -1,5 +1,6 @@
 """What is written for the outside, from histories made by hand; the recorder is fed with Ray's own trial objects."""
 
+import errno
 import json
 import subprocess
 from dataclasses import replace
@@ -7,16 +8,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pyarrow.parquet as pq
 import pytest
 from example_studies import ARROW_TYPES, Unwritten, asked, make_study, metrics, start_session, study_config, train
+from ray.exceptions import ActorDiedError, RayTaskError
+from ray.train._internal.storage import StorageContext
 from ray.tune import Checkpoint
 from ray.tune.experiment import Trial
 
 from analysis.load import load_epochs, load_trials
 from study.folder import StudyFolder
-from study.ledger import ASKED, ENDED, Ledger, read_history
-from study.records import Recorder, epoch_rows, provenance, trial_row, write_tables
+from study.ledger import ASKED, ENDED, Ledger, Saved, StorageError, read_history
+from study.optuna_store import Mirror
+from study.records import MOST_LOSSES, Recorder, epoch_rows, provenance, trial_row, write_tables
 from trainables.result import COMPLETE, EPOCH_COLUMNS, FAIL, PRUNED, RUNNING, SCHEMA_VERSION, TRIAL_COLUMNS
 
 EPOCHS = 4
@@ -202,20 +207,37 @@ def test_provenance_holds_versions_and_commit() -> None:
     json.dumps(told)
 
 
+class Storage(StorageContext):
+    """Ray's, with the driver's own files beside the rest: their usual place is made when Ray starts."""
+
+    @property
+    def trial_driver_staging_path(self) -> str:
+        return str(Path(self.trial_fs_path).with_name("of-the-driver"))
+
+
 class Recording:
     """A recorder, its ledger, and one trial of Ray's."""
 
     def __init__(self, folder: Path) -> None:
         self.study = StudyFolder(folder)
         self.ledger = Ledger(self.study.ledger)
+        start_session(self.ledger)
         config = study_config().trial_config({"family": "RE", "num_levels": 8, "lam": 1e-3, "placement": "own"})
         self.ledger.record(ASKED, **asked(0, replace(config, seed=3)))
-        self.recorder = Recorder(self.study, self.ledger, EPOCHS, seconds_between_tables=0.0)
-        self.trial = Trial("trial", stub=True, trial_id="ray-id", config={"number": 0})
+        self.mirror = Mirror(self.study, study_config())
+        self.recorder = Recorder(self.study, self.ledger, self.mirror, EPOCHS, seconds_between_tables=0.0)
+        storage = Storage(str(self.study.ray), "session-001", trial_dir_name="small-00000-0")
+        self.trial = Trial("trial", stub=True, trial_id="ray-id", config={"number": 0}, storage=storage)
+        Path(self.trial.local_path).mkdir(parents=True)
 
     def report(self, result: dict[str, Any]) -> None:
         self.trial.update_last_result(result)
         self.recorder.on_trial_result(0, [self.trial], self.trial, result)
+
+    def strike(self, error: Exception) -> None:
+        """Ends the trial by an error, as Ray does."""
+        self.trial.handle_error(error)
+        self.recorder.on_trial_error(0, [], self.trial)
 
     @property
     def told(self) -> Any:
@@ -257,14 +279,60 @@ def test_recorder_keeps_the_reason_of_a_divergence_and_no_epoch_of_it(recording:
 def test_recorder_writes_checkpoints_relative_to_the_study(recording: Recording) -> None:
     folder = recording.study.ray / "session-001" / "small-00000" / "checkpoint_000000"
     folder.mkdir(parents=True)
+    recording.report(metrics(1))
     recording.recorder.on_checkpoint(0, [], recording.trial, Checkpoint.from_directory(str(folder)))
-    assert recording.told.checkpoint == "ray/session-001/small-00000/checkpoint_000000"
+    assert recording.told.checkpoint == Saved(1, "ray/session-001/small-00000/checkpoint_000000")
 
 
 def test_recorder_writes_the_tables_while_the_study_runs(recording: Recording) -> None:
     recording.report(metrics(1))
     recording.recorder.on_step_end(0, [])
     assert rows_of(recording.study)[0]["epochs"] == 1
+    shown = optuna.load_study(study_name="small", storage=recording.mirror.uri)
+    assert [trial.state.name for trial in shown.trials] == [RUNNING]
+
+
+def task_error(cause: Exception) -> RayTaskError:
+    """As an exception in a trial comes to the driver."""
+    return RayTaskError("step", "Traceback …", cause)
+
+
+def test_exception_in_a_trial_fails_it_at_once(recording: Recording) -> None:
+    recording.report(metrics(1))
+    recording.strike(task_error(ValueError("first line\nthe reason")))
+    assert (recording.told.state, recording.told.failure) == (FAIL, "the reason")
+
+
+def test_exception_without_words_is_named(recording: Recording) -> None:
+    recording.strike(task_error(MemoryError()))
+    assert (recording.told.state, recording.told.failure) == (FAIL, "MemoryError")
+
+
+def test_lost_actor_is_no_failure_until_it_is_lost_too_often(recording: Recording) -> None:
+    for losses in range(1, MOST_LOSSES + 1):
+        recording.strike(ActorDiedError())
+        assert (recording.told.state, recording.told.losses) == (RUNNING, losses)
+    recording.strike(ActorDiedError())
+    assert recording.told.state == FAIL
+    assert recording.told.failure.startswith(f"its actor was lost {MOST_LOSSES + 1} times, at last: The actor")
+
+
+def test_disk_that_is_full_is_no_failure_of_the_trial(recording: Recording) -> None:
+    with pytest.raises(StorageError, match=r"can't be written: No space left on device; make room"):
+        recording.strike(task_error(OSError(errno.ENOSPC, "No space left on device")))
+    assert recording.told.state == RUNNING
+
+
+def test_file_that_is_missing_is_a_failure_of_the_trial(recording: Recording) -> None:
+    recording.strike(task_error(FileNotFoundError(errno.ENOENT, "No such file or directory", "data.npz")))
+    assert recording.told.state == FAIL
+
+
+def test_error_that_cant_be_read_counts_as_a_lost_actor(recording: Recording) -> None:
+    recording.trial.handle_error(ActorDiedError())
+    Path(recording.trial.pickled_error_file).write_bytes(b"no pickle")
+    recording.recorder.on_trial_error(0, [], recording.trial)
+    assert (recording.told.state, recording.told.losses) == (RUNNING, 1)
 
 
 def test_recorder_survives_pickling_by_ray_as_nothing(recording: Recording) -> None:

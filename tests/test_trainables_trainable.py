@@ -9,10 +9,11 @@ import pytest
 import torch
 from example_trials import quick
 
+from trainables.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from trainables.config import Recipe, TrialConfig
 from trainables.families import FAMILIES
 from trainables.run import CompressionRun, Metrics
-from trainables.trainable import CHECKPOINT_FILE, CompressionTrial, Finetuning, RegularizedTraining, train_baseline
+from trainables.trainable import CompressionTrial, Finetuning, RegularizedTraining, train_baseline
 
 pytestmark = pytest.mark.usefixtures("quick_names")
 
@@ -26,10 +27,9 @@ def _same_number_of_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def ray_config(trial: TrialConfig, restore_from: Path | None = None) -> dict[str, Any]:
+def ray_config(trial: TrialConfig, *restore_from: Path) -> dict[str, Any]:
     """What Ray hands to a trainable."""
-    config: dict[str, Any] = {"trial": trial.to_dict()}
-    return config if restore_from is None else config | {"restore_from": str(restore_from)}
+    return {"trial": trial.to_dict(), "restore_from": [str(folder) for folder in restore_from]}
 
 
 def comparable(metrics: Metrics) -> Metrics:
@@ -72,7 +72,25 @@ def test_trial_goes_on_from_a_checkpoint(epochs: int, tmp_path: Path) -> None:
     loaded = CompressionTrial(config=ray_config(quick()))
     loaded.load_checkpoint(str(folder))
     assert steps(loaded) == following
-    assert steps(CompressionTrial(config=ray_config(quick(), restore_from=folder))) == following
+    assert steps(CompressionTrial(config=ray_config(quick(), folder))) == following
+
+
+def test_damaged_checkpoint_is_passed_over_for_the_one_before_it(tmp_path: Path) -> None:
+    trial = CompressionTrial(config=ray_config(quick()))
+    trial.step()
+    older = checkpoint(trial, tmp_path / "older")
+    following = steps(trial)
+    newer = checkpoint(trial, tmp_path / "newer")
+    (newer / CHECKPOINT_FILE).write_bytes((newer / CHECKPOINT_FILE).read_bytes()[:-1])
+    assert steps(CompressionTrial(config=ray_config(quick(), newer, older))) == following
+
+
+def test_trial_begins_anew_when_every_checkpoint_is_damaged(tmp_path: Path) -> None:
+    trial = CompressionTrial(config=ray_config(quick()))
+    trial.step()
+    folder = checkpoint(trial, tmp_path / "only")
+    (folder / CHECKPOINT_FILE).unlink()
+    assert CompressionTrial(config=ray_config(quick(), folder)).run.epoch == 0
 
 
 def test_trial_goes_on_after_ray_saves_and_restores_it(tmp_path: Path) -> None:
@@ -90,7 +108,7 @@ def test_two_phases_apart_equal_one_trial(family: str, tmp_path: Path) -> None:
     expected = steps(CompressionTrial(config=ray_config(quick(family))))
     training = RegularizedTraining(config=ray_config(quick(family)))
     first = steps(training)
-    finetuning = Finetuning(config=ray_config(quick(family), restore_from=checkpoint(training, tmp_path / "first")))
+    finetuning = Finetuning(config=ray_config(quick(family), checkpoint(training, tmp_path / "first")))
     second = steps(finetuning)
     assert [result["epoch"] for result in first] == [1, 2]
     assert [result["epoch"] for result in second] == [3, 4]
@@ -123,7 +141,7 @@ def test_reset_config_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
     folder = checkpoint(trial, tmp_path / "checkpoint")
     used = CompressionTrial(config=ray_config(quick("RS")))
     used.step()
-    used.reset_config(ray_config(quick(), restore_from=folder))
+    used.reset_config(ray_config(quick(), folder))
     assert steps(used) == steps(trial)
 
 
@@ -139,9 +157,9 @@ def test_trial_ends_with_its_failure_when_the_loss_is_not_finite(rate: dict[str,
     assert all("failure" not in result for result in results[:-1])
 
 
-@pytest.mark.parametrize("restore_from", [{}, {"restore_from": None}, {"restore_from": ""}])
+@pytest.mark.parametrize("restore_from", [{}, {"restore_from": None}, {"restore_from": []}])
 def test_finetuning_raises_when_there_is_no_checkpoint(restore_from: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"restore_from must be .*checkpoint"):
+    with pytest.raises(ValueError, match=r"restore_from must hold .*checkpoint"):
         Finetuning(config=ray_config(quick()) | restore_from)
 
 
@@ -150,7 +168,7 @@ def test_finetuning_raises_when_the_first_phase_is_unfinished(tmp_path: Path) ->
     training.step()
     folder = checkpoint(training, tmp_path / "unfinished")
     with pytest.raises(ValueError, match=r"restore_from .*epoch 1 of 2"):
-        Finetuning(config=ray_config(quick(), restore_from=folder))
+        Finetuning(config=ray_config(quick(), folder))
 
 
 def test_finetuning_raises_when_no_epochs_follow(tmp_path: Path) -> None:
@@ -158,7 +176,7 @@ def test_finetuning_raises_when_no_epochs_follow(tmp_path: Path) -> None:
     steps(training)
     folder = checkpoint(training, tmp_path / "finished")
     with pytest.raises(ValueError, match="finetune_epochs"):
-        Finetuning(config=ray_config(quick(finetune_epochs=0), restore_from=folder))
+        Finetuning(config=ray_config(quick(finetune_epochs=0), folder))
 
 
 def test_trial_names_the_field_when_its_configuration_is_bad() -> None:
@@ -170,7 +188,7 @@ def test_trial_names_the_field_when_its_configuration_is_bad() -> None:
 def test_pretrained_trial_begins_with_the_weights_of_the_float_baseline(tmp_path: Path) -> None:
     baseline = quick("none", num_levels=None)
     train_baseline(baseline.to_dict(), 1, str(tmp_path / "baseline"))
-    saved = torch.load(tmp_path / "baseline" / CHECKPOINT_FILE, weights_only=True)
+    saved = read_checkpoint(tmp_path / "baseline")
     assert saved["epoch"] == baseline.regularize_epochs
     trial = quick("RS", init="pretrained")
     trainable = CompressionTrial(config=ray_config(trial) | {"initial_weights": str(tmp_path / "baseline")})
