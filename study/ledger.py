@@ -221,17 +221,24 @@ _STORAGE_FAILS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.E
 class StorageError(Exception):
     """A study's storage can't be written; the message says where, why and what to do, in one line."""
 
-    @staticmethod
-    def explains(error: OSError) -> bool:
-        """Whether an error is the storage's, not the network's."""
-        return error.errno in _STORAGE_FAILS
-
     @classmethod
     def of(cls, folder: Path, error: OSError) -> "StorageError":
+        reason = os.strerror(error.errno) if error.errno else str(error)
         return cls(
-            f"storage {folder} can't be written: {error.strerror or error}; make room or give the right to write, "
+            f"storage {folder} can't be written: {reason}; make room or give the right to write, "
             f"then go on with: qar resume {folder}"
         )
+
+    @classmethod
+    def behind(cls, error: BaseException | None, folder: Path) -> "StorageError | None":
+        """The storage's failure that has led to an error, if one has; libraries wrap what they are told."""
+        while error is not None:
+            if isinstance(error, cls):
+                return error
+            if isinstance(error, OSError) and error.errno in _STORAGE_FAILS:
+                return cls.of(folder, error)
+            error = error.__cause__ or error.__context__
+        return None
 
 
 class DerivedFromLedger:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayActorError, RayTaskError
 from ray.tune import Callback
 
 from study.folder import StudyFolder, write_atomically
@@ -177,12 +177,12 @@ class Recorder(DerivedFromLedger, Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         error = _error_of(trial)
         cause = error.cause if isinstance(error, RayTaskError) else error
-        if isinstance(cause, OSError) and StorageError.explains(cause):
-            raise StorageError.of(self._folder.path, cause)
+        if failure := StorageError.behind(cause, self._folder.path):
+            raise failure
         text = str(cause).strip() or type(cause).__name__
         number = trial.config["number"]
         # An exception would come again; what takes an actor away (a node, the lack of memory) need not.
-        if isinstance(error, RayTaskError):
+        if isinstance(error, RayTaskError) or (isinstance(error, RayActorError) and error.actor_init_failed):
             self._end(trial, FAIL, text.splitlines()[-1])
         elif self._ledger.history.trials[number].losses < MOST_LOSSES:
             self._ledger.record(LOST, number=number, reason=text.splitlines()[0])

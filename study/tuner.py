@@ -126,9 +126,9 @@ def run_study(
     ledger = Ledger(folder.ledger)
     try:
         return _run(folder, config, ledger, console, address, verbose, trainable)
-    except OSError as error:
-        if StorageError.explains(error):
-            raise StorageError.of(folder.path, error) from error
+    except Exception as error:
+        if failure := StorageError.behind(error, folder.path):
+            raise failure from None
         raise
     finally:
         ledger.close()

@@ -2,7 +2,12 @@
 
 import itertools
 import json
+import os
 import re
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +16,11 @@ import pytest
 import torch
 import yaml
 from example_studies import files_below
-from live_studies import Ended, LiveRun, epochs_by_session, qar
+from live_studies import MARK, Ended, LiveRun, epochs_by_session, qar
 
 from analysis.front import front
 from analysis.load import load_epochs, load_trials
-from study.ledger import History, read_history
+from study.ledger import CHECKPOINTS_KEPT, History, read_history
 from trainables.config import TrialConfig
 from trainables.families import FAMILIES
 from trainables.result import COMPLETE, EPOCH_COLUMNS, FAIL, PRUNED, RUNNING, TRIAL_COLUMNS
@@ -25,6 +30,10 @@ pytestmark = pytest.mark.e2e
 
 NOISE = re.compile(r"(?i:\bray\b|\btune\b|optuna|warning|traceback)|\bERROR\b|\x1b")
 TERMINAL = {COMPLETE, PRUNED, FAIL}
+SHORT = (
+    *("--set", "early_stopping.scheduler=none", "--set", "early_stopping.grace_period=1"),
+    *("--set", "trial.regularize_epochs=3", "--set", "trial.finetune_epochs=1", "--set", "trial.width=0.5"),
+)
 
 
 def assert_quiet(ended: Ended) -> None:
@@ -77,7 +86,11 @@ def test_launch_ends_well_and_quietly(launched: Launched) -> None:
 
 def test_launch_writes_all_files_of_a_study(launched: Launched) -> None:
     names = {path.name for path in launched.study.iterdir()}
-    assert names == {"study.yaml", "study.json", "ledger.jsonl", "trials.parquet", "epochs.parquet", "report", "ray"}
+    assert names == {"study.yaml", "study.json", "ledger.jsonl", "trials.parquet", "epochs.parquet"} | {
+        "optuna.db",
+        "report",
+        "ray",
+    }
     report = {path.name: path.stat().st_size for path in (launched.study / "report").iterdir()}
     assert {"front.pdf", "front.svg", "front.png", "front.csv", "summary.json"} == set(report)
     assert min(report.values()) > 0
@@ -192,7 +205,9 @@ def test_study_json_of_a_launch_names_versions_and_host(launched: Launched) -> N
 
 def test_checkpoints_of_a_launch_do_not_pile_up(launched: Launched) -> None:
     folders = [path for path in (launched.study / "ray").rglob("checkpoint_*") if path.is_dir()]
-    assert len(folders) == 14  # the latest of each trial
+    by_trial = Counter(path.parent.name for path in folders)
+    assert len(by_trial) == 14
+    assert set(by_trial.values()) <= set(range(1, CHECKPOINTS_KEPT + 1))
 
 
 def test_launch_again_is_refused_and_changes_nothing(launched: Launched) -> None:
@@ -435,3 +450,74 @@ def test_trial_that_raises_fails_with_its_reason_and_without_a_traceback(tmp_pat
     assert row["failure"]
     assert "actor" not in str(row["failure"]).lower()  # the reason, and not what became of Ray's process
     assert_quiet(ended)
+
+
+def test_trial_whose_actor_is_killed_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    run = LiveRun(("launch", "digits", "--trials", "3", *SHORT), tmp_path)
+    study = tmp_path / "studies" / "digits"
+    run.wait_until(study / "ledger.jsonl", lambda history: any(trial.checkpoints for trial in history.unfinished))
+    for process in processes_of(run, "ray::ResourceTrainable"):
+        os.kill(process, signal.SIGKILL)
+    ended = run.finish()
+    assert (ended.status, ended.stderr) == (0, ""), ended
+    history = read_history(study / "ledger.jsonl")
+    assert [trial.state for trial in history.trials.values()] == [COMPLETE] * 3
+    assert sum(trial.losses for trial in history.trials.values()) >= 1
+    (told,) = epochs_by_session(study / "ledger.jsonl")
+    for epochs in told.values():
+        assert all(late - early in (0, 1) for early, late in itertools.pairwise(row["epoch"] for row in epochs))
+
+
+def processes_of(run: LiveRun, name: str) -> list[int]:
+    """Ids of the processes of a run whose title begins with a name."""
+    mark = f"{MARK}={run.mark}".encode()
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            ours = folder.name.isdigit() and mark in (folder / "environ").read_bytes().split(b"\0")
+            if ours and (folder / "cmdline").read_bytes().startswith(name.encode()):
+                found.append(int(folder.name))
+        except OSError:  # it is gone, or not ours
+            continue
+    return found
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with room for a few checkpoints."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        pytest.skip("file systems can't be mounted here")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_full_disk_ends_the_study_in_one_line_and_it_resumes_once_there_is_room(small_disk: Path) -> None:
+    study = small_disk / "digits"
+    fill = small_disk / "somebody-elses"
+    run = LiveRun(("launch", "digits", "--trials", "6", "--storage", str(small_disk), *SHORT), small_disk.parent)
+    run.wait_until(study / "ledger.jsonl", lambda history: history.count(COMPLETE) >= 1)
+    with fill.open("wb") as file:
+        try:
+            while True:
+                file.write(b"x" * 1000)
+                file.flush()
+        except OSError:
+            os.ftruncate(file.fileno(), max(0, file.tell() - 8000))
+    full = run.finish()
+    assert full.status == 1, full
+    (line,) = full.stderr.splitlines()
+    assert re.fullmatch(r"qar: storage .* can't be written: No space left on device; make room .*qar resume .*", line)
+    trials = read_history(study / "ledger.jsonl").trials
+    finished = {number: trial for number, trial in trials.items() if trial.state == COMPLETE}
+    assert finished
+
+    fill.unlink()
+    resumed = qar("resume", str(study), cwd=small_disk.parent)
+    assert resumed.status == 0, resumed
+    assert_quiet(resumed)
+    history = read_history(study / "ledger.jsonl")
+    assert {history.trials[number] == trial for number, trial in finished.items()} == {True}
+    assert [trial.state for trial in history.trials.values()] == [COMPLETE] * 6
