@@ -1,0 +1,109 @@
+"""How long a proposal takes in a study with many finished trials: ours, and Optuna's samplers as they come.
+
+    python benchmarks/bench_ask.py [--finished N] [--asks N] [--samplers NAME …]
+
+Each is fed the same kind of results, by a formula of K, λ and family with noise, until so many trials have finished.
+Then asks are timed, each followed by the result of what was asked for; ours includes the ledger's fact (not its disk),
+the choice of a new window at every 50th, and the rebuilding of what Optuna is shown.
+"""
+
+import argparse
+import math
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import optuna
+from bench_search import UnwrittenLedger
+from measure import print_table
+
+from study.config import StudyConfig, load_study
+from study.ledger import ENDED, EPOCH
+from study.samplers import make_sampler
+from study.search import OptunaSearcher
+from study.space import suggest
+from trainables.result import COMPLETE
+
+Ask = Callable[[], float]
+"""Asks once, tells the result, and returns the seconds that the ask took."""
+
+
+def result_of(trial: dict[str, Any], rng: np.random.Generator) -> tuple[float, float]:
+    """Accuracy and bits that a configuration might have."""
+    levels = trial["num_levels"] or 2**32
+    best_lam = -3 if trial["family"] in ("RS", "RC") else -4
+    miss = abs(math.log10(trial["lam"]) - best_lam) if trial.get("lam") else 1.5
+    accuracy = 1 - 0.6 / levels - 0.03 * miss + 0.01 * rng.standard_normal()
+    return min(1.0, max(0.0, accuracy)), math.log2(levels) + 0.01 * rng.random()
+
+
+def ours(config: StudyConfig) -> Ask:
+    ledger = UnwrittenLedger()
+    searcher = OptunaSearcher(config, ledger)
+    rng = np.random.default_rng(0)
+
+    def ask() -> float:
+        name = f"ray-{len(ledger.history.trials)}"
+        began = time.perf_counter()
+        suggestion = searcher.suggest(name)
+        took = time.perf_counter() - began
+        accuracy, bits = result_of(suggestion["trial"], rng)
+        number = suggestion["number"]
+        metrics = {"epoch": config.epochs, "val_accuracy": accuracy, "bits_per_weight": bits, "train_seconds": 1.0}
+        ledger.record(EPOCH, number=number, metrics=metrics)
+        ledger.record(ENDED, number=number, state=COMPLETE, failure=None)
+        searcher.on_trial_complete(name)
+        return took
+
+    return ask
+
+
+def stock(config: StudyConfig) -> Ask:
+    """Optuna's sampler, with its own defaults, on a study in memory."""
+    sampler = type(make_sampler(config.sampler, config.seed, 0))(seed=config.seed)
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    rng = np.random.default_rng(0)
+
+    def ask() -> float:
+        began = time.perf_counter()
+        trial = study.ask()
+        searched = suggest(trial, config.space)
+        took = time.perf_counter() - began
+        study.tell(trial, result_of(searched, rng))
+        return took
+
+    return ask
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--finished", type=int, default=2000)
+    parser.add_argument("--asks", type=int, default=200)
+    parser.add_argument("--samplers", nargs="+", default=["tpe"])
+    arguments = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    rows: list[list[object]] = []
+    for sampler in arguments.samplers:
+        config = load_study("digits", [f"sampler={sampler}", "trials=1000000"])
+        stacks: dict[str, Ask] = {"ours": ours(config), "Optuna as it comes": stock(config)}
+        for ask in stacks.values():
+            for _ in range(arguments.finished):
+                ask()
+        times: dict[str, list[float]] = {name: [] for name in stacks}
+        for _ in range(arguments.asks):
+            for name, ask in stacks.items():
+                times[name].append(ask() * 1e3)
+        for name, taken in times.items():
+            p95, worst = np.quantile(taken, 0.95), max(taken)
+            rows.append([sampler, name, len(taken), f"{statistics.median(taken):.1f}", f"{p95:.1f}", f"{worst:.1f}"])
+    print_table(
+        f"a proposal after {arguments.finished} finished trials, ms",
+        ["sampler", "stack", "n", "median", "95th percentile", "most"],
+        rows,
+    )
+
+
+if __name__ == "__main__":
+    main()
