@@ -304,6 +304,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=3600)
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--searches", nargs="+", choices=list(SEARCHES), default=list(SEARCHES), metavar="NAME")
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--curves", type=Path, default=CURVES)
     parser.add_argument("--study", default="digits", help="whose space, anchors and rungs are used")
@@ -319,7 +320,7 @@ def main() -> None:
     jobs = [
         (name, seed, config, arguments.curves, arguments.epochs, arguments.workers)
         for seed in range(arguments.seeds)
-        for name in SEARCHES
+        for name in dict.fromkeys([STOCK, *arguments.searches])
     ]
     with get_context("spawn").Pool() as pool:
         replays = pool.starmap(replay, jobs, chunksize=1)
@@ -332,14 +333,14 @@ def print_rows(replays: list[Replay], best: list[Point], middle: float, epochs: 
         run.seed: share_of_area(run.points(epochs), best) for run in replays if run.search == STOCK
     }  # what the stock pair ends with
     rows: list[list[object]] = []
-    for name in SEARCHES:
+    for name in dict.fromkeys(run.search for run in replays):
         runs = [run for run in replays if run.search == name]
         reached = [epochs_to_reach(goals[run.seed], run, best) / epochs for run in runs]
         rows.append(
             [
                 name,
                 len(runs),
-                interval([float(run.trials) for run in runs]).split()[0],
+                f"{statistics.mean(run.trials for run in runs):.0f}",
                 interval([share_of_area(run.points(epochs / 3), best) for run in runs]),
                 interval([share_of_area(run.points(epochs), best) for run in runs]),
                 interval([share_of_area(run.points(epochs), best, middle) for run in runs]),

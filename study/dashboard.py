@@ -1,5 +1,6 @@
 """`qar dashboard`: the stock optuna-dashboard on the mirror of a study."""
 
+import warnings
 from collections.abc import Callable
 from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -38,6 +39,7 @@ def serve(folder: StudyFolder, port: int, ready: Callable[[str], None]) -> None:
     if not history.sessions:
         raise ValueError(f"{folder.path} holds a study that has not begun; start it with: qar resume {folder.path}")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", module="optuna")
     mirror = Mirror(folder, config)
     if not is_being_written(folder.ledger):  # else its driver keeps the mirror, and only one may
         mirror.sync(history)

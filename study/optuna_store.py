@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 from study.config import StudyConfig
 from study.folder import StudyFolder
 from study.ledger import History, Told, Trial
-from study.optuna_trials import DIRECTIONS, STATES, frozen, values_of
+from study.optuna_trials import DIRECTIONS, OBJECTIVES, STATES, frozen, values_of
 from trainables.result import RUNNING
 
 IDENTITY = "qar_study"
@@ -93,6 +93,9 @@ class Mirror:
     def _found(self, storage: RDBStorage) -> tuple[list[FrozenTrial], str | None]:
         """Trials of the study in the storage, which is made if it isn't there, and whose it is."""
         study = optuna.create_study(storage=storage, study_name=self._name, directions=DIRECTIONS, load_if_exists=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names(OBJECTIVES)
         self._study_id = storage.get_study_id_from_name(self._name)
         return study.trials, study.user_attrs.get(IDENTITY)
 
@@ -133,9 +136,7 @@ def _identity(history: History) -> str:
 
 def _open(uri: str) -> RDBStorage:
     options = {"connect_args": {"connect_timeout": 10}} if uri.startswith("postgresql") else {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return RDBStorage(uri, engine_kwargs=options)
+    return RDBStorage(uri, engine_kwargs=options)
 
 
 def _first_line(error: Exception) -> str:
