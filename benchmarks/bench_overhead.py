@@ -92,7 +92,7 @@ def bare(trials: int, reuse_actors: bool) -> float:
     with tempfile.TemporaryDirectory() as storage:
         tuner = tune.Tuner(
             tune.with_resources(Bare, {"cpu": 1}),
-            tune_config=tune.TuneConfig(num_samples=trials, reuse_actors=reuse_actors, max_concurrent_trials=CPUS),
+            tune_config=tune.TuneConfig(num_samples=trials, reuse_actors=reuse_actors),
             run_config=tune.RunConfig(storage_path=storage, verbose=0),
         )
         return trials / seconds(tuner.fit)
