@@ -62,7 +62,7 @@ def connect(config: StudyConfig, address: str | None, verbose: bool) -> int:
 
     if not ray.is_initialized():
         ray.init(
-            address=address,
+            address=address or "local",  # by itself, Ray would connect to the machine's latest cluster, even a dead one
             include_dashboard=False if address is None else None,
             log_to_driver=verbose,
             logging_level=logging.INFO if verbose else logging.CRITICAL,
