@@ -90,6 +90,8 @@ def launch(
             config = config.with_absolute_paths()
             _check_trials(config)
             _check_other_studies(folder, config)
+            if address is not None and _doctor(config, address, storage, None, True, verbose, only_if_failed=True):
+                raise ValueError("the cluster can't run this study; mend what fails above, then launch again")
             _create(folder, config, address, verbose)
     _run(folder, config, address, verbose)
 
@@ -186,9 +188,10 @@ def status(directory: Folder, as_json: Annotated[bool, typer.Option("--json", he
     from rich.console import Console
 
     from study.costs import costs_of
+    from study.durations import duration
     from study.folder import StudyFolder
     from study.ledger import read_history
-    from study.progress import cost_lines, duration, front_so_far, front_table, states_line
+    from study.progress import cost_lines, front_so_far, front_table, states_line
     from study.tuner import liveliness
 
     with _one_line_errors():
@@ -216,6 +219,57 @@ def status(directory: Folder, as_json: Annotated[bool, typer.Option("--json", he
         typer.echo(line)
     if front:
         Console(highlight=False).print(front_table(front))
+
+
+@app.command()
+def doctor(
+    study: Annotated[
+        str | None, typer.Argument(help="Name of an installed study, or path of a YAML file.", show_default=False)
+    ] = None,
+    address: Address = None,
+    storage: Annotated[Path, typer.Option(help="Where studies are to be kept.")] = Path("studies"),
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key, as for launch.")
+    ] = None,
+    price: Annotated[float | None, typer.Option(min=0, help="Of a node-hour.", show_default=False)] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Don't time an epoch.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Check a cluster, and whether a study can run there and what it takes; exit status 1 if something fails."""
+    with _one_line_errors():
+        from study.config import load_study
+
+        config = load_study(study, set_).with_absolute_paths() if study is not None else None
+        failed = _doctor(config, address, storage, price, quick, verbose, only_if_failed=False)
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+def _doctor(
+    config: "StudyConfig | None",
+    address: str | None,
+    storage: Path,
+    price: float | None,
+    quick: bool,
+    verbose: bool,
+    only_if_failed: bool,
+) -> bool:
+    """Prints the table of checks; returns whether one has failed."""
+    from rich.console import Console
+
+    from study.doctor import FAIL as CHECK_FAILED
+    from study.doctor import checks, inspect, lines_of
+    from study.tuner import start_ray
+
+    start_ray(address, verbose)
+    shared = str(storage.absolute())
+    found = checks(inspect(config, shared, time_epoch=not quick), config, shared, price)
+    failed = any(check.status == CHECK_FAILED for check in found)
+    if failed or not only_if_failed:
+        console = Console(highlight=False, soft_wrap=True)
+        for line in lines_of(found):
+            console.print(line)
+    return failed
 
 
 @app.command()

@@ -95,7 +95,7 @@ class Mirror:
         study = optuna.create_study(storage=storage, study_name=self._name, directions=DIRECTIONS, load_if_exists=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names(OBJECTIVES)
+            study.set_metric_names(list(OBJECTIVES))
         self._study_id = storage.get_study_id_from_name(self._name)
         return study.trials, study.user_attrs.get(IDENTITY)
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from study.costs import Costs
+from study.durations import duration
 from study.ledger import DerivedFromLedger, History, Trial
 from trainables.result import STATES
 
@@ -45,13 +46,6 @@ def front_table(trials: list[Trial]) -> Table:
             str(trial.number),
         )
     return table
-
-
-def duration(seconds: float) -> str:
-    """`75` seconds as `1:15`, an hour as `1:00:00`."""
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def cost_lines(costs: Costs) -> list[str]:

@@ -50,12 +50,8 @@ def _quiet_libraries() -> None:
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # a trial's failure is in our tables
 
 
-def connect(config: StudyConfig, address: str | None, verbose: bool) -> int:
-    """Starts Ray here, or connects to the cluster at `address`; returns how many trials may run at a time.
-
-    Raises:
-        ValueError: not even one trial fits this machine. A cluster may grow, so there Ray waits for nodes.
-    """
+def start_ray(address: str | None, verbose: bool) -> None:
+    """Starts Ray here, or connects to the cluster at `address`, unless that has been done."""
     if not verbose:
         _quiet_libraries()
     import ray
@@ -67,6 +63,17 @@ def connect(config: StudyConfig, address: str | None, verbose: bool) -> int:
             log_to_driver=verbose,
             logging_level=logging.INFO if verbose else logging.CRITICAL,
         )
+
+
+def connect(config: StudyConfig, address: str | None, verbose: bool) -> int:
+    """Starts Ray or connects to it; returns how many trials may run at a time.
+
+    Raises:
+        ValueError: not even one trial fits this machine. A cluster may grow, so there Ray waits for nodes.
+    """
+    start_ray(address, verbose)
+    import ray
+
     have = ray.cluster_resources()
     wanted = {"CPU": config.resources.cpus, "GPU": config.resources.gpus}
     fits = min(int(have.get(name, 0) / amount) for name, amount in wanted.items() if amount)

@@ -14,13 +14,13 @@ from typer.testing import CliRunner, Result
 
 from study.cli import app
 from study.config import StudyConfig, named_studies
+from study.durations import duration
 from study.folder import StudyFolder
 from study.ledger import Ledger
-from study.progress import duration
 from trainables.families import FAMILIES
 from trainables.result import STATES
 
-COMMANDS = ("launch", "resume", "status", "dashboard", "report", "export", "evaluate", "families")
+COMMANDS = ("launch", "resume", "status", "doctor", "dashboard", "report", "export", "evaluate", "families")
 HEAVY = ("torch", "ray", "optuna", "matplotlib", "pandas", "numpy", "sklearn", "study.config")
 """Not pydantic: typer may import it by itself."""
 

@@ -1,0 +1,149 @@
+"""What one node of a cluster is like: looked at there, in a task of Ray's, and sent back as plain values."""
+
+import hashlib
+import os
+import platform
+import resource
+import shutil
+import socket
+import tempfile
+import time
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("qar", "ray", "torch", "torchvision", "numpy", "optuna")
+"""Of which all nodes must have the same version: what decides the numbers, and what must understand each other."""
+
+BATCHES_TIMED = 8
+SAMPLE = 1000
+"""Images of each split that go into a data set's checksum, spread evenly: enough to tell data sets apart."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen on a node.
+
+    Attributes:
+        hostname: as trials report it.
+        clock: seconds since 1970 there, when the look began.
+        versions: of Python and of `PACKAGES`; None for one that is missing.
+        cores: that processes may use.
+        gpus: names of those that torch sees.
+        disk_free: bytes, where Ray keeps its temporary files.
+        shm_total: bytes of /dev/shm, where Ray keeps its objects; None where there is none.
+        open_files: limit of a process.
+        dataset: checksum of the study's data set, if one was asked for.
+        dataset_error: why that can't be had, in one line.
+        epoch_seconds: of the float baseline, training and evaluation, if it was asked for.
+    """
+
+    hostname: str
+    clock: float
+    versions: dict[str, str | None]
+    cores: int
+    gpus: list[str]
+    disk_free: int
+    shm_total: int | None
+    open_files: int
+    dataset: str | None = None
+    dataset_error: str | None = None
+    epoch_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a node is asked: a configuration of a trial whose data set to load, and whether to time an epoch of it."""
+
+    trial: dict[str, Any] | None = None
+    cpus: int = 1
+    time_epoch: bool = False
+    packages: tuple[str, ...] = field(default=PACKAGES)
+
+
+def look(task: Task) -> Look:
+    """Looks at the node that this runs on."""
+    import torch
+
+    clock = time.time()
+    shm = Path("/dev/shm")
+    dataset, dataset_error = _dataset(task.trial) if task.trial else (None, None)
+    timed = task.trial and task.time_epoch and dataset
+    return Look(
+        hostname=socket.gethostname(),
+        clock=clock,
+        versions={"python": platform.python_version(), **{package: _version(package) for package in task.packages}},
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        gpus=[torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        disk_free=shutil.disk_usage(tempfile.gettempdir()).free,
+        shm_total=shutil.disk_usage(shm).total if shm.is_dir() else None,
+        open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        dataset=dataset,
+        dataset_error=dataset_error,
+        epoch_seconds=_seconds_of_an_epoch(task.trial, task.cpus) if timed and task.trial else None,
+    )
+
+
+def write_mark(folder: str, name: str) -> str | None:
+    """Writes a file for other nodes to find; returns why that can't be, in one line."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        (Path(folder) / name).write_text(name)
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def unseen_marks(folder: str, names: list[str]) -> list[str]:
+    """Those of the files that can't be read here."""
+
+    def seen(name: str) -> bool:
+        try:
+            return (Path(folder) / name).read_text() == name
+        except OSError:
+            return False
+
+    return [name for name in names if not seen(name)]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _dataset(trial: dict[str, Any]) -> tuple[str | None, str | None]:
+    from trainables.datasets import load_dataset
+
+    try:
+        dataset = load_dataset(trial["dataset"], trial["data_dir"])
+    except Exception as error:  # whatever a damaged file leads to
+        return None, str(error).splitlines()[0]
+    digest = hashlib.sha256()
+    for images, labels in ((dataset.x_train, dataset.y_train), (dataset.x_test, dataset.y_test)):
+        digest.update(f"{images.shape} {labels.shape}".encode())
+        every = max(1, len(images) // SAMPLE)
+        digest.update(images[::every].tobytes())
+        digest.update(labels.tobytes())
+    return digest.hexdigest()[:12], None
+
+
+def _seconds_of_an_epoch(trial: dict[str, Any], cpus: int) -> float:
+    """Times some batches, after as many to warm up, and reckons what all of them take."""
+    import torch
+
+    from trainables.config import TrialConfig
+    from trainables.datasets import load_dataset
+    from trainables.run import CompressionRun
+
+    torch.set_num_threads(max(1, cpus))
+    config = TrialConfig.from_dict(trial)
+    images = config.subset or len(load_dataset(config.dataset, config.data_dir).y_train)
+    some = min(images, round(BATCHES_TIMED * config.recipe.batch_size / (1 - config.validation_fraction)))
+    run = CompressionRun(
+        TrialConfig.from_dict(trial | {"subset": some}), "cuda" if torch.cuda.is_available() else "cpu"
+    )
+    run.run_epoch()
+    return float(run.run_epoch()["train_seconds"] * images / some)

@@ -1,0 +1,220 @@
+"""The doctor: each check on nodes made by hand, what a node tells of itself, and a real cluster of three nodes."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from example_studies import files_below, study_config
+from live_studies import qar
+
+from study.config import StudyConfig
+from study.doctor import DISK_FREE, FAIL, PASS, WARN, Check, Node, _skew, checks
+from study.node import PACKAGES, Look, Task, look, unseen_marks, write_mark
+
+GIB = 2**30
+LOOK = Look(
+    hostname="node",
+    clock=0.0,
+    versions={"python": "3.11.7"} | dict.fromkeys(PACKAGES, "1.0"),
+    cores=4,
+    gpus=[],
+    disk_free=50 * GIB,
+    shm_total=8 * GIB,
+    open_files=65536,
+    dataset="abc",
+)
+
+
+def node(name: str = "one", *, cpus: float = 4, gpus: float = 0, seen: dict[str, Any] | None = None, **of: Any) -> Node:
+    resources = {"CPU": cpus, "GPU": gpus, "object_store_memory": 4.0 * GIB}
+    return replace(Node(name, resources, replace(LOOK, hostname=name, **seen or {})), **of)
+
+
+def check(name: str, nodes: list[Node], config: StudyConfig | None = None, price: float | None = None) -> Check:
+    """The one check of that name."""
+    (found,) = (found for found in checks(nodes, config or study_config(), "/shared", price) if found.name == name)
+    return found
+
+
+def test_good_cluster_passes_every_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    found = checks([node("head", cpus=0), node("one"), node("two")], study_config(), "/shared")
+    assert {check.status for check in found} == {PASS}
+    assert all(check.found and not check.remedy for check in found)
+
+
+BAD = {
+    "unreachable": (
+        "package on all nodes",
+        FAIL,
+        [node(), Node("two", {}, error="No module named 'study'")],
+        "two: No",
+    ),
+    "other version": (
+        "versions",
+        FAIL,
+        [node(), node("two", seen={"versions": LOOK.versions | {"torch": "2.0"}})],
+        "torch 1.0 on 1, 2.0 on 1",
+    ),
+    "missing package": (
+        "versions",
+        FAIL,
+        [node(seen={"versions": LOOK.versions | {"optuna": None}})],
+        "optuna missing on 1",
+    ),
+    "unwritable": ("storage", FAIL, [node(), node("two", unwritable="Permission denied")], "two: Permission denied"),
+    "not shared": ("storage", FAIL, [node(unseen=("two",)), node("two", unseen=("one",))], "one doesn't see"),
+    "clock ahead": ("clocks", WARN, [node(skew=5.0)], "one +5 s"),
+    "clock far behind": ("clocks", FAIL, [node(skew=-90.0)], "one -90 s"),
+    "full disk": ("free disk", WARN, [node(seen={"disk_free": DISK_FREE // 2})], "one 5.0 GiB"),
+    "small shm": ("/dev/shm", WARN, [node(seen={"shm_total": GIB})], "one 1.0 of 4.0 GiB"),
+    "few open files": ("open files", WARN, [node(seen={"open_files": 1024})], "one 1024"),
+    "GPU that torch can't see": ("GPUs", FAIL, [node(gpus=1)], "one: 1 for Ray, 0 for torch"),
+    "GPU that Ray can't see": ("GPUs", WARN, [node(seen={"gpus": ["H200"]})], "none of those of one"),
+    "too small": ("room for trials", FAIL, [node(cpus=0)], "no node has 1 CPU"),
+    "no data": ("data set", FAIL, [node(seen={"dataset": None, "dataset_error": "is missing"})], "one: is missing"),
+    "other data": ("data set", FAIL, [node(), node("two", seen={"dataset": "def"})], "abc on 1, def on 1"),
+}
+
+
+@pytest.mark.parametrize("case", list(BAD))
+def test_what_is_wrong_is_told_with_its_remedy(case: str) -> None:
+    name, status, nodes, fragment = BAD[case]
+    found = check(name, nodes)
+    assert (found.status, fragment in found.found) == (status, True), found
+    assert found.remedy
+
+
+def test_several_nodes_without_a_token_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    assert check("authentication", [node(), node("two")]).status == WARN
+    assert check("authentication", [node()]).status == PASS
+
+
+@pytest.mark.parametrize(
+    ("gpus", "status", "fragment"),
+    [
+        (0.25, PASS, "4 trials"),
+        (1 / 3, PASS, "3 trials"),
+        (0.3, WARN, "leave 10%"),
+        (1, PASS, "1 GPU"),
+        (1.5, FAIL, "1.5"),
+    ],
+)
+def test_fractions_of_a_gpu_that_leave_some_idle_are_told(gpus: float, status: str, fragment: str) -> None:
+    found = check("GPU fractions", [node(gpus=1, seen={"gpus": ["H200"]})], study_config(resources={"gpus": gpus}))
+    assert (found.status, fragment in found.found) == (status, True), found
+
+
+@pytest.mark.parametrize(
+    ("nodes", "changes", "expected"),
+    [
+        ([node(seen={"epoch_seconds": 30.0})], {}, "6:00"),  # 12 trials × 4 epochs × 30 s, four at a time
+        ([node(seen={"epoch_seconds": 30.0}), node("same kind")], {}, "3:00"),
+        ([node(seen={"epoch_seconds": 30.0})], {"resources": {"max_concurrent": 1}}, "24:00"),
+        ([node(seen={"epoch_seconds": 30.0}), node("fast", cpus=8, seen={"epoch_seconds": 15.0})], {}, "1:12"),
+    ],
+)
+def test_expected_time_counts_what_nodes_get_done_side_by_side(
+    nodes: list[Node], changes: dict[str, Any], expected: str
+) -> None:
+    found = check("expected time", nodes, study_config(**changes))
+    assert found.found.startswith(f"at most {expected}: 12 trials × 4 epochs")
+
+
+def test_expected_cost_is_for_all_nodes() -> None:
+    nodes = [node(seen={"epoch_seconds": 3600.0}), node("two"), node("head", cpus=0)]
+    assert check("expected cost", nodes, price=2.0).found.startswith("at most 36.00")  # 6 hours, 3 nodes
+
+
+def test_skew_is_only_what_the_way_does_not_explain() -> None:
+    assert _skew(clock=10.5, before=10.0, after=11.0) == 0.0
+    assert _skew(clock=12.0, before=10.0, after=11.0) == 1.0
+    assert _skew(clock=7.0, before=10.0, after=11.0) == -3.0
+
+
+def test_node_tells_of_itself_and_of_the_data_set() -> None:
+    trial = study_config().trial_config({"family": "none", "num_levels": None}).to_dict()
+    before = time.time()
+    seen = look(Task(trial, time_epoch=True))
+    assert before <= seen.clock <= time.time()
+    assert None not in seen.versions.values()
+    assert seen.dataset is not None
+    assert seen.epoch_seconds is not None
+    assert seen.epoch_seconds > 0
+    json.dumps(seen.versions)
+
+
+def test_data_sets_that_differ_have_other_checksums(tmp_path: Path) -> None:
+    trial = study_config().trial_config({"family": "none", "num_levels": None}).to_dict()
+    (tmp_path / "cifar10.npz").write_bytes(b"nonsense")
+    digits = look(Task(trial)).dataset
+    broken = look(Task(trial | {"dataset": "cifar10", "data_dir": str(tmp_path)}))
+    assert digits == look(Task(trial)).dataset
+    assert broken.dataset is None
+    assert "cifar10.npz" in (broken.dataset_error or "")
+
+
+def test_marks_of_others_are_seen_where_the_storage_is_shared(tmp_path: Path) -> None:
+    shared, own = str(tmp_path / "shared"), str(tmp_path / "own")
+    assert write_mark(shared, "one") is None
+    assert write_mark(own, "two") is None
+    assert unseen_marks(shared, ["one", "two"]) == ["two"]
+    (tmp_path / "file").write_text("")
+    assert write_mark(str(tmp_path / "file"), "one")
+
+
+CLUSTER = """
+import json, sys
+from ray.cluster_utils import Cluster
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "num_gpus": 0})
+for _ in range(2):
+    cluster.add_node(num_cpus=1, num_gpus=0)
+cluster.wait_for_nodes()
+print(cluster.address, flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+
+
+@pytest.fixture
+def cluster() -> Iterator[str]:
+    """Address of a head without trials and two workers."""
+    command = [sys.executable, "-c", CLUSTER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield next(line.strip() for line in process.stdout if ":" in line and line.count(" ") == 0)
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+@pytest.mark.e2e
+def test_doctor_looks_at_every_node_of_a_cluster_and_launch_heeds_it(cluster: str, tmp_path: Path) -> None:
+    good = qar("doctor", "digits", "--address", cluster, "--price", "1", cwd=tmp_path)
+    assert good.status == 0, good
+    lines = good.stdout.splitlines()
+    told = {tuple(re.split(r"\s{2,}", line.replace(" ", "  ", 1), maxsplit=2)[:2]) for line in lines}
+    assert {
+        ("pass", "package on all nodes"),
+        ("pass", "storage"),
+        ("pass", "data set"),
+        ("pass", "expected cost"),
+    } <= told
+    assert "3 of 3 nodes" in good.stdout
+    assert "2 at a time" in good.stdout
+    assert not any(status == "fail" for status, *_ in told)
+    assert files_below(tmp_path) in ({}, {"studies": b""}), "nothing is left behind"
+
+    refused = qar("launch", "digits", "--address", cluster, "--set", "resources.gpus=1", cwd=tmp_path)
+    assert refused.status == 2, refused
+    assert "no node has 1 CPU and 1 GPU" in refused.stdout
+    assert refused.stderr == "qar: the cluster can't run this study; mend what fails above, then launch again\n"
+    assert not (tmp_path / "studies" / "digits").exists()
