@@ -122,8 +122,10 @@ def _one_line(error: Exception) -> str:
 
 
 def checks(nodes: list[Node], config: StudyConfig | None, storage: str, price: float | None = None) -> list[Check]:
-    """Every check, in the order in which they are shown."""
+    """Every check that can be made of these nodes, in the order in which they are shown."""
     seen = [node for node in nodes if node.look is not None]
+    if not seen:
+        return [_reached(nodes)]
     found = [_reached(nodes), *_versions(seen), _storage(seen, storage), _clocks(seen), _authentication(nodes)]
     found += [_disk(seen), _shared_memory(seen), _open_files(seen), _gpus(seen)]
     if config is not None:

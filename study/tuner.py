@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from study.optuna_store import Mirror
 
+SECONDS_TO_ANSWER = 10.0
+"""After which a cluster counts as out of reach."""
+
 FINISHED = "finished"
 INTERRUPTED = "interrupted"
 
@@ -51,18 +54,44 @@ def _quiet_libraries() -> None:
 
 
 def start_ray(address: str | None, verbose: bool) -> None:
-    """Starts Ray here, or connects to the cluster at `address`, unless that has been done."""
+    """Starts Ray here, or connects to the cluster at `address`, unless that has been done.
+
+    Raises:
+        ValueError: there is no cluster at the address, or it can't be reached.
+    """
     if not verbose:
         _quiet_libraries()
     import ray
 
-    if not ray.is_initialized():
+    if ray.is_initialized():
+        return
+    refusal = f"--address must be that of a Ray cluster that runs and can be reached, got {address!r}"
+    remedy = "see `ray status` on its head, or start one there with: ray start --head"
+    if address is not None and (reason := _unreachable(address)):
+        raise ValueError(f"{refusal}: {reason}; {remedy}")
+    try:
         ray.init(
             address=address or "local",  # by itself, Ray would connect to the machine's latest cluster, even a dead one
             include_dashboard=False if address is None else None,
             log_to_driver=verbose,
             logging_level=logging.INFO if verbose else logging.CRITICAL,
         )
+    except (ConnectionError, ValueError) as error:
+        if address is None:
+            raise
+        raise ValueError(f"{refusal}: {str(error).splitlines()[0].rstrip('.')}; {remedy}") from None
+
+
+def _unreachable(address: str) -> str | None:
+    """Why nothing answers at `host:port`, if that is so; Ray itself would try for minutes."""
+    host, separator, port = address.rpartition("://")[2].rpartition(":")
+    if not separator or not port.isdigit():
+        return None  # `auto` and the like
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_ANSWER).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 def connect(config: StudyConfig, address: str | None, verbose: bool) -> int:

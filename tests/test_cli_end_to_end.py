@@ -428,6 +428,18 @@ def test_trials_that_diverge_fail_with_a_reason_and_the_study_goes_on(tmp_path: 
     assert shown.stdout.count("not finite") == 4
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "no-such-host.invalid:6379"])
+def test_cluster_that_is_not_there_is_refused_and_nothing_is_written(address: str, tmp_path: Path) -> None:
+    ended = qar("launch", "digits", "--address", address, cwd=tmp_path)
+    assert (ended.status, ended.stdout) == (2, ""), ended
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(
+        f"qar: --address must be that of a Ray cluster that runs and can be reached, got '{address}'"
+    )
+    assert line.endswith("ray start --head")
+    assert files_below(tmp_path) == {}
+
+
 def test_trial_that_fits_no_node_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     ended = qar("launch", "digits", "--trials", "1", "--set", "resources.cpus=4096", cwd=tmp_path)
     assert (ended.status, ended.stdout) == (2, "")

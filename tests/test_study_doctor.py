@@ -92,6 +92,11 @@ def test_what_is_wrong_is_told_with_its_remedy(case: str) -> None:
     assert found.remedy
 
 
+def test_cluster_of_which_nothing_is_seen_is_told_in_one_line() -> None:
+    (found,) = checks([Node("one", {}, error="No module named 'study'")], study_config(), "/shared")
+    assert (found.name, found.status) == ("package on all nodes", FAIL)
+
+
 def test_several_nodes_without_a_token_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     assert check("authentication", [node(), node("two")]).status == WARN
