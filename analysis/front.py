@@ -11,8 +11,10 @@ REFERENCE = (0.0, 32.0)
 
 
 def candidates(trials: pd.DataFrame) -> pd.DataFrame:
-    """Trials that may be on a front: quantized, and trained for the full budget."""
-    return trials[(trials["state"] == COMPLETE) & trials["num_levels"].notna()]
+    """Trials that may be on a front: quantized, trained for the full budget, with an accuracy and bits per weight."""
+    # A NaN is not worse than any number, so moocore would put its trial on the front.
+    measured = trials["val_accuracy"].notna() & trials["bits_per_weight"].notna()
+    return trials[(trials["state"] == COMPLETE) & trials["num_levels"].notna() & measured]
 
 
 def front(trials: pd.DataFrame) -> pd.DataFrame:
@@ -25,6 +27,36 @@ def front(trials: pd.DataFrame) -> pd.DataFrame:
         return of
     kept = moocore.is_nondominated(_points(of), keep_weakly=True)
     return of[kept].sort_values(["bits_per_weight", "number"])
+
+
+def knee(trials: pd.DataFrame) -> pd.Series | None:
+    """Trial of the front that bulges most: beyond it, accuracy costs more bits than it did on average.
+
+    Accuracy and log2 of bits per weight are scaled to [0, 1] between the ends of the front. The knee is the point of
+    largest distance to the line between the ends, on the side of more accuracy and fewer bits; an end if all lie on
+    the line or on its other side. On ties it has the fewest bits, then the lowest number.
+
+    Returns:
+        A row of `front(trials)`; None if that is empty.
+
+    Raises:
+        ValueError: bits per weight of the front are not above 0, so that they have no logarithm.
+
+    Source: the line between the ends is Das, "On characterizing the 'knee' of the Pareto curve based on normal-boundary
+    intersection" (Structural Optimization 18, 1999); Branke, Deb, Dierolf and Osswald, "Finding knees in
+    multi-objective optimization" (PPSN VIII, 2004), compare it to others.
+    """
+    of = front(trials)
+    if of.empty:
+        return None
+    if of["bits_per_weight"].iloc[0] <= 0:
+        raise ValueError(
+            f"bits_per_weight must be above 0 for a knee, got {of['bits_per_weight'].iloc[0]:g} for trial "
+            f"{of['number'].iloc[0]}; leave that trial out"
+        )
+    accuracy, bits = of["val_accuracy"].to_numpy(), np.log2(of["bits_per_weight"].to_numpy())
+    # √2 times the distance; ordered by bits, so that the first of equal ones has the fewest.
+    return of.iloc[int(np.argmax(_scaled(accuracy) - _scaled(bits)))]
 
 
 def hypervolume(trials: pd.DataFrame) -> float:
@@ -41,6 +73,12 @@ def float_baseline(trials: pd.DataFrame) -> float | None:
     """Validation accuracy of the network that was never quantized; the best if there are several, None without."""
     baseline = trials[(trials["state"] == COMPLETE) & trials["num_levels"].isna()]
     return None if baseline.empty else float(baseline["val_accuracy"].max())
+
+
+def _scaled(values: np.ndarray) -> np.ndarray:
+    """Increasing values scaled to [0, 1]; zeros if all are equal."""
+    width = values[-1] - values[0]
+    return (values - values[0]) / width if width > 0 else np.zeros_like(values)
 
 
 def _points(trials: pd.DataFrame) -> np.ndarray:

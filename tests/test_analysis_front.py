@@ -1,16 +1,17 @@
 """Fronts and hypervolumes against naive algorithms."""
 
 import itertools
+import math
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from example_studies import trials_frame
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from analysis.front import REFERENCE, candidates, float_baseline, front, hypervolume
+from analysis.front import REFERENCE, candidates, float_baseline, front, hypervolume, knee
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING, STATES
 
 COARSE_ACCURACIES = st.integers(0, 5).map(lambda fifth: fifth / 5)
@@ -91,6 +92,18 @@ def test_front_keeps_all_columns_and_duplicates() -> None:
     assert list(found.columns) == list(trials.columns)
 
 
+@pytest.mark.parametrize(
+    "unmeasured",
+    [{"val_accuracy": None, "bits_per_weight": 1.0}, {"val_accuracy": 0.9, "bits_per_weight": None}],
+    ids=["accuracy", "bits"],
+)
+def test_trial_without_a_metric_beats_nothing(unmeasured: dict[str, Any]) -> None:
+    trials = trials_frame(unmeasured, {"val_accuracy": 0.5}, unmeasured)
+    assert list(front(trials)["number"]) == [1]
+    assert hypervolume(trials) == hypervolume(trials[1:2]) > 0
+    assert front(trials[:1]).empty
+
+
 @pytest.mark.parametrize("rows", [(), ({"state": FAIL, "val_accuracy": None, "bits_per_weight": None},)])
 def test_front_of_no_candidates_is_empty_with_all_columns(rows: tuple[dict[str, Any], ...]) -> None:
     trials = trials_frame(*rows)
@@ -98,6 +111,7 @@ def test_front_of_no_candidates_is_empty_with_all_columns(rows: tuple[dict[str, 
     assert found.empty
     assert list(found.columns) == list(trials.columns)
     assert hypervolume(trials) == 0.0
+    assert knee(trials) is None
 
 
 def test_hypervolume_matches_a_computation_by_hand() -> None:
@@ -149,6 +163,58 @@ def test_hypervolume_is_that_of_the_front(points: list[tuple[float, float]]) -> 
 
 def test_hypervolume_does_not_count_what_is_beyond_the_reference() -> None:
     assert hypervolume(complete([(0.9, 32.0), (0.9, 33.5)])) == 0.0
+
+
+def knee_number(points: list[tuple[float, float]]) -> int:
+    found = knee(complete(points))
+    assert found is not None
+    return int(found["number"])
+
+
+def test_knee_matches_a_computation_by_hand() -> None:
+    # Accuracies scaled: 0, 0.6, 0.8, 1; log2 of bits: 0, 1/4, 1/2, 1. The second is 0.35 above the line, the third 0.3.
+    # With bits and no logarithms, the third would be farther: 0.8 − 3/15 against 0.6 − 1/15.
+    assert knee_number([(0.90, 1.0), (0.96, 2.0), (0.98, 4.0), (1.0, 16.0)]) == 1
+
+
+@settings(max_examples=200)
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0.5, 32)), min_size=1, max_size=12))
+def test_knee_is_farthest_from_the_line_between_the_ends(points: list[tuple[float, float]]) -> None:
+    """By the distance of a point to a line, as a cross product of two vectors over a length."""
+    of = [(math.log2(bits), accuracy) for accuracy, bits in points_of(front(complete(points)))]
+    (left, low), (right, high) = of[0], of[-1]
+    assume(len(set(of)) == 1 or (right - left > 1e-6 and high - low > 1e-6))
+
+    def distance(x: float, y: float) -> float:
+        if len(set(of)) == 1:
+            return 0.0
+        u, v = (x - left) / (right - left), (y - low) / (high - low)
+        # From (0, 0) to (1, 1); positive on the left of it, where accuracy is more and bits are fewer.
+        return (v - u) / math.hypot(1, 1)
+
+    accuracy, bits = points[knee_number(points)]
+    assert distance(math.log2(bits), accuracy) == pytest.approx(max(distance(x, y) for x, y in of), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("points", "number"),
+    [
+        ([(0.5, 2.0)], 0),
+        ([(0.5, 2.0), (0.5, 2.0)], 0),
+        ([(0.9, 4.0), (0.5, 2.0)], 1),
+        ([(0.0, 1.0), (0.5, 2.0), (1.0, 4.0)], 0),
+        ([(0.0, 1.0), (0.25, 2.0), (1.0, 4.0)], 0),
+        ([(0.0, 1.0), (0.75, 2.0), (0.75, 2.0), (1.0, 4.0)], 1),
+    ],
+    ids=["one trial", "one point twice", "two ends", "a line", "a hollow", "a tie"],
+)
+def test_knee_without_a_single_bulge_is_the_first_by_bits(points: list[tuple[float, float]], number: int) -> None:
+    assert knee_number(points) == number
+
+
+def test_knee_refuses_bits_without_a_logarithm() -> None:
+    with pytest.raises(ValueError, match=r"bits_per_weight must be above 0 for a knee, got 0 for trial 1"):
+        knee(complete([(0.5, 1.0), (0.4, 0.0)]))
 
 
 def test_float_baseline_is_the_best_complete_trial_without_quantization() -> None:
