@@ -1,0 +1,139 @@
+"""Families against each other at equal K: gain factors, and the probability of improvement.
+
+The paper's factors are accuracies of a family over those of plain quantization at equal K, before and after tuning
+(arXiv 2602.03614). That a factor is one of means over replicates, and its interval, are ours.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from analysis.front import candidates
+from analysis.intervals import RESAMPLES, Rng, improvement_interval, ratio_interval
+from trainables.result import FINETUNE, REGULARIZE
+
+BASELINE = "none"
+
+ACCURACY_AFTER = {REGULARIZE: "val_accuracy_pre_tuning", FINETUNE: "val_accuracy"}
+"""Column of the accuracy that a phase ends with: before tuning, and after it."""
+
+GAIN_COLUMNS = ("family", "num_levels", "phase", "n", "n_none", "accuracy", "accuracy_none", "gain", "low", "high")
+IMPROVEMENT_COLUMNS = ("family", "over", "num_levels", "phase", "n", "n_over", "probability", "low", "high")
+
+
+def best_replicates(trials: pd.DataFrame, *, phase: str = FINETUNE, minimum: int = 2) -> pd.DataFrame:
+    """Trials of the best configuration of each family and K, so that families are compared at their best λ.
+
+    The best has the highest mean accuracy after `phase` among configurations with at least `minimum` seeds; on ties
+    the first by `config_hash`. The mean that it was chosen by is too good, the more so the more configurations there
+    are and the fewer seeds: a claim needs seeds that were not chosen by.
+
+    Args:
+        trials: rows of trials.parquet.
+        phase: `regularize` (accuracy before tuning) or `finetune` (after).
+        minimum: seeds that a configuration needs, at least 1.
+
+    Returns:
+        Rows of `trials`, one a seed, in their order; none where no configuration has as many seeds.
+
+    Raises:
+        ValueError: phase or minimum is not as above, or the trials can't be compared (see `gains`).
+    """
+    if phase not in ACCURACY_AFTER:
+        raise ValueError(f"unknown phase {phase!r}; choose from {list(ACCURACY_AFTER)}")
+    if minimum < 1:
+        raise ValueError(f"minimum must be at least 1, got {minimum}; 2 is the least that gives an interval")
+    of = _comparable(trials)
+    # The same seed twice is no second replicate.
+    of = of[of[ACCURACY_AFTER[phase]].notna()].drop_duplicates(["config_hash", "seed"])
+    means = of.groupby(["family", "num_levels", "config_hash"])[ACCURACY_AFTER[phase]].agg(["mean", "size"])
+    means = means[means["size"] >= minimum].sort_values("mean", ascending=False, kind="stable").reset_index()
+    return of[of["config_hash"].isin(means.drop_duplicates(["family", "num_levels"])["config_hash"])]
+
+
+def gains(trials: pd.DataFrame, *, confidence: float = 0.95, resamples: int = RESAMPLES, rng: Rng = 0) -> pd.DataFrame:
+    """Mean accuracy of each family over that of `none` at the same K, before and after tuning, with its interval.
+
+    All candidates of a family and K are pooled; `best_replicates` leaves one configuration of each. A factor says
+    little where `none` has collapsed, so the accuracies stand beside it.
+
+    Args:
+        trials: rows of trials.parquet.
+        confidence: nominal coverage of the intervals, in (0, 1).
+        resamples: of each interval.
+        rng: a generator, or the seed of one.
+
+    Returns:
+        Columns `GAIN_COLUMNS`, by family, K and phase, where both have an accuracy. `n` and `n_none` count trials,
+        accuracies are means in [0, 1], `gain` is their ratio, `low` and `high` its bounds as in `ratio_interval`.
+
+    Raises:
+        ValueError: the trials are of several models, data sets or budgets of epochs.
+    """
+    rows = []
+    generator = np.random.default_rng(rng)
+    for family, levels, phase, accuracy, baseline in _pairs(trials, BASELINE):
+        interval = ratio_interval(accuracy, baseline, confidence=confidence, resamples=resamples, rng=generator)
+        counts = (len(accuracy), len(baseline))
+        means = (accuracy.mean(), baseline.mean())
+        rows.append((family, levels, phase, *counts, *means, interval.estimate, interval.low, interval.high))
+    return pd.DataFrame(rows, columns=list(GAIN_COLUMNS))
+
+
+def improvements(
+    trials: pd.DataFrame,
+    over: str = BASELINE,
+    *,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    rng: Rng = 0,
+) -> pd.DataFrame:
+    """Probability that a trial of each family is more accurate than one of `over` at the same K, with its interval.
+
+    Args:
+        trials: rows of trials.parquet; pooled as in `gains`.
+        over: the family that the others are compared to.
+        confidence: nominal coverage of the intervals, in (0, 1).
+        resamples: of each interval.
+        rng: a generator, or the seed of one.
+
+    Returns:
+        Columns `IMPROVEMENT_COLUMNS`, by family, K and phase, where both have an accuracy; `n` and `n_over` count
+        trials, `low` and `high` are bounds as in `improvement_interval`. Ties count half.
+
+    Raises:
+        ValueError: no candidate is of `over` though there are candidates, or as in `gains`.
+    """
+    families = sorted(candidates(trials)["family"].unique())
+    if families and over not in families:
+        raise ValueError(f"no complete trial of family {over!r}; choose from {families}")
+    rows = []
+    generator = np.random.default_rng(rng)
+    for family, levels, phase, first, second in _pairs(trials, over):
+        interval = improvement_interval(first, second, confidence=confidence, resamples=resamples, rng=generator)
+        counts = (len(first), len(second))
+        rows.append((family, over, levels, phase, *counts, interval.estimate, interval.low, interval.high))
+    return pd.DataFrame(rows, columns=list(IMPROVEMENT_COLUMNS))
+
+
+def _pairs(trials: pd.DataFrame, other: str) -> Iterator[tuple[str, int, str, np.ndarray, np.ndarray]]:
+    """Family, K, phase, its accuracies and those of the family `other`, wherever both have some."""
+    of = _comparable(trials)
+    for _, rows in of[of["family"] != other].groupby(["family", "num_levels"]):
+        family, levels = str(rows["family"].iloc[0]), int(rows["num_levels"].iloc[0])
+        others = of[(of["family"] == other) & (of["num_levels"] == levels)]
+        for phase, column in ACCURACY_AFTER.items():
+            first, second = (part[column].dropna().to_numpy() for part in (rows, others))
+            if len(first) and len(second):
+                yield family, levels, phase, first, second
+
+
+def _comparable(trials: pd.DataFrame) -> pd.DataFrame:
+    """Candidates, which must be of one model, data set and budget."""
+    of = candidates(trials)
+    for column in ("model", "dataset", "epochs"):
+        found = sorted(of[column].dropna().unique())
+        if len(found) > 1:
+            raise ValueError(f"trials to compare must share {column}, got {found}; select those of one")
+    return of
