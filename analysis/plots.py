@@ -101,11 +101,52 @@ def plot_front(trials: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-def save_front(trials: pd.DataFrame, out: Path) -> list[Path]:
-    """Writes front.pdf, front.svg and front.png, one column wide, into the folder `out`; returns their paths."""
+def plot_confirmed(results: pd.DataFrame, ax: Axes) -> Axes:
+    """Mean test accuracy of confirmed configurations against bits per weight, with their intervals.
+
+    Args:
+        results: rows of `analysis.confirmed.confirmed`.
+        ax: drawn on; returned.
+    """
+    for family, (colour, marker) in FAMILY_STYLES.items():
+        of = results[(results["family"] == family) & results["num_levels"].notna()]
+        mean = of["test_accuracy"]
+        errors = [(mean - of["low"]).fillna(0.0), (of["high"] - mean).fillna(0.0)]
+        ax.errorbar(
+            of["bits_per_weight"],
+            mean,
+            yerr=errors,
+            fmt=marker,
+            ms=4.5,
+            mfc="white",
+            mec=colour,
+            mew=1.0,
+            ecolor=colour,
+            elinewidth=0.8,
+            capsize=1.5,
+            zorder=4,
+        )
+    if not results.empty:
+        ax.errorbar([], [], yerr=[], fmt="o", ms=4.5, mfc="white", mec="0.3", ecolor="0.3", label="test, mean and 95%")
+    return ax
+
+
+def save_front(trials: pd.DataFrame, out: Path, results: pd.DataFrame | None = None) -> list[Path]:
+    """Writes front.pdf, front.svg and front.png, one column wide, into the folder `out`; returns their paths.
+
+    Args:
+        trials: rows of trials.parquet.
+        out: the folder.
+        results: rows of `analysis.confirmed.confirmed`, drawn over the search's; None if nothing was confirmed.
+    """
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=(COLUMN_WIDTH, 2.5), layout="constrained")
-        plot_front(trials, figure.add_subplot())
+        ax = figure.add_subplot()
+        if results is not None:
+            plot_confirmed(results, ax)
+        plot_front(trials, ax)
+        if results is not None:
+            ax.set_ylabel("accuracy")
         paths = [out / f"front.{suffix}" for suffix in ("pdf", "svg", "png")]
         for path in paths:
             # Without dates, the same study gives the same file.

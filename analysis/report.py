@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.confirmed import confirmed, load_confirmation
 from analysis.front import REFERENCE, candidates, float_baseline, front, hypervolume
 from analysis.load import load_trials
 from trainables.result import STATES
@@ -33,16 +34,21 @@ def write_report(study: Path, out: Path) -> Report:
     """
     from analysis.plots import save_front  # matplotlib takes a second to import
 
-    trials = load_trials(study)
+    trials, confirmation = load_trials(study), load_confirmation(study)
+    results = None if confirmation is None else confirmed(trials, confirmation)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        files = save_front(trials, out)
+        files = save_front(trials, out, results)
         table, summary = out / "front.csv", out / "summary.json"
         front(trials).to_csv(table, index=False)
         summary.write_text(json.dumps(summarize(trials), indent=2) + "\n")
+        if results is not None:
+            files.append(out / "confirmed.csv")
+            results.to_csv(files[-1], index=False)
     except OSError as error:
         raise ValueError(f"report {out} can't be written: {error.strerror}; choose another --out") from None
-    return Report(text=_text(trials, out), files=[*files, table, summary])
+    text = _text(trials, out) if results is None else f"{_text(trials, out)}\n\n{_confirmed_text(results, out)}"
+    return Report(text=text, files=[*files, table, summary])
 
 
 def summarize(trials: pd.DataFrame) -> dict[str, object]:
@@ -93,3 +99,28 @@ def _front_text(rows: pd.DataFrame) -> str:
         }
     )
     return shown.to_string(index=False)
+
+
+def _confirmed_text(results: pd.DataFrame, out: Path) -> str:
+    """The confirmed results, which are the result; the search's are only what led to them."""
+    shown = pd.DataFrame(
+        {
+            "bits/weight": results["bits_per_weight"].map("{:.2f}".format),
+            "test accuracy": results["test_accuracy"].map("{:.4f}".format),
+            "95% interval": [
+                "–" if pd.isna(low) else f"[{low:.4f}, {high:.4f}]"
+                for low, high in zip(results["low"], results["high"], strict=True)
+            ],
+            "seeds": results["seeds"],
+            "searched": results["searched_val_accuracy"].map(lambda value: "–" if pd.isna(value) else f"{value:.4f}"),
+            "family": results["family"],
+            "K": results["num_levels"].map(lambda levels: "float" if pd.isna(levels) else f"{levels:.0f}"),
+            "λ": results["lam"].map(lambda lam: "–" if pd.isna(lam) else f"{lam:.1e}"),
+            "placement": results["placement"].fillna("–"),
+        }
+    )
+    lines = ["confirmed under fresh seeds, on the test split:", shown.to_string(index=False)]
+    optimism = results["optimism"].dropna()
+    if len(optimism):
+        lines += ["", f"optimism of the search: validation minus test accuracy {optimism.mean():+.4f} on average"]
+    return "\n".join([*lines, f"table: {out / 'confirmed.csv'}"])

@@ -116,6 +116,29 @@ def resume(
     _run(folder, config, address, verbose)
 
 
+@app.command()
+def confirm(
+    directory: Folder,
+    seeds: Annotated[int, typer.Option(min=1, help="How often each configuration is trained.")] = 5,
+    margin: Annotated[
+        float, typer.Option(min=0, max=1, help="Confirm too what is so little below the front in accuracy.")
+    ] = 0.0,
+    address: Address = None,
+    verbose: Verbose = False,
+) -> None:
+    """Train the best of a study again under fresh seeds, and look at the test split; resumes what was interrupted."""
+    from study.folder import StudyFolder
+
+    with _one_line_errors():
+        from study.confirm import confirmation_of
+
+        folder = StudyFolder(directory)
+        confirmation, config = confirmation_of(folder, seeds, margin)
+        if not confirmation.exists():
+            confirmation.create(config)
+    _run(confirmation, config, address, verbose, report_on=folder)
+
+
 def _extended(folder: "StudyFolder", config: "StudyConfig", more: int) -> "StudyConfig":
     """Asks a finished study for more trials, in its study.yaml."""
     from study.ledger import read_history
@@ -164,7 +187,14 @@ def _create(folder: "StudyFolder", config: "StudyConfig", address: str | None, v
         raise
 
 
-def _run(folder: "StudyFolder", config: "StudyConfig", address: str | None, verbose: bool) -> None:
+def _run(
+    folder: "StudyFolder",
+    config: "StudyConfig",
+    address: str | None,
+    verbose: bool,
+    report_on: "StudyFolder | None" = None,
+) -> None:
+    """Runs what is left of a study, and writes its report, or that of the study that it confirms."""
     from rich.console import Console
 
     from study.tuner import INTERRUPTED as WAS_INTERRUPTED
@@ -178,7 +208,8 @@ def _run(folder: "StudyFolder", config: "StudyConfig", address: str | None, verb
     if outcome == WAS_INTERRUPTED:
         typer.echo(f"interrupted; continue with: qar resume {folder.path}")
         raise typer.Exit(INTERRUPTED)
-    _report(folder.path, folder.path / "report")
+    reported = (report_on or folder).path
+    _report(reported, reported / "report")
     typer.echo(f"more: qar status {folder.path}; qar launch --help")
 
 

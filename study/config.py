@@ -109,6 +109,15 @@ class Anchors(_Section):
     num_levels: list[Annotated[int, Field(ge=2)]] = [2, 4, 16]
 
 
+class PlannedTrial(_Section):
+    """A configuration to run, in place of what a search would propose: the fields of `TrialConfig` that differ."""
+
+    family: Annotated[str, AfterValidator(_known_family)]
+    num_levels: int | None = Field(ge=2)
+    lam: float = Field(default=0.0, ge=0)
+    placement: Annotated[str, AfterValidator(_known_placement)] = "kmeans"
+
+
 class EarlyStopping(_Section):
     """When a trial is given up.
 
@@ -155,6 +164,7 @@ class StudyConfig(_Section):
             answered with the known result.
         constraints: what a result must fulfil, for example `val_accuracy >= 0.9`; the sampler prefers those that do.
         warm_start: folders or tables (`trials.parquet`) of studies whose results the sampler is to begin from.
+        plan: configurations to run in place of a search, each as often as `replicates` says; as `qar confirm` makes it.
         optuna_storage: URI of the database that shows the study to optuna-dashboard, without a password
             (`postgresql://user@host/database`); SQLite in the study's folder if not given.
     """
@@ -171,6 +181,7 @@ class StudyConfig(_Section):
     replicates: int = Field(default=1, ge=1)
     constraints: list[str] = []
     warm_start: list[str] = []
+    plan: list[PlannedTrial] = []
     optuna_storage: str | None = None
 
     @model_validator(mode="before")
@@ -202,6 +213,16 @@ class StudyConfig(_Section):
     @model_validator(mode="after")
     def _constraints_make_sense(self) -> Self:
         check_constraints(self.constraints, self.sampler)
+        return self
+
+    @model_validator(mode="after")
+    def _plan_fits(self) -> Self:
+        planned = len(self.plan) * self.replicates
+        if self.plan and self.trials != planned:
+            product = f"{len(self.plan)} × {self.replicates} = {planned}"
+            raise ValueError(f"trials must be plan × replicates ({product}), got {self.trials}; set it so")
+        for trial in self.plan:
+            self.trial_config(trial.model_dump())
         return self
 
     @field_validator("optuna_storage")

@@ -42,6 +42,7 @@ MOST_OFTEN = 30
 
 REPORTED = {column.name for column in EPOCH_COLUMNS} - {"trial_id", "number"} | {
     "val_accuracy_pre_tuning",
+    "test_accuracy",
     "artifact_bytes",
     "device",
     "hostname",

@@ -67,8 +67,10 @@ def first_trials(study: StudyConfig) -> list[tuple[dict[str, Any], dict[str, Any
 
     The anchors: the float baseline, then plain quantization after training at each K asked for. An anchor outside
     the space has no parameters for Optuna to learn from. Then one trial of each family with the rest left to the
-    sampler, so that no family is judged unseen.
+    sampler, so that no family is judged unseen. Where there is a plan: that, and nothing else.
     """
+    if study.plan:
+        return [({}, {ANCHOR: trial.model_dump()}) for _ in range(study.replicates) for trial in study.plan]
     anchors: list[dict[str, Any]] = [{"family": "none", "num_levels": None}]
     anchors += [
         {"family": "none", "num_levels": num_levels, "placement": "kmeans"} for num_levels in study.anchors.num_levels

@@ -20,7 +20,7 @@ from study.ledger import Ledger
 from trainables.families import FAMILIES
 from trainables.result import STATES
 
-COMMANDS = ("launch", "resume", "status", "doctor", "dashboard", "report", "export", "evaluate", "families")
+COMMANDS = ("launch", "resume", "confirm", "status", "doctor", "dashboard", "report", "export", "evaluate", "families")
 HEAVY = ("torch", "ray", "optuna", "matplotlib", "pandas", "numpy", "sklearn", "study.config")
 """Not pydantic: typer may import it by itself."""
 

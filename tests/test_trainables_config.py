@@ -202,7 +202,7 @@ OTHER_VALUES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", sorted({field.name for field in fields(TrialConfig)} - {"seed", "data_dir"}))
+@pytest.mark.parametrize("name", sorted({field.name for field in fields(TrialConfig)} - {"seed", "data_dir", "evaluate_test"}))
 def test_hash_tells_every_other_field_apart(name: str) -> None:
     other = TrialConfig.from_dict(PLAIN | {name: OTHER_VALUES[name]})
     assert other.hash != TrialConfig(**PLAIN).hash

@@ -125,6 +125,8 @@ class TrialConfig:
         validation_fraction: share of the training images held out for validation, stratified by class.
         regularize_epochs: length of the first phase, at least 1.
         finetune_epochs: length of the second phase; 0 leaves it out.
+        evaluate_test: whether the last epoch tells the accuracy on the test split too, as only confirmed trials should;
+            no part of what the configuration is.
         recipe: how the network is trained.
         penalty: the switches of the penalty.
     """
@@ -145,6 +147,7 @@ class TrialConfig:
     validation_fraction: float = 0.25
     regularize_epochs: int = 12
     finetune_epochs: int = 6
+    evaluate_test: bool = False
     recipe: Recipe = field(default_factory=Recipe)
     penalty: PenaltyForm = field(default_factory=PenaltyForm)
 
@@ -199,7 +202,7 @@ class TrialConfig:
     def hash(self) -> str:
         """Twelve hexadecimal digits that name the configuration; replicates, which differ in seed alone, share it."""
         values = self.to_dict()
-        del values["seed"], values["data_dir"]
+        del values["seed"], values["data_dir"], values["evaluate_test"]
         return hashlib.sha256(json.dumps(_canonical(values), sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -163,3 +163,10 @@ def train_and_validation(
         Split(images=images, labels=labels, mean=mean, std=std),
         Split(images=held_out_images, labels=held_out_labels, mean=mean, std=std),
     )
+
+
+def test_split(dataset: Dataset, train: Split) -> Split:
+    """The test images, on the device of the training split and normalized by its moments."""
+    images = torch.from_numpy(np.array(dataset.x_test)).to(train.images.device)
+    labels = torch.from_numpy(np.array(dataset.y_test)).to(train.images.device)
+    return Split(images=images.permute(0, 3, 1, 2), labels=labels, mean=train.mean, std=train.std)

@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from trainables.bits import NetworkBits, network_bits
 from trainables.config import TrialConfig
-from trainables.data import Split, train_and_validation
+from trainables.data import Split, test_split, train_and_validation
 from trainables.datasets import load_dataset
 from trainables.models import build_model, quantized_weights
 from trainables.phases import FinetunePhase, Phase, RegularizePhase
@@ -87,8 +87,9 @@ class CompressionRun:
         """Trains one epoch and evaluates the hard-quantized network.
 
         Returns:
-            One value for each of `trainables.result.EPOCH_COLUMNS` but the trial's names, `artifact_bytes`, and
-            `val_accuracy_pre_tuning` (None before quantization).
+            One value for each of `trainables.result.EPOCH_COLUMNS` but the trial's names, `artifact_bytes`,
+            `val_accuracy_pre_tuning` (None before quantization), and `test_accuracy` (None but after the last epoch
+            of a trial with `evaluate_test`).
 
         Raises:
             NonFiniteLossError: a batch's loss is not finite; the run can't go on.
@@ -103,8 +104,12 @@ class CompressionRun:
         penalty = self.phase.penalty()
         if penalty is not None:
             self._require_finite("penalty", penalty)
+        test_accuracy = None
         with self.hard_quantized() as bits:
             val_accuracy = accuracy(self.model, self.validation_split)
+            if self.finished and self.config.evaluate_test:
+                dataset = load_dataset(self.config.dataset, self.config.data_dir)
+                test_accuracy = accuracy(self.model, test_split(dataset, self.train_split))
         if self.config.num_levels is None:
             self.float_val_accuracy = val_accuracy
         elif self.epoch == self.config.regularize_epochs:
@@ -123,6 +128,7 @@ class CompressionRun:
             "conv_bits_per_weight": bits.conv_bits_per_weight,
             "linear_bits_per_weight": bits.linear_bits_per_weight,
             "artifact_bytes": bits.payload_bytes,
+            "test_accuracy": test_accuracy,
             "train_seconds": time.perf_counter() - started,
         }
 

@@ -1,0 +1,64 @@
+"""Confirmed results: configurations that a search has found, trained again under fresh seeds, on the test split."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.intervals import bootstrap_interval
+from analysis.load import load_trials
+from trainables.result import COMPLETE
+
+FOLDER = "confirm"
+"""Where `qar confirm` leaves its study, in the folder of the study that it confirms."""
+
+COLUMNS = (
+    *("family", "num_levels", "lam", "placement", "config_hash", "seeds", "bits_per_weight"),
+    *("test_accuracy", "low", "high", "val_accuracy", "searched_val_accuracy", "optimism"),
+)
+
+
+def load_confirmation(study: Path) -> pd.DataFrame | None:
+    """Trials of the study's confirmation, as `load_trials` gives them; None if there are none yet."""
+    folder = study / FOLDER
+    if not (folder / "trials.parquet").exists():
+        return None
+    trials = load_trials(folder)
+    return None if trials.loc[trials["state"] == COMPLETE, "test_accuracy"].dropna().empty else trials
+
+
+def confirmed(search: pd.DataFrame, confirmation: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
+    """What the seeds of the confirmation say of each configuration, by increasing bits.
+
+    Args:
+        search: trials.parquet of the study.
+        confirmation: that of its confirmation; only COMPLETE trials count.
+        confidence: nominal coverage of the intervals, in (0, 1).
+
+    Returns:
+        Columns `COLUMNS`, a row a configuration. `test_accuracy`, `val_accuracy` and `bits_per_weight` are means over
+        `seeds` trials; `low` and `high` bound the mean test accuracy (bootstrap over seeds, NaN for a single one).
+        `searched_val_accuracy` is what the search has seen, the best if it saw it several times, NaN if never;
+        `optimism` is how much that is above the test accuracy.
+    """
+    rows = []
+    complete = confirmation[(confirmation["state"] == COMPLETE) & confirmation["test_accuracy"].notna()]
+    finished = search[search["state"] == COMPLETE]
+    for config_hash, trials in complete.groupby("config_hash", sort=False):
+        interval = bootstrap_interval(trials["test_accuracy"], confidence=confidence)
+        seen = finished.loc[finished["config_hash"] == config_hash, "val_accuracy"]
+        searched = float(seen.max()) if len(seen) else np.nan
+        first = trials.iloc[0]
+        rows.append(
+            [
+                *(first[name] for name in COLUMNS[:4]),
+                config_hash,
+                len(trials),
+                trials["bits_per_weight"].mean(),
+                *(interval.estimate, interval.low, interval.high),
+                trials["val_accuracy"].mean(),
+                searched,
+                searched - interval.estimate,
+            ]
+        )
+    return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values("bits_per_weight", kind="stable", ignore_index=True)

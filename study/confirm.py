@@ -1,0 +1,83 @@
+"""`qar confirm`: the best of a search trained again under fresh seeds, and then looked at on the test split.
+
+The best of many trials on the split that chose them is too good to be true. What a paper reports is the mean of runs
+that no choice was made by.
+"""
+
+import moocore
+import numpy as np
+
+from study.config import EarlyStopping, PlannedTrial, StudyConfig, parse_study
+from study.folder import StudyFolder
+from study.ledger import History, Trial, read_history
+from trainables.result import COMPLETE
+
+FOLDER = "confirm"
+"""Of the confirmation, in the folder of the study that it confirms. It is a study like any other."""
+
+
+def worth_confirming(history: History, margin: float) -> list[Trial]:
+    """Trials on the front, and those less than `margin` below it in accuracy, by increasing bits."""
+    candidates = [trial for trial in history.trials.values() if trial.is_front_candidate]
+    if not candidates:
+        return []
+    points = np.array([(-trial.last["val_accuracy"], trial.last["bits_per_weight"]) for trial in candidates])
+    on_front = moocore.is_nondominated(points, keep_weakly=True)
+    front = points[on_front]
+    chosen = []
+    for trial, (loss, bits), kept in zip(candidates, points, on_front, strict=True):
+        best = front[front[:, 1] <= bits, 0].min()  # never empty: something on the front has no more bits
+        if kept or loss < best + margin:
+            chosen.append(trial)
+    return sorted(chosen, key=lambda trial: float(trial.last["bits_per_weight"]))
+
+
+def plan_of(history: History, margin: float) -> list[PlannedTrial]:
+    """What to confirm: the float baseline, those of `worth_confirming`, and `none` at the same K."""
+    chosen = [
+        PlannedTrial(**{name: trial.config[name] for name in PlannedTrial.model_fields})
+        for trial in worth_confirming(history, margin)
+    ]
+    levels = sorted({trial.num_levels for trial in chosen if trial.num_levels is not None})
+    plain = [PlannedTrial(family="none", num_levels=num_levels) for num_levels in [None, *levels]]
+    plan: list[PlannedTrial] = []
+    for trial in [*plain, *chosen]:
+        if trial not in plan:
+            plan.append(trial)
+    return plan
+
+
+def confirmation_of(folder: StudyFolder, seeds: int, margin: float) -> tuple[StudyFolder, StudyConfig]:
+    """Folder and configuration of the confirmation of a study, which may have begun.
+
+    Its seeds are those that follow the search's, so that weights, order, augmentation and splits are all new.
+
+    Raises:
+        ValueError: there is nothing to confirm, or another confirmation has begun.
+        DamagedFileError: the study's files can't be read.
+    """
+    searched = folder.read_config()
+    history = read_history(folder.ledger)
+    if not any(trial.state == COMPLETE and trial.is_front_candidate for trial in history.trials.values()):
+        raise ValueError(f"{folder.path} has no quantized trial with its full budget to confirm; let the study run on")
+    plan = plan_of(history, margin)
+    values = searched.model_dump() | {
+        "name": f"{searched.name}-{FOLDER}",
+        "trials": len(plan) * seeds,
+        "seed": searched.seed + searched.replicates,
+        "replicates": seeds,
+        "plan": [trial.model_dump() for trial in plan],
+        "trial": searched.trial | {"evaluate_test": True},
+        "early_stopping": EarlyStopping(scheduler="none", grace_period=1).model_dump(),
+        "warm_start": [],
+        "constraints": [],
+    }
+    config = parse_study(values, str(folder.path))
+    confirmation = StudyFolder(folder.path / FOLDER)
+    if confirmation.exists() and (begun := confirmation.read_config()) != config:
+        raise ValueError(
+            f"{confirmation.path} holds another confirmation: of {len(begun.plan)} configurations with "
+            f"{begun.replicates} seeds, got {len(plan)} with {seeds}; go on with: qar resume {confirmation.path}, or "
+            "move that folder away"
+        )
+    return confirmation, config

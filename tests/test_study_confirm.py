@@ -1,0 +1,129 @@
+"""Confirmation: which trials are trained again, under which seeds, and that only these see the test split."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from example_studies import Unwritten, asked, make_study, metrics, study_config
+from live_studies import qar
+
+from analysis.load import load_trials
+from study.config import parse_study
+from study.confirm import FOLDER, confirmation_of, plan_of, worth_confirming
+from study.folder import StudyFolder
+from study.ledger import ASKED, ENDED, EPOCH, History, read_history
+from trainables.result import COMPLETE, PRUNED
+
+CONFIG = study_config()
+
+
+def history_of(*points: tuple[float, float], state: str = COMPLETE) -> History:
+    """Trials of RS at K = 2, 3, …, with these accuracies and bits."""
+    ledger = Unwritten()
+    for number, (accuracy, bits) in enumerate(points):
+        searched = {"family": "RS", "num_levels": 2 + number, "lam": 1e-3, "placement": "own"}
+        ledger.record(ASKED, **asked(number, CONFIG.trial_config(searched)))
+        ledger.record(EPOCH, number=number, metrics=metrics(4, accuracy=accuracy, bits=bits, phase="finetune"))
+        ledger.record(ENDED, number=number, state=state, failure=None)
+    return ledger.history
+
+
+POINTS = ((0.5, 1.0), (0.8, 2.0), (0.79, 2.5), (0.9, 3.0), (0.85, 4.0))
+
+
+@pytest.mark.parametrize(
+    ("margin", "expected"), [(0.0, [0, 1, 3]), (0.005, [0, 1, 3]), (0.02, [0, 1, 2, 3]), (0.06, [0, 1, 2, 3, 4])]
+)
+def test_front_and_what_is_near_it_is_worth_confirming(margin: float, expected: list[int]) -> None:
+    assert [trial.number for trial in worth_confirming(history_of(*POINTS), margin)] == expected
+
+
+def test_what_was_stopped_early_is_not_worth_confirming() -> None:
+    assert worth_confirming(history_of(*POINTS, state=PRUNED), 1.0) == []
+
+
+def test_plan_begins_with_the_float_baseline_and_plain_quantization_at_the_same_levels() -> None:
+    plan = plan_of(history_of(*POINTS), 0.0)
+    assert [(trial.family, trial.num_levels) for trial in plan] == [
+        ("none", None),
+        *(("none", levels) for levels in (2, 3, 5)),
+        *(("RS", levels) for levels in (2, 3, 5)),
+    ]
+
+
+def test_plan_holds_nothing_twice(tmp_path: Path) -> None:
+    """The study's front has `none` at K = 2 already."""
+    study = make_study(tmp_path / "small")
+    plan = plan_of(read_history(study.ledger), 0.0)
+    assert [(trial.family, trial.num_levels) for trial in plan] == [("none", None), ("none", 2), ("none", 8), ("RE", 8)]
+
+
+def test_confirmation_runs_fresh_seeds_to_the_full_budget_and_looks_at_the_test_split(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small", study_config(trials=5, seed=3, replicates=2))
+    folder, config = confirmation_of(study, seeds=4, margin=0.0)
+    assert folder.path == study.path / FOLDER
+    assert (config.trials, config.seed, config.replicates, config.name) == (16, 5, 4, "small-confirm")
+    assert config.trial["evaluate_test"]
+    assert config.early_stopping.scheduler == "none"
+    assert not study.read_config().trial["evaluate_test"]
+
+
+def test_confirmation_that_began_is_gone_on_with_or_named(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small")
+    folder, config = confirmation_of(study, seeds=2, margin=0.0)
+    folder.create(config)
+    assert confirmation_of(study, seeds=2, margin=0.0) == (folder, config)
+    with pytest.raises(ValueError, match=r"holds another confirmation: of 4 configurations with 2 seeds.*qar resume"):
+        confirmation_of(study, seeds=3, margin=0.0)
+
+
+def test_study_without_a_front_has_nothing_to_confirm(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path / "small")
+    folder.create(study_config())
+    with pytest.raises(ValueError, match="no quantized trial with its full budget to confirm"):
+        confirmation_of(folder, seeds=2, margin=0.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"trials": 5}, r"trials must be plan × replicates \(1 × 3 = 3\), got 5"),
+        ({"plan": [{"family": "RX", "num_levels": 2}]}, "RX"),
+        ({"plan": [{"family": "RS", "num_levels": None}]}, "num_levels"),
+        ({"plan": [{"family": "none", "num_levels": 2, "lam": 0.1}]}, "lam must be 0"),
+    ],
+)
+def test_plan_that_makes_no_sense_is_refused(changes: dict[str, Any], rule: str) -> None:
+    values = study_config().model_dump() | {"plan": [{"family": "none", "num_levels": 2}], "replicates": 3, "trials": 3}
+    assert parse_study(values, "test").plan
+    with pytest.raises(ValueError, match=rule):
+        parse_study(values | changes, "test")
+
+
+@pytest.mark.e2e
+def test_confirmed_results_are_the_report_of_the_study(tmp_path: Path) -> None:
+    short = ("--set", "trial.regularize_epochs=2", "--set", "trial.finetune_epochs=1", "--set", "trial.width=0.5")
+    stopping = ("--set", "early_stopping.scheduler=none", "--set", "early_stopping.grace_period=1")
+    assert qar("launch", "digits", "--trials", "4", *short, *stopping, cwd=tmp_path).status == 0
+    study = tmp_path / "studies" / "digits"
+    ended = qar("confirm", "studies/digits", "--seeds", "2", cwd=tmp_path)
+    assert (ended.status, ended.stderr) == (0, ""), ended
+    assert "confirmed under fresh seeds, on the test split:" in ended.stdout
+    assert "optimism of the search" in ended.stdout
+
+    searched, trials = load_trials(study), load_trials(study / FOLDER)
+    assert searched["test_accuracy"].isna().all()
+    assert (trials["state"] == COMPLETE).all()
+    assert trials["test_accuracy"].between(0, 1).all()
+    assert set(trials["seed"]) == {1, 2}
+    assert (trials.groupby("config_hash")["seed"].nunique() == 2).all()
+    front = read_history(study / "ledger.jsonl")
+    assert {trial.config_hash for trial in worth_confirming(front, 0.0)} <= set(trials["config_hash"])
+    table = (study / "report" / "confirmed.csv").read_text().splitlines()
+    assert len(table) == 1 + trials["config_hash"].nunique()
+    assert json.loads((study / "report" / "summary.json").read_text())["trials"] == 4
+
+    again = qar("confirm", "studies/digits", "--seeds", "2", cwd=tmp_path)
+    assert again.status == 0
+    assert load_trials(study / FOLDER).equals(trials), "nothing is trained again"
