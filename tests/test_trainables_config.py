@@ -184,6 +184,7 @@ def test_hash_ignores_the_seed_and_where_data_lie(trial: dict[str, Any], seed: i
     assert set(config.hash) <= set("0123456789abcdef")
 
 
+NO_PART_OF_THE_NAME = {"seed", "data_dir", "evaluate_test"}
 OTHER_VALUES: dict[str, Any] = {
     "family": "RE",
     "num_levels": 8,
@@ -202,7 +203,7 @@ OTHER_VALUES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", sorted({field.name for field in fields(TrialConfig)} - {"seed", "data_dir", "evaluate_test"}))
+@pytest.mark.parametrize("name", sorted({field.name for field in fields(TrialConfig)} - NO_PART_OF_THE_NAME))
 def test_hash_tells_every_other_field_apart(name: str) -> None:
     other = TrialConfig.from_dict(PLAIN | {name: OTHER_VALUES[name]})
     assert other.hash != TrialConfig(**PLAIN).hash
