@@ -68,8 +68,10 @@ def _needed(quantile: float, runs: int) -> int:
 def _surface(points: np.ndarray, run_of_point: np.ndarray, needed: int) -> np.ndarray:
     """(corners, 2) that at least `needed` runs attain, by increasing first coordinate; both are minimized."""
     runs = run_of_point.max(initial=-1) + 1
-    if needed > runs:
+    # moocore divides by the number of points: none would end the process.
+    if len(points) == 0 or needed > runs:
         return np.empty((0, 2))
     # moocore rounds up as well: half a run below, no rounding of the percentile can lift it to the next.
-    found = moocore.eaf(points, run_of_point, percentiles=[100 * (needed - 0.5) / runs])
+    order = np.argsort(run_of_point, kind="stable")  # moocore takes a run that is not in one piece for several
+    found = moocore.eaf(points[order], run_of_point[order], percentiles=[100 * (needed - 0.5) / runs])
     return found[np.argsort(found[:, 0]), :2]
