@@ -5,7 +5,7 @@
 # A study's ledger is appended to and locked, which a bucket can do neither of: so it lies on the head's disk, and the
 # bucket holds a copy for the day when the head is gone. Both commands may be run again.
 set -euo pipefail
-shared=/mnt/shared
+shared=${SHARED:-/mnt/shared}
 
 install_package() {
     if ! dpkg -s "$1" >/dev/null 2>&1; then

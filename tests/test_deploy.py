@@ -238,6 +238,38 @@ def test_sharing_script_refuses_a_wrong_request_before_it_does_anything(argument
     assert re.search(r"usage|bucket must begin|address of the head", done.stderr)
 
 
+@pytest.mark.parametrize(
+    ("bucket", "put", "copy"),
+    [
+        ("s3://b/qar", "aws s3 cp - s3://b/qar/.qar", "aws s3 sync --only-show-errors"),
+        (
+            "gs://b/qar",
+            "gcloud storage cp - gs://b/qar/.qar",
+            "gcloud storage rsync --recursive --no-user-output-enabled",
+        ),
+    ],
+)
+@pytest.mark.parametrize("held", [[], ["studies"]])
+def test_head_fills_an_empty_folder_only_and_copies_it_from_then_on(
+    held: list[str], bucket: str, put: str, copy: str, tmp_path: Path
+) -> None:
+    shared, stubs, calls = tmp_path / "shared", tmp_path / "bin", tmp_path / "calls"
+    for folder in (shared, stubs, *(shared / name for name in held)):
+        folder.mkdir()
+    for name in ("aws", "gcloud", "sudo", "dpkg"):
+        written = f'cat >>"{tmp_path}/written"' if name == "sudo" else "true"
+        stub = stubs / name
+        stub.write_text(f'#!/bin/bash\necho "{name} $*" >>"{calls}"\nif [ "$1" = tee ]; then {written}; fi\n')
+        stub.chmod(0o755)
+    env = {"PATH": f"{stubs}:/usr/bin:/bin", "SHARED": str(shared)}
+    subprocess.run(["bash", str(ROOT / "deploy/share.sh"), "head", bucket], env=env, check=True)
+    of_bucket = [call for call in calls.read_text().splitlines() if call.startswith(("aws", "gcloud"))]
+    assert of_bucket == [put] + ([] if held else [f"{copy} {bucket} {shared}"])
+    written = (tmp_path / "written").read_text()
+    assert f"{shared} *(rw,sync,no_subtree_check)\n" in written
+    assert f" flock -n /tmp/qar-copy.lock {copy} {shared} {bucket} " in written
+
+
 @pytest.mark.parametrize("name", CLOUDS)
 def test_cloud_shares_a_folder_before_ray_starts(name: str) -> None:
     config = cluster(name)
