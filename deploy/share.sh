@@ -27,7 +27,7 @@ head)
         ;;
     esac
     # A wrong bucket is found out now, and not on the day that its copy is needed.
-    date | "${put[@]}" - "$bucket/.qar"
+    "${put[@]}" - "$bucket/.qar" <<<"$(date)"
     install_package nfs-kernel-server
     sudo mkdir -p "$shared"
     sudo chown "$(id -u):$(id -g)" "$shared"
