@@ -25,6 +25,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos-seed", default="0", help="of the moments of the kills")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Quick tests first: studies on a real Ray after them, and those that are killed at the end."""
+    items.sort(key=lambda item: [mark in item.keywords for mark in ("chaos", "e2e")])
+
+
 @pytest.fixture
 def quick_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """Registers the data set `few_digits`, 24 training images a digit, and the network `tiny_cnn`."""
