@@ -14,6 +14,7 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from trainables.config import PenaltyForm, Recipe, TrialConfig
+from trainables.datasets import load_dataset
 from trainables.families import FAMILIES
 from trainables.models import MODELS, build_model, quantized_weights
 from trainables.phases import FinetunePhase, RegularizePhase
@@ -374,12 +375,27 @@ def test_metrics_are_the_columns_of_an_epoch() -> None:
     python_types: dict[str, Any] = {"int": int, "float": (int, float), "str": str}
     for phase in ("regularize", "finetune"):
         metrics = run.run_epoch()
-        assert set(metrics) == set(columns) | {"artifact_bytes", "val_accuracy_pre_tuning"}
+        assert set(metrics) == set(columns) | {"artifact_bytes", "val_accuracy_pre_tuning", "test_accuracy"}
         assert metrics["phase"] == phase
         for name, kind in columns.items():
             null = name == "penalty" and phase == "finetune"
             assert metrics[name] is None if null else isinstance(metrics[name], python_types[kind])
         assert 0 <= metrics["val_accuracy"] <= 1
+
+
+@pytest.mark.parametrize("evaluate_test", [False, True])
+def test_test_split_is_looked_at_after_the_last_epoch_and_only_if_asked(evaluate_test: bool) -> None:
+    run = CompressionRun(quick("RM", regularize_epochs=1, finetune_epochs=1, evaluate_test=evaluate_test))
+    first, last = run.run_epoch(), run.run_epoch()
+    assert first["test_accuracy"] is None
+    assert (last["test_accuracy"] is not None) == evaluate_test
+    if evaluate_test:
+        images = torch.from_numpy(load_dataset("few_digits").x_test).permute(0, 3, 1, 2)
+        inputs = (images - run.train_split.mean[:, None, None]) / run.train_split.std[:, None, None]
+        with torch.no_grad():
+            guesses = run.model.eval()(inputs).argmax(1)
+        expected = float((guesses == torch.from_numpy(load_dataset("few_digits").y_test)).float().mean())
+        assert last["test_accuracy"] == pytest.approx(expected, abs=0.004)  # an image may sit on an edge
 
 
 def test_bits_match_the_assignments() -> None:
