@@ -17,6 +17,7 @@ from study.ledger import StorageError
 from trainables.result import DamagedFileError
 
 if TYPE_CHECKING:
+    from study.checks import Check
     from study.config import StudyConfig
     from study.folder import StudyFolder
 
@@ -90,8 +91,8 @@ def launch(
             config = config.with_absolute_paths()
             _check_trials(config)
             _check_other_studies(folder, config)
-            if address is not None and _doctor(config, address, storage, None, True, verbose, only_if_failed=True):
-                raise ValueError("the cluster can't run this study; mend what fails above, then launch again")
+            if address is not None:
+                _check_cluster(config, address, storage, verbose)
             _create(folder, config, address, verbose)
     _run(folder, config, address, verbose)
 
@@ -173,6 +174,17 @@ def _check_other_studies(folder: "StudyFolder", config: "StudyConfig") -> None:
 
     check_warm_start(config)
     Mirror(folder, config).check_free()
+
+
+def _check_cluster(config: "StudyConfig", address: str, storage: Path, verbose: bool) -> None:
+    """Runs the doctor's quick checks; what it says is shown if one of them fails."""
+    from study.checks import FAIL
+    from study.doctor import examine
+
+    found = examine(config, address, storage, price=None, quick=True, verbose=verbose)
+    if any(check.status == FAIL for check in found):
+        _print_checks(found)
+        raise ValueError("the cluster can't run this study; mend what fails above, then launch again")
 
 
 def _create(folder: "StudyFolder", config: "StudyConfig", address: str | None, verbose: bool) -> None:
@@ -263,44 +275,30 @@ def doctor(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key, as for launch.")
     ] = None,
     price: Annotated[float | None, typer.Option(min=0, help="Of a node-hour.", show_default=False)] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Don't time an epoch.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Don't time an epoch, which waits for room.")] = False,
     verbose: Verbose = False,
 ) -> None:
     """Check a cluster, and whether a study can run there and what it takes; exit status 1 if something fails."""
     with _one_line_errors():
         from study.config import load_study
+        from study.doctor import examine
 
         config = load_study(study, set_).with_absolute_paths() if study is not None else None
-        failed = _doctor(config, address, storage, price, quick, verbose, only_if_failed=False)
-    if failed:
+        found = examine(config, address, storage, price, quick, verbose)
+    if _print_checks(found):
         raise typer.Exit(FAILED)
 
 
-def _doctor(
-    config: "StudyConfig | None",
-    address: str | None,
-    storage: Path,
-    price: float | None,
-    quick: bool,
-    verbose: bool,
-    only_if_failed: bool,
-) -> bool:
-    """Prints the table of checks; returns whether one has failed."""
+def _print_checks(found: "list[Check]") -> bool:
+    """Prints what the doctor found; returns whether a check has failed."""
     from rich.console import Console
 
-    from study.doctor import FAIL as CHECK_FAILED
-    from study.doctor import checks, inspect, lines_of
-    from study.tuner import start_ray
+    from study.checks import FAIL, lines_of
 
-    start_ray(address, verbose)
-    shared = str(storage.absolute())
-    found = checks(inspect(config, shared, time_epoch=not quick), config, shared, price)
-    failed = any(check.status == CHECK_FAILED for check in found)
-    if failed or not only_if_failed:
-        console = Console(highlight=False, soft_wrap=True)
-        for line in lines_of(found):
-            console.print(line)
-    return failed
+    console = Console(highlight=False, soft_wrap=True)
+    for line in lines_of(found):
+        console.print(line)
+    return any(check.status == FAIL for check in found)
 
 
 @app.command()

@@ -6,9 +6,11 @@ import platform
 import resource
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -59,13 +61,10 @@ class Task:
     trial: dict[str, Any] | None = None
     cpus: int = 1
     time_epoch: bool = False
-    packages: tuple[str, ...] = field(default=PACKAGES)
 
 
 def look(task: Task) -> Look:
     """Looks at the node that this runs on."""
-    import torch
-
     clock = time.time()
     shm = Path("/dev/shm")
     dataset, dataset_error = _dataset(task.trial) if task.trial else (None, None)
@@ -73,9 +72,9 @@ def look(task: Task) -> Look:
     return Look(
         hostname=socket.gethostname(),
         clock=clock,
-        versions={"python": platform.python_version(), **{package: _version(package) for package in task.packages}},
+        versions={"python": platform.python_version(), **{package: _version(package) for package in PACKAGES}},
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        gpus=[torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        gpus=_gpus(),
         disk_free=shutil.disk_usage(tempfile.gettempdir()).free,
         shm_total=shutil.disk_usage(shm).total if shm.is_dir() else None,
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
@@ -105,6 +104,18 @@ def unseen_marks(folder: str, names: list[str]) -> list[str]:
             return False
 
     return [name for name in names if not seen(name)]
+
+
+_NAME_GPUS = "import torch; [print(torch.cuda.get_device_name(index)) for index in range(torch.cuda.device_count())]"
+
+
+def _gpus() -> list[str]:
+    """Names of those that torch sees; asked of another process, as Ray hides them from one that asked for none."""
+    environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    told = subprocess.run(
+        [sys.executable, "-c", _NAME_GPUS], env=environment, capture_output=True, text=True, check=False
+    )
+    return told.stdout.splitlines()
 
 
 def _version(package: str) -> str | None:

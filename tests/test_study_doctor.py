@@ -14,8 +14,9 @@ import pytest
 from example_studies import files_below, study_config
 from live_studies import qar
 
+from study.checks import DISK_FREE, FAIL, PASS, WARN, Check, Lost, Node, checks
 from study.config import StudyConfig
-from study.doctor import DISK_FREE, FAIL, PASS, WARN, Check, Node, _skew, checks
+from study.doctor import _skew
 from study.node import PACKAGES, Look, Task, look, unseen_marks, write_mark
 
 GIB = 2**30
@@ -39,24 +40,18 @@ def node(name: str = "one", *, cpus: float = 4, gpus: float = 0, seen: dict[str,
 
 def check(name: str, nodes: list[Node], config: StudyConfig | None = None, price: float | None = None) -> Check:
     """The one check of that name."""
-    (found,) = (found for found in checks(nodes, config or study_config(), "/shared", price) if found.name == name)
+    (found,) = (found for found in checks(nodes, [], config or study_config(), "/shared", price) if found.name == name)
     return found
 
 
 def test_good_cluster_passes_every_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    found = checks([node("head", cpus=0), node("one"), node("two")], study_config(), "/shared")
+    found = checks([node("head", cpus=0), node("one"), node("two")], [], study_config(), "/shared")
     assert {check.status for check in found} == {PASS}
     assert all(check.found and not check.remedy for check in found)
 
 
 BAD = {
-    "unreachable": (
-        "package on all nodes",
-        FAIL,
-        [node(), Node("two", {}, error="No module named 'study'")],
-        "two: No",
-    ),
     "other version": (
         "versions",
         FAIL,
@@ -92,9 +87,24 @@ def test_what_is_wrong_is_told_with_its_remedy(case: str) -> None:
     assert found.remedy
 
 
-def test_cluster_of_which_nothing_is_seen_is_told_in_one_line() -> None:
-    (found,) = checks([Node("one", {}, error="No module named 'study'")], study_config(), "/shared")
-    assert (found.name, found.status) == ("package on all nodes", FAIL)
+@pytest.mark.parametrize("nodes", [[], [node()]])
+def test_node_of_which_nothing_is_seen_is_told(nodes: list[Node]) -> None:
+    found = checks(nodes, [Lost("two", "No module named 'study'")], study_config(), "/shared")
+    assert (found[0].name, found[0].status, found[0].found) == (
+        "package on all nodes",
+        FAIL,
+        "two: No module named 'study'",
+    )
+    assert len(found) == 1 or nodes, "nothing is said of what nobody has seen"
+
+
+def test_gpus_are_seen_though_ray_hides_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stub = tmp_path / "python"
+    stub.write_text('#!/bin/sh\necho "${CUDA_VISIBLE_DEVICES-H200}"\n')
+    stub.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(stub))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert look(Task()).gpus == ["H200"]
 
 
 def test_several_nodes_without_a_token_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
