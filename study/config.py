@@ -159,7 +159,7 @@ class StudyConfig(_Section):
         anchors: what is run first.
         early_stopping: when a trial is given up.
         resources: what a trial occupies.
-        sampler: of Optuna: `tpe`, `nsga2`, `gp`, `qmc` or `random`.
+        sampler: `tpe` (ours), or Optuna's `optuna-tpe`, `nsga2`, `gp`, `qmc` or `random`.
         replicates: how often a configuration may be run, each time with another seed; after that a proposal of it is
             answered with the known result.
         constraints: what a result must fulfil, for example `val_accuracy >= 0.9`; the sampler prefers those that do.
@@ -177,7 +177,7 @@ class StudyConfig(_Section):
     anchors: Anchors = Anchors()
     early_stopping: EarlyStopping = EarlyStopping()
     resources: Resources = Resources()
-    sampler: Literal["tpe", "nsga2", "gp", "qmc", "random"] = "tpe"
+    sampler: Literal["tpe", "optuna-tpe", "nsga2", "gp", "qmc", "random"] = "tpe"
     replicates: int = Field(default=1, ge=1)
     constraints: list[str] = []
     warm_start: list[str] = []

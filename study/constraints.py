@@ -16,7 +16,7 @@ METRICS = (
 )
 """Metrics that a constraint may be on: numbers that every trial with its full budget has."""
 
-SAMPLERS_WITH_CONSTRAINTS = ("tpe", "nsga2", "gp")
+SAMPLERS_WITH_CONSTRAINTS = ("tpe", "optuna-tpe", "nsga2", "gp")
 
 _FORM = re.compile(r"\s*(?P<metric>\w+)\s*(?P<relation>>=|<=)\s*(?P<bound>[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?)\s*")
 

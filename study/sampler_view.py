@@ -111,7 +111,7 @@ class SamplerView:
         anchor = ANCHOR in user_attrs
         if anchor and not params:
             return Proposal(dict(user_attrs[ANCHOR]), {}, {}, {}, anchor)
-        self.study.sampler = make_sampler(self._config.sampler, self._config.seed, index)
+        self.study.sampler = make_sampler(self._config, index)
         if params:
             self.study.enqueue_trial(params, user_attrs=user_attrs)
         before = self._storage.get_study_system_attrs(self._study_id)
@@ -152,7 +152,7 @@ class SamplerView:
         self._window_begins = begins
         proposals = self._history.proposals
         self._storage = optuna.storages.InMemoryStorage()
-        sampler = make_sampler(self._config.sampler, self._config.seed, begins)
+        sampler = make_sampler(self._config, begins)
         self.study = optuna.create_study(storage=self._storage, sampler=sampler, directions=DIRECTIONS)
         self._study_id = self._storage.get_study_id_from_name(self.study.study_name)
         number = 0

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_study_search import Driver, config_of
 
-from study.constraints import Constraint
+from study.constraints import SAMPLERS_WITH_CONSTRAINTS, Constraint
 from study.ledger import Told
 from study.optuna_trials import metrics_of, values_of
 from study.sampler_view import NEW_WINDOW_EVERY, select
@@ -59,10 +59,11 @@ def test_studies_with_other_seeds_propose_other_trials(sampler: str, tmp_path: P
 
 @pytest.mark.parametrize("name", list(SAMPLERS))
 def test_sampler_is_the_same_whenever_it_is_made(name: str) -> None:
-    assert type(make_sampler(name, 3, 7)) is type(make_sampler(name, 3, 7))
+    config = config_of(sampler=name)
+    assert type(make_sampler(config, 7)) is type(make_sampler(config, 7))
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp"])
+@pytest.mark.parametrize("sampler", SAMPLERS_WITH_CONSTRAINTS)
 def test_constraints_reach_the_sampler(sampler: str, tmp_path: Path) -> None:
     driver = Driver(tmp_path, config_of(sampler=sampler, constraints=["val_accuracy >= 0.5", "bits_per_weight <= 3"]))
     driver.run(8)
