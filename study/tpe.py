@@ -47,23 +47,21 @@ class JointTPE(BaseSampler):
     """
 
     def __init__(self, space: Space, seed: int) -> None:
-        self._space = space
+        self._of_family = {family: distributions(space, family) for family in space.family}
         self._rng = np.random.default_rng(seed)
         self._beginner = RandomSampler(seed=seed)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return {
-            name: distribution
-            for family in self._space.family
-            for name, distribution in distributions(self._space, family).items()
-        }
+        return {name: kind for of_family in self._of_family.values() for name, kind in of_family.items()}
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """One value for each dimension of a proposal; none as long as there is little to learn from."""
+        if self._rng.random() < RANDOM_SHARE:
+            return {}
         finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-        if len(finished) < BEGINNINGS or self._rng.random() < RANDOM_SHARE:
+        if len(finished) < BEGINNINGS:
             return {}
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         good, bad = split(finished, self._rng)
@@ -82,9 +80,7 @@ class JointTPE(BaseSampler):
     def _counting(self, candidates: np.ndarray, search_space: dict[str, BaseDistribution]) -> np.ndarray:
         """(c, d): whether a candidate, by its family, has a dimension."""
         names = list(search_space)
-        had = np.array(
-            [[name in distributions(self._space, family) for name in names] for family in self._space.family]
-        )
+        had = np.array([[name in of_family for name in names] for of_family in self._of_family.values()])
         counts: np.ndarray = had[candidates[:, names.index("family")].astype(int)]
         return counts
 
@@ -132,9 +128,10 @@ class Mixture:
     def of(cls, trials: Sequence[FrozenTrial], dimensions: Sequence[tuple[str, BaseDistribution]]) -> "Mixture":
         """A kernel for each trial, and a flat one at the end."""
         centres = np.full((len(trials) + 1, len(dimensions)), np.nan)
+        params = [trial.params for trial in trials]
         for place, (name, distribution) in enumerate(dimensions):
-            having = [row for row, trial in enumerate(trials) if name in trial.params]
-            centres[having, place] = positions_of(distribution, [trials[row].params[name] for row in having])
+            having = [row for row, of_trial in enumerate(params) if name in of_trial]
+            centres[having, place] = positions_of(distribution, [params[row][name] for row in having])
         choices = np.array([len(getattr(distribution, "choices", ())) for _, distribution in dimensions])
         shrunk = WIDTH * len(centres) ** (-1 / (len(dimensions) + 4))
         return cls(centres=centres, choices=choices, width=max(shrunk, 1 / min(100, len(centres))))
