@@ -32,7 +32,7 @@ from study.optuna_store import Mirror
 from study.search import outcome
 from trainables.config import TrialConfig
 from trainables.families import FAMILIES
-from trainables.result import EPOCH_COLUMNS, FAIL, SCHEMA_VERSION, TRIAL_COLUMNS, Column
+from trainables.result import EPOCH_COLUMNS, FAIL, SCHEMA_VERSION, SCHEMA_VERSION_KEY, TRIAL_COLUMNS, Column
 
 MOST_LOSSES = 3
 """How often a trial whose actor is lost goes on from its last checkpoint before it counts as failed."""
@@ -42,6 +42,7 @@ MOST_OFTEN = 30
 
 REPORTED = {column.name for column in EPOCH_COLUMNS} - {"trial_id", "number"} | {
     "val_accuracy_pre_tuning",
+    "test_accuracy_pre_tuning",
     "test_accuracy",
     "artifact_bytes",
     "device",
@@ -89,7 +90,7 @@ def _write_table(path: Path, columns: tuple[Column, ...], rows: list[dict[str, A
     fields = [
         pa.field(column.name, _ARROW_TYPES[column.type], metadata={"meaning": column.meaning}) for column in columns
     ]
-    schema = pa.schema(fields, metadata={"qar_schema_version": str(SCHEMA_VERSION)})
+    schema = pa.schema(fields, metadata={SCHEMA_VERSION_KEY: str(SCHEMA_VERSION)})
     draft = path.with_name(f".{path.name}.draft")
     pq.write_table(pa.Table.from_pylist(rows, schema), draft)
     os.replace(draft, path)

@@ -14,7 +14,7 @@ from study.ledger import PRIOR, Ledger, Told
 from study.optuna_trials import OBJECTIVES
 from study.space import distributions, params_of
 from trainables.families import FAMILIES
-from trainables.result import COMPLETE, SCHEMA_VERSION, DamagedFileError
+from trainables.result import COMPLETE, SCHEMA_VERSION, SCHEMA_VERSION_KEY, DamagedFileError
 
 _SEARCHED = ("family", "num_levels", "placement", "lam")
 
@@ -71,11 +71,10 @@ def _read(path: Path, needed: list[str]) -> pa.Table:
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise DamagedFileError(f"warm_start: {path} is damaged: {reason}; write it anew with: qar resume") from None
-    written = (table.schema.metadata or {}).get(b"qar_schema_version", str(SCHEMA_VERSION).encode()).decode()
-    if written != str(SCHEMA_VERSION):
+    written = int((table.schema.metadata or {}).get(SCHEMA_VERSION_KEY.encode(), SCHEMA_VERSION))
+    if written > SCHEMA_VERSION:
         raise ValueError(
-            f"warm_start: {path} must be of schema {SCHEMA_VERSION}, got {written}; "
-            "write it anew by resuming its study with this version"
+            f"warm_start: {path} must be of schema {SCHEMA_VERSION} or older, got {written}; read it with a newer qar"
         )
     missing = [name for name in needed if name not in table.column_names]
     if missing:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.load import load_epochs, load_trials
-from trainables.result import EPOCH_COLUMNS, TRIAL_COLUMNS, DamagedFileError
+from trainables.result import EPOCH_COLUMNS, SCHEMA_VERSION_KEY, TRIAL_COLUMNS, DamagedFileError
 
 LOADERS = {"trials.parquet": load_trials, "epochs.parquet": load_epochs}
 
@@ -89,6 +89,47 @@ def test_missing_columns_are_named(name: str, load: Callable[..., object], study
     with pytest.raises(DamagedFileError, match=r"^[^\n]*'val_accuracy', 'bits_per_weight'[^\n]*$") as damage:
         load(tmp_path)
     assert str(tmp_path / name) in str(damage.value)
+
+
+def older(study: Path, folder: Path, name: str, version: str = "1") -> None:
+    """Writes a table as a version before the newest columns did."""
+    (folder / "study.yaml").write_text("name: small\n")
+    table = pq.read_table(study / name)
+    newer = [column.name for column in (*TRIAL_COLUMNS, *EPOCH_COLUMNS) if column.since > int(version)]
+    table = table.drop_columns([name for name in newer if name in table.column_names])
+    pq.write_table(table.replace_schema_metadata({SCHEMA_VERSION_KEY: version}), folder / name)
+
+
+def test_table_of_an_older_version_has_nulls_in_the_columns_that_it_did_not_know(study: Path, tmp_path: Path) -> None:
+    older(study, tmp_path, "trials.parquet")
+    found, now = load_trials(tmp_path), load_trials(study)
+    assert list(found.columns) == list(now.columns)
+    added = [column.name for column in TRIAL_COLUMNS if column.since > 1]
+    assert added
+    assert found[added].isna().all().all()
+    pd.testing.assert_frame_equal(found.drop(columns=added), now.drop(columns=added))
+
+
+def test_column_that_an_older_version_had_is_not_made_up(study: Path, tmp_path: Path) -> None:
+    older(study, tmp_path, "trials.parquet")
+    table = pq.read_table(tmp_path / "trials.parquet")
+    pq.write_table(table.drop_columns(["family"]), tmp_path / "trials.parquet")
+    with pytest.raises(DamagedFileError, match=r"lacks the columns \['family'\]"):
+        load_trials(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "load"), LOADERS.items(), ids=LOADERS)
+def test_table_of_a_newer_version_is_refused(
+    name: str, load: Callable[..., object], study: Path, tmp_path: Path
+) -> None:
+    older(study, tmp_path, name, version="99")
+    with pytest.raises(DamagedFileError, match=r"^[^\n]*schema 99, [^\n]*install a newer one$"):
+        load(tmp_path)
+
+
+def test_epochs_are_read_by_column(study: Path) -> None:
+    wanted = ["trial_id", "epoch", "val_accuracy"]
+    pd.testing.assert_frame_equal(load_epochs(study, wanted), load_epochs(study)[wanted])
 
 
 def test_columns_of_a_later_version_are_no_harm(study: Path, tmp_path: Path) -> None:

@@ -124,8 +124,15 @@ def test_table_that_is_none_of_trials_is_refused(tmp_path: Path) -> None:
         read_priors(config_of(tmp_path))
 
 
-def test_table_of_another_schema_is_refused(earlier: Path) -> None:
-    table = pq.read_table(earlier / "trials.parquet").replace_schema_metadata({"qar_schema_version": "0"})
+def test_table_of_a_newer_schema_is_refused(earlier: Path) -> None:
+    table = pq.read_table(earlier / "trials.parquet").replace_schema_metadata({"qar_schema_version": "99"})
     pq.write_table(table, earlier / "trials.parquet")
-    with pytest.raises(ValueError, match=r"must be of schema \d+, got 0"):
+    with pytest.raises(ValueError, match=r"must be of schema \d+ or older, got 99"):
         read_priors(config_of(earlier))
+
+
+def test_table_of_an_older_schema_gives_the_same_priors(earlier: Path) -> None:
+    usual = read_priors(config_of(earlier))
+    table = pq.read_table(earlier / "trials.parquet").drop_columns(["test_accuracy_pre_tuning"])
+    pq.write_table(table.replace_schema_metadata({"qar_schema_version": "1"}), earlier / "trials.parquet")
+    assert read_priors(config_of(earlier)) == usual

@@ -375,7 +375,9 @@ def test_metrics_are_the_columns_of_an_epoch() -> None:
     python_types: dict[str, Any] = {"int": int, "float": (int, float), "str": str}
     for phase in ("regularize", "finetune"):
         metrics = run.run_epoch()
-        assert set(metrics) == set(columns) | {"artifact_bytes", "val_accuracy_pre_tuning", "test_accuracy"}
+        assert set(metrics) == set(columns) | {
+            *("artifact_bytes", "val_accuracy_pre_tuning", "test_accuracy_pre_tuning", "test_accuracy")
+        }
         assert metrics["phase"] == phase
         for name, kind in columns.items():
             null = name == "penalty" and phase == "finetune"
@@ -389,6 +391,8 @@ def test_test_split_is_looked_at_after_the_last_epoch_and_only_if_asked(evaluate
     first, last = run.run_epoch(), run.run_epoch()
     assert first["test_accuracy"] is None
     assert (last["test_accuracy"] is not None) == evaluate_test
+    assert (first["test_accuracy_pre_tuning"] is not None) == evaluate_test
+    assert last["test_accuracy_pre_tuning"] == first["test_accuracy_pre_tuning"]
     if evaluate_test:
         images = torch.from_numpy(load_dataset("few_digits").x_test).permute(0, 3, 1, 2)
         inputs = (images - run.train_split.mean[:, None, None]) / run.train_split.std[:, None, None]

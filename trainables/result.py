@@ -5,7 +5,10 @@
 
 from dataclasses import dataclass
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Of the tables, in their Parquet metadata. It grows with every column that is added; none is ever taken away."""
+
+SCHEMA_VERSION_KEY = "qar_schema_version"
 
 RUNNING = "RUNNING"
 """Not in the tables of a finished study: asked for, and neither finished nor given up."""
@@ -24,11 +27,15 @@ FINETUNE = "finetune"
 
 @dataclass(frozen=True)
 class Column:
-    """One column: `type` is `int`, `float`, `bool` or `str`; every column may hold nulls."""
+    """One column: `type` is `int`, `float`, `bool` or `str`; every column may hold nulls.
+
+    `since` is the schema version that added it; tables of older ones are read as if it held nulls.
+    """
 
     name: str
     type: str
     meaning: str
+    since: int = 1
 
 
 BITS_COLUMNS = (
@@ -68,6 +75,7 @@ TRIAL_COLUMNS = (
     Column("val_accuracy_pre_tuning", "float", "val_accuracy right after quantization; null if not reached"),
     Column("val_accuracy", "float", "of the hard-quantized network on the validation split, after the last epoch"),
     Column("float_val_accuracy", "float", "of the network before quantization, on the validation split"),
+    Column("test_accuracy_pre_tuning", "float", "val_accuracy_pre_tuning's, on the test split; as below", since=2),
     Column("test_accuracy", "float", "null but for confirmed trials"),
     *BITS_COLUMNS,
     Column("artifact_bytes", "int", "payload of the compressed file, bytes"),

@@ -78,6 +78,7 @@ class CompressionRun:
         self.phase: Phase = RegularizePhase(config, self.model, self.weights)
         self.float_val_accuracy: float | None = None
         self.val_accuracy_pre_tuning: float | None = None
+        self.test_accuracy_pre_tuning: float | None = None
 
     @property
     def finished(self) -> bool:
@@ -88,8 +89,8 @@ class CompressionRun:
 
         Returns:
             One value for each of `trainables.result.EPOCH_COLUMNS` but the trial's names, `artifact_bytes`,
-            `val_accuracy_pre_tuning` (None before quantization), and `test_accuracy` (None but after the last epoch
-            of a trial with `evaluate_test`).
+            `val_accuracy_pre_tuning` (None before quantization), and the same two on the test split (None but of a
+            trial with `evaluate_test`, `test_accuracy` until the last epoch).
 
         Raises:
             NonFiniteLossError: a batch's loss is not finite; the run can't go on.
@@ -105,15 +106,16 @@ class CompressionRun:
         if penalty is not None:
             self._require_finite("penalty", penalty)
         test_accuracy = None
+        pre_tuning = self.config.num_levels is not None and self.epoch == self.config.regularize_epochs
         with self.hard_quantized() as bits:
             val_accuracy = accuracy(self.model, self.validation_split)
-            if self.finished and self.config.evaluate_test:
+            if self.config.evaluate_test and (self.finished or pre_tuning):
                 dataset = load_dataset(self.config.dataset, self.config.data_dir)
                 test_accuracy = accuracy(self.model, test_split(dataset, self.train_split))
         if self.config.num_levels is None:
             self.float_val_accuracy = val_accuracy
-        elif self.epoch == self.config.regularize_epochs:
-            self.val_accuracy_pre_tuning = val_accuracy
+        if pre_tuning:
+            self.val_accuracy_pre_tuning, self.test_accuracy_pre_tuning = val_accuracy, test_accuracy
         return {
             "epoch": self.epoch,
             "phase": self.phase.name,
@@ -128,7 +130,8 @@ class CompressionRun:
             "conv_bits_per_weight": bits.conv_bits_per_weight,
             "linear_bits_per_weight": bits.linear_bits_per_weight,
             "artifact_bytes": bits.payload_bytes,
-            "test_accuracy": test_accuracy,
+            "test_accuracy_pre_tuning": self.test_accuracy_pre_tuning,
+            "test_accuracy": test_accuracy if self.finished else None,
             "train_seconds": time.perf_counter() - started,
         }
 
@@ -227,6 +230,7 @@ class CompressionRun:
             "generator": self.generator.get_state(),
             "float_val_accuracy": self.float_val_accuracy,
             "val_accuracy_pre_tuning": self.val_accuracy_pre_tuning,
+            "test_accuracy_pre_tuning": self.test_accuracy_pre_tuning,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -242,6 +246,7 @@ class CompressionRun:
         self.generator.set_state(state["generator"])
         self.float_val_accuracy = state["float_val_accuracy"]
         self.val_accuracy_pre_tuning = state["val_accuracy_pre_tuning"]
+        self.test_accuracy_pre_tuning = state.get("test_accuracy_pre_tuning")  # older checkpoints have none
 
 
 def trial_seeds(seed: int) -> tuple[int, int, int]:
