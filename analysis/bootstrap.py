@@ -1,6 +1,7 @@
 """Bootstrap intervals over seeds, and the probability that one sample is better than another.
 
-All intervals are percentile intervals (Efron, 1979) and are too narrow for few values: see `bootstrap_interval`.
+All intervals are percentile intervals (Efron, 1979) and are too narrow for few values: see `bootstrap_interval`, and
+`analysis.intervals` for what takes their place there.
 Which statistics, and strata where there are groups, follow rliable: Agarwal, Schwarzer, Castro, Courville, Bellemare,
 "Deep Reinforcement Learning at the Edge of the Statistical Precipice" (NeurIPS 2021, arXiv 2108.13264).
 """
@@ -83,9 +84,9 @@ def bootstrap(
     """
     if statistic not in STATISTICS:
         raise ValueError(f"unknown statistic {statistic!r}; choose from {list(STATISTICS)}")
-    checked = _checked("values", values)
-    order, sizes = _strata(groups, len(checked))
-    return _bootstrap(checked[order], sizes, STATISTICS[statistic], _positive(resamples), np.random.default_rng(rng))
+    sample = finite_sample("values", values)
+    order, sizes = _strata(groups, len(sample))
+    return _bootstrap(sample[order], sizes, STATISTICS[statistic], _positive(resamples), np.random.default_rng(rng))
 
 
 def bootstrap_interval(
@@ -113,16 +114,16 @@ def bootstrap_interval(
     Returns:
         The interval; without bounds (NaN) if no stratum has two values.
     """
-    _check_confidence(confidence)
+    check_confidence(confidence)
     samples = bootstrap(values, statistic, groups=groups, resamples=resamples, rng=rng)
-    checked = _checked("values", values)
-    estimate = float(STATISTICS[statistic](checked))
-    if _strata(groups, len(checked))[1].max() < 2:
-        return _without_bounds(estimate)
+    sample = finite_sample("values", values)
+    estimate = float(STATISTICS[statistic](sample))
+    if _strata(groups, len(sample))[1].max() < 2:
+        return without_bounds(estimate)
     return _percentile_interval(estimate, samples, confidence)
 
 
-def ratio_interval(
+def bootstrap_ratio_interval(
     numerator: Values,
     denominator: Values,
     *,
@@ -146,15 +147,15 @@ def ratio_interval(
     Raises:
         ValueError: an argument is not as above.
     """
-    _check_confidence(confidence)
-    above, below = _checked("numerator", numerator), _checked("denominator", denominator)
+    check_confidence(confidence)
+    above, below = finite_sample("numerator", numerator), finite_sample("denominator", denominator)
     if (below < 0).any():
         raise ValueError(f"denominator must be at least 0, got {below.min():g}; swap or shift the values")
     resamples, generator = _positive(resamples), np.random.default_rng(rng)
     with np.errstate(divide="ignore", invalid="ignore"):
         estimate = float(np.divide(above.mean(), below.mean()))
         if min(len(above), len(below)) < 2:
-            return _without_bounds(estimate)
+            return without_bounds(estimate)
         samples = np.divide(
             *(_bootstrap(sample, np.array([len(sample)]), _mean, resamples, generator) for sample in (above, below))
         )
@@ -173,11 +174,11 @@ def probability_of_improvement(first: Values, second: Values) -> float:
 
     Source: the U of Mann and Whitney (1947) over n·m; as a measure of algorithms, Agarwal et al. (2021), Sec. 4.3.
     """
-    x, y = _checked("first", first), np.sort(_checked("second", second))
+    x, y = finite_sample("first", first), np.sort(finite_sample("second", second))
     return float((np.searchsorted(y, x, "left") + np.searchsorted(y, x, "right")).mean() / (2 * len(y)))
 
 
-def improvement_interval(
+def bootstrap_improvement_interval(
     first: Values,
     second: Values,
     *,
@@ -203,12 +204,12 @@ def improvement_interval(
     Raises:
         ValueError: an argument is not as above.
     """
-    _check_confidence(confidence)
-    x, y = _checked("first", first), _checked("second", second)
+    check_confidence(confidence)
+    x, y = finite_sample("first", first), finite_sample("second", second)
     resamples, generator = _positive(resamples), np.random.default_rng(rng)
     estimate = probability_of_improvement(x, y)
     if min(len(x), len(y)) < 2:
-        return _without_bounds(estimate)
+        return without_bounds(estimate)
     # How often each value was drawn is all that matters: sums of counts below each x replace n·m comparisons.
     y = np.sort(y)
     left, right = np.searchsorted(y, x, "left"), np.searchsorted(y, x, "right")
@@ -254,13 +255,14 @@ def _pieces(resamples: int, length: int) -> list[int]:
 def _percentile_interval(estimate: float, samples: np.ndarray, confidence: float) -> Interval:
     ordered = np.sort(samples)
     if np.isnan(ordered[-1]):
-        return _without_bounds(estimate)
+        return without_bounds(estimate)
     # Order statistics and no interpolation: a ratio may be infinite.
     tail = int(len(ordered) * (1 - confidence) / 2)
     return Interval(estimate=estimate, low=float(ordered[tail]), high=float(ordered[-1 - tail]))
 
 
-def _without_bounds(estimate: float) -> Interval:
+def without_bounds(estimate: float) -> Interval:
+    """Of values that tell no spread."""
     return Interval(estimate=estimate, low=float("nan"), high=float("nan"))
 
 
@@ -276,7 +278,8 @@ def _strata(groups: Sequence[object] | np.ndarray | pd.Series | None, count: int
     return np.argsort(codes, kind="stable"), np.bincount(codes)
 
 
-def _checked(name: str, values: Values) -> np.ndarray:
+def finite_sample(name: str, values: Values) -> np.ndarray:
+    """Values as a finite array (n,), n ≥ 1; raises ValueError if they are none."""
     array = np.asarray(values, dtype=float)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{name} must be one-dimensional and not empty, got shape {array.shape}; flatten or fill it")
@@ -286,7 +289,8 @@ def _checked(name: str, values: Values) -> np.ndarray:
     return array
 
 
-def _check_confidence(confidence: float) -> None:
+def check_confidence(confidence: float) -> None:
+    """Raises ValueError unless a confidence is in (0, 1)."""
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be above 0 and below 1, got {confidence}; choose 0.95 or so")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.intervals import bootstrap_interval
+from analysis.intervals import mean_interval
 from analysis.load import load_trials
 from trainables.result import COMPLETE
 
@@ -37,7 +37,7 @@ def confirmed(search: pd.DataFrame, confirmation: pd.DataFrame, confidence: floa
 
     Returns:
         Columns `COLUMNS`, a row a configuration. `test_accuracy`, `val_accuracy` and `bits_per_weight` are means over
-        `seeds` trials; `low` and `high` bound the mean test accuracy (bootstrap over seeds, NaN for a single one).
+        `seeds` trials; `low` and `high` bound the mean test accuracy (`mean_interval`, NaN for a single seed).
         `searched_val_accuracy` is what the search has seen, the best if it saw it several times, NaN if never;
         `optimism` is how much that is above the test accuracy.
     """
@@ -45,7 +45,7 @@ def confirmed(search: pd.DataFrame, confirmation: pd.DataFrame, confidence: floa
     complete = confirmation[(confirmation["state"] == COMPLETE) & confirmation["test_accuracy"].notna()]
     finished = search[search["state"] == COMPLETE]
     for config_hash, trials in complete.groupby("config_hash", sort=False):
-        interval = bootstrap_interval(trials["test_accuracy"], confidence=confidence)
+        interval = mean_interval(trials["test_accuracy"], confidence=confidence)
         seen = finished.loc[finished["config_hash"] == config_hash, "val_accuracy"]
         searched = float(seen.max()) if len(seen) else np.nan
         first = trials.iloc[0]

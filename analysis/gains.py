@@ -9,14 +9,25 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from analysis.bootstrap import RESAMPLES, Rng
 from analysis.front import candidates
-from analysis.intervals import RESAMPLES, Rng, improvement_interval, ratio_interval
+from analysis.intervals import improvement_interval, ratio_interval
 from trainables.result import FINETUNE, REGULARIZE
 
 BASELINE = "none"
 
 ACCURACY_AFTER = {REGULARIZE: "val_accuracy_pre_tuning", FINETUNE: "val_accuracy"}
 """Column of the accuracy that a phase ends with: before tuning, and after it."""
+
+VALIDATION = "validation"
+TEST = "test"
+"""Of confirmed trials alone."""
+
+ACCURACIES = {
+    VALIDATION: ACCURACY_AFTER,
+    TEST: {REGULARIZE: "test_accuracy_pre_tuning", FINETUNE: "test_accuracy"},
+}
+"""The same on each split."""
 
 GAIN_COLUMNS = ("family", "num_levels", "phase", "n", "n_none", "accuracy", "accuracy_none", "gain", "low", "high")
 IMPROVEMENT_COLUMNS = ("family", "over", "num_levels", "phase", "n", "n_over", "probability", "low", "high")
@@ -52,7 +63,14 @@ def best_replicates(trials: pd.DataFrame, *, phase: str = FINETUNE, minimum: int
     return of[of["config_hash"].isin(means.drop_duplicates(["family", "num_levels"])["config_hash"])]
 
 
-def gains(trials: pd.DataFrame, *, confidence: float = 0.95, resamples: int = RESAMPLES, rng: Rng = 0) -> pd.DataFrame:
+def gains(
+    trials: pd.DataFrame,
+    *,
+    split: str = VALIDATION,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    rng: Rng = 0,
+) -> pd.DataFrame:
     """Mean accuracy of each family over that of `none` at the same K, before and after tuning, with its interval.
 
     All candidates of a family and K are pooled; `best_replicates` leaves one configuration of each. A factor says
@@ -60,6 +78,7 @@ def gains(trials: pd.DataFrame, *, confidence: float = 0.95, resamples: int = RE
 
     Args:
         trials: rows of trials.parquet.
+        split: `validation`, or `test` for confirmed trials.
         confidence: nominal coverage of the intervals, in (0, 1).
         resamples: of each interval.
         rng: a generator, or the seed of one.
@@ -69,11 +88,11 @@ def gains(trials: pd.DataFrame, *, confidence: float = 0.95, resamples: int = RE
         accuracies are means in [0, 1], `gain` is their ratio, `low` and `high` its bounds as in `ratio_interval`.
 
     Raises:
-        ValueError: the trials are of several models, data sets or budgets of epochs.
+        ValueError: the trials are of several models, data sets or budgets of epochs, or there is no such split.
     """
     rows = []
     generator = np.random.default_rng(rng)
-    for family, levels, phase, accuracy, baseline in _pairs(trials, BASELINE):
+    for family, levels, phase, accuracy, baseline in _pairs(trials, BASELINE, split):
         interval = ratio_interval(accuracy, baseline, confidence=confidence, resamples=resamples, rng=generator)
         counts = (len(accuracy), len(baseline))
         means = (accuracy.mean(), baseline.mean())
@@ -85,6 +104,7 @@ def improvements(
     trials: pd.DataFrame,
     over: str = BASELINE,
     *,
+    split: str = VALIDATION,
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
     rng: Rng = 0,
@@ -94,6 +114,7 @@ def improvements(
     Args:
         trials: rows of trials.parquet; pooled as in `gains`.
         over: the family that the others are compared to.
+        split: as in `gains`.
         confidence: nominal coverage of the intervals, in (0, 1).
         resamples: of each interval.
         rng: a generator, or the seed of one.
@@ -110,20 +131,22 @@ def improvements(
         raise ValueError(f"no complete trial of family {over!r}; choose from {families}")
     rows = []
     generator = np.random.default_rng(rng)
-    for family, levels, phase, first, second in _pairs(trials, over):
+    for family, levels, phase, first, second in _pairs(trials, over, split):
         interval = improvement_interval(first, second, confidence=confidence, resamples=resamples, rng=generator)
         counts = (len(first), len(second))
         rows.append((family, over, levels, phase, *counts, interval.estimate, interval.low, interval.high))
     return pd.DataFrame(rows, columns=list(IMPROVEMENT_COLUMNS))
 
 
-def _pairs(trials: pd.DataFrame, other: str) -> Iterator[tuple[str, int, str, np.ndarray, np.ndarray]]:
+def _pairs(trials: pd.DataFrame, other: str, split: str) -> Iterator[tuple[str, int, str, np.ndarray, np.ndarray]]:
     """Family, K, phase, its accuracies and those of the family `other`, wherever both have some."""
+    if split not in ACCURACIES:
+        raise ValueError(f"unknown split {split!r}; choose from {list(ACCURACIES)}")
     of = _comparable(trials)
     for _, rows in of[of["family"] != other].groupby(["family", "num_levels"]):
         family, levels = str(rows["family"].iloc[0]), int(rows["num_levels"].iloc[0])
         others = of[(of["family"] == other) & (of["num_levels"] == levels)]
-        for phase, column in ACCURACY_AFTER.items():
+        for phase, column in ACCURACIES[split].items():
             first, second = (part[column].dropna().to_numpy() for part in (rows, others))
             if len(first) and len(second):
                 yield family, levels, phase, first, second

@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu, trim_mean
 
-from analysis.intervals import (
+from analysis.bootstrap import (
     STATISTICS,
     Interval,
     bootstrap,
+    bootstrap_improvement_interval,
     bootstrap_interval,
-    improvement_interval,
+    bootstrap_ratio_interval,
     interquartile_mean,
     probability_of_improvement,
-    ratio_interval,
 )
 
 VALUES = st.lists(st.integers(0, 20).map(lambda twentieth: twentieth / 20), min_size=1, max_size=20)
@@ -28,8 +28,8 @@ VALUES = st.lists(st.integers(0, 20).map(lambda twentieth: twentieth / 20), min_
 INTERVALS: dict[str, Callable[..., Interval]] = {
     **{name: lambda x, name=name, **rest: bootstrap_interval(x, name, **rest) for name in STATISTICS},
     "stratified": lambda x, **rest: bootstrap_interval(x, groups=[i % 2 for i in range(len(x))], **rest),
-    "ratio": lambda x, **rest: ratio_interval(x, [0.5, 0.25, 0.75], **rest),
-    "improvement": lambda x, **rest: improvement_interval(x, [0.5, 0.25, 0.75], **rest),
+    "ratio": lambda x, **rest: bootstrap_ratio_interval(x, [0.5, 0.25, 0.75], **rest),
+    "improvement": lambda x, **rest: bootstrap_improvement_interval(x, [0.5, 0.25, 0.75], **rest),
 }
 """All intervals, as functions of one sample."""
 
@@ -75,15 +75,15 @@ def test_bootstrap_resamples_each_group_by_itself() -> None:
 
 
 def test_bootstrap_in_pieces_is_as_long_as_asked_and_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analysis.intervals._PIECE", 70)
+    monkeypatch.setattr("analysis.bootstrap._PIECE", 70)
     values = np.random.default_rng(0).random(10)
     drawn = bootstrap(values, resamples=20_001)
     assert drawn.shape == (20_001,)
     assert drawn.mean() == pytest.approx(values.mean(), abs=5 * values.std() / math.sqrt(10 * 20_001))
     assert drawn.std() == pytest.approx(values.std() / math.sqrt(10), rel=0.03)
-    pieces = improvement_interval(values, values**2, resamples=20_001)
+    pieces = bootstrap_improvement_interval(values, values**2, resamples=20_001)
     monkeypatch.undo()
-    whole = improvement_interval(values, values**2, resamples=20_001)
+    whole = bootstrap_improvement_interval(values, values**2, resamples=20_001)
     assert (pieces.low, pieces.high) == pytest.approx((whole.low, whole.high), abs=0.02)
 
 
@@ -163,15 +163,19 @@ N = 40
             ),
             5.0,
         ),
-        (lambda rng: ratio_interval(rng.normal(6, 1, N), rng.uniform(1, 3, N), resamples=400, rng=rng), 3.0),
+        (lambda rng: bootstrap_ratio_interval(rng.normal(6, 1, N), rng.uniform(1, 3, N), resamples=400, rng=rng), 3.0),
         # Normals one apart: P(x > y) = Φ(1/√2).
         (
-            lambda rng: improvement_interval(rng.normal(1, 1, N), rng.normal(0, 1, N), resamples=400, rng=rng),
+            lambda rng: bootstrap_improvement_interval(
+                rng.normal(1, 1, N), rng.normal(0, 1, N), resamples=400, rng=rng
+            ),
             (1 + math.erf(0.5)) / 2,
         ),
         # Dice against dice of one eye more: 21 + 5·½ of 36 pairs.
         (
-            lambda rng: improvement_interval(rng.integers(2, 8, N), rng.integers(1, 7, N), resamples=400, rng=rng),
+            lambda rng: bootstrap_improvement_interval(
+                rng.integers(2, 8, N), rng.integers(1, 7, N), resamples=400, rng=rng
+            ),
             (21 + 5 / 2) / 36,
         ),
     ],
@@ -207,7 +211,7 @@ def test_improvement_interval_has_the_distribution_of_all_equally_likely_resampl
         ]
     )
     for confidence in (0.5, 0.8, 0.95):
-        found = improvement_interval(first, second, confidence=confidence, resamples=200_000)
+        found = bootstrap_improvement_interval(first, second, confidence=confidence, resamples=200_000)
         tail = (1 - confidence) / 2
         # The exact quantile, give or take what 200,000 resamples leave open.
         assert every[int((tail - 0.005) * len(every))] - 1e-9 <= found.low <= every[int((tail + 0.005) * len(every))]
@@ -216,8 +220,8 @@ def test_improvement_interval_has_the_distribution_of_all_equally_likely_resampl
 
 
 def test_separated_samples_have_an_interval_without_width() -> None:
-    assert improvement_interval([0.9, 0.8], [0.1, 0.2]) == Interval(estimate=1.0, low=1.0, high=1.0)
-    assert improvement_interval([0.5, 0.5], [0.5, 0.5]) == Interval(estimate=0.5, low=0.5, high=0.5)
+    assert bootstrap_improvement_interval([0.9, 0.8], [0.1, 0.2]) == Interval(estimate=1.0, low=1.0, high=1.0)
+    assert bootstrap_improvement_interval([0.5, 0.5], [0.5, 0.5]) == Interval(estimate=0.5, low=0.5, high=0.5)
 
 
 @pytest.mark.parametrize(
@@ -225,10 +229,10 @@ def test_separated_samples_have_an_interval_without_width() -> None:
     [
         bootstrap_interval([0.5]),
         bootstrap_interval([0.25, 0.75], groups=["a", "b"]),
-        ratio_interval([0.25], [0.5, 0.5]),
-        ratio_interval([0.5, 0.75], [1.25]),
-        improvement_interval([0.5], [0.25, 0.75]),
-        improvement_interval([0.25, 0.75], [0.5]),
+        bootstrap_ratio_interval([0.25], [0.5, 0.5]),
+        bootstrap_ratio_interval([0.5, 0.75], [1.25]),
+        bootstrap_improvement_interval([0.5], [0.25, 0.75]),
+        bootstrap_improvement_interval([0.25, 0.75], [0.5]),
     ],
 )
 def test_single_value_has_an_estimate_and_no_bounds(found: Interval) -> None:
@@ -237,14 +241,14 @@ def test_single_value_has_an_estimate_and_no_bounds(found: Interval) -> None:
 
 
 def test_ratio_of_equal_values_is_exact() -> None:
-    assert ratio_interval([0.75, 0.75], [0.25, 0.25, 0.25]) == Interval(estimate=3.0, low=3.0, high=3.0)
+    assert bootstrap_ratio_interval([0.75, 0.75], [0.25, 0.25, 0.25]) == Interval(estimate=3.0, low=3.0, high=3.0)
 
 
 def test_ratio_over_a_denominator_that_may_be_0_is_infinite() -> None:
-    found = ratio_interval([0.5, 0.5], [0.0, 0.5])
+    found = bootstrap_ratio_interval([0.5, 0.5], [0.0, 0.5])
     assert found == Interval(estimate=2.0, low=1.0, high=math.inf)
-    assert ratio_interval([0.5, 0.5], [0.0, 0.0]) == Interval(estimate=math.inf, low=math.inf, high=math.inf)
-    both = ratio_interval([0.0, 0.5], [0.0, 0.5])
+    assert bootstrap_ratio_interval([0.5, 0.5], [0.0, 0.0]) == Interval(estimate=math.inf, low=math.inf, high=math.inf)
+    both = bootstrap_ratio_interval([0.0, 0.5], [0.0, 0.5])
     assert both.estimate == 1.0
     assert np.isnan([both.low, both.high]).all()
 
@@ -300,4 +304,4 @@ def test_groups_that_do_not_fit_are_refused(groups: list[object], rule: str) -> 
 
 def test_negative_denominator_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^denominator must be at least 0, got -0\.5;"):
-        ratio_interval([0.1, 0.2], [0.5, -0.5])
+        bootstrap_ratio_interval([0.1, 0.2], [0.5, -0.5])

@@ -45,9 +45,20 @@ def test_gains_match_a_computation_by_hand() -> None:
     ]
     pd.testing.assert_frame_equal(found[list(GAIN_COLUMNS[:8])], pd.DataFrame(by_hand, columns=GAIN_COLUMNS[:8]))
     assert found["low"].isna().tolist() == [True, True, False, False]
-    # The least and the greatest ratio of resamples: all of one value, 1 of 16 each.
-    assert found["low"].iloc[2:].tolist() == pytest.approx([0.6 / 0.3, 0.6 / 0.7])
-    assert found["high"].iloc[2:].tolist() == pytest.approx([0.8 / 0.1, 0.9 / 0.5])
+    expected = [ratio_interval([0.6, 0.8], [0.1, 0.3]), ratio_interval([0.9, 0.6], [0.5, 0.7])]
+    assert found["low"].iloc[2:].tolist() == [interval.low for interval in expected]
+    assert found["high"].iloc[2:].tolist() == [interval.high for interval in expected]
+
+
+def test_gains_on_the_test_split_are_of_its_columns() -> None:
+    test = trials_frame(
+        trial("none", 2, 0.9, 0.9, test_accuracy_pre_tuning=0.2, test_accuracy=0.4),
+        trial("RS", 2, 0.1, 0.1, test_accuracy_pre_tuning=0.6, test_accuracy=0.8),
+    )
+    assert gains(test, split="test")["gain"].tolist() == pytest.approx([3.0, 2.0])
+    assert improvements(test, split="test")["probability"].tolist() == [1.0, 1.0]
+    with pytest.raises(ValueError, match=r"^unknown split 'train'; choose from \['validation', 'test'\]$"):
+        gains(test, split="train")
 
 
 def test_improvements_match_a_count_by_hand() -> None:

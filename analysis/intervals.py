@@ -1,0 +1,177 @@
+"""Intervals for seeds, many or few: the mean, a ratio of means, and the probability of improvement.
+
+From `FEW` values on they are bootstrap intervals (`analysis.bootstrap`). Below, those are too narrow: nominal 95% ones
+of a mean cover 75% at three seeds. So few values get closed forms that cover what they promise: Student's t for a mean,
+Fieller's theorem for a ratio, Newcombe's score interval for a probability of improvement. Bounds are NaN where there is
+nothing to tell the spread by.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from scipy.special import ndtri, stdtrit
+
+from analysis.bootstrap import (
+    RESAMPLES,
+    Interval,
+    Rng,
+    Values,
+    bootstrap_improvement_interval,
+    bootstrap_interval,
+    bootstrap_ratio_interval,
+    check_confidence,
+    finite_sample,
+    probability_of_improvement,
+    without_bounds,
+)
+
+FEW = 20
+"""Values below which closed forms take the place of the bootstrap, which covers 94% there where it promises 95%."""
+
+
+def mean_interval(values: Values, *, confidence: float = 0.95, resamples: int = RESAMPLES, rng: Rng = 0) -> Interval:
+    """Interval of the mean: Student's t below `FEW` values, the percentile bootstrap from there on.
+
+    Args:
+        values: (n,), finite.
+        confidence: nominal coverage, in (0, 1).
+        resamples: of the bootstrap.
+        rng: of the bootstrap: a generator, or the seed of one.
+
+    Returns:
+        The interval; without bounds (NaN) for a single value, and without width for equal ones.
+
+    Raises:
+        ValueError: an argument is not as above.
+    """
+    sample = finite_sample("values", values)
+    if len(sample) >= FEW:
+        return bootstrap_interval(sample, confidence=confidence, resamples=resamples, rng=rng)
+    check_confidence(confidence)
+    mean = float(sample.mean())
+    if len(sample) < 2:
+        return without_bounds(mean)
+    half = _students_t(len(sample) - 1, confidence) * math.sqrt(_variance_of_mean(sample))
+    return Interval(estimate=mean, low=mean - half, high=mean + half)
+
+
+def ratio_interval(
+    numerator: Values, denominator: Values, *, confidence: float = 0.95, resamples: int = RESAMPLES, rng: Rng = 0
+) -> Interval:
+    """Interval of a ratio of two means of independent samples: Fieller's if either has less than `FEW` values.
+
+    Args:
+        numerator: (n,), finite, at least 0.
+        denominator: (m,), finite, at least 0.
+        confidence: nominal coverage, in (0, 1).
+        resamples: of the bootstrap.
+        rng: of the bootstrap: a generator, or the seed of one.
+
+    Returns:
+        The interval; without bounds (NaN) if one of the samples is a single value. `high` is infinite where the mean of
+        the denominator can't be told from 0.
+
+    Raises:
+        ValueError: an argument is not as above.
+
+    Source: Fieller, "Some problems in interval estimation" (JRSS B 16, 1954), with the degrees of freedom of Welch and
+    Satterthwaite for samples that spread differently.
+    """
+    above, below = finite_sample("numerator", numerator), finite_sample("denominator", denominator)
+    if min(len(above), len(below)) >= FEW:
+        return bootstrap_ratio_interval(above, below, confidence=confidence, resamples=resamples, rng=rng)
+    check_confidence(confidence)
+    for name, sample in (("numerator", above), ("denominator", below)):
+        if (sample < 0).any():
+            raise ValueError(f"{name} must be at least 0, got {sample.min():g}; swap or shift the values")
+    a, b = above.mean(), below.mean()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = float(np.divide(a, b))
+    if min(len(above), len(below)) < 2 or math.isnan(ratio):
+        return without_bounds(ratio)
+    if math.isinf(ratio):
+        return Interval(estimate=ratio, low=ratio, high=ratio)
+    variances = (_variance_of_mean(above), ratio**2 * _variance_of_mean(below))
+    t_squared = _students_t(_satterthwaite(variances, (len(above), len(below))), confidence) ** 2
+    # All θ with (a − θb)² ≤ t²(var a + θ² var b): a quadratic in θ.
+    va, vb = t_squared * _variance_of_mean(above), t_squared * _variance_of_mean(below)
+    root = math.sqrt(max(a * a * vb + b * b * va - va * vb, 0.0))
+    if b * b > vb:
+        return Interval(
+            estimate=ratio, low=max((a * b - root) / (b * b - vb), 0.0), high=float((a * b + root) / (b * b - vb))
+        )
+    # The denominator may be 0, and θ as large as it likes; it is bounded below if the numerator can't be 0.
+    low = (a * b - root) / (b * b - vb) if a * a > va and b * b < vb else 0.0
+    return Interval(estimate=ratio, low=max(float(low), 0.0), high=math.inf)
+
+
+def improvement_interval(
+    first: Values, second: Values, *, confidence: float = 0.95, resamples: int = RESAMPLES, rng: Rng = 0
+) -> Interval:
+    """Interval of `probability_of_improvement`: Newcombe's below `FEW` values, and without overlap.
+
+    The bootstrap has no width where every value of one sample is above every value of the other; Newcombe's has.
+
+    Args:
+        first: (n,), finite.
+        second: (m,), finite.
+        confidence: nominal coverage, in (0, 1).
+        resamples: of the bootstrap.
+        rng: of the bootstrap: a generator, or the seed of one.
+
+    Returns:
+        The interval; without bounds (NaN) if one of the samples is a single value.
+
+    Raises:
+        ValueError: an argument is not as above.
+
+    Source: method 5 of Newcombe, "Confidence intervals for an effect size measure based on the Mann–Whitney statistic,
+    part 2" (Statistics in Medicine 25, 2006).
+    """
+    x, y = finite_sample("first", first), finite_sample("second", second)
+    probability = probability_of_improvement(x, y)
+    if min(len(x), len(y)) >= FEW and 0 < probability < 1:
+        return bootstrap_improvement_interval(x, y, confidence=confidence, resamples=resamples, rng=rng)
+    check_confidence(confidence)
+    if min(len(x), len(y)) < 2:
+        return without_bounds(probability)
+    z = float(ndtri((1 + confidence) / 2))
+
+    def deviation(theta: float) -> float:
+        """Not negative where the probability found is at most z standard errors, as they are under θ, from θ."""
+        pairs, mean_size = len(x) * len(y), (len(x) + len(y)) / 2
+        spread = theta * (1 - theta) / pairs * (1 + (mean_size - 1) * ((1 - theta) / (2 - theta) + theta / (1 + theta)))
+        return z * math.sqrt(max(spread, 0.0)) - abs(probability - theta)
+
+    return Interval(
+        estimate=probability,
+        low=_edge(deviation, inside=probability, outside=0.0),
+        high=_edge(deviation, inside=probability, outside=1.0),
+    )
+
+
+def _students_t(degrees: float, confidence: float) -> float:
+    """The t that so many degrees of freedom keep within ± with that probability."""
+    return float(stdtrit(degrees, (1 + confidence) / 2))
+
+
+def _variance_of_mean(sample: np.ndarray) -> float:
+    return float(sample.var(ddof=1)) / len(sample)
+
+
+def _satterthwaite(variances: tuple[float, float], sizes: tuple[int, int]) -> float:
+    """Degrees of freedom of a sum of two variances of means; those of the smaller sample if nothing varies."""
+    below = sum(variance**2 / (size - 1) for variance, size in zip(variances, sizes, strict=True))
+    return sum(variances) ** 2 / below if below > 0 else min(sizes) - 1
+
+
+def _edge(deviation: Callable[[float], float], *, inside: float, outside: float) -> float:
+    """Where `deviation`, not negative at `inside`, turns negative on the way to `outside`; by bisection."""
+    for _ in range(50):
+        middle = (inside + outside) / 2
+        if deviation(middle) >= 0:
+            inside = middle
+        else:
+            outside = middle
+    return inside
