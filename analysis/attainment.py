@@ -9,11 +9,13 @@ import pandas as pd
 
 from analysis.front import candidates
 
-COLUMNS = ("quantile", "bits_per_weight", "val_accuracy")
-
 
 def attainment_surfaces(
-    trials: pd.DataFrame, quantiles: Sequence[float] = (0.25, 0.5, 0.75), *, by: str = "seed"
+    trials: pd.DataFrame,
+    quantiles: Sequence[float] = (0.25, 0.5, 0.75),
+    *,
+    by: str = "seed",
+    accuracy: str = "val_accuracy",
 ) -> pd.DataFrame:
     """Corners of the surfaces that given shares of the runs attain; 0.5 is the median front.
 
@@ -26,11 +28,12 @@ def attainment_surfaces(
         quantiles: in (0, 1], increasing or not.
         by: column that names the run of a trial. A run that has quantized trials and no complete one counts, and
             attains nothing.
+        accuracy: column of the accuracy; `test_accuracy` of confirmed trials.
 
     Returns:
-        Columns `COLUMNS`, a row a corner: from those bits on (bits per weight) up to the next corner of its quantile,
-        the surface is at that accuracy. By quantile as given, then by increasing bits. A quantile that no point
-        attains has no row.
+        Columns `quantile`, `bits_per_weight` and that of the accuracy, a row a corner: from those bits on (bits per
+        weight) up to the next corner of its quantile, the surface is at that accuracy. By quantile as given, then by
+        increasing bits. A quantile that no point attains has no row.
 
     Raises:
         ValueError: a quantile is out of range, there is no column `by`, or a trial has a null in it.
@@ -46,8 +49,8 @@ def attainment_surfaces(
     runs = trials.loc[trials["num_levels"].notna(), by]
     if runs.isna().any():
         raise ValueError(f"every quantized trial needs a {by}, got {runs.isna().sum()} nulls; leave these trials out")
-    of = candidates(trials)
-    points = np.column_stack([of["bits_per_weight"], -of["val_accuracy"]])
+    of = candidates(trials, accuracy)
+    points = np.column_stack([of["bits_per_weight"], -of[accuracy]])
     run_of_point, _ = pd.factorize(of[by])
     surfaces = [_surface(points, run_of_point, _needed(quantile, runs.nunique())) for quantile in quantiles]
     corners = np.concatenate([np.empty((0, 2)), *surfaces])
@@ -55,7 +58,7 @@ def attainment_surfaces(
         {
             "quantile": np.repeat(np.array(quantiles, dtype=float), [len(surface) for surface in surfaces]),
             "bits_per_weight": corners[:, 0],
-            "val_accuracy": -corners[:, 1],
+            accuracy: -corners[:, 1],
         }
     )
 

@@ -10,11 +10,14 @@ REFERENCE = (0.0, 32.0)
 """Reference point of the hypervolume: accuracy 0 at 32 bits per weight; no useful network is worse in either."""
 
 
-def candidates(trials: pd.DataFrame) -> pd.DataFrame:
-    """Trials that may be on a front: quantized, trained for the full budget, with an accuracy and bits per weight."""
-    # A NaN is not worse than any number, so moocore would put its trial on the front.
-    measured = trials["val_accuracy"].notna() & trials["bits_per_weight"].notna()
-    return trials[(trials["state"] == COMPLETE) & trials["num_levels"].notna() & measured]
+def candidates(trials: pd.DataFrame, accuracy: str = "val_accuracy") -> pd.DataFrame:
+    """Trials that may be on a front: quantized, trained for the full budget, with an accuracy and bits per weight.
+
+    Args:
+        trials: rows of trials.parquet.
+        accuracy: column of the accuracy; `test_accuracy` of confirmed trials.
+    """
+    return trials[_may_be_on_a_front(trials, accuracy)]
 
 
 def front(trials: pd.DataFrame) -> pd.DataFrame:
@@ -22,11 +25,10 @@ def front(trials: pd.DataFrame) -> pd.DataFrame:
 
     Of several trials with the same accuracy and bits all are kept.
     """
-    of = candidates(trials)
-    if of.empty:
-        return of
-    kept = moocore.is_nondominated(_points(of), keep_weakly=True)
-    return of[kept].sort_values(["bits_per_weight", "number"])
+    # Positions and two columns until the end: a copy of all columns of a million trials takes longer than the front.
+    positions = np.flatnonzero(_may_be_on_a_front(trials))
+    points = _points(trials, positions)
+    return trials.iloc[positions[_nondominated(points)]].sort_values(["bits_per_weight", "number"])
 
 
 def knee(trials: pd.DataFrame) -> pd.Series | None:
@@ -61,12 +63,12 @@ def knee(trials: pd.DataFrame) -> pd.Series | None:
 
 def hypervolume(trials: pd.DataFrame) -> float:
     """Area that the front dominates up to `REFERENCE`, over the area of the whole: 0 is nothing, 1 a free lunch."""
-    of = candidates(trials)
-    within = of[of["bits_per_weight"] < REFERENCE[1]]
-    if within.empty:
+    points = _points(trials, np.flatnonzero(_may_be_on_a_front(trials)))
+    within = points[points[:, 1] < REFERENCE[1]]
+    if len(within) == 0:
         return 0.0
     accuracy, bits = REFERENCE
-    return float(moocore.hypervolume(_points(within), ref=[-accuracy, bits])) / bits
+    return float(moocore.hypervolume(within[_nondominated(within)], ref=[-accuracy, bits])) / bits
 
 
 def float_baseline(trials: pd.DataFrame) -> float | None:
@@ -81,6 +83,27 @@ def _scaled(values: np.ndarray) -> np.ndarray:
     return (values - values[0]) / width if width > 0 else np.zeros_like(values)
 
 
-def _points(trials: pd.DataFrame) -> np.ndarray:
-    """(n, 2): negated accuracy and bits, both to be minimized."""
-    return np.column_stack([-trials["val_accuracy"], trials["bits_per_weight"]])
+def _may_be_on_a_front(trials: pd.DataFrame, accuracy: str = "val_accuracy") -> np.ndarray:
+    """(n,) whether each trial is a candidate."""
+    # A NaN is not worse than any number, so moocore would put its trial on the front.
+    measured = trials[accuracy].notna() & trials["bits_per_weight"].notna()
+    return ((trials["state"] == COMPLETE) & trials["num_levels"].notna() & measured).to_numpy(dtype=bool)
+
+
+def _points(trials: pd.DataFrame, positions: np.ndarray) -> np.ndarray:
+    """(n, 2): negated accuracy and bits of the trials at these positions, both to be minimized."""
+    columns = (-trials["val_accuracy"].to_numpy(dtype=float), trials["bits_per_weight"].to_numpy(dtype=float))
+    return np.column_stack([column[positions] for column in columns])
+
+
+def _nondominated(points: np.ndarray) -> np.ndarray:
+    """(n,) whether no other of the points (n, 2) is as good in one coordinate and better in the other."""
+    if len(points) == 0:
+        return np.zeros(0, dtype=bool)
+    order = np.argsort(points[:, 1])
+    losses = points[order, 0]
+    # Who loses more than one before it, with no more bits, is beaten. That leaves few, and among them the front.
+    hopeful = order[losses <= np.minimum.accumulate(losses)]
+    kept = np.zeros(len(points), dtype=bool)
+    kept[hopeful[moocore.is_nondominated(points[hopeful], keep_weakly=True)]] = True
+    return kept
