@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analysis.front import candidates
 from analysis.intervals import mean_interval
 from analysis.load import load_trials
 from trainables.result import COMPLETE
@@ -62,3 +63,31 @@ def confirmed(search: pd.DataFrame, confirmation: pd.DataFrame, confidence: floa
             ]
         )
     return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values("bits_per_weight", kind="stable", ignore_index=True)
+
+
+def as_trials(results: pd.DataFrame) -> pd.DataFrame:
+    """A row a confirmed configuration, as `analysis.front` takes trials: the mean test accuracy is its accuracy."""
+    return results[["family", "num_levels", "lam", "placement", "config_hash", "bits_per_weight"]].assign(
+        number=range(len(results)), state=COMPLETE, val_accuracy=results["test_accuracy"]
+    )
+
+
+def selected(search: pd.DataFrame, confirmation: pd.DataFrame) -> pd.DataFrame:
+    """Complete trials of the confirmation, one configuration a family and K: the one that the search thought best.
+
+    So no choice is made by the results that are reported. A configuration that the search never finished comes last;
+    on ties the one with fewer bits, then the first by `config_hash`.
+
+    Args:
+        search: trials.parquet of the study.
+        confirmation: that of its confirmation.
+
+    Returns:
+        Rows of `confirmation`, in their order; the float baseline is not among them.
+    """
+    of = candidates(confirmation, "test_accuracy")
+    seen = search[search["state"] == COMPLETE].groupby("config_hash")["val_accuracy"].max()
+    each = of.groupby(["family", "num_levels", "config_hash"])["bits_per_weight"].mean().reset_index()
+    each["searched"] = each["config_hash"].map(seen).fillna(-1.0)
+    each = each.sort_values(["searched", "bits_per_weight", "config_hash"], ascending=[False, True, True])
+    return of[of["config_hash"].isin(each.drop_duplicates(["family", "num_levels"])["config_hash"])]

@@ -1,0 +1,24 @@
+"""Which families and which values of K a figure or a table shows, in what order."""
+
+from collections.abc import Iterable
+
+FAMILIES = ("none", "RS", "RC", "RM", "RE")
+"""In the order of figures and tables: plain quantization, fixed representatives, trainable ones."""
+
+MOST_LEVELS = 10
+"""Values of K side by side in one column."""
+
+
+def families_of(values: Iterable[str]) -> list[str]:
+    """Those among the values, ours in their order, then others by name."""
+    found = set(values)
+    return [*(family for family in FAMILIES if family in found), *sorted(found - set(FAMILIES))]
+
+
+def shown_levels(levels: Iterable[float], most: int = MOST_LEVELS) -> list[int]:
+    """Values of K, increasing; of too many the powers of two, and of too many of those the first."""
+    found = sorted({int(value) for value in levels if value == value})
+    if len(found) <= most:
+        return found
+    powers = [value for value in found if value & (value - 1) == 0]
+    return (powers or found)[:most]

@@ -1,0 +1,21 @@
+"""Plots on DataFrames. Each takes the axes that it draws on and returns them; none opens or saves a figure."""
+
+from analysis.plots.attainment import plot_attainment
+from analysis.plots.comparison import plot_gains, plot_improvements
+from analysis.plots.curves import plot_curves
+from analysis.plots.front import plot_confirmed, plot_front
+from analysis.plots.importance import plot_importances
+from analysis.plots.layers import plot_layers
+from analysis.plots.studies import plot_studies
+
+__all__ = [
+    "plot_attainment",
+    "plot_confirmed",
+    "plot_curves",
+    "plot_front",
+    "plot_gains",
+    "plot_importances",
+    "plot_improvements",
+    "plot_layers",
+    "plot_studies",
+]

@@ -1,0 +1,52 @@
+"""Empirical attainment: the front that a share of the seeds reaches."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis.plots.axes import nothing_to_show, set_bits_axis, staircase
+from analysis.style import MARKS, Mark
+
+
+def plot_attainment(surfaces: pd.DataFrame, ax: Axes, *, label: str = "median", mark: Mark = MARKS[1]) -> Axes:
+    """The median front over runs, and a band from the least to the greatest quantile that was asked for.
+
+    Above a corner's bits the band reaches from what nearly all runs attain up to what only few do. It begins where the
+    highest quantile does: left of that, some runs attain nothing.
+
+    Args:
+        surfaces: rows of `analysis.attainment.attainment_surfaces`, 0.5 among the quantiles.
+        ax: drawn on; returned.
+        label: of the median, in the legend.
+        mark: colour and line.
+    """
+    set_bits_axis(ax)
+    accuracy = surfaces.columns[-1]
+    ax.set_ylabel("test accuracy" if accuracy == "test_accuracy" else "validation accuracy (search)")
+    if surfaces.empty:
+        return nothing_to_show(ax, "no run attains anything")
+    left, right = surfaces["bits_per_weight"].min() * 0.95, surfaces["bits_per_weight"].max() * 1.08
+    ax.set_xlim(left, right)
+    least, greatest = surfaces["quantile"].min(), surfaces["quantile"].max()
+    few, median, most = (surfaces[surfaces["quantile"] == quantile] for quantile in (least, 0.5, greatest))
+    corners = np.unique([*few["bits_per_weight"], *most["bits_per_weight"], right])
+    corners = corners[corners >= most["bits_per_weight"].min()]
+    ax.fill_between(
+        corners,
+        _height(most, accuracy, corners),
+        _height(few, accuracy, corners),
+        step="post",
+        color=mark.colour,
+        alpha=0.2,
+        lw=0,
+        label=f"{least:.0%} to {greatest:.0%} of seeds",
+    )
+    x, y = staircase(median["bits_per_weight"].to_numpy(), median[accuracy].to_numpy(), right)
+    ax.plot(x, y, drawstyle="steps-post", c=mark.colour, ls=mark.line, label=label)
+    ax.legend(loc="lower right")
+    return ax
+
+
+def _height(rows: pd.DataFrame, accuracy: str, bits: np.ndarray) -> np.ndarray:
+    """Of a surface at some bits, each at least those of its first corner."""
+    return rows[accuracy].to_numpy()[np.searchsorted(rows["bits_per_weight"], bits, side="right") - 1]

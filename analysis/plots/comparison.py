@@ -1,0 +1,85 @@
+"""Families against plain quantization at equal K."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+
+from analysis.levels import families_of, shown_levels
+from analysis.plots.axes import dodged, family_mark, nothing_to_show, set_levels_axis
+from trainables.result import FINETUNE, REGULARIZE
+
+PHASE_TITLES = {REGULARIZE: "before tuning", FINETUNE: "after tuning"}
+
+
+def plot_gains(gains: pd.DataFrame, ax: Axes, *, phase: str) -> Axes:
+    """Accuracy of each family over that of `none` at the same K, with intervals; above 1 the penalty has helped.
+
+    Args:
+        gains: rows of `analysis.gains.gains`.
+        ax: drawn on; returned.
+        phase: `regularize` (before tuning) or `finetune` (after).
+    """
+    factors = gains["gain"].to_numpy(dtype=float)
+    rows = gains[(gains["phase"] == phase) & np.isfinite(factors) & (factors > 0)]
+    _draw(rows, "gain", ax, neutral=1.0)
+    ax.set_title(PHASE_TITLES[phase])
+    ax.set_ylabel("accuracy over that of none")
+    if rows.empty:
+        return ax
+    ends = rows[["gain", "low", "high"]].to_numpy(dtype=float).ravel()
+    ends = ends[np.isfinite(ends) & (ends > 0)]
+    if ends.max() / ends.min() > 4:
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_minor_locator(NullLocator())
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        ax.yaxis.set_major_locator(MaxNLocator(5))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda factor, _: f"{factor:g}×"))
+    return ax
+
+
+def plot_improvements(improvements: pd.DataFrame, ax: Axes, *, phase: str) -> Axes:
+    """Probability that a seed of each family beats one of `none` at the same K, with intervals; 0.5 is no difference.
+
+    Args:
+        improvements: rows of `analysis.gains.improvements`.
+        ax: drawn on; returned.
+        phase: `regularize` (before tuning) or `finetune` (after).
+    """
+    rows = improvements[improvements["phase"] == phase]
+    _draw(rows, "probability", ax, neutral=0.5)
+    ax.set_title(PHASE_TITLES[phase])
+    ax.set_ylabel("P(better than none)")
+    ax.set_ylim(-0.04, 1.04)
+    return ax
+
+
+def _draw(rows: pd.DataFrame, value: str, ax: Axes, *, neutral: float) -> None:
+    """A mark and an interval for each family and K, side by side at each K."""
+    levels = shown_levels(rows["num_levels"])
+    families = families_of(rows["family"])
+    set_levels_axis(ax, levels)
+    if rows.empty:
+        nothing_to_show(ax, "no family beside none at equal $K$")
+        return
+    place: Callable[[pd.Series], list[int]] = lambda column: [levels.index(int(k)) for k in column]  # noqa: E731
+    ax.axhline(neutral, c="0.55", lw=0.8, ls=(0, (4, 3)), zorder=1)
+    for member, family in enumerate(families):
+        mark = family_mark(family)
+        of = rows[(rows["family"] == family) & rows["num_levels"].isin(levels)]
+        x = [dodged(at, member, len(families)) for at in place(of["num_levels"])]
+        y = of[value].to_numpy(dtype=float)
+        low, high = (np.where(np.isfinite(of[end]), of[end], y) for end in ("low", "high"))
+        ax.errorbar(
+            *(x, y),
+            yerr=[np.maximum(y - low, 0), np.maximum(high - y, 0)],
+            fmt=mark.marker,
+            c=mark.colour,
+            mew=0,
+            elinewidth=0.8,
+            label=family,
+        )

@@ -1,0 +1,38 @@
+"""Fronts of several studies in one picture."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from analysis.front import candidates, front
+from analysis.plots.axes import nothing_to_show, set_bits_axis, staircase
+from analysis.style import MARKS
+
+
+def plot_studies(studies: Mapping[str, pd.DataFrame], ax: Axes, *, label: str = "validation accuracy (search)") -> Axes:
+    """The front of each study as a staircase with its marks.
+
+    Args:
+        studies: rows of trials.parquet by the study's name; of confirmed results `analysis.confirmed.as_trials`.
+        ax: drawn on; returned.
+        label: of the accuracy.
+    """
+    set_bits_axis(ax)
+    ax.set_ylabel(label)
+    fronts = {name: front(trials) for name, trials in studies.items()}
+    fronts = {name: best for name, best in fronts.items() if not best.empty}
+    if not fronts:
+        return nothing_to_show(ax, "no quantized trial with its full budget")
+    bits = pd.concat([candidates(trials)["bits_per_weight"] for trials in studies.values()])
+    ax.set_xlim(bits.min() * 0.93, bits.max() * 1.08)
+    for place, (name, best) in enumerate(fronts.items()):
+        mark = MARKS[place % len(MARKS)]
+        steps = best.drop_duplicates(["bits_per_weight", "val_accuracy"])
+        x, y = staircase(steps["bits_per_weight"].to_numpy(), steps["val_accuracy"].to_numpy(), ax.get_xlim()[1])
+        ax.plot(x, y, drawstyle="steps-post", c=mark.colour, ls=mark.line, lw=0.9)
+        points = (best["bits_per_weight"], best["val_accuracy"])
+        for places, line, told in ((points, "", None), (([], []), mark.line, name)):
+            ax.plot(*places, ls=line, marker=mark.marker, c=mark.colour, mec="white", mew=0.4, label=told)
+    ax.legend(loc="lower right")
+    return ax

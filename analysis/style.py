@@ -1,0 +1,120 @@
+"""How figures look and how they are written: widths of a paper, marks of families, file formats."""
+
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from analysis.levels import FAMILIES
+
+STYLE_FILE = Path(__file__).with_name("paper.mplstyle")
+"""Sizes, fonts and lines of all figures; a user's own file changes single keys."""
+
+COLUMN_WIDTH = 3.4
+"""Inches: one column of a two-column page."""
+
+PAGE_WIDTH = 7.0
+"""Inches: both columns."""
+
+FORMATS = ("pgf", "pdf", "svg", "png")
+
+
+Line = str | tuple[float, tuple[float, ...]]
+"""A style of lines: Matplotlib's name, or offset and lengths of dashes and gaps."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Colour, marker and line of a family or a study: each alone tells it from the others, in grey too."""
+
+    colour: str
+    marker: str
+    line: Line
+
+
+# Okabe and Ito's palette, told apart by colour-blind readers.
+MARKS = (
+    Mark("#000000", "o", "-"),
+    Mark("#0072B2", "^", "--"),
+    Mark("#56B4E9", "v", "-."),
+    Mark("#D55E00", "s", ":"),
+    Mark("#009E73", "D", (0, (5, 1, 1, 1, 1, 1))),
+    Mark("#CC79A7", "P", (0, (1, 2))),
+    Mark("#E69F00", "X", (0, (8, 2))),
+)
+
+FAMILY_MARKS = dict(zip(FAMILIES, MARKS, strict=False))
+
+
+@contextmanager
+def paper_style(style: Path | None = None) -> Iterator[None]:
+    """Sets Matplotlib's parameters to those of a paper for the time of the block, whatever they were before.
+
+    Args:
+        style: an .mplstyle file whose keys replace ours; None for ours alone.
+
+    Raises:
+        ValueError: the file can't be read, or has a value that Matplotlib refuses.
+    """
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(mpl.rc_params_from_file(STYLE_FILE, use_default_template=False))
+        if style is not None:
+            mpl.rcParams.update(_parameters_of(style))
+        yield
+
+
+def _parameters_of(style: Path) -> mpl.RcParams:
+    try:
+        return mpl.rc_params_from_file(style, fail_on_error=True, use_default_template=False)
+    except OSError as error:
+        reason = error.strerror or "it can't be opened"
+    except (ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
+    raise ValueError(f"style {style} can't be used: {reason}; begin from a copy of {STYLE_FILE}") from None
+
+
+def available_formats(style: Path | None = None) -> tuple[str, ...]:
+    """`FORMATS` without PGF where there is no LaTeX, which Matplotlib asks for the widths of words."""
+    with paper_style(style):
+        has_latex = shutil.which(mpl.rcParams["pgf.texsystem"]) is not None
+    return tuple(name for name in FORMATS if name != "pgf" or has_latex)
+
+
+def save_figure(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
+    """Writes a figure as `stem` with the suffix of each format; returns the paths."""
+    paths = []
+    for suffix in formats:
+        path = stem.with_name(f"{stem.name}.{suffix}")
+        # Without dates, the same study gives the same file.
+        undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+        options: dict[str, Any] = {"metadata": undated[suffix]} if suffix in undated else {}
+        with _texts_for_latex(figure) if suffix == "pgf" else nullcontext():
+            figure.savefig(path, format=suffix, **options)
+        if suffix != "pgf":  # which LaTeX has measured; all others find room for the same words
+            figure.set_layout_engine("none")
+        paths.append(path)
+    return paths
+
+
+@contextmanager
+def _texts_for_latex(figure: Figure) -> Iterator[None]:
+    """For the time of the block, names such as a study's are text to LaTeX, which a PGF figure is set by."""
+    changed = [(text, text.get_text()) for text in figure.findobj(Text) if isinstance(text, Text)]
+    try:
+        for text, before in changed:
+            # What stands between two dollars is mathematics, to Matplotlib too.
+            parts = before.split("$")
+            parts[::2] = [re.sub(r"(?<!\\)([_&#])", r"\\\1", part) for part in parts[::2]]
+            text.set_text("$".join(parts))
+        yield
+    finally:
+        for text, before in changed:
+            text.set_text(before)
