@@ -55,7 +55,7 @@ def best_replicates(trials: pd.DataFrame, *, phase: str = FINETUNE, minimum: int
         raise ValueError(f"unknown phase {phase!r}; choose from {list(ACCURACY_AFTER)}")
     if minimum < 1:
         raise ValueError(f"minimum must be at least 1, got {minimum}; 2 is the least that gives an interval")
-    of = _comparable(trials)
+    of = comparable(trials)
     # The same seed twice is no second replicate.
     of = of[of[ACCURACY_AFTER[phase]].notna()].drop_duplicates(["config_hash", "seed"])
     means = of.groupby(["family", "num_levels", "config_hash"])[ACCURACY_AFTER[phase]].agg(["mean", "size"])
@@ -142,7 +142,7 @@ def _pairs(trials: pd.DataFrame, other: str, split: str) -> Iterator[tuple[str, 
     """Family, K, phase, its accuracies and those of the family `other`, wherever both have some."""
     if split not in ACCURACIES:
         raise ValueError(f"unknown split {split!r}; choose from {list(ACCURACIES)}")
-    of = _comparable(trials)
+    of = comparable(trials)
     for _, rows in of[of["family"] != other].groupby(["family", "num_levels"]):
         family, levels = str(rows["family"].iloc[0]), int(rows["num_levels"].iloc[0])
         others = of[(of["family"] == other) & (of["num_levels"] == levels)]
@@ -152,8 +152,8 @@ def _pairs(trials: pd.DataFrame, other: str, split: str) -> Iterator[tuple[str, 
                 yield family, levels, phase, first, second
 
 
-def _comparable(trials: pd.DataFrame) -> pd.DataFrame:
-    """Candidates, which must be of one model, data set and budget."""
+def comparable(trials: pd.DataFrame) -> pd.DataFrame:
+    """Candidates of the trials; raises ValueError unless they are of one model, data set and budget."""
     of = candidates(trials)
     for column in ("model", "dataset", "epochs"):
         found = sorted(of[column].dropna().unique())

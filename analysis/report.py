@@ -1,15 +1,18 @@
-"""The report of a study: figures, tables, and the summary that the command prints."""
+"""The report of a study, or of several: figures, tables, lists, and the summary that the command prints."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from analysis.confirmed import confirmed, load_confirmation
-from analysis.front import REFERENCE, candidates, float_baseline, front, hypervolume
-from analysis.load import load_trials
-from trainables.result import STATES
+from analysis.findings import Findings, load_findings
+from analysis.front import front
+from analysis.summary import files_text, summarize, text_of
+
+Importances = Callable[[pd.DataFrame], pd.DataFrame]
+"""From rows of trials.parquet to columns `objective`, `parameter`, `importance`, `n`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +20,7 @@ class Report:
     """What was written.
 
     Attributes:
-        text: the summary for a terminal: counts, the front as a table, where the figures are.
+        text: the summary for a terminal: counts, fronts, where things are, and why some are not.
         files: paths of all files.
     """
 
@@ -25,102 +28,222 @@ class Report:
     files: list[Path]
 
 
-def write_report(study: Path, out: Path) -> Report:
-    """Writes the report of the study in folder `study` into the folder `out`.
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """How figures are written.
+
+    Attributes:
+        style: an .mplstyle file whose keys replace those of `analysis.style.STYLE_FILE`; None for these.
+        suffixes: among `analysis.style.FORMATS`; None for all that can be written here.
+    """
+
+    style: Path | None = None
+    suffixes: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What a writer has done: paths, and by name why something is missing."""
+
+    files: list[Path]
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+def _write_figures(findings: Findings, out: Path, how: Format) -> Written:
+    from analysis.figures import write_figures  # matplotlib takes a second to import
+
+    files, missing = write_figures(findings, _made(out / "figures"), style=how.style, formats=_suffixes(how))
+    return Written(files=files, missing={f"figure {name}": reason for name, reason in missing.items()})
+
+
+def _write_front(findings: Findings, out: Path, how: Format) -> Written:
+    """The figure of the front alone, as a run leaves it."""
+    from analysis.figures import FIGURES, WIDTHS, write_figure
+
+    names = ["front"] if findings.results is None else ["front", "confirmed"]
+    folder = _made(out / "figures")
+    files = []
+    for name in names:
+        files += write_figure(
+            findings, FIGURES[name], folder / name, WIDTHS[""], style=how.style, formats=("pdf", "svg", "png")
+        )
+    return Written(files=files)
+
+
+def _write_tables(findings: Findings, out: Path, how: Format) -> Written:
+    from analysis.tables import write_tables
+
+    files, missing = write_tables(findings, out)
+    return Written(files=files, missing={f"table {name}": reason for name, reason in missing.items()})
+
+
+def _write_lists(findings: Findings, out: Path, how: Format) -> Written:
+    """The front, and what was confirmed, with all columns."""
+    files = [out / "front.csv"]
+    front(findings.trials).to_csv(files[0], index=False)
+    if findings.results is not None:
+        files.append(out / "confirmed.csv")
+        findings.results.to_csv(files[-1], index=False)
+    return Written(files=files)
+
+
+def _write_summary(findings: Findings, out: Path, how: Format) -> Written:
+    path = out / "summary.json"
+    path.write_text(json.dumps(summarize(findings), indent=2) + "\n")
+    return Written(files=[path])
+
+
+Writer = Callable[[Findings, Path, Format], Written]
+
+WRITERS: tuple[Writer, ...] = (_write_figures, _write_tables, _write_lists, _write_summary)
+"""Of a whole report: one for each kind of file."""
+
+BRIEF_WRITERS: tuple[Writer, ...] = (_write_front, _write_lists, _write_summary)
+"""Of what a run leaves when it ends, in about a second."""
+
+
+def write_report(
+    study: Path, out: Path, *, how: Format | None = None, importances: Importances | None = None
+) -> Report:
+    """Writes the whole report of the study in folder `study` into the folder `out`.
+
+    Args:
+        study: folder of the study.
+        out: folder of the report; made if it isn't there.
+        how: figures are written; None for all formats in our style.
+        importances: computes them; None leaves them out.
 
     Raises:
-        ValueError: there is no study, or `out` can't be written.
+        ValueError: there is no study, the style can't be used, or `out` can't be written.
         DamagedFileError: its tables can't be read.
     """
-    from analysis.plots import save_front  # matplotlib takes a second to import
+    how = how or Format()
+    _check(how)
+    findings = _load_whole(study, importances)
+    written = _write(findings, out, how, WRITERS)
+    text = f"{text_of(findings)}\n\n{files_text(out, written.missing, _lacks_latex(how))}"
+    return Report(text=text, files=written.files)
 
-    trials, confirmation = load_trials(study), load_confirmation(study)
-    results = None if confirmation is None else confirmed(trials, confirmation)
+
+def write_brief_report(study: Path, out: Path) -> Report:
+    """Writes the front, its figure and the summary: what a run leaves; errors are those of `write_report`."""
+    findings = load_findings(study)
+    written = _write(findings, out, Format(), BRIEF_WRITERS)
+    where = f"plot: {out / 'figures' / 'front.pdf'} (and .svg, .png); all figures and tables: qar report {study}"
+    return Report(text=f"{text_of(findings)}\n{where}", files=written.files)
+
+
+def write_comparison(
+    studies: Sequence[Path], out: Path, *, how: Format | None = None, importances: Importances | None = None
+) -> Report:
+    """Writes the reports of several studies into folders of `out` named like them, and figures and a table of all.
+
+    Args:
+        studies: folders of the studies, of different names.
+        out: folder of the comparison; made if it isn't there.
+        how: as in `write_report`.
+        importances: as in `write_report`.
+
+    Raises:
+        ValueError: as in `write_report`, or two studies have the same name.
+        DamagedFileError: as in `write_report`.
+    """
+    from analysis.figures import write_studies_figures
+    from analysis.tables import studies_table, write_table
+
+    how = how or Format()
+    _check(how)
+    named = _by_name([_load_whole(study, importances) for study in studies])
+    parts: list[str] = []
+    files: list[Path] = []
+    missing: dict[str, str] = {}
+    for name, findings in named.items():
+        written = _write(findings, out / name, how, WRITERS)
+        files += written.files
+        missing |= {f"{what} of {name}": reason for what, reason in written.missing.items()}
+        parts.append(f"{name}\n{'=' * len(name)}\n{text_of(findings)}")
+    table = studies_table(named)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        files = save_front(trials, out, results)
-        table, summary = out / "front.csv", out / "summary.json"
-        front(trials).to_csv(table, index=False)
-        summary.write_text(json.dumps(summarize(trials), indent=2) + "\n")
-        if results is not None:
-            files.append(out / "confirmed.csv")
-            results.to_csv(files[-1], index=False)
+        files += write_studies_figures(named, _made(out / "figures"), style=how.style, formats=_suffixes(how))
+        files += write_table("studies", table, out)
     except OSError as error:
-        raise ValueError(f"report {out} can't be written: {error.strerror}; choose another --out") from None
-    text = _text(trials, out) if results is None else f"{_text(trials, out)}\n\n{_confirmed_text(results, out)}"
-    return Report(text=text, files=[*files, table, summary])
+        raise _unwritable(out, error) from None
+    parts += [_comparison_text(table.frame), files_text(out, missing, _lacks_latex(how))]
+    return Report(text="\n\n".join(parts), files=files)
 
 
-def summarize(trials: pd.DataFrame) -> dict[str, object]:
-    """The figures of a study in short: counts by state, float baseline, size and hypervolume of the front."""
-    return {
-        "trials": len(trials),
-        **{state: int((trials["state"] == state).sum()) for state in STATES},
-        "float_baseline_val_accuracy": float_baseline(trials),
-        "front_size": len(front(trials)),
-        "hypervolume": hypervolume(trials),
-        "hypervolume_reference": {"val_accuracy": REFERENCE[0], "bits_per_weight": REFERENCE[1]},
-    }
+def _load_whole(study: Path, importances: Importances | None) -> Findings:
+    """Reads everything, so that a damaged file is found before anything is written."""
+    findings = load_findings(study, importances)
+    _ = findings.epochs
+    return findings
 
 
-def _text(trials: pd.DataFrame, out: Path) -> str:
-    counts = [f"{(trials['state'] == state).sum()} {state}" for state in STATES if (trials["state"] == state).any()]
-    lines = [f"{len(trials)} trial{'s'[: len(trials) != 1]}" + (": " + ", ".join(counts) if counts else "")]
-    reasons = trials["failure"].dropna().value_counts()
-    lines += [f"{count} failed: {reason}" for reason, count in reasons.items()]
-    baseline = float_baseline(trials)
-    if baseline is not None:
-        lines.append(f"float baseline: validation accuracy {baseline:.4f}")
-    if candidates(trials).empty:
-        lines.append("no front yet: no quantized trial has been trained for the full budget")
-    else:
-        accuracy, bits = REFERENCE
-        lines += [
-            "",
-            "front of accuracy against bits:",
-            _front_text(front(trials)),
-            "",
-            f"hypervolume {hypervolume(trials):.4f} of the area up to accuracy {accuracy:g} and {bits:g} bits",
-        ]
-    return "\n".join([*lines, f"plot: {out / 'front.pdf'} (and .svg, .png); table: {out / 'front.csv'}"])
+def _write(findings: Findings, out: Path, how: Format, writers: Sequence[Writer]) -> Written:
+    files: list[Path] = []
+    missing: dict[str, str] = {}
+    try:
+        _made(out)
+        for writer in writers:
+            written = writer(findings, out, how)
+            files += written.files
+            missing |= written.missing
+    except OSError as error:
+        raise _unwritable(out, error) from None
+    return Written(files=files, missing=missing)
 
 
-def _front_text(rows: pd.DataFrame) -> str:
+def _unwritable(out: Path, error: OSError) -> ValueError:
+    return ValueError(f"report {out} can't be written: {error.strerror}; choose another --out")
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _check(how: Format) -> None:
+    """Finds out before anything is written that a style or a format is wrong."""
+    from analysis.style import FORMATS, paper_style
+
+    wrong = [suffix for suffix in how.suffixes or () if suffix not in FORMATS]
+    if wrong:
+        raise ValueError(f"unknown formats {wrong}; choose from {list(FORMATS)}")
+    with paper_style(how.style):
+        pass
+
+
+def _suffixes(how: Format) -> tuple[str, ...]:
+    from analysis.style import FORMATS, available_formats
+
+    return tuple(suffix for suffix in how.suffixes or FORMATS if suffix in available_formats(how.style))
+
+
+def _lacks_latex(how: Format) -> bool:
+    return "pgf" in (how.suffixes or ("pgf",)) and "pgf" not in _suffixes(how)
+
+
+def _by_name(findings: Sequence[Findings]) -> Mapping[str, Findings]:
+    """By the study's name, or that of its folder where two studies have the same."""
+    for names in ([one.name for one in findings], [one.folder.resolve().name for one in findings]):
+        if len(set(names)) == len(findings):
+            return dict(zip(names, findings, strict=True))
+    folders = [str(one.folder) for one in findings]
+    raise ValueError(f"studies to compare must have different names, got {folders}; rename the folder of one")
+
+
+def _comparison_text(table: pd.DataFrame) -> str:
     shown = pd.DataFrame(
         {
-            "bits/weight": rows["bits_per_weight"].map("{:.2f}".format),
-            "val accuracy": rows["val_accuracy"].map("{:.4f}".format),
-            "pre-tuning": rows["val_accuracy_pre_tuning"].map("{:.4f}".format),
-            "family": rows["family"],
-            "K": rows["num_levels"].astype(int),
-            "λ": rows["lam"].map(lambda lam: "–" if pd.isna(lam) else f"{lam:.1e}"),
-            "placement": rows["placement"],
-            "trial": rows["trial_id"],
-        }
-    )
-    return shown.to_string(index=False)
-
-
-def _confirmed_text(results: pd.DataFrame, out: Path) -> str:
-    """The confirmed results, which are the result; the search's are only what led to them."""
-    shown = pd.DataFrame(
-        {
-            "bits/weight": results["bits_per_weight"].map("{:.2f}".format),
-            "test accuracy": results["test_accuracy"].map("{:.4f}".format),
-            "95% interval": [
-                "–" if pd.isna(low) else f"[{low:.4f}, {high:.4f}]"
-                for low, high in zip(results["low"], results["high"], strict=True)
+            "study": table["study"],
+            "trials": table["trials"],
+            "finished": table["finished"].map({True: "yes", False: "no"}),
+            "hypervolume": table["hypervolume"].map("{:.4f}".format),
+            "knee": [
+                "–" if pd.isna(bits) else f"{accuracy:.4f} at {bits:.2f} bits"
+                for accuracy, bits in zip(table["knee_val_accuracy"], table["knee_bits_per_weight"], strict=True)
             ],
-            "seeds": results["seeds"],
-            "searched": results["searched_val_accuracy"].map(lambda value: "–" if pd.isna(value) else f"{value:.4f}"),
-            "family": results["family"],
-            "K": results["num_levels"].map(lambda levels: "float" if pd.isna(levels) else f"{levels:.0f}"),
-            "λ": results["lam"].map(lambda lam: "–" if pd.isna(lam) else f"{lam:.1e}"),
-            "placement": results["placement"].fillna("–"),
+            "best test accuracy": table["best_test_accuracy"].map(lambda a: "–" if pd.isna(a) else f"{a:.4f}"),
         }
     )
-    lines = ["confirmed under fresh seeds, on the test split:", shown.to_string(index=False)]
-    optimism = results["optimism"].dropna()
-    if len(optimism):
-        lines += ["", f"optimism of the search: validation minus test accuracy {optimism.mean():+.4f} on average"]
-    return "\n".join([*lines, f"table: {out / 'confirmed.csv'}"])
+    return "studies compared:\n" + shown.to_string(index=False)

@@ -70,7 +70,7 @@ def launch(
     resume_if_exists: Annotated[bool, typer.Option("--resume-if-exists", help="Resume a study of that name.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Run a study and write its report."""
+    """Run a study, and write its front and a summary."""
     from study.config import load_study, parse_study
     from study.folder import StudyFolder
 
@@ -206,7 +206,7 @@ def _run(
     verbose: bool,
     report_on: "StudyFolder | None" = None,
 ) -> None:
-    """Runs what is left of a study, and writes its report, or that of the study that it confirms."""
+    """Runs what is left of a study, and reports on it, or on the study that it confirms."""
     from rich.console import Console
 
     from study.tuner import INTERRUPTED as WAS_INTERRUPTED
@@ -220,8 +220,7 @@ def _run(
     if outcome == WAS_INTERRUPTED:
         typer.echo(f"interrupted; continue with: qar resume {folder.path}")
         raise typer.Exit(INTERRUPTED)
-    reported = (report_on or folder).path
-    _report(reported, reported / "report")
+    _report_briefly((report_on or folder).path)
     typer.echo(f"more: qar status {folder.path}; qar launch --help")
 
 
@@ -316,18 +315,42 @@ def dashboard(
 
 @app.command()
 def report(
-    directory: Folder,
-    out: Annotated[Path | None, typer.Option(help="Where the report goes, if not to DIR/report.")] = None,
+    directories: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Folders of studies; several are compared.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where the report goes, if not to DIR/report, or of several to report.", show_default=False),
+    ] = None,
+    style: Annotated[
+        Path | None,
+        typer.Option(help="Matplotlib style file (.mplstyle) whose keys replace ours.", show_default=False),
+    ] = None,
+    formats: Annotated[
+        str | None, typer.Option(help="Of figures: some of pdf,pgf,svg,png; all without.", show_default=False)
+    ] = None,
 ) -> None:
-    """Write the figures and tables of a study, and print its front."""
-    _report(directory, out or directory / "report")
+    """Write the figures and tables of a study for a paper, or compare several studies."""
+    with _one_line_errors():
+        from analysis.report import Format, write_comparison, write_report
+        from study.importance import hyperparameter_importances
+
+        how = Format(style=style, suffixes=tuple(formats.split(",")) if formats else None)
+        if len(directories) == 1:
+            place = out or directories[0] / "report"
+            written = write_report(directories[0], place, how=how, importances=hyperparameter_importances)
+        else:
+            place = out or Path("report")
+            written = write_comparison(directories, place, how=how, importances=hyperparameter_importances)
+    typer.echo(written.text)
 
 
-def _report(directory: Path, out: Path) -> None:
-    from analysis.report import write_report
+def _report_briefly(directory: Path) -> None:
+    """Writes and prints what a run leaves: the front and the summary."""
+    from analysis.report import write_brief_report
 
     with _one_line_errors():
-        written = write_report(directory, out)
+        written = write_brief_report(directory, directory / "report")
     typer.echo(written.text)
 
 

@@ -160,6 +160,51 @@ def write_tables_of(folder: Path, trials: pd.DataFrame) -> None:
     pq.write_table(pa.Table.from_pylist([], arrow_schema(EPOCH_COLUMNS)), folder / "epochs.parquet")
 
 
+def confirmed_rows(seeds: int = 3) -> list[dict[str, Any]]:
+    """For `trials_frame`: `none`, RS and RE at two K under some seeds, and the float baseline; RE is always best."""
+    above = {"none": 0.0, "RS": 0.02, "RE": 0.05}
+    quantized = [
+        {
+            "family": family,
+            "lam": None if family == "none" else 1e-3,
+            "placement": "kmeans",
+            "config_hash": f"{family}-{levels}",
+            "num_levels": levels,
+            "seed": seed,
+            "bits_per_weight": 1.0 + levels / 2,
+            "conv_bits_per_weight": 0.9 + levels / 2,
+            "entropy_bits_per_weight": 0.8 + levels / 2,
+            "artifact_bytes": 1000 * levels,
+            "val_accuracy": 0.8 + above[family],
+            "test_accuracy_pre_tuning": 0.3 + 2 * above[family] + (seed * (1 + len(family)) % 5) / 100,
+            "test_accuracy": 0.7 + levels / 40 + above[family] + (seed * (1 + len(family)) % 5) / 500,
+        }
+        for family in above
+        for levels in (2, 4)
+        for seed in range(1, seeds + 1)
+    ]
+    baseline = [
+        {"family": "none", "num_levels": None, "lam": None, "placement": None, "config_hash": "float", "seed": seed}
+        | {"bits_per_weight": 32.1, "val_accuracy": 0.97, "test_accuracy": 0.96}
+        for seed in range(1, seeds + 1)
+    ]
+    return [*quantized, *baseline]
+
+
+def searched_frame() -> pd.DataFrame:
+    """The search that `confirmed_rows` confirm: each configuration once, 0.02 too good, and three that it gave up."""
+    test = {"test_accuracy": None, "test_accuracy_pre_tuning": None}
+    once = [row | {"seed": 0, "val_accuracy": row["test_accuracy"] + 0.02} | test for row in confirmed_rows(1)]
+    stopped = [{"family": "RC", "epochs": 2, "state": PRUNED, "val_accuracy": 0.2}] * 3
+    return trials_frame(*once, *stopped)
+
+
+def write_confirmed_study(folder: Path, seeds: int = 3) -> None:
+    """Puts a study and its confirmation on disk, as far as `analysis` reads them."""
+    write_tables_of(folder, searched_frame())
+    write_tables_of(folder / "confirm", trials_frame(*confirmed_rows(seeds)))
+
+
 def files_below(folder: Path) -> dict[str, bytes]:
     """Content of every file below a folder, and the empty folders: to tell whether anything was written."""
     return {

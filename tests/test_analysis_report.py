@@ -1,4 +1,4 @@
-"""The report: clear whatever became of the study."""
+"""The report: clear whatever became of the study, and the same each time."""
 
 import json
 from pathlib import Path
@@ -6,14 +6,29 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from example_studies import files_below, make_study, trials_frame, write_tables_of
+from example_studies import (
+    files_below,
+    make_study,
+    searched_frame,
+    trials_frame,
+    write_confirmed_study,
+    write_tables_of,
+)
 
+from analysis.figures import FIGURES, WIDTHS
+from analysis.findings import load_findings
 from analysis.front import REFERENCE, front, hypervolume
 from analysis.load import load_trials
-from analysis.report import Report, summarize, write_report
+from analysis.report import Format, Report, write_brief_report, write_comparison, write_report
+from analysis.style import available_formats
+from analysis.summary import summarize
+from analysis.tables import TABLES
+from study.importance import hyperparameter_importances
 from trainables.result import FAIL, PRUNED, RUNNING, DamagedFileError
 
-FILES = {"front.pdf", "front.svg", "front.png", "front.csv", "summary.json"}
+BRIEF_FILES = {"figures/front.pdf", "figures/front.svg", "figures/front.png", "front.csv", "summary.json"}
+SVG = Format(suffixes=("svg",))
+
 FAILED: dict[str, Any] = {"state": FAIL, "val_accuracy": None, "bits_per_weight": None, "failure": "it broke"}
 BASELINE: dict[str, Any] = {
     "family": "none",
@@ -26,24 +41,94 @@ BASELINE: dict[str, Any] = {
 
 def report_of(folder: Path, *rows: dict[str, Any]) -> Report:
     write_tables_of(folder, trials_frame(*rows))
-    return write_report(folder, folder / "report")
+    return write_brief_report(folder, folder / "report")
 
 
-def test_report_of_a_study_says_and_writes_it_all(tmp_path: Path) -> None:
+def files_of(report: Report, out: Path) -> set[str]:
+    return {str(path.relative_to(out)) for path in report.files}
+
+
+def test_brief_report_of_a_study_says_and_writes_it_all(tmp_path: Path) -> None:
     study = make_study(tmp_path / "small").path
-    report = write_report(study, study / "report")
-    assert {path.name for path in report.files} == FILES
+    report = write_brief_report(study, study / "report")
+    assert files_of(report, study / "report") == set(files_below(study / "report")) == BRIEF_FILES
     assert all(path.stat().st_size for path in report.files)
-    assert {path.name for path in (study / "report").iterdir()} == FILES
     text = report.text
     assert "5 trials: 3 COMPLETE, 1 PRUNED, 1 FAIL" in text
+    assert "not finished" not in text
     assert "float baseline: validation accuracy 0.9700" in text
     rows = [line.split() for line in text.splitlines()]
-    assert ["1.30", "0.8000", "0.4000", "none", "2", "–", "kmeans", "small-00001"] in rows
+    assert ["*", "1.30", "0.8000", "0.4000", "none", "2", "–", "kmeans", "small-00001"] in rows
     assert ["3.30", "0.9500", "0.4000", "RE", "8", "1.0e-03", "own", "small-00002"] in rows
     assert "small-00003" not in text  # PRUNED
     assert f"hypervolume {hypervolume(load_trials(study)):.4f}" in text
-    assert str(study / "report" / "front.pdf") in text
+    assert str(study / "report" / "figures" / "front.pdf") in text
+    assert f"qar report {study}" in text
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Path]:
+    """The whole report of a confirmed study, in every format, and where it is."""
+    study = tmp_path_factory.mktemp("whole") / "small"
+    write_confirmed_study(study)
+    return write_report(study, study / "report", importances=hyperparameter_importances), study / "report"
+
+
+def test_whole_report_has_every_figure_in_every_format_and_width(whole: tuple[Report, Path]) -> None:
+    report, out = whole
+    drawn = set(FIGURES) - {"curves", "importances"}  # there is no epoch, and no more than a few trials
+    expected = {
+        f"figures/{name}{width}.{suffix}" for name in drawn for width in WIDTHS for suffix in available_formats()
+    }
+    assert {name for name in files_of(report, out) if name.startswith("figures/")} == expected | {
+        f"figures/curves{width}.{suffix}" for width in WIDTHS for suffix in available_formats()
+    }
+    assert files_of(report, out) == set(files_below(out))
+    assert "no figure importances: too few finished trials" in report.text
+
+
+def test_whole_report_has_every_table_for_latex_and_as_csv(whole: tuple[Report, Path]) -> None:
+    report, out = whole
+    names = {path.stem for path in report.files if path.name.startswith("table-")}
+    assert names == {f"table-{name}" for name in TABLES if name != "importances"}
+    for name in names:
+        assert "\\toprule" in (out / f"{name}.tex").read_text()
+        assert len(pd.read_csv(out / f"{name}.csv"))
+
+
+def test_whole_report_tells_the_confirmed_results_and_the_optimism(whole: tuple[Report, Path]) -> None:
+    report, out = whole
+    assert "as the search saw it" in report.text
+    assert "confirmed under fresh seeds, on the test split:" in report.text
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["confirmed"] == 7
+    assert f"optimism of the search: validation minus test accuracy {summary['optimism']:+.4f}" in report.text
+
+
+def test_figures_stay_small(whole: tuple[Report, Path]) -> None:
+    report, _ = whole
+    assert max(path.stat().st_size for path in report.files) < 500_000
+
+
+def test_figures_can_be_left_to_one_format(tmp_path: Path) -> None:
+    write_confirmed_study(tmp_path / "small")
+    report = write_report(tmp_path / "small", tmp_path / "out", how=SVG)
+    assert {path.suffix for path in report.files} == {".svg", ".csv", ".tex", ".json"}
+
+
+@pytest.mark.parametrize(
+    ("how", "rule"),
+    [
+        (Format(suffixes=("jpg",)), r"^unknown formats \['jpg'\]; choose from \['pgf', 'pdf', 'svg', 'png'\]$"),
+        (Format(style=Path("nosuch.mplstyle")), r"^style nosuch.mplstyle can't be used: [^\n]*paper.mplstyle$"),
+    ],
+)
+def test_wrong_format_is_refused_before_anything_is_written(how: Format, rule: str, tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small").path
+    before = files_below(tmp_path)
+    with pytest.raises(ValueError, match=rule):
+        write_report(study, study / "report", how=how)
+    assert files_below(tmp_path) == before
 
 
 def test_report_of_no_trial_is_clear(tmp_path: Path) -> None:
@@ -51,6 +136,33 @@ def test_report_of_no_trial_is_clear(tmp_path: Path) -> None:
     assert text.splitlines()[0] == "0 trials"
     assert "no front yet" in text
     assert "nan" not in text.lower()
+
+
+EDGE_CASES: dict[str, tuple[dict[str, Any], ...]] = {
+    "no trial": (),
+    "one trial": ({},),
+    "baseline alone": (BASELINE,),
+    "all failed": (FAILED, FAILED),
+    "none complete": ({"state": PRUNED, "epochs": 2}, {"state": RUNNING, "epochs": 1}),
+    "one family": tuple({"num_levels": levels, "bits_per_weight": levels / 2} for levels in (2, 4, 8)),
+    "ties": ({}, {}, {"family": "RE"}, {"family": "none", "lam": None}),
+    "NaN metrics": ({"val_accuracy": None}, {"bits_per_weight": None}, {"val_accuracy_pre_tuning": None}),
+}
+
+
+@pytest.mark.parametrize("rows", EDGE_CASES.values(), ids=EDGE_CASES)
+def test_whole_report_of_an_edge_case_says_what_is_missing_and_why(
+    rows: tuple[dict[str, Any], ...], tmp_path: Path
+) -> None:
+    write_tables_of(tmp_path / "small", trials_frame(*rows))
+    report = write_report(tmp_path / "small", tmp_path / "out", how=SVG, importances=hyperparameter_importances)
+    assert all(path.stat().st_size for path in report.files)
+    assert {"figures/front.svg", "figures/front-wide.svg", "front.csv"} <= files_of(report, tmp_path / "out")
+    drawn = {path.stem.removesuffix("-wide") for path in report.files if path.parent.name == "figures"}
+    told = {line.split(":")[0] for line in report.text.splitlines() if line.startswith("no figure")}
+    assert told == {f"no figure {name}" for name in set(FIGURES) - drawn}
+    assert "qar confirm" in report.text
+    assert "nan" not in report.text.lower()
 
 
 @pytest.mark.parametrize(
@@ -68,11 +180,24 @@ def test_report_of_all_failed_says_why(tmp_path: Path) -> None:
     assert "it broke" in report_of(tmp_path, FAILED, FAILED).text
 
 
+def test_report_of_a_study_that_is_not_finished_says_so(tmp_path: Path) -> None:
+    write_confirmed_study(tmp_path)
+    with (tmp_path / "study.yaml").open("a") as file:
+        file.write("trials: 40\n")
+    with (tmp_path / "confirm" / "study.yaml").open("a") as file:
+        file.write("trials: 50\n")
+    text = write_brief_report(tmp_path, tmp_path / "report").text
+    assert "not finished: 10 of 40 trials have ended; all below is of those" in text
+    assert "the confirmation is not finished: 21 of 50 trials have ended" in text
+    assert not json.loads((tmp_path / "report" / "summary.json").read_text())["finished"]
+    assert "not finished: 1 trials have ended" in report_of(tmp_path / "other", {}, {"state": RUNNING}).text
+
+
 def test_report_of_one_trial_has_a_front_of_one(tmp_path: Path) -> None:
     report = report_of(tmp_path, {})
     assert report.text.splitlines()[0].startswith("1 trial")
     assert "small-00000" in report.text
-    assert summarize(load_trials(tmp_path))["front_size"] == 1
+    assert summarize(load_findings(tmp_path))["front_size"] == 1
 
 
 def test_report_of_the_baseline_alone_has_no_front(tmp_path: Path) -> None:
@@ -83,7 +208,7 @@ def test_report_of_the_baseline_alone_has_no_front(tmp_path: Path) -> None:
 
 def test_front_csv_holds_the_front(tmp_path: Path) -> None:
     study = make_study(tmp_path / "small").path
-    write_report(study, tmp_path / "out")
+    write_brief_report(study, tmp_path / "out")
     written = pd.read_csv(tmp_path / "out" / "front.csv")
     expected = front(load_trials(study))
     assert list(written.columns) == list(expected.columns)
@@ -93,8 +218,9 @@ def test_front_csv_holds_the_front(tmp_path: Path) -> None:
 
 def test_summary_json_is_the_study_in_short(tmp_path: Path) -> None:
     study = make_study(tmp_path / "small").path
-    write_report(study, tmp_path / "out")
+    write_brief_report(study, tmp_path / "out")
     assert json.loads((tmp_path / "out" / "summary.json").read_text()) == {
+        "finished": True,
         "trials": 5,
         "COMPLETE": 3,
         "PRUNED": 1,
@@ -102,8 +228,11 @@ def test_summary_json_is_the_study_in_short(tmp_path: Path) -> None:
         "RUNNING": 0,
         "float_baseline_val_accuracy": 0.97,
         "front_size": 2,
+        "knee": "small-00001",
         "hypervolume": pytest.approx((0.8 * 2.0 + 0.95 * 28.7) / 32),
         "hypervolume_reference": {"val_accuracy": REFERENCE[0], "bits_per_weight": REFERENCE[1]},
+        "confirmed": 0,
+        "optimism": None,
     }
 
 
@@ -115,15 +244,17 @@ def test_summary_json_is_strict_json_without_a_front(rows: tuple[dict[str, Any],
         raise AssertionError(constant)
 
     summary = json.loads((tmp_path / "report" / "summary.json").read_text(), parse_constant=refuse)
-    assert (summary["front_size"], summary["hypervolume"]) == (0, 0.0)
+    assert (summary["front_size"], summary["hypervolume"], summary["knee"]) == (0, 0.0, None)
 
 
 def test_report_repeated_is_identical(tmp_path: Path) -> None:
-    study = make_study(tmp_path / "small").path
-    write_report(study, tmp_path / "out")
-    before = files_below(tmp_path / "out")
-    write_report(study, tmp_path / "out")
-    assert files_below(tmp_path / "out") == before
+    write_confirmed_study(tmp_path / "small")
+    how = Format(suffixes=("pdf", "svg"))
+    contents = []
+    for name in ("once", "again"):
+        write_report(tmp_path / "small", tmp_path / name, how=how)
+        contents.append(files_below(tmp_path / name))
+    assert contents[0] == contents[1]
 
 
 @pytest.mark.parametrize("out", ["file", "file/report"])
@@ -131,9 +262,10 @@ def test_report_that_cant_be_written_is_refused_in_one_line(out: str, tmp_path: 
     study = make_study(tmp_path / "small").path
     (tmp_path / "file").write_text("in the way")
     before = files_below(tmp_path)
-    with pytest.raises(ValueError, match=r"^[^\n]*can't be written[^\n]*--out$") as refusal:
-        write_report(study, tmp_path / out)
-    assert str(tmp_path / out) in str(refusal.value)
+    for write in (write_report, write_brief_report):
+        with pytest.raises(ValueError, match=r"^[^\n]*can't be written[^\n]*--out$") as refusal:
+            write(study, tmp_path / out)
+        assert str(tmp_path / out) in str(refusal.value)
     assert files_below(tmp_path) == before
 
 
@@ -151,3 +283,40 @@ def test_long_front_is_shown_whole(tmp_path: Path) -> None:
     text = report_of(tmp_path, *rows).text
     assert all(f"small-{number:05d}" in text for number in range(150))
     assert "..." not in text
+
+
+def test_very_long_front_is_cut_and_says_so(tmp_path: Path) -> None:
+    rows = [{"val_accuracy": number / 500, "bits_per_weight": 1 + number / 10} for number in range(300)]
+    assert "… and 100 more in front.csv" in report_of(tmp_path, *rows).text
+
+
+def test_studies_are_compared_in_figures_and_a_table(tmp_path: Path) -> None:
+    for name, seeds in (("one", 2), ("two", 3)):
+        write_confirmed_study(tmp_path / name, seeds)
+        (tmp_path / name / "study.yaml").write_text(f"name: {name}\n")
+    report = write_comparison([tmp_path / "one", tmp_path / "two"], tmp_path / "out", how=SVG)
+    files = files_of(report, tmp_path / "out")
+    for name in ("studies", "studies-confirmed", "studies-attainment"):
+        assert {f"figures/{name}{width}.svg" for width in WIDTHS} <= files
+    assert {"table-studies.tex", "table-studies.csv", "one/table-accuracy.tex", "two/figures/front.svg"} <= files
+    table = pd.read_csv(tmp_path / "out" / "table-studies.csv")
+    assert table["study"].tolist() == ["one", "two"]
+    assert table["hypervolume"].tolist() == [hypervolume(searched_frame())] * 2
+    assert "studies compared:" in report.text
+
+
+def test_studies_that_are_not_all_confirmed_are_compared_by_their_searches(tmp_path: Path) -> None:
+    write_confirmed_study(tmp_path / "one")
+    write_tables_of(tmp_path / "two", trials_frame())
+    report = write_comparison([tmp_path / "one", tmp_path / "two"], tmp_path / "out", how=SVG)
+    compared = {path.stem for path in report.files if path.name.startswith("studies")}
+    assert compared == {"studies", "studies-wide"}
+    assert "no figure confirmed of two: nothing was confirmed" in report.text
+
+
+def test_studies_of_the_same_name_are_refused(tmp_path: Path) -> None:
+    for name in ("a/small", "b/small"):
+        write_tables_of(tmp_path / name, trials_frame({}))
+    with pytest.raises(ValueError, match=r"^studies to compare must have different names, got [^\n]*$"):
+        write_comparison([tmp_path / "a" / "small", tmp_path / "b" / "small"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -185,6 +185,23 @@ def test_report_refuses_an_out_that_cant_be_written(here: Path) -> None:
     assert files_below(here) == before
 
 
+def test_report_refuses_a_style_and_a_format_that_there_are_not(here: Path) -> None:
+    make_study(here / "small")
+    (here / "wrong.mplstyle").write_text("font.size: huge\n")
+    before = files_below(here)
+    assert_refused(run("report", "small", "--formats", "pdf,eps"), "unknown formats ['eps']; choose from")
+    assert_refused(run("report", "small", "--style", "nosuch.mplstyle"), "nosuch.mplstyle", "No such file")
+    assert_refused(run("report", "small", "--style", "wrong.mplstyle"), "wrong.mplstyle", "huge", "paper.mplstyle")
+    assert files_below(here) == before
+
+
+def test_report_of_two_studies_refuses_one_that_is_none(here: Path) -> None:
+    make_study(here / "small")
+    before = files_below(here)
+    assert_refused(run("report", "small", "nosuch"), "nosuch", "no study folder")
+    assert files_below(here) == before
+
+
 def test_report_before_the_first_tables_is_refused(here: Path) -> None:
     StudyFolder(here / "small").create(study_config())
     before = files_below(here)
@@ -200,6 +217,7 @@ def test_report_before_the_first_tables_is_refused(here: Path) -> None:
         ("resume", "ledger.jsonl"),
         ("status", "ledger.jsonl"),
         ("report", "trials.parquet"),
+        ("report", "epochs.parquet"),
     ],
 )
 def test_damaged_file_is_named_in_one_line_and_left_untouched(command: str, file: str, here: Path) -> None:
@@ -256,7 +274,7 @@ def test_status_as_json_is_for_programs(here: Path) -> None:
 
 def test_status_shows_the_front_that_the_report_shows(here: Path) -> None:
     make_study(here / "small")
-    run("report", "small")
+    run("report", "small", "--formats", "svg")
     reported = json.loads((here / "small/report/summary.json").read_text())["front_size"]
     assert len(json.loads(run("status", "small", "--json").stdout)["front"]) == reported
 
@@ -393,17 +411,32 @@ def test_paths_are_printed_as_they_are(tmp_path: Path) -> None:
     done = run_process("resume", folder, cwd=tmp_path)
     assert done.returncode == 0
     assert f"qar status {folder}" in done.stdout
-    assert f"plot: {folder}/report/front.pdf" in done.stdout
+    assert f"plot: {folder}/report/figures/front.pdf" in done.stdout
 
 
 def test_report_goes_where_it_is_asked_to(here: Path) -> None:
     make_study(here / "small")
-    result = run("report", "small", "--out", "elsewhere/deep")
+    result = run("report", "small", "--out", "elsewhere/deep", "--formats", "svg,png")
     assert (result.exit_code, result.stderr) == (0, "")
-    names = {path.name for path in (here / "elsewhere" / "deep").iterdir()}
-    assert {"front.pdf", "front.svg", "front.png", "front.csv", "summary.json"} <= names
+    names = set(files_below(here / "elsewhere" / "deep"))
+    assert {"figures/front.svg", "figures/front-wide.png", "table-accuracy.tex", "front.csv", "summary.json"} <= names
     assert not (here / "small" / "report").exists()
-    assert "elsewhere/deep/front.pdf" in result.stdout
+    assert "figures: elsewhere/deep/figures" in result.stdout
+
+
+def test_report_of_several_studies_goes_to_a_folder_of_its_own(here: Path) -> None:
+    make_study(here / "a", study_config(trials=5, name="one"))
+    make_study(here / "b", study_config(trials=5, name="two"))
+    result = run("report", "a", "b", "--formats", "svg")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert {"figures/studies.svg", "table-studies.tex", "one/figures/front.svg"} <= set(files_below(here / "report"))
+
+
+def test_report_takes_the_style_of_the_user(here: Path) -> None:
+    make_study(here / "small")
+    (here / "mine.mplstyle").write_text("svg.fonttype: none\nfont.serif: Nimbus\n")
+    assert run("report", "small", "--formats", "svg", "--style", "mine.mplstyle").exit_code == 0
+    assert "Nimbus" in (here / "small" / "report" / "figures" / "front.svg").read_text()
 
 
 def test_report_needs_the_tables_alone(here: Path) -> None:
@@ -411,7 +444,9 @@ def test_report_needs_the_tables_alone(here: Path) -> None:
     study = make_study(here / "small")
     study.ledger.unlink()
     study.epochs.unlink()
-    assert run("report", "small").exit_code == 0
+    result = run("report", "small", "--formats", "svg")
+    assert result.exit_code == 0
+    assert "no figure curves: small has no epochs.parquet" in result.stdout
 
 
 def test_overrides_that_have_no_effect_are_not_passed_over_in_silence(tmp_path: Path) -> None:

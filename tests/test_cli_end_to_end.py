@@ -91,9 +91,9 @@ def test_launch_writes_all_files_of_a_study(launched: Launched) -> None:
         "report",
         "ray",
     }
-    report = {path.name: path.stat().st_size for path in (launched.study / "report").iterdir()}
-    assert {"front.pdf", "front.svg", "front.png", "front.csv", "summary.json"} == set(report)
-    assert min(report.values()) > 0
+    report = files_below(launched.study / "report")
+    assert {"front.csv", "summary.json"} | {f"figures/front.{kind}" for kind in ("pdf", "svg", "png")} == set(report)
+    assert all(report.values())
     assert [path.name for path in launched.cwd.iterdir()] == ["studies"]
 
 
@@ -185,7 +185,7 @@ def test_launch_says_how_far_it_is_and_what_it_found(launched: Launched) -> None
     assert any(re.match(r"\d+ of 14 trials", line) for line in lines)
     for trial_id in front(trials)["trial_id"]:
         assert any(line.split()[-1:] == [trial_id] for line in lines)
-    assert any("plot: studies/digits/report/front.pdf" in line for line in lines)
+    assert any("plot: studies/digits/report/figures/front.pdf" in line for line in lines)
     assert lines[-1].startswith("more: qar status studies/digits")
 
 
@@ -343,7 +343,7 @@ def test_resume_ends_well_and_quietly(story: Story) -> None:
     assert_quiet(story.finished.ended)
     assert story.finished.told["state"] == "finished"
     assert [session.outcome for session in story.finished.history.sessions] == ["interrupted", None, "finished"]
-    assert (story.study / "report" / "front.pdf").exists()
+    assert (story.study / "report" / "figures" / "front.pdf").exists()
 
 
 def test_resumed_study_has_every_trial_once_and_complete(story: Story) -> None:

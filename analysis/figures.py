@@ -1,0 +1,229 @@
+"""The figures of a report: what each shows, and what it needs to be drawn."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.attainment import attainment_surfaces
+from analysis.confirmed import as_trials
+from analysis.findings import Findings, NothingToShow
+from analysis.front import candidates
+from analysis.gains import TEST
+from analysis.plots import (
+    plot_attainment,
+    plot_confirmed,
+    plot_curves,
+    plot_front,
+    plot_gains,
+    plot_importances,
+    plot_improvements,
+    plot_layers,
+    plot_studies,
+)
+from analysis.style import COLUMN_WIDTH, MARKS, PAGE_WIDTH, paper_style, save_figure
+from trainables.result import FINETUNE, REGULARIZE
+
+WIDTHS = {"": COLUMN_WIDTH, "-wide": PAGE_WIDTH}
+"""Inches, by what stands after the figure's name in its files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureKind:
+    """One figure of a report.
+
+    Attributes:
+        question: that it answers.
+        draw: on the axes, left to right, or above each other in one column; raises NothingToShow.
+        panels: axes that it needs.
+        height: of a row of axes, inches.
+    """
+
+    question: str
+    draw: Callable[[Findings, Sequence[Axes]], None]
+    panels: int = 1
+    height: float = 2.3
+
+
+def _front(findings: Findings, axes: Sequence[Axes]) -> None:
+    plot_front(findings.trials, axes[0])
+
+
+def _confirmed(findings: Findings, axes: Sequence[Axes]) -> None:
+    if findings.results is None:
+        raise NothingToShow(f"nothing was confirmed; run: qar confirm {findings.folder}")
+    plot_confirmed(findings.results, axes[0], findings.trials)
+
+
+def _attainment(findings: Findings, axes: Sequence[Axes]) -> None:
+    if findings.confirmation is None:
+        raise NothingToShow(f"it needs several seeds of each configuration; run: qar confirm {findings.folder}")
+    plot_attainment(attainment_surfaces(findings.confirmation, accuracy="test_accuracy"), axes[0])
+
+
+def _gains(findings: Findings, axes: Sequence[Axes]) -> None:
+    if findings.gains.empty:
+        raise NothingToShow("no family has a finished trial beside one of none at the same K")
+    for ax, phase in zip(axes, (REGULARIZE, FINETUNE), strict=True):
+        plot_gains(findings.gains, ax, phase=phase)
+        ax.set_ylabel(f"{_split(findings)} accuracy\nover that of none")
+    _one_legend(axes)
+
+
+def _improvements(findings: Findings, axes: Sequence[Axes]) -> None:
+    if findings.confirmation is None:
+        raise NothingToShow(f"one seed of a family tells no probability; run: qar confirm {findings.folder}")
+    if findings.improvements.empty:
+        raise NothingToShow("no family was confirmed beside none at the same K")
+    for ax, phase in zip(axes, (REGULARIZE, FINETUNE), strict=True):
+        plot_improvements(findings.improvements, ax, phase=phase)
+    _one_legend(axes)
+
+
+def _curves(findings: Findings, axes: Sequence[Axes]) -> None:
+    if findings.epochs is None:
+        raise NothingToShow(f"{findings.folder} has no epochs.parquet")
+    plot_curves(findings.trials, findings.epochs, axes[0])
+
+
+def _importances(findings: Findings, axes: Sequence[Axes]) -> None:
+    if findings.importances is None or findings.importances.empty:
+        raise NothingToShow("too few finished trials with a penalty")
+    plot_importances(findings.importances, axes[0])
+
+
+def _layers(findings: Findings, axes: Sequence[Axes]) -> None:
+    of = candidates(findings.trials)
+    if of["conv_bits_per_weight"].isna().all() and of["linear_bits_per_weight"].isna().all():
+        raise NothingToShow("no finished trial tells convolutions and fully connected layers apart")
+    plot_layers(of, axes[0])
+
+
+FIGURES: dict[str, FigureKind] = {
+    "front": FigureKind(question="which networks has the search found, and where is the knee?", draw=_front),
+    "confirmed": FigureKind(question="what accuracy at how many bits holds on the test split?", draw=_confirmed),
+    "attainment": FigureKind(question="how much does the front depend on the seed?", draw=_attainment),
+    "gains": FigureKind(
+        question="by which factor does each family beat plain quantization, before and after tuning?",
+        draw=_gains,
+        panels=2,
+        height=1.55,
+    ),
+    "improvements": FigureKind(
+        question="how probably does a seed of a family beat one of plain quantization?",
+        draw=_improvements,
+        panels=2,
+        height=1.55,
+    ),
+    "curves": FigureKind(question="how do networks learn, and where were they given up?", draw=_curves),
+    "importances": FigureKind(question="which hyperparameters matter?", draw=_importances, height=1.7),
+    "layers": FigureKind(question="what do convolutions cost, and what fully connected layers?", draw=_layers),
+}
+
+
+def write_figures(
+    findings: Findings, out: Path, *, style: Path | None, formats: Sequence[str]
+) -> tuple[list[Path], dict[str, str]]:
+    """Writes all figures of a study in one and in two columns.
+
+    Args:
+        findings: what is known of the study.
+        out: folder that the files go to; it exists.
+        style: an .mplstyle file whose keys replace ours; None for ours.
+        formats: among `analysis.style.FORMATS`.
+
+    Returns:
+        The paths, and by name why a figure is missing.
+    """
+    paths: list[Path] = []
+    missing: dict[str, str] = {}
+    for name, kind in FIGURES.items():
+        try:
+            for suffix, width in WIDTHS.items():
+                paths += write_figure(findings, kind, out / f"{name}{suffix}", width, style=style, formats=formats)
+        except NothingToShow as reason:
+            missing[name] = str(reason)
+    return paths, missing
+
+
+def write_figure(
+    findings: Findings, kind: FigureKind, stem: Path, width: float, *, style: Path | None, formats: Sequence[str]
+) -> list[Path]:
+    """Writes one figure, `width` inches wide, to `stem` with the suffix of each format; returns the paths.
+
+    Raises:
+        NothingToShow: its data are not there.
+    """
+    with paper_style(style):
+        figure, axes = _figure(kind.panels, kind.height, width)
+        kind.draw(findings, axes)
+        return save_figure(figure, stem, formats)
+
+
+def write_studies_figures(
+    studies: Mapping[str, Findings], out: Path, *, style: Path | None, formats: Sequence[str]
+) -> list[Path]:
+    """Writes the fronts of several studies in one figure, and if all are confirmed, those and their attainment.
+
+    Args:
+        studies: what is known, by the name that the legend gives.
+        out: folder that the files go to; it exists.
+        style: as in `write_figures`.
+        formats: as in `write_figures`.
+
+    Returns:
+        The paths.
+    """
+    paths = []
+    results = {name: findings.results for name, findings in studies.items()}
+    for suffix, width in WIDTHS.items():
+        with paper_style(style):
+            figure, axes = _figure(1, 2.3, width)
+            plot_studies({name: findings.trials for name, findings in studies.items()}, axes[0])
+            paths += save_figure(figure, out / f"studies{suffix}", formats)
+            if any(of is None for of in results.values()):
+                continue
+            figure, axes = _figure(1, 2.3, width)
+            confirmed = {name: as_trials(of) for name, of in results.items() if of is not None}
+            plot_studies(confirmed, axes[0], label="test accuracy")
+            paths += save_figure(figure, out / f"studies-confirmed{suffix}", formats)
+            figure, axes = _figure(1, 2.3, width)
+            _attainment_of(studies, axes[0])
+            paths += save_figure(figure, out / f"studies-attainment{suffix}", formats)
+    return paths
+
+
+def _attainment_of(studies: Mapping[str, Findings], ax: Axes) -> None:
+    """Of several confirmed studies, each in its own mark."""
+    limits = []
+    for place, (name, findings) in enumerate(studies.items()):
+        assert findings.confirmation is not None
+        surfaces = attainment_surfaces(findings.confirmation, accuracy="test_accuracy")
+        plot_attainment(surfaces, ax, label=name, mark=MARKS[place % len(MARKS)])
+        limits.append(ax.get_xlim())
+    ax.set_xlim(min(low for low, _ in limits), max(high for _, high in limits))
+
+
+def _figure(panels: int, height: float, width: float) -> tuple[Figure, Sequence[Axes]]:
+    """Panels side by side where there are two columns, below each other in one."""
+    wide = width > COLUMN_WIDTH
+    rows, columns = (1, panels) if wide else (panels, 1)
+    # Side by side, panels share their height with the legend and their labels.
+    height = 2.3 if wide and panels > 1 else height * rows
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, list(figure.subplots(rows, columns, squeeze=False, sharex="col", sharey="row").ravel())
+
+
+def _one_legend(axes: Sequence[Axes]) -> None:
+    """One for panels that show the same families, above them; labels of axes that they share stand once."""
+    handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    figure = axes[0].figure
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles))
+    for ax in axes:
+        ax.label_outer()
+
+
+def _split(findings: Findings) -> str:
+    return "test" if findings.split == TEST else "search"
