@@ -48,12 +48,15 @@ def compare(trials: pd.DataFrame, *, split: str, confidence: float = 0.95) -> pd
         )
     rows = []
     for phase, column in ACCURACIES[split].items():
-        measured = of[of[column].notna()]
-        for _, mine in measured.groupby(["num_levels", "family"]):
+        # A seed that was run twice counts once.
+        measured = of[of[column].notna()].drop_duplicates(["family", "num_levels", "seed"])
+        groups = [group for _, group in measured.groupby(["num_levels", "family"])]
+        plain = {group["num_levels"].iloc[0]: group for group in groups if group["family"].iloc[0] == BASELINE}
+        for mine in groups:
             family, levels = str(mine["family"].iloc[0]), int(mine["num_levels"].iloc[0])
             interval = mean_interval(mine[column], confidence=confidence)
-            plain = measured[(measured["family"] == BASELINE) & (measured["num_levels"] == levels)]
-            against = _paired(mine, plain, column, confidence) if family != BASELINE else (np.nan,) * 4
+            compared = plain.get(levels) if family != BASELINE else None
+            against = (np.nan,) * 4 if compared is None else _paired(mine, compared, column, confidence)
             configuration = mine.iloc[0][["config_hash", "lam", "placement"]]
             means = (len(mine), interval.estimate, interval.low, interval.high)
             rows.append((family, levels, phase, *configuration, *means, False, *against, np.nan, False))
@@ -67,8 +70,8 @@ def compare(trials: pd.DataFrame, *, split: str, confidence: float = 0.95) -> pd
 
 def _paired(mine: pd.DataFrame, plain: pd.DataFrame, column: str, confidence: float) -> tuple[float, ...]:
     """Mean difference over common seeds, its bounds, and the p of no difference."""
-    first, second = (rows.drop_duplicates("seed").set_index("seed")[column] for rows in (mine, plain))
-    differences = (first - second).dropna().to_numpy()
+    _, first, second = np.intersect1d(mine["seed"].to_numpy(), plain["seed"].to_numpy(), return_indices=True)
+    differences = mine[column].to_numpy()[first] - plain[column].to_numpy()[second]
     if len(differences) == 0:
         return (np.nan,) * 4
     interval = mean_interval(differences, confidence=confidence)

@@ -143,11 +143,13 @@ def _pairs(trials: pd.DataFrame, other: str, split: str) -> Iterator[tuple[str, 
     if split not in ACCURACIES:
         raise ValueError(f"unknown split {split!r}; choose from {list(ACCURACIES)}")
     of = comparable(trials)
+    others = dict(list(of[of["family"] == other].groupby("num_levels")))
     for _, rows in of[of["family"] != other].groupby(["family", "num_levels"]):
         family, levels = str(rows["family"].iloc[0]), int(rows["num_levels"].iloc[0])
-        others = of[(of["family"] == other) & (of["num_levels"] == levels)]
         for phase, column in ACCURACIES[split].items():
-            first, second = (part[column].dropna().to_numpy() for part in (rows, others))
+            if levels not in others:
+                continue
+            first, second = (part[column].dropna().to_numpy() for part in (rows, others[levels]))
             if len(first) and len(second):
                 yield family, levels, phase, first, second
 

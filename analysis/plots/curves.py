@@ -11,7 +11,7 @@ from analysis.levels import families_of
 from analysis.plots.axes import family_mark, nothing_to_show, thinned
 from trainables.result import FINETUNE, PRUNED, REGULARIZE
 
-MOST_CURVES = 150
+MOST_CURVES = 80
 """Curves of a crowd; those of the front are drawn beside them."""
 
 
