@@ -60,6 +60,7 @@ class Trial:
         sampler_state: what Optuna's sampler wants to be kept: `trial` and `study`, its attributes of both.
         checkpoints: those that are kept, the newest last.
         epochs: metrics by epoch; of an epoch that was trained twice the later account, which was gone on from.
+        sessions: by epoch, which session trained it.
         losses: how often its actor was lost.
         seconds_lost: of training that had to be done again, seconds.
     """
@@ -76,6 +77,7 @@ class Trial:
     failure: str | None = None
     checkpoints: list[Saved] = field(default_factory=list)
     epochs: dict[int, dict[str, Any]] = field(default_factory=dict)
+    sessions: dict[int, int] = field(default_factory=dict)
     losses: int = 0
     seconds_lost: float = 0.0
 
@@ -196,6 +198,7 @@ class History:
         else:
             trial.seconds_lost += earlier["train_seconds"]
         trial.epochs[metrics["epoch"]] = metrics
+        trial.sessions[metrics["epoch"]] = len(self.sessions)
 
     @property
     def unfinished(self) -> list[Trial]:

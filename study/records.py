@@ -3,11 +3,8 @@
 import json
 import os
 import pickle
-import platform
-import subprocess
 import time
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +37,7 @@ MOST_LOSSES = 3
 MOST_OFTEN = 30
 """The tables of a large study are written at most so often: as many times as long as writing them takes."""
 
-REPORTED = {column.name for column in EPOCH_COLUMNS} - {"trial_id", "number"} | {
+REPORTED = {column.name for column in EPOCH_COLUMNS} - {"trial_id", "number", "session"} | {
     "val_accuracy_pre_tuning",
     "test_accuracy_pre_tuning",
     "test_accuracy",
@@ -74,6 +71,7 @@ def trial_row(trial: Trial) -> dict[str, Any]:
         "train_seconds": sum(metrics["train_seconds"] for metrics in trial.epochs.values()),
         "config_hash": trial.config_hash,
         "failure": trial.failure,
+        "checkpoint": trial.checkpoint.path if trial.checkpoint else None,
     }
 
 
@@ -81,8 +79,8 @@ def epoch_rows(trial: Trial) -> list[dict[str, Any]]:
     """The rows of epochs.parquet that tell of a trial, in order."""
     return [
         {column.name: metrics.get(column.name) for column in EPOCH_COLUMNS}
-        | {"trial_id": trial.trial_id, "number": trial.number}
-        for _, metrics in sorted(trial.epochs.items())
+        | {"trial_id": trial.trial_id, "number": trial.number, "session": trial.sessions[epoch]}
+        for epoch, metrics in sorted(trial.epochs.items())
     ]
 
 
@@ -126,26 +124,6 @@ def provenance_of(history: History) -> dict[str, Any]:
             }
             for session in history.sessions
         ],
-    }
-
-
-def provenance() -> dict[str, Any]:
-    """Versions of what decides the numbers, and the commit of this package's checkout (None outside of one)."""
-
-    def git(*arguments: str) -> str | None:
-        command = ["git", "-C", str(Path(__file__).parent), *arguments]
-        try:
-            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-        except (OSError, subprocess.CalledProcessError):
-            return None
-
-    changes = git("status", "--porcelain", "--untracked-files=no")
-    packages = ("qar", "ray", "torch", "torchvision", "optuna", "numpy", "pandas")
-    return {
-        "versions": {"python": platform.python_version()} | {package: version(package) for package in packages},
-        "platform": platform.platform(),
-        "git_sha": git("rev-parse", "HEAD"),
-        "git_dirty": None if changes is None else bool(changes),
     }
 
 

@@ -184,7 +184,8 @@ def _run(
 
     from study.optuna_store import Mirror
     from study.progress import Progress, SilentReporter
-    from study.records import Recorder, provenance
+    from study.provenance import provenance
+    from study.records import Recorder
     from study.recovery import settle, sweep
     from study.scheduler import make_scheduler
     from study.search import OptunaSearcher

@@ -2,7 +2,9 @@
 
 import errno
 import json
+import shlex
 import subprocess
+import sys
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +23,8 @@ from analysis.load import load_epochs, load_trials
 from study.folder import StudyFolder
 from study.ledger import ASKED, ENDED, Ledger, Saved, StorageError, read_history
 from study.optuna_store import Mirror
-from study.records import MOST_LOSSES, Recorder, epoch_rows, provenance, trial_row, write_tables
+from study.provenance import provenance
+from study.records import MOST_LOSSES, Recorder, epoch_rows, trial_row, write_tables
 from trainables.result import COMPLETE, EPOCH_COLUMNS, FAIL, PRUNED, RUNNING, SCHEMA_VERSION, TRIAL_COLUMNS
 
 EPOCHS = 4
@@ -130,6 +133,21 @@ def test_epoch_trained_again_is_counted_once(tmp_path: Path) -> None:
     assert epochs == [1, 2, 3]
 
 
+def test_tables_tell_the_session_of_every_epoch_and_the_newest_checkpoint(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small", ended=False)
+    ledger = Ledger(study.ledger)
+    train(ledger, 4, 2)
+    start_session(ledger)
+    train(ledger, 4, 1)  # the first one again, after a crash
+    write_tables(study, ledger.history)
+    ledger.close()
+    sessions = {row["epoch"]: row["session"] for row in pq.read_table(study.epochs).to_pylist() if row["number"] == 4}
+    assert sessions == {1: 2, 2: 1}
+    checkpoints = [row["checkpoint"] for row in rows_of(study)]
+    assert checkpoints[2] == "ray/session-001/2/checkpoint_000003"
+    assert checkpoints[4] == "ray/session-001/4/checkpoint_000000"
+
+
 def test_tables_are_replaced_whole_and_no_draft_is_left(tmp_path: Path) -> None:
     study = make_study(tmp_path / "small", ended=False)
     with open(study.trials, "rb") as reader:  # one who reads while the tables are written anew
@@ -204,6 +222,7 @@ def test_provenance_holds_versions_and_commit() -> None:
     commit = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     assert told["git_sha"] == (commit.stdout.strip() or None)
     assert told["git_dirty"] in (True, False, None)
+    assert told["command"].endswith(shlex.join(sys.argv[1:]))
     json.dumps(told)
 
 

@@ -5,7 +5,7 @@
 
 from dataclasses import dataclass
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Of the tables, in their Parquet metadata. It grows with every column that is added; none is ever taken away."""
 
 SCHEMA_VERSION_KEY = "qar_schema_version"
@@ -57,6 +57,7 @@ EPOCH_COLUMNS = (
     Column("float_val_accuracy", "float", "of the network before quantization; the last one in finetune"),
     *BITS_COLUMNS,
     Column("train_seconds", "float", "seconds of this epoch, evaluation included"),
+    Column("session", "int", "the driver's session that trained it; study.json tells of each, from 1", since=3),
 )
 
 TRIAL_COLUMNS = (
@@ -84,6 +85,7 @@ TRIAL_COLUMNS = (
     Column("hostname", "str", "where it was trained last"),
     Column("config_hash", "str", "names the configuration without its seed"),
     Column("failure", "str", "why the trial failed; null otherwise"),
+    Column("checkpoint", "str", "the newest, relative to the study's folder; null without one", since=3),
 )
 
 

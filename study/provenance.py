@@ -1,0 +1,39 @@
+"""Where numbers come from: versions, commit and platform of a driver, as every session of a study writes them down."""
+
+import platform
+import shlex
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("qar", "ray", "torch", "torchvision", "optuna", "numpy", "pandas")
+
+
+def provenance() -> dict[str, Any]:
+    """This process's command, versions of what decides the numbers, and the checkout's commit (None outside of one)."""
+
+    def git(*arguments: str) -> str | None:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        try:
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        except (OSError, subprocess.CalledProcessError):
+            return None
+
+    changes = git("status", "--porcelain", "--untracked-files=no")
+    return {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "versions": {"python": platform.python_version()} | {package: version_of(package) for package in PACKAGES},
+        "platform": platform.platform(),
+        "git_sha": git("rev-parse", "HEAD"),
+        "git_dirty": None if changes is None else bool(changes),
+    }
+
+
+def version_of(package: str) -> str | None:
+    """The installed version of a package; None where it is missing."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
