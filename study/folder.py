@@ -53,10 +53,9 @@ class StudyFolder:
         """Optuna's study, for optuna-dashboard: SQLite."""
         return self.path / "optuna.db"
 
-    @property
-    def baseline(self) -> Path:
-        """Checkpoint of the float baseline that trials with `init: pretrained` begin from."""
-        return self.path / "baseline"
+    def baseline(self, seed: int) -> Path:
+        """Checkpoint of the float baseline that trials of this seed with `init: pretrained` begin from."""
+        return self.path / "baseline" / f"seed-{seed}"
 
     @property
     def ray(self) -> Path:

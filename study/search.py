@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import optuna
@@ -26,8 +27,8 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
     as often as `replicates` says is not trained again: Optuna is told its known result, and asked anew.
     """
 
-    def __init__(self, config: StudyConfig, ledger: Ledger, initial_weights: str | None = None) -> None:
-        """Goes on from the ledger's history; `initial_weights` is a checkpoint of the float baseline, or None.
+    def __init__(self, config: StudyConfig, ledger: Ledger, baselines: Mapping[int, str] | None = None) -> None:
+        """Goes on from the ledger's history; `baselines` are checkpoints of the float baseline by seed, if any.
 
         Raises:
             ValueError: the study begins, and what it is to be warm-started from is of no use.
@@ -36,7 +37,7 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
         super().__init__(metric=list(OBJECTIVES), mode=["max", "min"])
         self._config = config
         self._ledger = ledger
-        self._initial_weights = initial_weights
+        self._baselines = baselines or {}
         self._running: dict[str, int] = {}  # numbers of trials by Ray's names of those that train them
         self._open = {trial.number: trial for trial in ledger.history.unfinished}
         self._runs: dict[str, list[Trial]] = {}  # by hash of the configuration
@@ -69,7 +70,7 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
             "trial_id": trial.trial_id,
             "anchor": trial.anchor,
             "trial": trial.config,
-            "initial_weights": self._initial_weights,
+            "initial_weights": self._baselines.get(trial.config["seed"]),
             "restore_from": self._checkpoints_of(trial),
             "attempt": trial.losses,
         }
@@ -93,7 +94,9 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
             config = self._config.trial_config(proposal.searched)
             runs = self._runs.get(config.hash, [])
             if len(runs) < self._config.replicates or self._repeats_in_a_row() >= MAX_REPEATS:
-                seeded = self._config.trial_config(proposal.searched | {"seed": self._config.seed + len(runs)})
+                # Where trials begin from a baseline, there is one for each of the first seeds alone.
+                place = len(runs) % len(self._baselines) if self._baselines else len(runs)
+                seeded = self._config.trial_config(proposal.searched | {"seed": self._config.seed + place})
                 return self._begin(proposal, seeded)
             self._repeat(proposal, runs)
 

@@ -117,18 +117,29 @@ def connect(config: StudyConfig, address: str | None, verbose: bool) -> int:
     return min(fits, config.resources.max_concurrent or fits)
 
 
-def _float_baseline(folder: StudyFolder, config: StudyConfig, console: Console) -> str:
-    """Path of the checkpoint that trials begin from; trained now if it is not there yet."""
+def _float_baselines(folder: StudyFolder, config: StudyConfig, console: Console) -> dict[int, str]:
+    """Paths, by seed, of the checkpoints that trials begin from; those that are not there yet are trained now.
+
+    One a seed: another seed is another split, and a network must not be validated on what it began to learn from.
+    """
     import ray
 
     from trainables.trainable import train_baseline
 
-    if not folder.baseline.exists():
-        console.print("training the float baseline that all trials begin from")
-        baseline = config.trial_config({"family": "none", "num_levels": None, "init": "scratch"}).to_dict()
+    baselines = {seed: folder.baseline(seed).resolve() for seed in range(config.seed, config.seed + config.replicates)}
+    missing = {seed: path for seed, path in baselines.items() if not path.exists()}
+    if missing:
+        plural = "s"[: len(missing) != 1]
+        console.print(f"training the float baseline{plural} that all trials begin from, {len(missing)} seed{plural}")
         task = ray.remote(train_baseline).options(num_cpus=config.resources.cpus, num_gpus=config.resources.gpus)
-        ray.get(task.remote(baseline, config.resources.cpus, str(folder.baseline.resolve())))
-    return str(folder.baseline.resolve())
+        plain = {"family": "none", "num_levels": None, "init": "scratch"}
+        ray.get(
+            [
+                task.remote(config.trial_config(plain | {"seed": seed}).to_dict(), config.resources.cpus, str(path))
+                for seed, path in missing.items()
+            ]
+        )
+    return {seed: str(path) for seed, path in baselines.items()}
 
 
 def run_study(
@@ -199,7 +210,7 @@ def _run(
         _show(folder, ledger.history, mirror, console)  # the last driver may have died before it could
         return FINISHED
     concurrent = connect(config, address, verbose)
-    baseline = _float_baseline(folder, config, console) if config.trial["init"] == "pretrained" else None
+    baselines = _float_baselines(folder, config, console) if config.trial["init"] == "pretrained" else {}
     sweep(folder, ledger.history)
     session = len(ledger.history.sessions) + 1
     ledger.record(
@@ -213,7 +224,7 @@ def _run(
                 trainable or CompressionTrial, {"cpu": config.resources.cpus, "gpu": config.resources.gpus}
             ),
             tune_config=tune.TuneConfig(
-                search_alg=OptunaSearcher(config, ledger, baseline),
+                search_alg=OptunaSearcher(config, ledger, baselines),
                 scheduler=make_scheduler(config, ledger.history),
                 num_samples=-1,  # the searcher says when all are run
                 max_concurrent_trials=concurrent,

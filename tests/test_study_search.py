@@ -383,3 +383,19 @@ def test_rays_own_state_is_not_restored_from(driver: Driver, tmp_path: Path) -> 
     assert str(driver.ledger.path) in (tmp_path / "state").read_text()
     with pytest.raises(RuntimeError, match="qar resume"):
         driver.searcher.restore(str(tmp_path / "state"))
+
+
+def test_trial_begins_from_the_baseline_of_its_seed(tmp_path: Path) -> None:
+    """Also where the space is exhausted: there is no baseline for more seeds."""
+    config = config_of(space=EXHAUSTIBLE, replicates=2, trial={"init": "pretrained"})
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    searcher = OptunaSearcher(config, ledger, {0: "of seed 0", 1: "of seed 1"})
+    seeds = set()
+    for number in range(25):  # 8 configurations under 2 seeds each, and the float baseline
+        suggestion = searcher.suggest(f"ray-{number}")
+        assert isinstance(suggestion, dict)
+        seeds.add(suggestion["trial"]["seed"])
+        assert suggestion["initial_weights"] == f"of seed {suggestion['trial']['seed']}"
+        ledger.record(ENDED, number=number, state=FAIL, failure="it broke")
+        searcher.on_trial_complete(f"ray-{number}")
+    assert seeds == {0, 1}
