@@ -377,6 +377,35 @@ def export(
 
 
 @app.command()
+def reproduce(
+    directory: Folder,
+    trial: Annotated[str, typer.Option(help="Number or trial_id of the trial.", show_default=False)],
+    data_dir: Annotated[str | None, typer.Option(help="Where data sets lie, if not where the trial had them.")] = None,
+) -> None:
+    """Train a trial again, here and without Ray, and compare it with the record; exit status 1 if it differs."""
+    with _one_line_errors():
+        from rich.console import Console
+
+        from study.folder import StudyFolder
+        from study.reproduction import comparison_table, conclusions
+        from study.reproduction import reproduce as run_again
+
+        console = Console(highlight=False)
+        with console.status("training") as status:
+            done = run_again(
+                StudyFolder(directory),
+                trial,
+                data_dir,
+                lambda epoch, epochs: status.update(f"training epoch {epoch} of {epochs}"),
+            )
+    console.print(comparison_table(done))
+    for line in conclusions(done):
+        typer.echo(line)
+    if done.differing:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
 def evaluate(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What qar export wrote.", show_default=False)],
     split: Annotated[str, typer.Option(help="Images to evaluate on: validation or test.")] = "validation",

@@ -31,7 +31,7 @@ def export_trial(folder: StudyFolder, name: str, out: Path, force: bool = False)
     if out.exists() and not force:
         raise ValueError(f"{out} exists already; choose another --out, or replace it with --force")
     history = read_history(folder.ledger)
-    trial = _find(history, name, folder)
+    trial = find_trial(history, name, folder)
     run = _restore(trial, folder)
     provenance = {
         "study": folder.path.resolve().name,
@@ -48,7 +48,8 @@ def export_trial(folder: StudyFolder, name: str, out: Path, force: bool = False)
     return trial, artifact
 
 
-def _find(history: History, name: str, folder: StudyFolder) -> Trial:
+def find_trial(history: History, name: str, folder: StudyFolder) -> Trial:
+    """The trial of that number or trial_id; raises ValueError, which names what to choose from, if there is none."""
     for trial in history.trials.values():
         if name in (str(trial.number), trial.trial_id):
             return trial
