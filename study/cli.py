@@ -114,7 +114,10 @@ def resume(
         config = folder.read_config()
         if trials is not None:
             config = _extended(folder, config, trials)
-    _run(folder, config, address, verbose)
+        from study.confirm import study_confirmed_by
+
+        report_on = study_confirmed_by(folder, config)
+    _run(folder, config, address, verbose, report_on)
 
 
 @app.command()
@@ -137,6 +140,8 @@ def confirm(
         confirmation, config = confirmation_of(folder, seeds, margin)
         if not confirmation.exists():
             confirmation.create(config)
+        elif confirmation.read_config() != config:
+            confirmation.replace_config(config)
     _run(confirmation, config, address, verbose, report_on=folder)
 
 

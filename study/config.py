@@ -225,6 +225,15 @@ class StudyConfig(_Section):
             self.trial_config(trial.model_dump())
         return self
 
+    @model_validator(mode="after")
+    def _no_search_looks_at_the_test_split(self) -> Self:
+        if self.trial["evaluate_test"] and not self.plan:
+            raise ValueError(
+                "trial.evaluate_test must be false where a search chooses, got True; leave it out, and look at the "
+                "test split with qar confirm"
+            )
+        return self
+
     @field_validator("optuna_storage")
     @classmethod
     def _no_secret(cls, uri: str | None) -> str | None:

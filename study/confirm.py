@@ -10,7 +10,6 @@ import numpy as np
 from study.config import EarlyStopping, PlannedTrial, StudyConfig, parse_study
 from study.folder import StudyFolder
 from study.ledger import History, Trial, read_history
-from trainables.result import COMPLETE
 
 FOLDER = "confirm"
 """Of the confirmation, in the folder of the study that it confirms. It is a study like any other."""
@@ -47,24 +46,35 @@ def plan_of(history: History, margin: float) -> list[PlannedTrial]:
     return plan
 
 
+def study_confirmed_by(folder: StudyFolder, config: StudyConfig) -> StudyFolder | None:
+    """The study that this one confirms; None if it is no confirmation."""
+    path = folder.path if folder.path.name == FOLDER else folder.path.resolve()
+    return StudyFolder(path.parent) if config.plan and path.name == FOLDER else None
+
+
 def confirmation_of(folder: StudyFolder, seeds: int, margin: float) -> tuple[StudyFolder, StudyConfig]:
     """Folder and configuration of the confirmation of a study, which may have begun.
 
-    Its seeds are those that follow the search's, so that weights, order, augmentation and splits are all new.
+    Its seeds are those that follow the search's, so that weights, order, augmentation and splits are all new. More
+    seeds than the confirmation has had so far go on with it.
 
     Raises:
         ValueError: there is nothing to confirm, or another confirmation has begun.
         DamagedFileError: the study's files can't be read.
     """
     searched = folder.read_config()
+    if searched.plan:
+        raise ValueError(f"{folder.path} is a confirmation itself; confirm the study that it belongs to")
     history = read_history(folder.ledger)
-    if not any(trial.state == COMPLETE and trial.is_front_candidate for trial in history.trials.values()):
+    trials = history.trials.values()
+    if not any(trial.is_front_candidate for trial in trials):
         raise ValueError(f"{folder.path} has no quantized trial with its full budget to confirm; let the study run on")
     plan = plan_of(history, margin)
     values = searched.model_dump() | {
         "name": f"{searched.name}-{FOLDER}",
         "trials": len(plan) * seeds,
-        "seed": searched.seed + searched.replicates,
+        # A search whose space is exhausted has used more seeds than it has replicates.
+        "seed": max(searched.seed + searched.replicates - 1, *(trial.config["seed"] for trial in trials)) + 1,
         "replicates": seeds,
         "plan": [trial.model_dump() for trial in plan],
         "trial": searched.trial | {"evaluate_test": True},
@@ -75,6 +85,9 @@ def confirmation_of(folder: StudyFolder, seeds: int, margin: float) -> tuple[Stu
     config = parse_study(values, str(folder.path))
     confirmation = StudyFolder(folder.path / FOLDER)
     if confirmation.exists() and (begun := confirmation.read_config()) != config:
+        fewer = config.model_copy(update={"replicates": begun.replicates, "trials": begun.trials})
+        if begun == fewer and begun.replicates < seeds:
+            return confirmation, config
         raise ValueError(
             f"{confirmation.path} holds another confirmation: of {len(begun.plan)} configurations with "
             f"{begun.replicates} seeds, got {len(plan)} with {seeds}; go on with: qar resume {confirmation.path}, or "

@@ -125,6 +125,7 @@ WRONG = {
     "unknown key of trial": ("trial.nosuch=1", ["'trial.nosuch'", "dataset", "recipe"]),
     "unknown key of recipe": ("trial.recipe.nosuch=1", ["'trial.recipe.nosuch'", "batch_size", "learning_rate"]),
     "unknown key of penalty": ("trial.penalty.nosuch=1", ["'trial.penalty.nosuch'", "bounded", "temperature"]),
+    "search that looks at the test split": ("trial.evaluate_test=true", ["trial.evaluate_test", "qar confirm"]),
     "unknown family": ("space.family=[RS, RX]", ["space.family", "'RX'", *FAMILIES]),
     "no family": ("space.family=[]", ["space.family", "[]"]),
     "unknown placement": ("space.placement=[corner]", ["space.placement", "'corner'", *PLACEMENTS]),

@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from example_studies import Unwritten, asked, make_study, metrics, study_config
+from example_studies import Unwritten, asked, files_below, make_study, metrics, study_config
 from live_studies import qar
 
 from analysis.load import load_trials
 from study.config import parse_study
-from study.confirm import FOLDER, confirmation_of, plan_of, worth_confirming
+from study.confirm import FOLDER, confirmation_of, plan_of, study_confirmed_by, worth_confirming
 from study.folder import StudyFolder
-from study.ledger import ASKED, ENDED, EPOCH, History, read_history
+from study.ledger import ASKED, ENDED, EPOCH, History, Ledger, read_history
+from study.space import first_trials
 from trainables.result import COMPLETE, PRUNED
 
 CONFIG = study_config()
@@ -75,7 +76,40 @@ def test_confirmation_that_began_is_gone_on_with_or_named(tmp_path: Path) -> Non
     folder.create(config)
     assert confirmation_of(study, seeds=2, margin=0.0) == (folder, config)
     with pytest.raises(ValueError, match=r"holds another confirmation: of 4 configurations with 2 seeds.*qar resume"):
-        confirmation_of(study, seeds=3, margin=0.0)
+        confirmation_of(study, seeds=1, margin=0.0)
+
+
+def test_confirmation_goes_on_with_more_seeds(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small")
+    folder, fewer = confirmation_of(study, seeds=2, margin=0.0)
+    folder.create(fewer)
+    _, config = confirmation_of(study, seeds=3, margin=0.0)
+    assert (config.replicates, config.trials, config.seed, config.plan) == (3, 12, fewer.seed, fewer.plan)
+    begun, more = first_trials(fewer), first_trials(config)
+    assert more[: len(begun)] == begun, "what was run keeps its place"
+
+
+def test_confirmation_leaves_out_seeds_that_an_exhausted_search_has_used(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small")
+    ledger = Ledger(study.ledger)
+    again = study.read_config().trial_config({"family": "none", "num_levels": 2, "seed": 4})
+    ledger.record(ASKED, **asked(5, again))
+    ledger.close()
+    assert confirmation_of(study, seeds=2, margin=0.0)[1].seed == 5
+
+
+def test_confirmation_of_a_confirmation_is_refused(tmp_path: Path) -> None:
+    folder, config = confirmation_of(make_study(tmp_path / "small"), seeds=2, margin=0.0)
+    folder.create(config)
+    with pytest.raises(ValueError, match="is a confirmation itself"):
+        confirmation_of(folder, seeds=2, margin=0.0)
+
+
+def test_report_after_resuming_a_confirmation_is_that_of_its_study(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small")
+    folder, config = confirmation_of(study, seeds=2, margin=0.0)
+    assert study_confirmed_by(folder, config) == study
+    assert study_confirmed_by(study, study.read_config()) is None
 
 
 def test_study_without_a_front_has_nothing_to_confirm(tmp_path: Path) -> None:
@@ -104,6 +138,7 @@ def test_plan_that_makes_no_sense_is_refused(changes: dict[str, Any], rule: str)
 @pytest.mark.e2e
 def test_confirmed_results_are_the_report_of_the_study(tmp_path: Path) -> None:
     short = ("--set", "trial.regularize_epochs=2", "--set", "trial.finetune_epochs=1", "--set", "trial.width=0.5")
+    short += ("--set", "trial.init=pretrained")
     stopping = ("--set", "early_stopping.scheduler=none", "--set", "early_stopping.grace_period=1")
     assert qar("launch", "digits", "--trials", "4", *short, *stopping, cwd=tmp_path).status == 0
     study = tmp_path / "studies" / "digits"
@@ -118,11 +153,20 @@ def test_confirmed_results_are_the_report_of_the_study(tmp_path: Path) -> None:
     assert trials["test_accuracy"].between(0, 1).all()
     assert set(trials["seed"]) == {1, 2}
     assert (trials.groupby("config_hash")["seed"].nunique() == 2).all()
+    baselines = [sorted(path.name for path in (folder / "baseline").iterdir()) for folder in (study, study / FOLDER)]
+    assert baselines == [["seed-0"], ["seed-1", "seed-2"]]
     front = read_history(study / "ledger.jsonl")
     assert {trial.config_hash for trial in worth_confirming(front, 0.0)} <= set(trials["config_hash"])
     table = (study / "report" / "confirmed.csv").read_text().splitlines()
     assert len(table) == 1 + trials["config_hash"].nunique()
     assert json.loads((study / "report" / "summary.json").read_text())["trials"] == 4
+
+    for folder, number in ((study, 3), (study / FOLDER, 1)):
+        before = files_below(folder)
+        reproduced = qar("reproduce", str(folder), "--trial", str(number), cwd=tmp_path)
+        assert (reproduced.status, reproduced.stderr) == (0, ""), "a worker of Ray's and this process train alike"
+        assert "bit by bit" in reproduced.stdout
+        assert files_below(folder) == before
 
     again = qar("confirm", "studies/digits", "--seeds", "2", cwd=tmp_path)
     assert again.status == 0
