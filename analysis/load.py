@@ -36,6 +36,13 @@ def load_epochs(study: Path, columns: list[str] | None = None) -> pd.DataFrame:
     return _load(study, "epochs.parquet", EPOCH_COLUMNS, columns)
 
 
+def find_epochs(study: Path, columns: list[str]) -> pd.DataFrame:
+    """Some columns of `load_epochs`; no rows where the file was not copied along with the study."""
+    if not (study / "epochs.parquet").exists():
+        return pd.DataFrame(columns=columns)
+    return load_epochs(study, columns)
+
+
 def _load(study: Path, name: str, schema: tuple[Column, ...], wanted: list[str] | None = None) -> pd.DataFrame:
     path = study / name
     if not (study / "study.yaml").exists():

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from study.config import StudyConfig, parse_study
+from study.confirm import confirmation_of
 from study.folder import StudyFolder
-from study.ledger import ASKED, CHECKPOINT, ENDED, EPOCH, SESSION_ENDED, SESSION_STARTED, History, Ledger
+from study.ledger import ASKED, CHECKPOINT, ENDED, EPOCH, SESSION_ENDED, SESSION_STARTED, History, Ledger, read_history
 from study.records import write_tables
 from trainables.config import TrialConfig
 from trainables.result import COMPLETE, EPOCH_COLUMNS, FAIL, PRUNED, TRIAL_COLUMNS, Column
@@ -122,6 +123,69 @@ def make_study(folder: Path, config: StudyConfig | None = None, *, ended: bool =
     write_tables(study, ledger.history)
     ledger.close()
     return study
+
+
+def make_explored_study(folder: Path, name: str = "explored", *, bonus: float = 0.0) -> StudyFolder:
+    """A study of all families at three K, COMPLETE, three PRUNED, one FAIL and the float baseline.
+
+    Args:
+        folder: of the study; made here.
+        name: of the study.
+        bonus: added to every accuracy.
+    """
+    config = study_config(trials=20, name=name)
+    study = StudyFolder(folder)
+    study.create(config)
+    ledger = Ledger(study.ledger)
+    start_session(ledger)
+    plan: list[tuple[dict[str, Any], int, float, float, str]] = [
+        ({"family": "none", "num_levels": None}, 4, 0.97, 32.0, COMPLETE)
+    ]
+    for place, family in enumerate(("none", "RS", "RC", "RM", "RE")):
+        searched = {"family": family} if family == "none" else {"family": family, "lam": 1e-3, "placement": "own"}
+        for num_levels, bits in ((2, 1.3), (4, 2.3), (8, 3.3)):
+            accuracy = 0.5 + 0.1 * bits + 0.02 * place - 0.01 * place * (num_levels == 8)
+            plan.append((searched | {"num_levels": num_levels}, 4, accuracy, bits + 0.01 * place, COMPLETE))
+    for num_levels in (3, 5, 6):
+        searched = {"family": "RM", "num_levels": num_levels, "lam": 1e-2, "placement": "kmeans"}
+        plan.append((searched, 1, 0.3 + 0.1 * num_levels, num_levels / 2, PRUNED))
+    plan.append(({"family": "RE", "num_levels": 7, "lam": 1e-2, "placement": "own"}, 0, 0.0, 0.0, FAIL))
+    for number, (searched, epochs, accuracy, bits, state) in enumerate(plan):
+        content = asked(number, config.trial_config(searched)) | {"trial_id": f"{name}-{number:05d}"}
+        ledger.record(ASKED, **content)
+        train(ledger, number, epochs, accuracy=accuracy + bonus, bits=bits)
+        failure = "the loss is not finite </script><img src=x onerror=alert(1)>" if state == FAIL else None
+        ledger.record(ENDED, number=number, state=state, failure=failure)
+    ledger.record(SESSION_ENDED, session=1, outcome="finished")
+    write_tables(study, ledger.history)
+    ledger.close()
+    return study
+
+
+def confirm_study(study: StudyFolder, seeds: int = 3) -> StudyFolder:
+    """Puts the confirmation of a study on disk, each result a little below what the search has seen."""
+    folder, config = confirmation_of(study, seeds, margin=0.0)
+    folder.create(config)
+    seen = {trial.config_hash: trial.last for trial in read_history(study.ledger).trials.values() if trial.last}
+    ledger = Ledger(folder.ledger)
+    start_session(ledger)
+    for seed in range(seeds):
+        for planned in config.plan:
+            number = len(ledger.history.trials)
+            trial = config.trial_config(planned.model_dump() | {"seed": config.seed + seed})
+            ledger.record(ASKED, **asked(number, trial) | {"trial_id": f"{config.name}-{number:05d}"})
+            searched = seen[trial.hash]
+            for epoch in range(1, 5):
+                phase = "regularize" if epoch <= 3 else "finetune"
+                accuracy = searched["val_accuracy"] - 0.02 - 0.005 * seed
+                result = metrics(epoch, accuracy=accuracy, bits=searched["bits_per_weight"], phase=phase)
+                test = {"test_accuracy": accuracy - 0.01, "test_accuracy_pre_tuning": accuracy - 0.2}
+                ledger.record(EPOCH, number=number, metrics=result | (test if epoch == 4 else {}))
+            ledger.record(ENDED, number=number, state=COMPLETE, failure=None)
+    ledger.record(SESSION_ENDED, session=1, outcome="finished")
+    write_tables(folder, ledger.history)
+    ledger.close()
+    return folder
 
 
 def trials_frame(*rows: dict[str, Any]) -> pd.DataFrame:

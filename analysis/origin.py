@@ -1,0 +1,89 @@
+"""Where a study's numbers come from: what study.yaml and study.json tell, and the commands that made them."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trainables.result import DamagedFileError
+
+SEARCHED = ("family", "num_levels", "lam", "placement", "seed")
+"""Columns of trials.parquet that, with what is common to all trials, are the configuration of a trial."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What the folder of a study tells beside its tables.
+
+    Attributes:
+        folder: of the study, as it was named to us.
+        settings: study.yaml.
+        told: study.json; empty if there is none.
+    """
+
+    folder: Path
+    settings: Mapping[str, Any]
+    told: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The study's own name; that of its folder if study.yaml has none."""
+        return str(self.settings.get("name") or self.folder.resolve().name)
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """What all trials have in common, as study.yaml has it under `trial`."""
+        return dict(self.settings.get("trial") or {})
+
+    @property
+    def sessions(self) -> list[dict[str, Any]]:
+        """One of each run of a driver, the first is session 1: when, where, versions, commit."""
+        return list(self.told.get("sessions") or [])
+
+    @property
+    def budget(self) -> tuple[int, int] | None:
+        """Epochs of the regularize and of the finetune phase; None if study.yaml doesn't say."""
+        regularize, finetune = (self.common.get(f"{phase}_epochs") for phase in ("regularize", "finetune"))
+        return (regularize, finetune) if isinstance(regularize, int) and isinstance(finetune, int) else None
+
+    def reproducing(self, number: int) -> str:
+        """The command that trains a trial again and compares."""
+        return f"qar reproduce {self._quoted} --trial {number}"
+
+    def exporting(self, number: int) -> str:
+        """The command that writes a trial's network to a compressed file."""
+        return f"qar export {self._quoted} --trial {number} --out {self._quoted_name}-{number}.qar"
+
+    @cached_property
+    def _quoted(self) -> str:
+        return shlex.quote(str(self.folder))
+
+    @cached_property
+    def _quoted_name(self) -> str:
+        return shlex.quote(self.name)
+
+
+def read_origin(folder: Path) -> Origin:
+    """Reads study.yaml and study.json.
+
+    Raises:
+        DamagedFileError: one of them can't be understood.
+    """
+    settings = _mapping(folder / "study.yaml", yaml.safe_load)
+    told = _mapping(folder / "study.json", json.loads) if (folder / "study.json").exists() else {}
+    return Origin(folder=folder, settings=settings, told=told)
+
+
+def _mapping(path: Path, parse: Any) -> Mapping[str, Any]:
+    try:
+        values = parse(path.read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise DamagedFileError(f"{path} is damaged: {' '.join(str(error).split())}; restore it from a copy") from None
+    if not isinstance(values, dict):
+        raise DamagedFileError(f"{path} is damaged: it holds no mapping of keys to values; restore it from a copy")
+    return values

@@ -1,0 +1,112 @@
+"""provenance.json: every point, where it comes from, and the command to get it again."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from example_studies import (
+    PROVENANCE,
+    confirm_study,
+    make_explored_study,
+    make_study,
+    start_session,
+    train,
+    trials_frame,
+    write_tables_of,
+)
+from typer.main import get_command
+
+from analysis.origin import read_origin
+from analysis.provenance import write_provenance
+from study.cli import app
+from study.ledger import SESSION_STARTED, Ledger
+from study.records import write_tables
+from trainables.config import TrialConfig
+from trainables.result import DamagedFileError
+
+
+def told(*studies: Path, out: Path, **figures: list[str]) -> dict[str, Any]:
+    return json.loads(write_provenance(studies, out, figures).read_text())
+
+
+def test_every_trial_with_an_epoch_is_told_once(tmp_path: Path) -> None:
+    study = make_explored_study(tmp_path / "explored")
+    confirmation = confirm_study(study)
+    points = told(study.path, out=tmp_path)["trials"]
+    by_study = [point["study"] for point in points]
+    assert by_study == ["explored"] * 19 + ["explored-confirm"] * 3 * len(confirmation.read_config().plan)
+    assert len({point["trial_id"] for point in points}) == len(points)
+
+
+def test_point_tells_its_whole_configuration(tmp_path: Path) -> None:
+    study = make_explored_study(tmp_path / "explored")
+    content = told(study.path, out=tmp_path)
+    (common,) = (one["configuration"] for one in content["studies"])
+    point = content["trials"][5]
+    given = {name: value for name, value in point["configuration"].items() if value is not None}
+    config = TrialConfig.from_dict(common | given)
+    assert config.hash == point["config_hash"]
+    assert (config.seed, point["seed"], config.num_levels) == (0, 0, 4)
+
+
+def test_point_tells_where_it_comes_from(tmp_path: Path) -> None:
+    study = make_explored_study(tmp_path / "explored")
+    point = told(study.path, out=tmp_path)["trials"][1]
+    assert (point["sessions"], point["device"], point["host"]) == ([1], "cpu", "node-1")
+    assert point["commits"] == [{"git_sha": None, "git_dirty": None}]
+    assert point["checkpoint"] == f"{study.path}/ray/session-001/1/checkpoint_000003"
+
+
+def test_trial_that_was_resumed_tells_both_commits(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small", ended=False)
+    ledger = Ledger(study.ledger)
+    train(ledger, 4, 1)
+    here = PROVENANCE | {"git_sha": "f" * 40, "git_dirty": True, "command": "qar resume small"}
+    ledger.record(SESSION_STARTED, session=2, pid=1, hostname="head", provenance=here)
+    train(ledger, 4, 0)
+    start_session(ledger)
+    write_tables(study, ledger.history)
+    point = told(study.path, out=tmp_path)["trials"][-1]
+    assert (point["number"], point["sessions"]) == (4, [1])
+    ledger.record("epoch", number=4, metrics=ledger.history.trials[4].last | {"epoch": 2})
+    ledger.close()
+    write_tables(study, ledger.history)
+    assert told(study.path, out=tmp_path)["trials"][-1]["sessions"] == [1, 3]
+
+
+def test_commands_are_ones_that_qar_has(tmp_path: Path) -> None:
+    study = make_explored_study(tmp_path / "with space")
+    commands: Any = get_command(app)
+    for point in told(study.path, out=tmp_path)["trials"]:
+        for command in (point["reproduce"], point["export"]):
+            program, name, folder, *options = shlex.split(command)
+            assert (program, folder) == ("qar", str(study.path))
+            known = {option for parameter in commands.commands[name].params for option in parameter.opts}
+            assert {option for option in options if option.startswith("--")} <= known
+            assert options[1] == str(point["number"])
+
+
+def test_figures_name_their_points(tmp_path: Path) -> None:
+    study = make_explored_study(tmp_path / "explored")
+    content = told(study.path, out=tmp_path, front=["explored-00001", "explored-00004"])
+    assert set(content["figures"]["front"]) <= {point["trial_id"] for point in content["trials"]}
+
+
+@pytest.mark.parametrize("rows", [(), ({"epochs": 4},)])
+def test_study_of_an_older_version_has_what_is_known(rows: tuple[dict[str, Any], ...], tmp_path: Path) -> None:
+    """No study.json, no sessions, no checkpoints."""
+    write_tables_of(tmp_path / "old", trials_frame(*rows))
+    points = told(tmp_path / "old", out=tmp_path)["trials"]
+    assert [(point["sessions"], point["commits"], point["checkpoint"]) for point in points] == [([], [], None)] * len(
+        rows
+    )
+
+
+@pytest.mark.parametrize(("name", "content"), [("study.json", "{"), ("study.json", "[]"), ("study.yaml", "a: [")])
+def test_damaged_file_is_named(name: str, content: str, tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small").path
+    (study / name).write_text(content)
+    with pytest.raises(DamagedFileError, match=rf"^[^\n]*{name} is damaged[^\n]*$"):
+        read_origin(study)
