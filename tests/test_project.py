@@ -185,6 +185,10 @@ def test_wheel_holds_every_named_study(name: str, wheel: list[str]) -> None:
     assert f"study/configs/{name}.yaml" in wheel
 
 
+def test_wheel_holds_what_pages_are_made_of(wheel: list[str]) -> None:
+    assert {f"analysis/web/report.{suffix}" for suffix in ("html", "css", "js")} <= set(wheel)
+
+
 def test_wheel_holds_all_of_the_code_and_nothing_else(wheel: list[str]) -> None:
     code = {str(path.relative_to(ROOT)) for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
     assert {name for name in wheel if name.endswith(".py")} == code

@@ -1,0 +1,52 @@
+"""A study as the page of a report needs it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.confirmed import FOLDER, confirmed, load_confirmation
+from analysis.load import find_epochs, load_trials
+from analysis.origin import Origin, read_origin
+from analysis.points import EPOCH_COLUMNS, Selection, confirmed_points, select
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PageStudy:
+    """A study as the page needs it."""
+
+    origin: Origin
+    trials: pd.DataFrame
+    epochs: pd.DataFrame
+    selection: Selection
+    confirmation: pd.DataFrame | None
+    confirmed: list[dict[str, Any]]
+
+    @property
+    def results(self) -> pd.DataFrame | None:
+        """Rows of `analysis.confirmed.confirmed`; None if nothing was confirmed."""
+        return None if self.confirmation is None else confirmed(self.trials, self.confirmation)
+
+    @property
+    def budget(self) -> tuple[int, int]:
+        """Epochs of both phases; as long as the longest trial where study.yaml doesn't say."""
+        return self.origin.budget or (max([1, *self.trials["epochs"].dropna().astype(int)]), 0)
+
+
+def load_page_study(folder: Path) -> PageStudy:
+    """Reads a study; raises what `analysis.load.load_trials` does."""
+    origin, trials, epochs = read_origin(folder), load_trials(folder), find_epochs(folder, EPOCH_COLUMNS)
+    confirmation = load_confirmation(folder)
+    points = []
+    if confirmation is not None:
+        confirming = folder / FOLDER
+        points = confirmed_points(trials, confirmation, find_epochs(confirming, EPOCH_COLUMNS), read_origin(confirming))
+    return PageStudy(
+        origin=origin,
+        trials=trials,
+        epochs=epochs,
+        selection=select(trials, sum(origin.budget or (1, 0))),
+        confirmation=confirmation,
+        confirmed=points,
+    )
