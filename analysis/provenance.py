@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.confirmed import FOLDER, load_confirmation
+from analysis.findings import Findings
+from analysis.front import front
 from analysis.load import find_epochs, load_trials
 from analysis.origin import SEARCHED, Origin, read_origin
 
@@ -59,6 +61,15 @@ def write_provenance(studies: Sequence[Path], out: Path, figures: Mapping[str, S
     lines = ",\n    ".join(encode(point) for source in sources for point in points_of(source))
     path.write_text(f'{text[:-2]},\n  "trials": [\n    {lines}\n  ]\n}}\n')
     return path
+
+
+def points_of_figures(findings: Findings) -> dict[str, list[str]]:
+    """The trial_ids behind each figure that shows a choice of trials; the others show all of the search."""
+    figures = {"front": front(findings.trials), "gains": findings.compared}
+    if findings.confirmation is not None:
+        complete = findings.confirmation[findings.confirmation["test_accuracy"].notna()]
+        figures |= {"confirmed": complete, "attainment": complete, "improvements": findings.compared}
+    return {name: list(trials["trial_id"]) for name, trials in figures.items()}
 
 
 def read_sources(folder: Path) -> list[Source]:

@@ -9,6 +9,9 @@ import pandas as pd
 
 from analysis.findings import Findings, load_findings
 from analysis.front import front
+from analysis.html import write_html
+from analysis.origin import read_origin
+from analysis.provenance import points_of_figures, write_provenance
 from analysis.summary import files_text, summarize, text_of
 
 Importances = Callable[[pd.DataFrame], pd.DataFrame]
@@ -93,9 +96,20 @@ def _write_summary(findings: Findings, out: Path, how: Format) -> Written:
     return Written(files=[path])
 
 
+def _write_page(findings: Findings, out: Path, how: Format) -> Written:
+    return Written(files=[write_html([findings.folder], out)])
+
+
+def _write_provenance(findings: Findings, out: Path, how: Format) -> Written:
+    return Written(files=[write_provenance([findings.folder], out, points_of_figures(findings))])
+
+
 Writer = Callable[[Findings, Path, Format], Written]
 
-WRITERS: tuple[Writer, ...] = (_write_figures, _write_tables, _write_lists, _write_summary)
+WRITERS: tuple[Writer, ...] = (
+    *(_write_page, _write_provenance),
+    *(_write_figures, _write_tables, _write_lists, _write_summary),
+)
 """Of a whole report: one for each kind of file."""
 
 BRIEF_WRITERS: tuple[Writer, ...] = (_write_front, _write_lists, _write_summary)
@@ -166,6 +180,7 @@ def write_comparison(
     try:
         files += write_studies_figures(named, _made(out / "figures"), style=how.style, formats=_suffixes(how))
         files += write_table("studies", table, out)
+        files += [write_html(studies, out), write_provenance(studies, out)]
     except OSError as error:
         raise _unwritable(out, error) from None
     parts += [_comparison_text(table.frame), files_text(out, missing, _lacks_latex(how))]
@@ -176,6 +191,7 @@ def _load_whole(study: Path, importances: Importances | None) -> Findings:
     """Reads everything, so that a damaged file is found before anything is written."""
     findings = load_findings(study, importances)
     _ = findings.epochs
+    read_origin(study)
     return findings
 
 

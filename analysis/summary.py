@@ -123,7 +123,10 @@ def _lam(value: float) -> str:
 
 def files_text(out: Path, missing: dict[str, str], without_latex: bool) -> str:
     """Where things are, and why some are not."""
-    lines = [f"figures: {out / 'figures'}; tables: {out}/table-*.tex and .csv"]
+    lines = [
+        f"figures: {out / 'figures'}; tables: {out}/table-*.tex and .csv",
+        f"to explore, in a browser: {out / 'report.html'}; where every point comes from: {out / 'provenance.json'}",
+    ]
     if without_latex:
         lines.append("no PGF figures: there is no LaTeX here (Debian: texlive-latex-base, texlive-pictures)")
     return "\n".join([*lines, *(f"no {name}: {reason}" for name, reason in missing.items())])

@@ -18,8 +18,9 @@ from example_studies import (
 )
 from typer.main import get_command
 
+from analysis.findings import load_findings
 from analysis.origin import read_origin
-from analysis.provenance import write_provenance
+from analysis.provenance import points_of_figures, write_provenance
 from study.cli import app
 from study.ledger import SESSION_STARTED, Ledger
 from study.records import write_tables
@@ -110,3 +111,12 @@ def test_damaged_file_is_named(name: str, content: str, tmp_path: Path) -> None:
     (study / name).write_text(content)
     with pytest.raises(DamagedFileError, match=rf"^[^\n]*{name} is damaged[^\n]*$"):
         read_origin(study)
+
+
+def test_points_of_figures_are_trials_of_the_study_or_its_confirmation(tmp_path: Path) -> None:
+    study = make_explored_study(tmp_path / "explored")
+    confirm_study(study)
+    figures = points_of_figures(load_findings(study.path))
+    assert {"front", "gains", "confirmed", "attainment"} <= set(figures)
+    known = {point["trial_id"] for point in told(study.path, out=tmp_path)["trials"]}
+    assert all(trial_ids and set(trial_ids) <= known for trial_ids in figures.values())
