@@ -25,7 +25,7 @@ from trainables.result import COMPLETE, FAIL, PRUNED
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chaos, pytest.mark.timeout(3600)]
 
-TIMES_AND_PLACES = {"train_seconds", "hostname", "device"}
+TIMES_AND_PLACES = {"train_seconds", "hostname", "device", "session", "checkpoint"}
 MOST_FACTS = 14
 """Between two kills: a trial that is trained to its end tells ten."""
 EXTENSION = 10
