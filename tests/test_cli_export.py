@@ -122,6 +122,7 @@ def test_export_and_evaluation_need_no_ray(study: Path, tmp_path: Path) -> None:
         "app(sys.argv[1:], standalone_mode=False)\n"
         "assert {name for name in sys.modules if name.startswith('study.')} == {'study.cli', 'study.ledger'}\n"
         "import study.export\n"
+        "import study.reproduction\n"
     )
     command = [sys.executable, "-c", script, "evaluate", str(tmp_path / "network")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
