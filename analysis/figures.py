@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -197,13 +198,10 @@ def write_studies_figures(
 
 def _attainment_of(studies: Mapping[str, Findings], ax: Axes) -> None:
     """Of several confirmed studies, each in its own mark."""
-    limits = []
     for place, (name, findings) in enumerate(studies.items()):
         assert findings.confirmation is not None
         surfaces = attainment_surfaces(findings.confirmation, accuracy="test_accuracy")
         plot_attainment(surfaces, ax, label=name, mark=MARKS[place % len(MARKS)])
-        limits.append(ax.get_xlim())
-    ax.set_xlim(min(low for low, _ in limits), max(high for _, high in limits))
 
 
 def _figure(panels: int, height: float, width: float) -> tuple[Figure, Sequence[Axes]]:
@@ -213,7 +211,7 @@ def _figure(panels: int, height: float, width: float) -> tuple[Figure, Sequence[
     # Side by side, panels share their height with the legend and their labels.
     height = 2.3 if wide and panels > 1 else height * rows
     figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, list(figure.subplots(rows, columns, squeeze=False, sharex="col", sharey="row").ravel())
+    return figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
 
 
 def _one_legend(axes: Sequence[Axes]) -> None:
@@ -221,8 +219,11 @@ def _one_legend(axes: Sequence[Axes]) -> None:
     handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     figure = axes[0].figure
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles))
-    for ax in axes:
-        ax.label_outer()
+    for ax, following in pairwise(axes):
+        if ax.get_subplotspec().is_last_row():  # type: ignore[union-attr]
+            following.set_ylabel("")
+        else:
+            ax.set_xlabel("")
 
 
 def _split(findings: Findings) -> str:

@@ -10,6 +10,8 @@ import pytest
 from example_studies import trials_frame
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from optuna._hypervolume import compute_hypervolume
+from optuna.study._multi_objective import _is_pareto_front
 
 from analysis.front import REFERENCE, candidates, float_baseline, front, hypervolume, knee
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING, STATES
@@ -43,6 +45,30 @@ def test_front_matches_brute_force(points: list[tuple[float, float]]) -> None:
     found = front(complete(points))
     expected = [number for number, point in enumerate(points) if not beaten(point, points)]
     assert sorted(found["number"]) == expected
+
+
+def crowd(shape: str, count: int = 20_000) -> pd.DataFrame:
+    """Trials of which few, many or nearly all are on the front, or which come in ties."""
+    rng = np.random.default_rng(0)
+    bits = rng.uniform(2, 31, count)
+    accuracy = {
+        "scattered": rng.random(count),
+        "close to the front": 1 - 1 / bits - 0.01 * rng.random(count) ** 3,
+        "all on the front": 1 - 1 / bits,
+        "ties": rng.integers(0, 20, count) / 20,
+    }[shape]
+    table = {"state": COMPLETE, "number": range(count), "num_levels": 4, "val_accuracy": accuracy}
+    return pd.DataFrame(table | {"bits_per_weight": bits.round() if shape == "ties" else bits})
+
+
+@pytest.mark.parametrize("shape", ["scattered", "close to the front", "all on the front", "ties"])
+def test_front_and_hypervolume_of_many_match_optunas(shape: str) -> None:
+    trials = crowd(shape)
+    losses = np.column_stack([-trials["val_accuracy"], trials["bits_per_weight"]])
+    expected = _is_pareto_front(losses, assume_unique_lexsorted=False)
+    assert sorted(front(trials)["number"]) == np.flatnonzero(expected).tolist()
+    reference = np.array([-REFERENCE[0], REFERENCE[1]])
+    assert hypervolume(trials) == pytest.approx(compute_hypervolume(losses, reference) / REFERENCE[1])
 
 
 @given(POINTS)

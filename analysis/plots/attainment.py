@@ -7,12 +7,15 @@ from matplotlib.axes import Axes
 from analysis.plots.axes import nothing_to_show, set_bits_axis, staircase
 from analysis.style import MARKS, Mark
 
+FAR_RIGHT = 64.0
+"""Bits per weight, beyond all axes: a surface has no end to the right."""
+
 
 def plot_attainment(surfaces: pd.DataFrame, ax: Axes, *, label: str = "median", mark: Mark = MARKS[1]) -> Axes:
     """The median front over runs, and a band from the least to the greatest quantile that was asked for.
 
     Above a corner's bits the band reaches from what nearly all runs attain up to what only few do. It begins where the
-    highest quantile does: left of that, some runs attain nothing.
+    highest quantile does: left of that, some runs attain nothing. Several can be drawn on the same axes.
 
     Args:
         surfaces: rows of `analysis.attainment.attainment_surfaces`, 0.5 among the quantiles.
@@ -25,12 +28,14 @@ def plot_attainment(surfaces: pd.DataFrame, ax: Axes, *, label: str = "median", 
     ax.set_ylabel("test accuracy" if accuracy == "test_accuracy" else "validation accuracy (search)")
     if surfaces.empty:
         return nothing_to_show(ax, "no run attains anything")
-    left, right = surfaces["bits_per_weight"].min() * 0.95, surfaces["bits_per_weight"].max() * 1.08
-    ax.set_xlim(left, right)
+    bits = [surfaces["bits_per_weight"].min() * 0.95, surfaces["bits_per_weight"].max() * 1.08]
+    drawn_before = ax.get_xlim() if ax.lines else bits
+    ax.set_xlim(min(*bits, *drawn_before), max(*bits, *drawn_before))
     least, greatest = surfaces["quantile"].min(), surfaces["quantile"].max()
     few, median, most = (surfaces[surfaces["quantile"] == quantile] for quantile in (least, 0.5, greatest))
-    corners = np.unique([*few["bits_per_weight"], *most["bits_per_weight"], right])
+    corners = np.unique([*few["bits_per_weight"], *most["bits_per_weight"], FAR_RIGHT])
     corners = corners[corners >= most["bits_per_weight"].min()]
+    band = f"{least:.0%} to {greatest:.0%} of seeds"
     ax.fill_between(
         corners,
         _height(most, accuracy, corners),
@@ -39,9 +44,9 @@ def plot_attainment(surfaces: pd.DataFrame, ax: Axes, *, label: str = "median", 
         color=mark.colour,
         alpha=0.2,
         lw=0,
-        label=f"{least:.0%} to {greatest:.0%} of seeds",
+        label=None if band in ax.get_legend_handles_labels()[1] else band,
     )
-    x, y = staircase(median["bits_per_weight"].to_numpy(), median[accuracy].to_numpy(), right)
+    x, y = staircase(median["bits_per_weight"].to_numpy(), median[accuracy].to_numpy(), FAR_RIGHT)
     ax.plot(x, y, drawstyle="steps-post", c=mark.colour, ls=mark.line, label=label)
     ax.legend(loc="lower right")
     return ax
