@@ -1,6 +1,7 @@
 """The configuration of a study: read from YAML, checked at once, complete enough to launch it again."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from importlib import resources
 from pathlib import Path
@@ -133,18 +134,41 @@ class EarlyStopping(_Section):
     reduction_factor: int = Field(default=3, ge=2)
 
 
+GPU_PARTS = 10_000
+"""In which Ray counts a GPU, cutting off the rest: three trials of 0.33334 fit on one."""
+
+
 class Resources(_Section):
     """What a trial occupies.
 
     Attributes:
         cpus: cores, and threads of torch.
         gpus: GPUs; a fraction packs trials on one.
-        max_concurrent: most trials at a time; as many as fit if not given.
+        max_concurrent: most trials at a time, and what a cluster that can grow is to grow for; as many as fit if not
+            given.
     """
 
     cpus: int = Field(default=1, ge=1)
     gpus: float = Field(default=0, ge=0)
     max_concurrent: int | None = Field(default=None, ge=1)
+
+    @property
+    def trials_a_gpu(self) -> int:
+        """How many trials share a GPU; `gpus` must be a fraction."""
+        return GPU_PARTS // max(1, int(self.gpus * GPU_PARTS))
+
+    def trials_on(self, node: Mapping[str, float]) -> int:
+        """How many trials fit a node at a time.
+
+        Args:
+            node: what Ray counts there, by `CPU` and `GPU`.
+        """
+        by_cpus = int(node.get("CPU", 0)) // self.cpus
+        if not self.gpus:
+            return by_cpus
+        gpus = int(node.get("GPU", 0))
+        # A fraction is never taken from two GPUs.
+        return min(by_cpus, gpus * self.trials_a_gpu if self.gpus < 1 else int(gpus / self.gpus))
 
 
 class StudyConfig(_Section):

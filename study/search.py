@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import optuna
@@ -27,8 +27,20 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
     as often as `replicates` says is not trained again: Optuna is told its known result, and asked anew.
     """
 
-    def __init__(self, config: StudyConfig, ledger: Ledger, baselines: Mapping[int, str] | None = None) -> None:
-        """Goes on from the ledger's history; `baselines` are checkpoints of the float baseline by seed, if any.
+    def __init__(
+        self,
+        config: StudyConfig,
+        ledger: Ledger,
+        baselines: Mapping[int, str] | None = None,
+        room: Callable[[], float] = lambda: math.inf,
+    ) -> None:
+        """Goes on from the ledger's history.
+
+        Args:
+            config: of the study.
+            ledger: where all that is decided is written down first.
+            baselines: checkpoints of the float baseline by seed, if any.
+            room: says how many trials may run at a time; asked anew for each.
 
         Raises:
             ValueError: the study begins, and what it is to be warm-started from is of no use.
@@ -38,6 +50,7 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
         self._config = config
         self._ledger = ledger
         self._baselines = baselines or {}
+        self._room = room
         self._running: dict[str, int] = {}  # numbers of trials by Ray's names of those that train them
         self._open = {trial.number: trial for trial in ledger.history.unfinished}
         self._runs: dict[str, list[Trial]] = {}  # by hash of the configuration
@@ -56,9 +69,11 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
         """The trial to go on with, or a new one.
 
         Returns:
-            What a trial is given; None as long as there is none but one that runs might be lost and come back;
-            `Searcher.FINISHED` when all have ended.
+            What a trial is given; None as long as there is no room for one, or none is left and one that runs might be
+            lost and come back; `Searcher.FINISHED` when all have ended.
         """
+        if len(self._running) >= self._room():
+            return None
         trial = self._left_behind()
         if trial is None and len(self._ledger.history.trials) < self._config.trials:
             trial = self._new_trial()

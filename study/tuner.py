@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import warnings
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 SECONDS_TO_ANSWER = 10.0
 """After which a cluster counts as out of reach."""
 
+MOST_AT_A_TIME = 10_000
+"""Trials that Ray may be given before the first of them has found its place. By itself it takes one after another."""
+
 FINISHED = "finished"
 INTERRUPTED = "interrupted"
 
@@ -48,6 +52,7 @@ def _quiet_libraries() -> None:
     """Keeps Ray's and Optuna's own messages out of the way. To be called before Ray is imported."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "(?s).*")  # what raylets say when a node is lost, on stdout
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new output prints a banner at any verbosity
     warnings.filterwarnings("ignore", module="ray|optuna")
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # a trial's failure is in our tables
@@ -94,8 +99,8 @@ def _unreachable(address: str) -> str | None:
     return None
 
 
-def connect(config: StudyConfig, address: str | None, verbose: bool) -> int:
-    """Starts Ray or connects to it; returns how many trials may run at a time.
+def connect(config: StudyConfig, address: str | None, verbose: bool) -> None:
+    """Starts Ray or connects to it.
 
     Raises:
         ValueError: not even one trial fits this machine. A cluster may grow, so there Ray waits for nodes.
@@ -103,18 +108,15 @@ def connect(config: StudyConfig, address: str | None, verbose: bool) -> int:
     start_ray(address, verbose)
     import ray
 
-    have = ray.cluster_resources()
-    wanted = {"CPU": config.resources.cpus, "GPU": config.resources.gpus}
-    fits = min(int(have.get(name, 0) / amount) for name, amount in wanted.items() if amount)
     if address is not None:
-        return config.resources.max_concurrent or max(1, fits)
-    for name, amount in wanted.items():
+        return
+    have = ray.cluster_resources()
+    for name, amount in {"CPU": config.resources.cpus, "GPU": config.resources.gpus}.items():
         if amount > have.get(name, 0):
             raise ValueError(
                 f"resources.{name.lower()}s must be at most what this machine has ({have.get(name, 0):g}), "
                 f"got {amount:g}; lower it, or give the --address of a cluster"
             )
-    return min(fits, config.resources.max_concurrent or fits)
 
 
 def _float_baselines(folder: StudyFolder, config: StudyConfig, console: Console) -> dict[int, str]:
@@ -198,6 +200,7 @@ def _run(
     from study.provenance import provenance
     from study.records import Recorder
     from study.recovery import settle, sweep
+    from study.room import Room
     from study.scheduler import make_scheduler
     from study.search import OptunaSearcher
     from trainables.trainable import CompressionTrial
@@ -209,7 +212,7 @@ def _run(
     if ledger.history.num_ended >= config.trials:
         _show(folder, ledger.history, mirror, console)  # the last driver may have died before it could
         return FINISHED
-    concurrent = connect(config, address, verbose)
+    connect(config, address, verbose)
     baselines = _float_baselines(folder, config, console) if config.trial["init"] == "pretrained" else {}
     sweep(folder, ledger.history)
     session = len(ledger.history.sessions) + 1
@@ -218,16 +221,17 @@ def _run(
     )
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the ledger has all of it
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # a trial that diverges has no accuracy to report
-    with Progress(ledger.history, config.trials, console) as progress:
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(MOST_AT_A_TIME)  # the searcher says how many
+    room = Room(config.resources, grows=address is not None, left=lambda: config.trials - ledger.history.num_ended)
+    with Progress(ledger.history, config.trials, console) as progress, closing(room):
         tuner = tune.Tuner(
             tune.with_resources(
                 trainable or CompressionTrial, {"cpu": config.resources.cpus, "gpu": config.resources.gpus}
             ),
             tune_config=tune.TuneConfig(
-                search_alg=OptunaSearcher(config, ledger, baselines),
+                search_alg=OptunaSearcher(config, ledger, baselines, room.trials),
                 scheduler=make_scheduler(config, ledger.history),
                 num_samples=-1,  # the searcher says when all are run
-                max_concurrent_trials=concurrent,
                 reuse_actors=True,
                 trial_name_creator=lambda trial: str(trial.config["trial_id"]),
                 trial_dirname_creator=lambda trial: f"{trial.config['trial_id']}-{trial.config['attempt']}",

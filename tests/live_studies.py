@@ -36,24 +36,28 @@ class LiveRun:
 
     Attributes:
         program: what Python runs in place of `qar`, for one that is to fail in some way.
+        within: command that runs it elsewhere, as on another host; none for here.
+        environment: variables besides those of this process.
     """
 
     arguments: tuple[str, ...]
     cwd: Path
     program: tuple[str, ...] = ("-m", "study.cli")
+    within: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def __post_init__(self) -> None:
         terminal = ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "CLICOLOR_FORCE", "RAY_ADDRESS")
         environment = {name: value for name, value in os.environ.items() if name not in terminal}
         self.process = subprocess.Popen(
-            [sys.executable, *self.program, *self.arguments],
+            [*self.within, sys.executable, *self.program, *self.arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             cwd=self.cwd,
-            env=environment | {MARK: self.mark},
+            env=environment | self.environment | {MARK: self.mark},
             start_new_session=True,
         )
 
@@ -84,14 +88,19 @@ class LiveRun:
             self.end_what_is_left()
 
     def end_what_is_left(self) -> None:
-        """Kills, by their ids, the processes that bear the mark of this run; no other Ray is touched."""
-        mark = f"{MARK}={self.mark}".encode()
-        for folder in Path("/proc").iterdir():
-            try:
-                if folder.name.isdigit() and mark in (folder / "environ").read_bytes().split(b"\0"):
-                    os.kill(int(folder.name), signal.SIGKILL)
-            except OSError:  # it is gone, or not ours
-                continue
+        """Kills all that the run has started; no other Ray is touched."""
+        kill_marked(self.mark)
+
+
+def kill_marked(mark: str) -> None:
+    """Kills, by their ids, the processes that bear a mark."""
+    variable = f"{MARK}={mark}".encode()
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdigit() and variable in (folder / "environ").read_bytes().split(b"\0"):
+                os.kill(int(folder.name), signal.SIGKILL)
+        except OSError:  # it is gone, or not ours
+            continue
 
 
 def qar(*arguments: str, cwd: Path) -> Ended:

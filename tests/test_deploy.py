@@ -318,7 +318,7 @@ def test_file_says_how_to_launch_watch_resume_and_tear_down(name: str) -> None:
     for word in ("start", "launch", "attach", "watch", "resume", "tear down"):
         assert any(re.match(rf"#   {word}: +ray [a-z]+ {re.escape(name)}", line) for line in comments), word
     shown = [words for where, words in written_commands() if where == name]
-    # A study that begins on an empty cluster would take one trial at a time for ever.
+    # How far a cluster that costs money is to grow is said, not left to a default.
     assert all("resources.max_concurrent=" in words for words in shown if words.startswith("qar launch"))
 
 

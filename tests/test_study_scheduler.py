@@ -1,6 +1,7 @@
 """Early stopping, driven with Ray's own trial objects; no Ray is started."""
 
 import itertools
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -122,3 +123,13 @@ def test_scheduler_of_a_resumed_study_remembers_its_rungs(scheduler: str) -> Non
         ledger.record(EPOCH, number=0, metrics=metrics(epoch, accuracy=0.9, bits=2.0))
     assert Ray(config, ledger.history).run(0.5, bits=3.0) == 1
     assert Ray(config).run(0.5, bits=3.0) == EPOCHS, "without a history the first has nothing to be compared with"
+
+
+def test_trial_asked_for_last_is_begun_first_for_the_others_have_actors_that_start() -> None:
+    scheduler = make_scheduler(config_of(), History())
+    trials = [Trial("trial", stub=True) for _ in range(4)]
+    controller = SimpleNamespace(get_trials=lambda: trials)
+    trials[0].status, trials[3].status = Trial.RUNNING, Trial.TERMINATED
+    assert scheduler.choose_trial_to_run(controller) is trials[2]
+    trials[1].status = trials[2].status = Trial.RUNNING
+    assert scheduler.choose_trial_to_run(controller) is None

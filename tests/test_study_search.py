@@ -399,3 +399,17 @@ def test_trial_begins_from_the_baseline_of_its_seed(tmp_path: Path) -> None:
         ledger.record(ENDED, number=number, state=FAIL, failure="it broke")
         searcher.on_trial_complete(f"ray-{number}")
     assert seeds == {0, 1}
+
+
+def test_no_more_trials_are_asked_for_than_there_is_room_for(tmp_path: Path) -> None:
+    room = 2
+    searcher = OptunaSearcher(config_of(), Ledger(tmp_path / "ledger.jsonl"), room=lambda: room)
+    assert [bool(searcher.suggest(name)) for name in "abc"] == [True, True, False]
+    room = 3
+    assert [bool(searcher.suggest(name)) for name in "cd"] == [True, False]
+    room = 1
+    for name in "ab":
+        searcher.on_trial_complete(name, error=True)
+        assert searcher.suggest("d") is None
+    searcher.on_trial_complete("c", error=True)
+    assert searcher.suggest("d")
