@@ -1,6 +1,5 @@
 """What is wrong with a cluster for a study, judged from what was seen on its nodes. No Ray."""
 
-import os
 from collections import Counter
 from dataclasses import dataclass
 
@@ -40,6 +39,9 @@ class Node:
         skew: seconds that its clock is ahead of the driver's, beyond what the way there and back explains.
         unseen: names of nodes whose file in the storage can't be read there.
         unwritable: why it can't write the storage, in one line.
+        unfetched: names of nodes whose objects don't get there.
+        epoch_seconds: that one of the float baseline takes, if that was timed there.
+        epoch_error: why that failed, in one line.
     """
 
     name: str
@@ -48,6 +50,9 @@ class Node:
     skew: float = 0.0
     unseen: tuple[str, ...] = ()
     unwritable: str | None = None
+    unfetched: tuple[str, ...] = ()
+    epoch_seconds: float | None = None
+    epoch_error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,12 +61,6 @@ class Lost:
 
     name: str
     error: str
-
-
-def trials_that_fit(resources: dict[str, float], config: StudyConfig) -> int:
-    """How many trials a node with these resources can run at a time."""
-    wanted = {"CPU": config.resources.cpus, "GPU": config.resources.gpus}
-    return min(int(resources.get(name, 0) / amount + 1e-9) for name, amount in wanted.items() if amount)
 
 
 def kind_of(resources: dict[str, float]) -> str:
@@ -82,14 +81,23 @@ def checks(
         storage: folder that all nodes are to share.
         price: of a node-hour, in any currency; None to leave out what the study costs.
     """
-    found = [_reached(nodes, lost)]
+    found = [] if config is None else [_configuration(config)]
+    found.append(_reached(nodes, lost))
     if not nodes:
         return found
     found += [_versions(nodes), _storage(nodes, storage), _clocks(nodes), _authentication(nodes)]
-    found += [_disk(nodes), _shared_memory(nodes), _open_files(nodes), _gpus(nodes)]
+    found += [_disk(nodes), _shared_memory(nodes), _object_store(nodes), _open_files(nodes)]
+    found += [_threads(nodes), _gpus(nodes)]
     if config is not None:
-        found += [_room(nodes, config), _fractions(config), _data(nodes), *_cost(nodes, config, price)]
+        found += [_fractions(config), _room(nodes, config), _data(nodes), *_cost(nodes, config, price)]
     return found
+
+
+def _configuration(config: StudyConfig) -> Check:
+    """Always passes: one that is wrong was refused when it was read."""
+    phases = f"{config.trial['regularize_epochs']} + {config.trial['finetune_epochs']} epochs"
+    told = f"{config.trials} trials of {phases}, {config.trial['model']} on {config.trial['dataset']}"
+    return Check("configuration", PASS, told)
 
 
 def _reached(nodes: list[Node], lost: list[Lost]) -> Check:
@@ -137,12 +145,13 @@ def _clocks(nodes: list[Node]) -> Check:
 
 
 def _authentication(nodes: list[Node]) -> Check:
-    if os.environ.get("RAY_AUTH_MODE") == "token":
+    open_to_all = [node.name for node in nodes if not node.look.token]
+    if not open_to_all:
         return Check("authentication", PASS, "by token")
     if len(nodes) == 1:
         return Check("authentication", PASS, "none, and a single node")
-    remedy = "set RAY_AUTH_MODE=token on every node: whoever reaches Ray's port can run anything there"
-    return Check("authentication", WARN, "none", remedy)
+    remedy = "set RAY_AUTH_MODE=token before `ray start`: whoever reaches Ray's port can run anything there"
+    return Check("authentication", WARN, f"none on {', '.join(open_to_all)}", remedy)
 
 
 def _disk(nodes: list[Node]) -> Check:
@@ -166,6 +175,15 @@ def _shared_memory(nodes: list[Node]) -> Check:
     return Check("/dev/shm", PASS, "holds Ray's object store on every node")
 
 
+def _object_store(nodes: list[Node]) -> Check:
+    blind = {node.name: node.unfetched for node in nodes if node.unfetched}
+    if blind:
+        told = "; ".join(f"{name} gets nothing from {', '.join(of)}" for name, of in blind.items())
+        return Check("object store", FAIL, told, "open all ports between the nodes of the cluster to each other")
+    size = sum(node.resources.get("object_store_memory", 0.0) for node in nodes)
+    return Check("object store", PASS, f"every node gets what is in another's; {size / 2**30:.1f} GiB in all")
+
+
 def _open_files(nodes: list[Node]) -> Check:
     limits = {node.name: node.look.open_files for node in nodes}
     low = {name: limit for name, limit in limits.items() if 0 <= limit < OPEN_FILES}
@@ -173,6 +191,17 @@ def _open_files(nodes: list[Node]) -> Check:
         told = ", ".join(f"{name} {limit}" for name, limit in low.items())
         return Check("open files", WARN, told, "run `ulimit -n 65536` before `ray start`")
     return Check("open files", PASS, f"at least {min(limits.values(), default=0)} a process")
+
+
+def _threads(nodes: list[Node]) -> Check:
+    few = [node for node in nodes if node.resources.get("CPU", 0) > node.look.cores]
+    if few:
+        told = ", ".join(
+            f"{node.name} {node.resources['CPU']:g} CPUs for Ray on {node.look.cores} cores" for node in few
+        )
+        remedy = "start Ray there with --num-cpus no larger than its cores: a trial has as many threads as CPUs"
+        return Check("threads", WARN, told, remedy)
+    return Check("threads", PASS, "a core for each CPU that Ray counts, on every node")
 
 
 def _gpus(nodes: list[Node]) -> Check:
@@ -195,7 +224,7 @@ def _gpus(nodes: list[Node]) -> Check:
 
 
 def _room(nodes: list[Node], config: StudyConfig) -> Check:
-    fits = sum(trials_that_fit(node.resources, config) for node in nodes)
+    fits = sum(config.resources.trials_on(node.resources) for node in nodes)
     wanted = f"{config.resources.cpus} CPU" + (f" and {config.resources.gpus:g} GPU" if config.resources.gpus else "")
     if not fits:
         remedy = "lower resources, or add nodes that have it, unless the cluster adds them by itself"
@@ -207,7 +236,7 @@ def _room(nodes: list[Node], config: StudyConfig) -> Check:
 def _fractions(config: StudyConfig) -> Check:
     gpus = config.resources.gpus
     if gpus and gpus < 1:
-        packed = int(1 / gpus + 1e-9)
+        packed = config.resources.trials_a_gpu
         rest = 1 - packed * gpus
         if rest > 0.01:
             remedy = f"set resources.gpus to {1 / packed:.3g}, or to {1 / (packed + 1):.3g}"
@@ -237,10 +266,14 @@ def _data(nodes: list[Node]) -> Check:
 
 def _cost(nodes: list[Node], config: StudyConfig, price: float | None) -> list[Check]:
     """What the study takes if no trial is stopped early, at the pace of each kind of node."""
-    pace = {kind_of(node.resources): node.look.epoch_seconds for node in nodes if node.look.epoch_seconds}
+    failed = [f"{node.name}: {node.epoch_error}" for node in nodes if node.epoch_error]
+    if failed:
+        remedy = "trials would fail alike; change what it names"
+        return [Check("expected time", FAIL, f"an epoch fails on {'; '.join(failed)}", remedy)]
+    pace = {kind_of(node.resources): node.epoch_seconds for node in nodes if node.epoch_seconds}
     # Nodes of a kind that was timed train side by side; each adds what it gets done in an hour.
     working = [
-        (trials_that_fit(node.resources, config), pace[kind_of(node.resources)])
+        (config.resources.trials_on(node.resources), pace[kind_of(node.resources)])
         for node in nodes
         if kind_of(node.resources) in pace
     ]

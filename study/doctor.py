@@ -10,12 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import GetTimeoutError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from study.checks import Check, Lost, Node, checks, kind_of, trials_that_fit
+from study.checks import Check, Lost, Node, checks, kind_of
 from study.config import StudyConfig
-from study.node import Task, look, unseen_marks, write_mark
+from study.node import Look, clock, epoch_seconds, look, unseen_marks, write_mark
 from study.tuner import start_ray
+
+SECONDS_TO_ANSWER = 300.0
+"""After which a node counts as lost: it may have to fetch the data set first."""
+
+SECONDS_TO_FETCH = 10.0
+"""After which an object of another node counts as unreachable."""
 
 
 def examine(
@@ -41,7 +48,7 @@ def examine(
 
 
 def inspect(config: StudyConfig | None, storage: str, time_epoch: bool) -> tuple[list[Node], list[Lost]]:
-    """Looks at every node of the cluster that Ray is connected to; leaves nothing behind.
+    """Looks at every node of the cluster that Ray is connected to, at all of them at once; leaves nothing behind.
 
     Args:
         config: of a study whose data set to look for; None for none.
@@ -51,24 +58,34 @@ def inspect(config: StudyConfig | None, storage: str, time_epoch: bool) -> tuple
     Returns:
         What was seen, and the nodes on which nothing could be.
     """
+    named = sorted(ray.nodes(), key=lambda node: str(node["NodeManagerHostname"]))
+    alive = {node["NodeID"]: node for node in named if node["Alive"]}
+    trial = config.trial_config({"family": "none", "num_levels": None, "init": "scratch"}) if config else None
+    asked = {}
+    for node, entry in alive.items():
+        trains = config is not None and config.resources.trials_on(entry["Resources"]) > 0
+        asked[node] = _on(node, _look, trial.to_dict() if trial and trains else None)
     nodes: dict[str, Node] = {}
     lost: list[Lost] = []
-    timed: set[str] = set()
-    for entry in (entry for entry in ray.nodes() if entry["Alive"]):
-        name, resources = entry["NodeManagerHostname"], entry["Resources"]
-        trains = config is not None and trials_that_fit(resources, config) > 0
-        times = trains and time_epoch and kind_of(resources) not in timed
-        began = time.time()
+    until = time.monotonic() + SECONDS_TO_ANSWER
+    for node, entry in alive.items():
+        name = entry["NodeManagerHostname"]
         try:
-            task = _task(config if trains else None, times)
-            seen = ray.get(_on(entry["NodeID"], look, task, for_trial=config if times else None))
+            seen = ray.get(asked[node], timeout=max(0.0, until - time.monotonic()))
+        except GetTimeoutError:
+            lost.append(Lost(name, f"no answer within {SECONDS_TO_ANSWER:g} seconds"))
         except Exception as error:  # whatever a node without the package, or with another Python, leads to
             lost.append(Lost(name, _one_line(error)))
-            continue
-        if times:
-            timed.add(kind_of(resources))
-        nodes[entry["NodeID"]] = Node(name, resources, seen, skew=_skew(seen.clock, began, time.time()))
-    return _with_storage(nodes, storage), lost
+        else:
+            nodes[node] = Node(name, entry["Resources"], seen, skew=_skew_of(node))
+    nodes = _with_objects(_with_storage(nodes, storage))
+    if config is not None and trial is not None and time_epoch:
+        nodes = _with_epochs(nodes, config, trial.to_dict())
+    return list(nodes.values()), lost
+
+
+def _look(trial: dict[str, Any] | None) -> Look:
+    return look(trial, ray.get_runtime_context().get_temp_dir())
 
 
 def _on(node_id: str, function: Callable[..., Any], *arguments: Any, for_trial: StudyConfig | None = None) -> Any:
@@ -80,14 +97,18 @@ def _on(node_id: str, function: Callable[..., Any], *arguments: Any, for_trial: 
     return ray.remote(function).options(**resources, scheduling_strategy=strategy).remote(*arguments)
 
 
-def _task(config: StudyConfig | None, time_epoch: bool) -> Task:
-    if config is None:
-        return Task()
-    trial = config.trial_config({"family": "none", "num_levels": None, "init": "scratch"})
-    return Task(trial.to_dict(), config.resources.cpus, time_epoch)
+def _skew_of(node_id: str) -> float:
+    before = time.time()
+    there = ray.get(_on(node_id, clock))
+    return _skew(there, before, time.time())
 
 
-def _with_storage(nodes: dict[str, Node], storage: str) -> list[Node]:
+def _skew(clock: float, before: float, after: float) -> float:
+    """Seconds ahead (or, negative, behind) that must be the clock's, as it was read between `before` and `after`."""
+    return clock - after if clock > after else min(0.0, clock - before)
+
+
+def _with_storage(nodes: dict[str, Node], storage: str) -> dict[str, Node]:
     """The nodes, with what each can write to the storage and read of what the others wrote."""
     folder = os.path.join(storage, f".qar-doctor-{uuid.uuid4().hex}")
     try:
@@ -96,15 +117,49 @@ def _with_storage(nodes: dict[str, Node], storage: str) -> list[Node]:
         unseen = dict(zip(nodes, ray.get([_on(node, unseen_marks, folder, written) for node in nodes]), strict=True))
     finally:
         ray.get([_on(node, shutil.rmtree, folder, True) for node in nodes])
-    return [
-        replace(seen, unwritable=failures[node], unseen=tuple(nodes[other].name for other in unseen[node]))
+    return {
+        node: replace(seen, unwritable=failures[node], unseen=tuple(nodes[other].name for other in unseen[node]))
         for node, seen in nodes.items()
-    ]
+    }
 
 
-def _skew(clock: float, before: float, after: float) -> float:
-    """Seconds ahead (or, negative, behind) that must be the clock's, as it was read between `before` and `after`."""
-    return clock - after if clock > after else min(0.0, clock - before)
+def _with_objects(nodes: dict[str, Node]) -> dict[str, Node]:
+    """The nodes, with those of which each can't fetch what is in their object store."""
+    objects = {node: _on(node, _an_object) for node in nodes}
+    ray.wait(list(objects.values()), num_returns=len(objects), fetch_local=False)
+    asked = {node: _on(node, _unfetched, objects) for node in nodes}
+    return {
+        node: replace(seen, unfetched=tuple(nodes[other].name for other in ray.get(asked[node])))
+        for node, seen in nodes.items()
+    }
+
+
+def _an_object() -> bytes:
+    """Too large to be sent along with the word that the task is done."""
+    return bytes(2**18)
+
+
+def _unfetched(objects: dict[str, Any]) -> list[str]:
+    """Nodes whose object does not come here."""
+    come, _ = ray.wait(list(objects.values()), num_returns=len(objects), timeout=SECONDS_TO_FETCH)
+    return [node for node, reference in objects.items() if reference not in come]
+
+
+def _with_epochs(nodes: dict[str, Node], config: StudyConfig, trial: dict[str, Any]) -> dict[str, Node]:
+    """The nodes, with what an epoch takes on the first of each kind that can train."""
+    kinds = {
+        kind_of(seen.resources): node
+        for node, seen in reversed(nodes.items())
+        if config.resources.trials_on(seen.resources) and seen.look.dataset
+    }
+    asked = {node: _on(node, epoch_seconds, trial, config.resources.cpus, for_trial=config) for node in kinds.values()}
+    timed = {}
+    for node, reference in asked.items():
+        try:
+            timed[node] = replace(nodes[node], epoch_seconds=ray.get(reference))
+        except Exception as error:  # a trial would meet the same, of whatever kind
+            timed[node] = replace(nodes[node], epoch_error=_one_line(error))
+    return nodes | timed
 
 
 def _one_line(error: Exception) -> str:

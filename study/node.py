@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,6 +18,12 @@ from typing import Any
 
 PACKAGES = ("qar", "ray", "torch", "torchvision", "numpy", "optuna")
 """Of which all nodes must have the same version: what decides the numbers, and what must understand each other."""
+
+GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""Of NVIDIA's driver, AMD's, and Windows' for Linux: without one of them torch sees no GPU, and need not be asked."""
+
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Of a container: microseconds of all cores together, and of how many."""
 
 BATCHES_TIMED = 8
 SAMPLE = 1000
@@ -29,59 +36,56 @@ class Look:
 
     Attributes:
         hostname: as trials report it.
-        clock: seconds since 1970 there, when the look began.
-        versions: of Python and of `PACKAGES`; None for one that is missing.
+        versions: of Python, of `PACKAGES`, and of this package's own files; None for one that is missing.
         cores: that processes may use.
         gpus: names of those that torch sees.
         disk_free: bytes, where Ray keeps its temporary files.
         shm_total: bytes of /dev/shm, where Ray keeps its objects; None where there is none.
         open_files: limit of a process.
+        token: whether Ray asks for one there.
         dataset: checksum of the study's data set, if one was asked for.
         dataset_error: why that can't be had, in one line.
-        epoch_seconds: of the float baseline, training and evaluation, if it was asked for.
     """
 
     hostname: str
-    clock: float
     versions: dict[str, str | None]
     cores: int
     gpus: list[str]
     disk_free: int
     shm_total: int | None
     open_files: int
+    token: bool
     dataset: str | None = None
     dataset_error: str | None = None
-    epoch_seconds: float | None = None
 
 
-@dataclass(frozen=True)
-class Task:
-    """What a node is asked: a configuration of a trial whose data set to load, and whether to time an epoch of it."""
+def look(trial: dict[str, Any] | None, temporary: str | None = None) -> Look:
+    """Looks at the node that this runs on.
 
-    trial: dict[str, Any] | None = None
-    cpus: int = 1
-    time_epoch: bool = False
-
-
-def look(task: Task) -> Look:
-    """Looks at the node that this runs on."""
-    clock = time.time()
+    Args:
+        trial: configuration of a trial whose data set to load; None for none.
+        temporary: where Ray keeps its files; None where Python does.
+    """
     shm = Path("/dev/shm")
-    dataset, dataset_error = _dataset(task.trial) if task.trial else (None, None)
-    timed = task.trial and task.time_epoch and dataset
+    dataset, dataset_error = _dataset(trial) if trial else (None, None)
+    versions = {package: _version(package) for package in PACKAGES}
     return Look(
         hostname=socket.gethostname(),
-        clock=clock,
-        versions={"python": platform.python_version(), **{package: _version(package) for package in PACKAGES}},
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        versions={"python": platform.python_version(), **versions, "code": _code()},
+        cores=_cores(),
         gpus=_gpus(),
-        disk_free=shutil.disk_usage(tempfile.gettempdir()).free,
+        disk_free=shutil.disk_usage(temporary or tempfile.gettempdir()).free,
         shm_total=shutil.disk_usage(shm).total if shm.is_dir() else None,
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        token=os.environ.get("RAY_AUTH_MODE") == "token",
         dataset=dataset,
         dataset_error=dataset_error,
-        epoch_seconds=_seconds_of_an_epoch(task.trial, task.cpus) if timed and task.trial else None,
     )
+
+
+def clock() -> float:
+    """Seconds since 1970, there."""
+    return time.time()
 
 
 def write_mark(folder: str, name: str) -> str | None:
@@ -106,16 +110,38 @@ def unseen_marks(folder: str, names: list[str]) -> list[str]:
     return [name for name in names if not seen(name)]
 
 
+def _cores() -> int:
+    """That the processes of this node may use: a container may have fewer than the machine."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):
+        time_of_cores, period = CPU_QUOTA.read_text().split()
+        if time_of_cores != "max":
+            return max(1, min(allowed, int(time_of_cores) // int(period)))
+    return allowed
+
+
 _NAME_GPUS = "import torch; [print(torch.cuda.get_device_name(index)) for index in range(torch.cuda.device_count())]"
 
 
 def _gpus() -> list[str]:
     """Names of those that torch sees; asked of another process, as Ray hides them from one that asked for none."""
+    if not any(Path(device).exists() for device in GPU_DEVICES):
+        return []
     environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
     told = subprocess.run(
         [sys.executable, "-c", _NAME_GPUS], env=environment, capture_output=True, text=True, check=False
     )
     return told.stdout.splitlines()
+
+
+def _code() -> str:
+    """Checksum of the packages that run on nodes: a version's number may stay the same while they are worked on."""
+    digest = hashlib.sha256()
+    for package in ("study", "trainables"):
+        folder = Path(__file__).parents[1] / package
+        for file in sorted(folder.glob("*.py")):
+            digest.update(f"{package}/{file.name}".encode() + file.read_bytes())
+    return digest.hexdigest()[:8]
 
 
 def _version(package: str) -> str | None:
@@ -141,8 +167,13 @@ def _dataset(trial: dict[str, Any]) -> tuple[str | None, str | None]:
     return digest.hexdigest()[:12], None
 
 
-def _seconds_of_an_epoch(trial: dict[str, Any], cpus: int) -> float:
-    """Times some batches, after as many to warm up, and reckons what all of them take."""
+def epoch_seconds(trial: dict[str, Any], cpus: int) -> float:
+    """What an epoch of a trial takes here, training and evaluation: some batches, after as many to warm up, scaled up.
+
+    Args:
+        trial: its configuration.
+        cpus: threads.
+    """
     import torch
 
     from trainables.config import TrialConfig
