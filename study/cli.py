@@ -71,7 +71,7 @@ def launch(
     verbose: Verbose = False,
 ) -> None:
     """Run a study, and write its front and a summary."""
-    from study.config import load_study, parse_study
+    from study.config import changes_by, load_study, parse_study
     from study.folder import StudyFolder
 
     with _one_line_errors():
@@ -81,12 +81,12 @@ def launch(
             config = parse_study(config.model_dump() | {"name": name}, "--name")
         folder = StudyFolder(storage / config.name)
         if resume_if_exists and folder.exists():
-            if overrides:
+            config = folder.read_config()
+            if changes := changes_by(overrides, config):
                 raise ValueError(
-                    f"--trials and --set change nothing of a study that exists, got {overrides}; leave them out, or "
+                    f"--trials and --set must agree with a study that exists, got {changes}; leave them out, or "
                     f"choose another --name than {config.name!r}"
                 )
-            config = folder.read_config()
         else:
             config = config.with_absolute_paths()
             _check_trials(config)

@@ -359,13 +359,32 @@ def load_study(study: str, overrides: list[str] | None = None) -> StudyConfig:
     else:
         raise ValueError(f"unknown study {study!r}; choose from {named_studies()} or give the path of a YAML file")
     values = _yaml(text, study)
-    for override in overrides or []:
+    if isinstance(values, dict):  # anything else is refused below
+        _override(values, overrides or [])
+    return parse_study(values, study)
+
+
+def changes_by(overrides: list[str], config: StudyConfig) -> list[str]:
+    """Those of the `key=value` pairs that would change a study.
+
+    Raises:
+        ValueError: one of them is wrong.
+    """
+
+    def changes(override: str) -> bool:
+        values = config.model_dump()
+        _override(values, [override])
+        return parse_study(values, f"--set {override}").with_absolute_paths() != config
+
+    return [override for override in overrides if changes(override)]
+
+
+def _override(values: dict[str, Any], overrides: list[str]) -> None:
+    for override in overrides:
         key, separator, value = override.partition("=")
         if not separator or not key:
             raise ValueError(f"--set must be KEY=VALUE, got {override!r}; for example --set trials=10")
-        if isinstance(values, dict):  # anything else is refused below
-            _set(values, key.split("."), _yaml(value, f"--set {override}"))
-    return parse_study(values, study)
+        _set(values, key.split("."), _yaml(value, f"--set {override}"))
 
 
 def _yaml(text: str | bytes, source: str) -> Any:

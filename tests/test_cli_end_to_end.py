@@ -221,7 +221,9 @@ def test_launch_again_is_refused_and_changes_nothing(launched: Launched) -> None
 
 
 @pytest.mark.parametrize(
-    "arguments", [("resume", "studies/digits"), ("launch", "digits", "--resume-if-exists")], ids=["resume", "launch"]
+    "arguments",
+    [("resume", "studies/digits"), ("launch", "digits", "--resume-if-exists", "--trials", "14")],
+    ids=["resume", "launch"],
 )
 def test_resume_of_a_finished_study_trains_nothing(launched: Launched, arguments: tuple[str, ...]) -> None:
     before = files_below(launched.study)

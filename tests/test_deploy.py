@@ -409,7 +409,6 @@ def test_rayjob_runs_the_study_of_its_config_map_and_resumes_it(tmp_path: Path) 
     parsed = get_command(app).commands[command].make_context(command, arguments).params  # type: ignore[attr-defined]
     assert parsed["resume_if_exists"]
     assert parsed["address"] == "auto"
-    assert not parsed["set_"]  # which a study that is there would refuse
     assert JOB["spec"]["backoffLimit"] > 0
     mounts = {mount["name"]: mount["mountPath"] for mount in rayjob_pods()[0]["containers"][0]["volumeMounts"]}
     assert Path(parsed["storage"]).is_relative_to(mounts["shared"])

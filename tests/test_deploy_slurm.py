@@ -47,7 +47,7 @@ class Job:
 
 def run(
     folder: Path,
-    *,
+    *arguments: str,
     limit: bool = False,
     on_int: str = "130",
     ends_with: int = 0,
@@ -70,7 +70,7 @@ def run(
     told |= {"SLURM_JOB_ID": 4711, "SLURM_JOB_NODELIST": "node[1-3]", "SLURM_CPUS_PER_TASK": 8}
     with output.open("w") as file:
         script = subprocess.Popen(
-            ["bash", str(SCRIPT)],
+            ["bash", str(SCRIPT), *arguments],
             cwd=folder,
             env={name: str(value) for name, value in told.items()},
             stdout=file,
@@ -113,8 +113,9 @@ def test_ray_gets_one_head_and_a_worker_on_every_other_node(tmp_path: Path) -> N
 
 
 def test_driver_resumes_on_the_allocations_ray(tmp_path: Path) -> None:
-    (call,) = run(tmp_path).of("qar")
-    assert call == f"qar launch digits --address node1:24711 --storage {tmp_path}/studies --resume-if-exists"
+    (call,) = run(tmp_path, "--set", "trials=9").of("qar")
+    storage = f"--storage {tmp_path}/studies"
+    assert call == f"qar launch digits --address node1:24711 {storage} --resume-if-exists --set trials=9"
     command = get_command(app).commands["launch"]  # type: ignore[attr-defined]
     parsed = command.make_context("launch", call.split()[2:]).params
     assert parsed["resume_if_exists"]

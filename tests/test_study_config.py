@@ -10,7 +10,7 @@ from example_studies import files_below, study_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study.config import SEARCHED, StudyConfig, load_study, named_studies, parse_study
+from study.config import SEARCHED, StudyConfig, changes_by, load_study, named_studies, parse_study
 from study.folder import StudyFolder
 from trainables.config import TrialConfig
 from trainables.datasets import DATASETS
@@ -301,3 +301,18 @@ def test_parse_study_names_its_source() -> None:
     with pytest.raises(ValueError, match=r"^somewhere: "):
         parse_study({"name": "x"}, "somewhere")
     assert isinstance(parse_study({"name": "x", "trials": 1, "space": {"family": ["RS"]}}, "somewhere"), StudyConfig)
+
+
+def test_overrides_that_change_nothing_are_told_from_those_that_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    overrides = ["trials=9", "trial.data_dir=data", "trial.recipe.batch_size=32", "space.lam.low=1.0e-5"]
+    config = load_study("digits", overrides).with_absolute_paths()
+    assert changes_by(overrides, config) == []
+    assert changes_by([*overrides, "trials=10", "trial.data_dir=elsewhere"], config) == [
+        "trials=10",
+        "trial.data_dir=elsewhere",
+    ]
+    with pytest.raises(ValueError, match="nosuch"):
+        changes_by(["nosuch=1"], config)
