@@ -1,13 +1,17 @@
 """Ray's side of a trial, outside a cluster: stepping, saving, the two phases apart, and actors that are used again."""
 
+import weakref
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from example_trials import quick
+from ray.tune import PlacementGroupFactory
+from ray.tune.result import TRIAL_INFO
 
 from trainables.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from trainables.config import Recipe, TrialConfig
@@ -199,3 +203,31 @@ def test_pretrained_trial_begins_with_the_weights_of_the_float_baseline(tmp_path
 def test_pretrained_trial_refuses_to_begin_without_the_baseline() -> None:
     with pytest.raises(ValueError, match="pretrained"):
         CompressionRun(quick("RS", init="pretrained"))
+
+
+class Watched(CompressionTrial):
+    """Notes, whenever a trial is set up, what is left of the one before."""
+
+    of_the_last: tuple[weakref.ref[Any], ...] = ()
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.left = [reference() for reference in self.of_the_last if reference() is not None]
+        super().setup(config)
+        held = (self.run, self.run.phase, self.run.train_split.images, *self.run.model.parameters())
+        self.of_the_last = tuple(weakref.ref(thing) for thing in held)
+
+
+@pytest.mark.parametrize("epochs", [0, 1, 3, 4])
+def test_nothing_of_a_trial_is_left_when_its_actor_sets_up_the_next(epochs: int) -> None:
+    trial = Watched(config=ray_config(quick("RE")))
+    for _ in range(epochs):
+        trial.step()
+    assert len(trial.of_the_last) > 3
+    assert trial.reset_config(ray_config(quick("RM")))
+    assert trial.left == []
+
+
+def test_threads_of_a_trial_are_its_cpus() -> None:
+    told_by_ray = SimpleNamespace(trial_resources=PlacementGroupFactory([{"CPU": 3.0}]))
+    CompressionTrial(config=ray_config(quick()) | {TRIAL_INFO: told_by_ray})
+    assert torch.get_num_threads() == 3

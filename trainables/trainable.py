@@ -1,5 +1,6 @@
 """Ray's side of a trial: thin adapters around `CompressionRun`. The only module here that imports Ray."""
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,12 @@ class CompressionTrial(tune.Trainable):
         self.run.load_state_dict(state)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        # Everything is built anew: a tensor left over from the actor's last trial would be a silent error.
+        # Everything is built anew: a tensor left over from the actor's last trial would be a silent error. And the old
+        # goes first, with what torch keeps of its memory: other trials may share the GPU.
+        del self.run
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
         self.setup(new_config)
         return True
 
