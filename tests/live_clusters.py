@@ -81,11 +81,20 @@ class LiveCluster:
         address: of the head, for --address.
     """
 
-    def __init__(self, *, network: bool = False, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, *, network: bool = False, environment: dict[str, str] | None = None, shared: Path | None = None
+    ) -> None:
+        """Nothing runs yet.
+
+        Args:
+            network: whether hosts have networks of their own.
+            environment: of all that runs on any host, besides what is usual.
+            shared: a folder that outlives the cluster; one of its own if None.
+        """
         self.folder = Path(tempfile.mkdtemp(prefix="qar-"))  # short: the names of Ray's sockets have little room
-        self.shared, self.private = self.folder / "shared", self.folder / "private"
+        self.shared, self.private = shared or self.folder / "shared", self.folder / "private"
         for folder in (self.shared, self.private):
-            folder.mkdir()
+            folder.mkdir(exist_ok=True)
         self.hosts: dict[str, Host] = {}
         self._environment = environment or {}
         self._token = uuid.uuid4().hex
@@ -181,9 +190,18 @@ class LiveCluster:
         """Runs the command on the head, to its end."""
         return self.run(*arguments, environment=environment).finish()
 
-    def end(self) -> None:
+    def cut(self, one: str, other: str) -> None:
+        """Lets two hosts no longer reach each other; everything else goes on. Needs a network."""
+        assert self._network
+        self._network.cut(one, other)
+
+    def kill(self) -> None:
+        """As if the power of all hosts went out."""
         for host in self.hosts.values():
             host.kill()
+
+    def end(self) -> None:
+        self.kill()
         if self._network:
             self._network.remove()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -191,10 +209,10 @@ class LiveCluster:
 
 @contextmanager
 def live_cluster(
-    *workers: str, network: bool = False, environment: dict[str, str] | None = None
+    *workers: str, network: bool = False, environment: dict[str, str] | None = None, shared: Path | None = None
 ) -> Iterator[LiveCluster]:
     """A cluster with these workers of one CPU each; ends with the block."""
-    cluster = LiveCluster(network=network, environment=environment)
+    cluster = LiveCluster(network=network, environment=environment, shared=shared)
     try:
         cluster.start(workers)
         yield cluster
@@ -232,6 +250,11 @@ class Network:
             _ip("-n", space, "link", "set", device, "up")
         _ip("-n", space, "route", "add", "default", "dev", "eth0")  # Ray finds out its address by the route outwards
         return ("ip", "netns", "exec", space)
+
+    def cut(self, one: str, other: str) -> None:
+        """Lets two hosts no longer reach each other."""
+        for here, there in ((one, other), (other, one)):
+            _ip("-n", f"qar-{self._id}-{here}", "route", "add", "blackhole", f"{self.address(there)}/32")
 
     def remove(self) -> None:
         for name in self._names:

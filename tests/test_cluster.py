@@ -1,0 +1,250 @@
+"""Several hosts on this machine: looked at by the doctor, used by a study, broken in many ways, and killed.
+
+`pytest -m chaos tests/test_cluster.py --workers-killed 5 --heads-killed 3` kills more of them; it prints what was done.
+"""
+
+import json
+import os
+import random
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from live_clusters import LiveCluster, live_cluster, networked, told_apart
+from live_studies import LiveRun, epochs_by_session
+from test_chaos import assert_no_epoch_but_one_is_repeated
+
+from analysis.load import load_epochs, load_trials
+from study.folder import StudyFolder
+from study.ledger import History, read_history
+from trainables.datasets import load_dataset
+from trainables.result import COMPLETE, FAIL, PRUNED
+
+pytestmark = pytest.mark.e2e
+
+SMALL = (
+    *("--set", "trial.subset=160", "--set", "trial.width=0.25"),
+    *("--set", "trial.regularize_epochs=6", "--set", "trial.finetune_epochs=2"),
+    *("--set", "early_stopping.grace_period=4", "--set", "early_stopping.reduction_factor=2"),
+)
+TRIALS_A_KILL = 16
+
+
+def told(lines: str) -> dict[str, tuple[str, str]]:
+    """What a doctor has printed: by name of the check its status, and what was found. Remedies are on other lines."""
+    found = re.findall(r"^(pass|warn|fail) +(\S+(?: \S+)*) {2,}(.*)$", lines, re.MULTILINE)
+    return {name: (status, text) for status, name, text in found}
+
+
+def remedies(lines: str) -> list[str]:
+    return re.findall(r"^ +→ (.+)$", lines, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LiveCluster]:
+    """A head without trials and two workers, on networks of their own where this machine allows that."""
+    with live_cluster("worker-1", "worker-2", network=networked() is None) as cluster:
+        yield cluster
+
+
+def test_doctor_finds_nothing_on_a_healthy_cluster(cluster: LiveCluster) -> None:
+    storage = cluster.shared / "nothing"
+    ended = cluster.qar("doctor", "digits", "--address", cluster.address, "--storage", str(storage), "--price", "1")
+    assert ended.status == 0, ended
+    found = told(ended.stdout)
+    assert len(found) == len(ended.stdout.splitlines()) - len(remedies(ended.stdout))
+    machine = {"free disk", "/dev/shm", "open files"}  # those of the machine that this runs on, whatever they are
+    assert {name: status for name, (status, _) in found.items() if status != "pass" and name not in machine} == {}
+    assert found["package on all nodes"][1] == "3 of 3 nodes"
+    assert found["room for trials"][1] == "2 at a time, each with 1 CPU"
+    assert found["data set"][1].startswith("on 2 of 2 nodes that train")
+    assert found["expected cost"][1].endswith("at 1 a node-hour")
+    assert not storage.exists() or not any(storage.iterdir()), "nothing is left behind"
+
+
+def test_storage_that_each_host_has_for_itself_is_refused(cluster: LiveCluster) -> None:
+    if reason := told_apart():
+        pytest.skip(f"hosts can't have folders of their own here: {reason}")
+    where = ("--address", cluster.address, "--storage", str(cluster.private / "studies"))
+    ended = cluster.qar("launch", "digits", *where)
+    assert ended.status == 2, ended
+    status, text = told(ended.stdout)["storage"]
+    assert status == "fail"
+    assert all(f"{name} doesn't see the files of" in text for name in cluster.hosts)
+    assert ended.stderr == "qar: the cluster can't run this study; mend what fails above, then launch again\n"
+    for host in cluster.hosts.values():
+        assert not list(host.private.glob("studies/*")), "nothing is left behind"
+
+
+def test_study_is_spread_over_hosts(cluster: LiveCluster) -> None:
+    storage = cluster.shared / "studies"
+    ended = cluster.qar(
+        "launch", "digits", "--address", cluster.address, "--storage", str(storage), "--trials", "8", *SMALL
+    )
+    assert ended.status == 0, ended
+    trials = load_trials(storage / "digits")
+    assert set(trials["state"]) <= {COMPLETE, PRUNED}
+    provenance = json.loads((storage / "digits" / "study.json").read_text())
+    if told_apart() is None:
+        assert set(trials["hostname"]) == {"worker-1", "worker-2"}
+        assert provenance["sessions"][0]["driver"] == "head"
+
+
+OTHER_CLOCK = "import time\nhere = time.time\ntime.time = lambda: here() + 90\n"
+
+
+@pytest.fixture
+def broken_cluster(tmp_path: Path) -> Iterator[LiveCluster]:
+    """Three workers, each with faults that real ones have had."""
+    if reason := networked():
+        pytest.skip(f"hosts can't have networks of their own here: {reason}")
+    outdated, empty = tmp_path / "outdated", tmp_path / "empty"
+    (outdated / "optuna-4.0.0.dist-info").mkdir(parents=True)
+    (outdated / "optuna-4.0.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: optuna\nVersion: 4.0.0\n"
+    )
+    (outdated / "sitecustomize.py").write_text(OTHER_CLOCK)
+    (empty / "study").mkdir(parents=True)
+    (empty / "study" / "__init__.py").touch()
+
+    def first(folder: Path) -> dict[str, str]:
+        return {"PYTHONPATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))}
+
+    with live_cluster(network=True, environment={"RAY_AUTH_MODE": "disabled"}) as cluster:
+        digits = load_dataset("digits")
+        arrays = {name: getattr(digits, name) for name in ("x_train", "y_train", "x_test", "y_test")}
+        np.savez(cluster.hosts["head"].private / "digits.npz", **arrays)
+        cluster.add_worker("worker-1", "--num-cpus=64", "--num-gpus=1", environment=first(outdated))
+        small = f"mkdir {cluster.folder}/worker-2/ray; ulimit -n 1024"
+        for folder, size in ((f"{cluster.folder}/worker-2/ray", "256m"), ("/dev/shm", "64m")):
+            small += f"; mount -t tmpfs -o size={size} tmpfs {folder}"
+        cluster.add_worker("worker-2", before=small)
+        cluster.add_worker("worker-3", environment=first(empty))
+        cluster.cut("worker-1", "worker-2")
+        yield cluster
+
+
+BROKEN = {
+    "package on all nodes": ("fail", "worker-3: "),
+    "versions": ("fail", "optuna 5.0.0 on 2, 4.0.0 on 1"),
+    "storage": ("fail", "worker-1 doesn't see the files of "),
+    "clocks": ("fail", "worker-1 +90 s"),
+    "authentication": ("warn", "none on head, worker-1, worker-2"),
+    "free disk": ("warn", "worker-2 0."),
+    "/dev/shm": ("warn", "worker-2 0.1 of 0.1 GiB"),
+    "object store": ("fail", "worker-1 gets nothing from worker-2"),
+    "open files": ("warn", "worker-2 1024"),
+    "threads": ("warn", "worker-1 64 CPUs for Ray on "),
+    "GPUs": ("fail", "worker-1: 1 for Ray, 0 for torch"),
+    "GPU fractions": ("warn", "3 trials a GPU leave 10% of it idle"),
+    "data set": ("fail", "worker-1: "),
+}
+
+
+def test_doctor_finds_all_that_is_wrong_with_a_cluster(broken_cluster: LiveCluster) -> None:
+    settings = ("--set", "resources.gpus=0.3", "--set", f"trial.dataset=npz:{broken_cluster.private}/digits.npz")
+    storage = str(broken_cluster.private / "studies")
+    ended = broken_cluster.qar("doctor", "digits", "--address", broken_cluster.address, "--storage", storage, *settings)
+    assert ended.status == 1, ended
+    found = told(ended.stdout)
+    for name, (status, text) in BROKEN.items():
+        assert (found[name][0], name, text in found[name][1]) == (status, name, True), ended.stdout
+    wrong = [name for name, (status, _) in found.items() if status != "pass"]
+    assert len(remedies(ended.stdout)) == len(wrong), "each has its remedy"
+
+
+def hosts_of(history: History) -> Counter[str]:
+    """Epochs that each host has told of."""
+    return Counter(metrics["hostname"] for trial in history.trials.values() for metrics in trial.epochs.values())
+
+
+def losses(history: History) -> int:
+    return sum(trial.losses for trial in history.trials.values())
+
+
+def trains_on(history: History, host: str) -> bool:
+    """Whether the last epoch of a trial that runs was trained there."""
+    return any(trial.last.get("hostname") == host for trial in history.unfinished)
+
+
+class Storm:
+    """A study over hosts that join late and are killed.
+
+    Attributes:
+        kills: what was killed, and how often.
+    """
+
+    def __init__(self, folder: StudyFolder, rng: random.Random) -> None:
+        self.folder = folder
+        self.kills: Counter[str] = Counter()
+        self._rng = rng
+        self._names = (f"worker-{number}" for number in range(1, 1000))
+
+    def run(self, cluster: LiveCluster, run: LiveRun, workers: list[str], kills: int) -> None:
+        """Kills workers in the middle of a trial, each after another has joined and got one."""
+        for _ in range(kills):
+            workers.append(self.name())
+            cluster.add_worker(workers[-1])
+            run.wait_until(self.folder.ledger, lambda history: trains_on(history, workers[-1]))
+            victim = workers.pop(self._rng.randrange(len(workers) - 1))
+            before = losses(run.wait_until(self.folder.ledger, lambda history, of=victim: trains_on(history, of)))
+            cluster.hosts[victim].kill()
+            self.kills["worker"] += 1
+            run.wait_until(self.folder.ledger, lambda history, before=before: losses(history) > before)
+
+    def name(self) -> str:
+        return next(self._names)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(3600)
+def test_study_survives_workers_and_heads_that_are_killed(
+    tmp_path: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if reason := told_apart():
+        pytest.skip(f"hosts can't have names of their own here: {reason}")
+    workers_killed, heads_killed = (request.config.getoption(name) for name in ("--workers-killed", "--heads-killed"))
+    rng = random.Random(request.config.getoption("--chaos-seed"))
+    trials = TRIALS_A_KILL * (workers_killed + 1) * heads_killed
+    folder = StudyFolder(tmp_path / "studies" / "digits")
+    storm = Storm(folder, rng)
+    for head in range(heads_killed + 1):
+        workers = [storm.name(), storm.name()]
+        with live_cluster(*workers, shared=tmp_path) as cluster:
+            where = ("--address", cluster.address)
+            launch = ("launch", "digits", "--storage", str(folder.path.parent), "--trials", str(trials), *SMALL)
+            run = cluster.run(*(("resume", str(folder.path)) if head else launch), *where)
+            while not folder.ledger.exists():
+                assert run.process.poll() is None, run.process.communicate()
+                time.sleep(0.05)
+            if head == heads_killed:
+                ended = run.finish()
+                continue
+            storm.run(cluster, run, workers, workers_killed)
+            run.kill_driver()
+            cluster.kill()
+            storm.kills["head with its driver"] += 1
+            run.finish()
+    assert ended.status == 0, ended
+    assert "raylet" not in ended.stdout + ended.stderr
+
+    history, table = read_history(folder.ledger), load_trials(folder.path)
+    assert list(table["number"]) == list(range(trials)), "none is lost"
+    assert set(table["state"]) <= {COMPLETE, PRUNED, FAIL}, "each has come to its end"
+    assert set(table["failure"].dropna()) == set(), "and none because of a node"
+    assert_no_epoch_but_one_is_repeated(folder)
+    assert not load_epochs(folder.path).duplicated(["number", "epoch"]).any(), "none is trained twice"
+    assert len(epochs_by_session(folder.ledger)) == heads_killed + 1
+    spread = hosts_of(history)
+    assert len(spread) == 2 * (heads_killed + 1) + storm.kills["worker"], "every host has trained, late ones too"
+    assert set(table["hostname"]) <= set(spread)
+    assert len(set(table["hostname"])) > 1
+    again = sum(trial.seconds_lost for trial in history.trials.values())
+    states = table["state"].value_counts().to_dict()
+    with capsys.disabled():
+        print(f"\nkilled: {dict(storm.kills)}; {trials} trials on {len(spread)} hosts: {states}")
+        print(f"{losses(history)} lost their actor; {again:.1f} s of training done again")
