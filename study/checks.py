@@ -1,72 +1,16 @@
 """What is wrong with a cluster for a study, judged from what was seen on its nodes. No Ray."""
 
 from collections import Counter
-from dataclasses import dataclass
-
-from rich.text import Text
 
 from study.config import StudyConfig
-from study.durations import duration
-from study.node import Look
+from study.demands import configuration, demands
+from study.findings import FAIL, PASS, WARN, Check, Lost, Node
 
-PASS, WARN, FAIL = "pass", "warn", "fail"
 DISK_FREE = 10 * 2**30
 """Bytes that Ray's temporary folder should have: packages, logs, spilled objects."""
 OPEN_FILES = 8192
 SKEW_WARNS, SKEW_FAILS = 2.0, 60.0
 """Seconds. Tokens and certificates stop working at about a minute; below two nothing notices."""
-SECONDS_PER_HOUR = 3600.0
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the table: what was looked at, `PASS`, `WARN` or `FAIL`, what was found, and what to do about it."""
-
-    name: str
-    status: str
-    found: str
-    remedy: str = ""
-
-
-@dataclass(frozen=True)
-class Node:
-    """A node of the cluster, and what was seen there.
-
-    Attributes:
-        name: hostname.
-        resources: as Ray counts them: CPU, GPU, memory and object_store_memory in bytes.
-        look: what was seen.
-        skew: seconds that its clock is ahead of the driver's, beyond what the way there and back explains.
-        unseen: names of nodes whose file in the storage can't be read there.
-        unwritable: why it can't write the storage, in one line.
-        unfetched: names of nodes whose objects don't get there.
-        epoch_seconds: that one of the float baseline takes, if that was timed there.
-        epoch_error: why that failed, in one line.
-    """
-
-    name: str
-    resources: dict[str, float]
-    look: Look
-    skew: float = 0.0
-    unseen: tuple[str, ...] = ()
-    unwritable: str | None = None
-    unfetched: tuple[str, ...] = ()
-    epoch_seconds: float | None = None
-    epoch_error: str | None = None
-
-
-@dataclass(frozen=True)
-class Lost:
-    """A node on which nothing could be seen, and why, in one line."""
-
-    name: str
-    error: str
-
-
-def kind_of(resources: dict[str, float]) -> str:
-    """Nodes of one kind are taken to be equally fast."""
-    gpus = int(resources.get("GPU", 0))
-    return f"{resources.get('CPU', 0):g} CPUs" + (f" and {gpus} GPUs" if gpus else "")
 
 
 def checks(
@@ -81,7 +25,7 @@ def checks(
         storage: folder that all nodes are to share.
         price: of a node-hour, in any currency; None to leave out what the study costs.
     """
-    found = [] if config is None else [_configuration(config)]
+    found = [] if config is None else [configuration(config)]
     found.append(_reached(nodes, lost))
     if not nodes:
         return found
@@ -89,20 +33,13 @@ def checks(
     found += [_disk(nodes), _shared_memory(nodes), _object_store(nodes), _open_files(nodes)]
     found += [_threads(nodes), _gpus(nodes)]
     if config is not None:
-        found += [_fractions(config), _room(nodes, config), _data(nodes), *_cost(nodes, config, price)]
+        found += demands(nodes, config, price)
     return found
-
-
-def _configuration(config: StudyConfig) -> Check:
-    """Always passes: one that is wrong was refused when it was read."""
-    phases = f"{config.trial['regularize_epochs']} + {config.trial['finetune_epochs']} epochs"
-    told = f"{config.trials} trials of {phases}, {config.trial['model']} on {config.trial['dataset']}"
-    return Check("configuration", PASS, told)
 
 
 def _reached(nodes: list[Node], lost: list[Lost]) -> Check:
     if lost:
-        remedy = "install qar there, with the same Python and Ray: pip install --constraint constraints.txt ."
+        remedy = "install the package there, with the same Python and Ray: pip install --constraint constraints.txt ."
         return Check("package on all nodes", FAIL, "; ".join(f"{node.name}: {node.error}" for node in lost), remedy)
     return Check("package on all nodes", PASS, f"{len(nodes)} of {len(nodes)} nodes")
 
@@ -221,89 +158,3 @@ def _gpus(nodes: list[Node]) -> Check:
     return Check(
         "GPUs", PASS, ", ".join(f"{count} × {name}" for name, count in kinds.items()) or "none, for none asked"
     )
-
-
-def _room(nodes: list[Node], config: StudyConfig) -> Check:
-    fits = sum(config.resources.trials_on(node.resources) for node in nodes)
-    wanted = f"{config.resources.cpus} CPU" + (f" and {config.resources.gpus:g} GPU" if config.resources.gpus else "")
-    if not fits:
-        remedy = "lower resources, or add nodes that have it, unless the cluster adds them by itself"
-        return Check("room for trials", WARN, f"no node has {wanted} now", remedy)
-    many = min(fits, config.resources.max_concurrent or fits)
-    return Check("room for trials", PASS, f"{many} at a time, each with {wanted}")
-
-
-def _fractions(config: StudyConfig) -> Check:
-    gpus = config.resources.gpus
-    if gpus and gpus < 1:
-        packed = config.resources.trials_a_gpu
-        rest = 1 - packed * gpus
-        if rest > 0.01:
-            remedy = f"set resources.gpus to {1 / packed:.3g}, or to {1 / (packed + 1):.3g}"
-            return Check("GPU fractions", WARN, f"{packed} trials a GPU leave {rest:.0%} of it idle", remedy)
-        return Check("GPU fractions", PASS, f"{packed} trials a GPU")
-    if gpus != int(gpus):
-        return Check("GPU fractions", FAIL, f"{gpus:g} GPUs a trial", "above 1, set resources.gpus to a whole number")
-    return Check("GPU fractions", PASS, f"{gpus:g} GPUs a trial")
-
-
-def _data(nodes: list[Node]) -> Check:
-    asked = [node for node in nodes if node.look.dataset or node.look.dataset_error]
-    missing = [node for node in asked if node.look.dataset_error]
-    if missing:
-        told = "; ".join(f"{node.name}: {node.look.dataset_error}" for node in missing)
-        return Check("data set", FAIL, told, "put it at the same path on every node, or into a shared folder")
-    by_checksum = Counter(node.look.dataset for node in asked)
-    if len(by_checksum) > 1:
-        told = ", ".join(f"{checksum} on {count}" for checksum, count in by_checksum.items())
-        return Check("data set", FAIL, f"checksums differ: {told}", "copy one of them to all nodes")
-    if not asked:
-        return Check("data set", WARN, "no node that could train was looked at", "see the lines above")
-    return Check(
-        "data set", PASS, f"on {len(asked)} of {len(asked)} nodes that train, checksum {next(iter(by_checksum))}"
-    )
-
-
-def _cost(nodes: list[Node], config: StudyConfig, price: float | None) -> list[Check]:
-    """What the study takes if no trial is stopped early, at the pace of each kind of node."""
-    failed = [f"{node.name}: {node.epoch_error}" for node in nodes if node.epoch_error]
-    if failed:
-        remedy = "trials would fail alike; change what it names"
-        return [Check("expected time", FAIL, f"an epoch fails on {'; '.join(failed)}", remedy)]
-    pace = {kind_of(node.resources): node.epoch_seconds for node in nodes if node.epoch_seconds}
-    # Nodes of a kind that was timed train side by side; each adds what it gets done in an hour.
-    working = [
-        (config.resources.trials_on(node.resources), pace[kind_of(node.resources)])
-        for node in nodes
-        if kind_of(node.resources) in pace
-    ]
-    at_a_time = sum(fits for fits, _ in working)
-    if not at_a_time:
-        return []
-    an_hour = sum(fits * SECONDS_PER_HOUR / seconds for fits, seconds in working)
-    share = min(1.0, (config.resources.max_concurrent or at_a_time) / at_a_time)
-    hours = config.trials * config.epochs / (an_hour * share)
-    told = (
-        f"at most {duration(hours * SECONDS_PER_HOUR)}: {config.trials} trials × {config.epochs} epochs, none stopped"
-    )
-    told += "; an epoch takes " + ", ".join(f"{seconds:.1f} s on {kind}" for kind, seconds in pace.items())
-    found = [Check("expected time", PASS, told)]
-    if price is not None:
-        found.append(
-            Check("expected cost", PASS, f"at most {hours * len(nodes) * price:.2f}, at {price:g} a node-hour")
-        )
-    return found
-
-
-def lines_of(found: list[Check]) -> list[Text]:
-    """The checks as they are printed: a line each, and the remedy below it."""
-    width = max(len(check.name) for check in found)
-    colours = {PASS: "green", WARN: "yellow", FAIL: "red"}
-    lines = []
-    for check in found:
-        lines.append(
-            Text.assemble((f"{check.status:5}", colours[check.status]), f"{check.name:{width}}  {check.found}")
-        )
-        if check.remedy:
-            lines.append(Text(f"{'':{width + 5}}  → {check.remedy}"))
-    return lines

@@ -17,8 +17,8 @@ from study.ledger import StorageError
 from trainables.result import DamagedFileError
 
 if TYPE_CHECKING:
-    from study.checks import Check
     from study.config import StudyConfig
+    from study.findings import Check
     from study.folder import StudyFolder
 
 app = typer.Typer(
@@ -183,8 +183,8 @@ def _check_other_studies(folder: "StudyFolder", config: "StudyConfig") -> None:
 
 def _check_cluster(config: "StudyConfig", address: str, storage: Path, verbose: bool) -> None:
     """Runs the doctor's quick checks; what it says is shown if one of them fails."""
-    from study.checks import FAIL
     from study.doctor import examine
+    from study.findings import FAIL
 
     found = examine(config, address, storage, price=None, quick=True, verbose=verbose)
     if any(check.status == FAIL for check in found):
@@ -297,7 +297,7 @@ def _print_checks(found: "list[Check]") -> bool:
     """Prints what the doctor found; returns whether a check has failed."""
     from rich.console import Console
 
-    from study.checks import FAIL, lines_of
+    from study.findings import FAIL, lines_of
 
     console = Console(highlight=False, soft_wrap=True)
     for line in lines_of(found):

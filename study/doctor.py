@@ -13,8 +13,9 @@ import ray
 from ray.exceptions import GetTimeoutError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from study.checks import Check, Lost, Node, checks, kind_of
+from study.checks import checks
 from study.config import StudyConfig
+from study.findings import Check, Lost, Node, kind_of
 from study.node import Look, clock, epoch_seconds, look, unseen_marks, write_mark
 from study.tuner import start_ray
 
@@ -88,13 +89,20 @@ def _look(trial: dict[str, Any] | None) -> Look:
     return look(trial, ray.get_runtime_context().get_temp_dir())
 
 
-def _on(node_id: str, function: Callable[..., Any], *arguments: Any, for_trial: StudyConfig | None = None) -> Any:
+def _on(
+    node_id: str,
+    function: Callable[..., Any],
+    *arguments: Any,
+    for_trial: StudyConfig | None = None,
+    num_returns: int = 1,
+) -> Any:
     """Calls a function on that node: beside everything that runs there, or in the place of a trial."""
     resources = {"num_cpus": 0.0, "num_gpus": 0.0}
     if for_trial is not None:
         resources = {"num_cpus": for_trial.resources.cpus, "num_gpus": for_trial.resources.gpus}
     strategy = NodeAffinitySchedulingStrategy(node_id, soft=False)
-    return ray.remote(function).options(**resources, scheduling_strategy=strategy).remote(*arguments)
+    task = ray.remote(function).options(**resources, scheduling_strategy=strategy, num_returns=num_returns)
+    return task.remote(*arguments)
 
 
 def _skew_of(node_id: str) -> float:
@@ -125,18 +133,23 @@ def _with_storage(nodes: dict[str, Node], storage: str) -> dict[str, Node]:
 
 def _with_objects(nodes: dict[str, Node]) -> dict[str, Node]:
     """The nodes, with those of which each can't fetch what is in their object store."""
-    objects = {node: _on(node, _an_object) for node in nodes}
-    ray.wait(list(objects.values()), num_returns=len(objects), fetch_local=False)
-    asked = {node: _on(node, _unfetched, objects) for node in nodes}
+    # An object for each that is to fetch it, for others could pass on what they have.
+    made = {node: _on(node, _objects, len(nodes), num_returns=len(nodes)) for node in nodes}
+    of = {node: objects if len(nodes) > 1 else [objects] for node, objects in made.items()}
+    asked = [
+        _on(node, _unfetched, {other: objects[place] for other, objects in of.items()})
+        for place, node in enumerate(nodes)
+    ]
     return {
-        node: replace(seen, unfetched=tuple(nodes[other].name for other in ray.get(asked[node])))
-        for node, seen in nodes.items()
+        node: replace(seen, unfetched=tuple(nodes[other].name for other in unfetched))
+        for (node, seen), unfetched in zip(nodes.items(), ray.get(asked), strict=True)
     }
 
 
-def _an_object() -> bytes:
-    """Too large to be sent along with the word that the task is done."""
-    return bytes(2**18)
+def _objects(number: int) -> Any:
+    """Too large, each, to be sent along with the word that the task is done."""
+    objects = [bytes(2**17) for _ in range(number)]
+    return objects if number > 1 else objects[0]
 
 
 def _unfetched(objects: dict[str, Any]) -> list[str]:

@@ -109,7 +109,7 @@ def broken_cluster(tmp_path: Path) -> Iterator[LiveCluster]:
     )
     (outdated / "sitecustomize.py").write_text(OTHER_CLOCK)
     (empty / "study").mkdir(parents=True)
-    (empty / "study" / "__init__.py").touch()
+    (empty / "study" / "__init__.py").write_text("raise ModuleNotFoundError(\"No module named 'study'\")")
 
     def first(folder: Path) -> dict[str, str]:
         return {"PYTHONPATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))}
@@ -129,7 +129,7 @@ def broken_cluster(tmp_path: Path) -> Iterator[LiveCluster]:
 
 
 BROKEN = {
-    "package on all nodes": ("fail", "worker-3: "),
+    "package on all nodes": ("fail", "worker-3: "),  # and whatever Ray makes of that
     "versions": ("fail", "optuna 5.0.0 on 2, 4.0.0 on 1"),
     "storage": ("fail", "worker-1 doesn't see the files of "),
     "clocks": ("fail", "worker-1 +90 s"),

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from example_studies import study_config
 
-from study.checks import DISK_FREE, FAIL, PASS, WARN, Check, Lost, Node, checks
+from study.checks import DISK_FREE, checks
 from study.config import StudyConfig
 from study.doctor import _skew
+from study.findings import FAIL, PASS, WARN, Check, Lost, Node
 from study.node import PACKAGES, Look, epoch_seconds, look, unseen_marks, write_mark
 
 GIB = 2**30
