@@ -24,7 +24,13 @@ from study.config import load_study
 ROOT = Path(__file__).parents[1]
 CLOUDS = ["cluster.yaml", "deploy/gcp.yaml"]
 LAUNCHED = [*CLOUDS, "deploy/lab.yaml"]
-FILES = ["deploy/Dockerfile", "deploy/kuberay-rayjob.yaml", "deploy/share.sh", "deploy/slurm.sbatch", "docs/cluster.md"]
+FILES = [
+    "deploy/Dockerfile",
+    "deploy/kuberay-rayjob.yaml",
+    "deploy/share.sh",
+    "deploy/slurm.sbatch",
+    "docs/clusters.md",
+]
 FILES += LAUNCHED
 
 
