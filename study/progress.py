@@ -98,6 +98,10 @@ class Progress(DerivedFromLedger, Callback):
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Leaves the terminal as it was found."""
         if self._live:
             self._live.stop()
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from study.optuna_store import Mirror
 
+CLUSTER_PATIENCE = int(os.environ.get("QAR_CLUSTER_PATIENCE", "45"))
+"""Seconds without an answer of its head after which a cluster counts as lost."""
 SECONDS_TO_ANSWER = 10.0
 """After which a cluster counts as out of reach."""
 
@@ -64,10 +66,17 @@ def start_ray(address: str | None, verbose: bool) -> None:
     Raises:
         ValueError: there is no cluster at the address, or it can't be reached.
     """
+    if address is not None:  # else Ray would end this process before it can say what has happened
+        os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(3 * CLUSTER_PATIENCE))
     if not verbose:
         _quiet_libraries()
     import ray
 
+    if (address or "").startswith("ray://"):
+        raise ValueError(
+            f"--address must be that of a cluster which this machine is a node of, got {address!r}; launch from afar "
+            "with: ray job submit --address http://HEAD:8265 -- qar launch … --address auto"
+        )
     if ray.is_initialized():
         return
     refusal = f"--address must be that of a Ray cluster that runs and can be reached, got {address!r}"
@@ -193,6 +202,7 @@ def _run(
     trainable: "type[Trainable] | None",
 ) -> str:
     import optuna
+    from study.connection import Connection
     from ray import tune
 
     from study.optuna_store import Mirror
@@ -213,7 +223,8 @@ def _run(
         _show(folder, ledger.history, mirror, console)  # the last driver may have died before it could
         return FINISHED
     connect(config, address, verbose)
-    baselines = _float_baselines(folder, config, console) if config.trial["init"] == "pretrained" else {}
+    with Connection(str(folder.path), CLUSTER_PATIENCE):
+        baselines = _float_baselines(folder, config, console) if config.trial["init"] == "pretrained" else {}
     sweep(folder, ledger.history)
     session = len(ledger.history.sessions) + 1
     ledger.record(
@@ -223,7 +234,11 @@ def _run(
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # a trial that diverges has no accuracy to report
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(MOST_AT_A_TIME)  # the searcher says how many
     room = Room(config.resources, grows=address is not None, left=lambda: config.trials - ledger.history.num_ended)
-    with Progress(ledger.history, config.trials, console) as progress, closing(room):
+    with (
+        Progress(ledger.history, config.trials, console) as progress,
+        closing(room),
+        Connection(str(folder.path), CLUSTER_PATIENCE, before_end=progress.stop),
+    ):
         tuner = tune.Tuner(
             tune.with_resources(
                 trainable or CompressionTrial, {"cpu": config.resources.cpus, "gpu": config.resources.gpus}
