@@ -274,11 +274,11 @@ class StudyConfig(_Section):
 
     def with_absolute_paths(self) -> "StudyConfig":
         """The same study with all paths absolute: workers have other working directories, and so may resume."""
-        trial = self.trial | {"data_dir": str(Path(self.trial["data_dir"]).expanduser().absolute())}
+        trial = self.trial | {"data_dir": _absolute(self.trial["data_dir"])}
         prefix, separator, path = trial["dataset"].partition("npz:")
         if separator and not prefix:
-            trial["dataset"] = f"npz:{Path(path).expanduser().absolute()}"
-        warm_start = [str(Path(source).expanduser().absolute()) for source in self.warm_start]
+            trial["dataset"] = f"npz:{_absolute(path)}"
+        warm_start = [_absolute(source) for source in self.warm_start]
         return self.model_copy(update={"trial": trial, "warm_start": warm_start})
 
     @property
@@ -289,6 +289,11 @@ class StudyConfig(_Section):
     def trial_config(self, searched: dict[str, Any]) -> TrialConfig:
         """The configuration of one trial: what is common to all, and what was searched (or is to differ)."""
         return TrialConfig.from_dict(self.trial | {"seed": self.seed} | searched)
+
+
+def _absolute(path: str) -> str:
+    """The path as seen from anywhere; a URI is that already."""
+    return path if "://" in path else str(Path(path).expanduser().absolute())
 
 
 def _choices(model: Any, location: tuple[int | str, ...]) -> list[str]:

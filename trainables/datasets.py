@@ -6,11 +6,13 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
 
 from trainables.data import stratified_split
 from trainables.families import choose
+from trainables.fetched import fetched, is_uri
 from trainables.prepared import (
     ARRAYS,
     Dataset,
@@ -26,7 +28,7 @@ NPZ = "npz:"
 """Prefix of the path of a prepared data set."""
 
 
-def _digits(_: Path) -> Dataset:
+def _digits(_: str | Path) -> Dataset:
     """1,797 grey 8×8 images of handwritten digits that come with scikit-learn; a fixed fifth is the test split.
 
     Source: Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998.
@@ -49,8 +51,12 @@ def _torchvision_arrays(kind: Any, root: Path, download: bool) -> dict[str, np.n
     return arrays
 
 
-def _prepared_or_torchvision(name: str, torchvision_name: str, data_dir: Path) -> Dataset:
+def _prepared_or_torchvision(name: str, torchvision_name: str, data_dir: str | Path) -> Dataset:
     """The prepared form if it is there; else torchvision's files or download, which leave the prepared form behind."""
+    if is_uri(data_dir):
+        parts = urlsplit(str(data_dir))
+        return load_prepared(fetched(urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}.npz"))))
+    data_dir = Path(data_dir).expanduser()
     folder = data_dir / name
     npz = data_dir / f"{name}.npz"
     if npz.exists() or (folder / "x_train.npy").exists():
@@ -78,7 +84,7 @@ def _prepared_or_torchvision(name: str, torchvision_name: str, data_dir: Path) -
     return checked_dataset(folder, arrays)
 
 
-DATASETS: dict[str, Callable[[Path], Dataset]] = {
+DATASETS: dict[str, Callable[[str | Path], Dataset]] = {
     "digits": _digits,
     "cifar10": partial(_prepared_or_torchvision, "cifar10", "CIFAR10"),
     "cifar100": partial(_prepared_or_torchvision, "cifar100", "CIFAR100"),
@@ -95,12 +101,14 @@ def load_dataset(name: str, data_dir: str | Path = "data") -> Dataset:
     """Loads a data set.
 
     Args:
-        name: a key of `DATASETS`, or `npz:` and the path of a prepared file.
-        data_dir: where prepared data sets lie, and downloads go.
+        name: a key of `DATASETS`, or `npz:` and the path or URI of a prepared file.
+        data_dir: where prepared data sets lie, and downloads go; of a URI (`s3://…`, `gs://…`), the prepared file is
+            fetched once a node.
 
     Raises:
         ValueError: the name is unknown, or the data are missing, damaged, or break a rule of `checked_dataset`.
     """
     if check_dataset_name(name).startswith(NPZ):
-        return load_prepared(Path(name.removeprefix(NPZ)).expanduser())
-    return DATASETS[name](Path(data_dir).expanduser())
+        path = name.removeprefix(NPZ)
+        return load_prepared(fetched(path) if is_uri(path) else Path(path).expanduser())
+    return DATASETS[name](data_dir)
