@@ -35,7 +35,8 @@ WRONG_REQUEST = 2
 INTERRUPTED = 130
 """Exit status by custom of a program that Ctrl-C has ended."""
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the study.", show_default=False)]
+Folder = Annotated[str, typer.Argument(metavar="DIR", help="Folder of the study, or its URI.", show_default=False)]
+Storage = Annotated[str, typer.Option(help="Where studies are kept: a folder, s3://BUCKET/FOLDER or gs://….")]
 Trials = Annotated[int | None, typer.Option(help="How many trials, anchors included.", show_default=False)]
 Address = Annotated[str | None, typer.Option(help="Address of a running Ray cluster; a local Ray without.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show Ray's and Optuna's own messages too.")]
@@ -47,21 +48,20 @@ def _fail(message: str, status: int) -> NoReturn:
 
 
 @contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """A wrong request or a damaged file is one line on stderr, not a traceback."""
+def _one_line_errors(folder: "StudyFolder | None" = None) -> Iterator[None]:
+    """A wrong request or a damaged file is one line on stderr, not a traceback; `folder` is that of the study."""
     try:
         yield
-    except ValueError as error:
-        _fail(str(error), WRONG_REQUEST)
-    except (DamagedFileError, StorageError) as error:
-        _fail(str(error), FAILED)
+    except (ValueError, DamagedFileError, StorageError) as error:
+        text = folder.as_told(str(error)) if folder else str(error)
+        _fail(text, WRONG_REQUEST if isinstance(error, ValueError) else FAILED)
 
 
 @app.command()
 def launch(
     study: Annotated[str, typer.Argument(help="Name of an installed study, or path of a YAML file.")],
     name: Annotated[str | None, typer.Option(help="Name of the study's folder, if not the study's own.")] = None,
-    storage: Annotated[Path, typer.Option(help="Where the study's folder is made.")] = Path("studies"),
+    storage: Storage = "studies",
     address: Address = None,
     trials: Trials = None,
     set_: Annotated[
@@ -73,13 +73,14 @@ def launch(
     """Run a study, and write its front and a summary."""
     from study.config import changes_by, load_study, parse_study
     from study.folder import StudyFolder
+    from study.object_store import below, is_uri
 
     with _one_line_errors():
         overrides = list(set_ or []) + ([f"trials={trials}"] if trials is not None else [])
         config = load_study(study, overrides)
         if name is not None:
             config = parse_study(config.model_dump() | {"name": name}, "--name")
-        folder = StudyFolder(storage / config.name)
+        folder = StudyFolder.at(below(storage, config.name) if is_uri(storage) else f"{storage}/{config.name}")
         if resume_if_exists and folder.exists():
             config = folder.read_config()
             if changes := changes_by(overrides, config):
@@ -110,7 +111,7 @@ def resume(
     from study.folder import StudyFolder
 
     with _one_line_errors():
-        folder = StudyFolder(directory)
+        folder = StudyFolder.at(directory)
         config = folder.read_config()
         if trials is not None:
             config = _extended(folder, config, trials)
@@ -136,7 +137,7 @@ def confirm(
     with _one_line_errors():
         from study.confirm import confirmation_of
 
-        folder = StudyFolder(directory)
+        folder = StudyFolder.at(directory)
         confirmation, config = confirmation_of(folder, seeds, margin)
         if not confirmation.exists():
             confirmation.create(config)
@@ -150,11 +151,11 @@ def _extended(folder: "StudyFolder", config: "StudyConfig", more: int) -> "Study
     from study.ledger import read_history
     from study.tuner import FINISHED, liveliness
 
-    state = liveliness(folder.ledger, read_history(folder.ledger), config.trials)
+    state = liveliness(folder, read_history(folder.ledger), config.trials)
     if state != FINISHED:
         raise ValueError(
-            f"--trials extends a study that has finished, got {more} for {folder.path} ({state}); "
-            f"finish it first: qar resume {folder.path}"
+            f"--trials extends a study that has finished, got {more} for {folder} ({state}); "
+            f"finish it first: qar resume {folder}"
         )
     config = config.model_copy(update={"trials": config.trials + more})
     folder.replace_config(config)
@@ -181,7 +182,7 @@ def _check_other_studies(folder: "StudyFolder", config: "StudyConfig") -> None:
     Mirror(folder, config).check_free()
 
 
-def _check_cluster(config: "StudyConfig", address: str, storage: Path, verbose: bool) -> None:
+def _check_cluster(config: "StudyConfig", address: str, storage: str, verbose: bool) -> None:
     """Runs the doctor's quick checks; what it says is shown if one of them fails."""
     from study.doctor import examine
     from study.findings import FAIL
@@ -223,10 +224,10 @@ def _run(
         except KeyboardInterrupt:  # before Ray Tune takes care of it
             outcome = WAS_INTERRUPTED
     if outcome == WAS_INTERRUPTED:
-        typer.echo(f"interrupted; continue with: qar resume {folder.path}")
+        typer.echo(f"interrupted; continue with: qar resume {folder}")
         raise typer.Exit(INTERRUPTED)
-    _report_briefly((report_on or folder).path)
-    typer.echo(f"more: qar status {folder.path}; qar launch --help")
+    _report_briefly(report_on or folder)
+    typer.echo(f"more: qar status {folder}; qar launch --help")
 
 
 @app.command()
@@ -242,11 +243,11 @@ def status(directory: Folder, as_json: Annotated[bool, typer.Option("--json", he
     from study.tuner import liveliness
 
     with _one_line_errors():
-        folder = StudyFolder(directory)
+        folder = StudyFolder.at(directory)
         config = folder.read_config()
         history = read_history(folder.ledger)
     front = front_so_far(history)
-    state = liveliness(folder.ledger, history, config.trials)
+    state = liveliness(folder, history, config.trials)
     costs = costs_of(history, config.trial["regularize_epochs"], config.epochs)
     if as_json:
         points = [
@@ -274,7 +275,7 @@ def doctor(
         str | None, typer.Argument(help="Name of an installed study, or path of a YAML file.", show_default=False)
     ] = None,
     address: Address = None,
-    storage: Annotated[Path, typer.Option(help="Where studies are to be kept.")] = Path("studies"),
+    storage: Storage = "studies",
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key, as for launch.")
     ] = None,
@@ -315,13 +316,13 @@ def dashboard(
         from study.dashboard import serve
         from study.folder import StudyFolder
 
-        serve(StudyFolder(directory), port, lambda address: typer.echo(f"{address}  (Ctrl-C ends it)"))
+        serve(StudyFolder.at(directory), port, lambda address: typer.echo(f"{address}  (Ctrl-C ends it)"))
 
 
 @app.command()
 def report(
     directories: Annotated[
-        list[Path], typer.Argument(metavar="DIR...", help="Folders of studies; several are compared.")
+        list[str], typer.Argument(metavar="DIR...", help="Folders or URIs of studies; several are compared.")
     ],
     out: Annotated[
         Path | None,
@@ -336,27 +337,39 @@ def report(
     ] = None,
 ) -> None:
     """Write the figures and tables of a study for a paper, or compare several studies."""
+    from study.folder import StudyFolder
+
     with _one_line_errors():
         from analysis.report import Format, write_comparison, write_report
         from study.importance import hyperparameter_importances
 
         how = Format(style=style, suffixes=tuple(formats.split(",")) if formats else None)
-        if len(directories) == 1:
-            place = out or directories[0] / "report"
-            written = write_report(directories[0], place, how=how, importances=hyperparameter_importances)
+        folders = [StudyFolder.at(directory) for directory in directories]
+        for folder in folders:
+            folder.fetch_results()
+        paths = [folder.path for folder in folders]
+        if len(folders) == 1:
+            written = write_report(
+                paths[0], out or paths[0] / "report", how=how, importances=hyperparameter_importances
+            )
+            folders[0].publish()
         else:
-            place = out or Path("report")
-            written = write_comparison(directories, place, how=how, importances=hyperparameter_importances)
-    typer.echo(written.text)
+            written = write_comparison(paths, out or Path("report"), how=how, importances=hyperparameter_importances)
+    text = written.text
+    for folder in folders:
+        text = folder.as_told(text)
+    typer.echo(text)
 
 
-def _report_briefly(directory: Path) -> None:
+def _report_briefly(folder: "StudyFolder") -> None:
     """Writes and prints what a run leaves: the front and the summary."""
     from analysis.report import write_brief_report
 
-    with _one_line_errors():
-        written = write_brief_report(directory, directory / "report")
-    typer.echo(written.text)
+    with _one_line_errors(folder):
+        folder.fetch_results()
+        written = write_brief_report(folder.path, folder.path / "report")
+        folder.publish()
+    typer.echo(folder.as_told(written.text))
 
 
 @app.command()
@@ -371,7 +384,7 @@ def export(
         from study.export import export_trial
         from study.folder import StudyFolder
 
-        exported, artifact = export_trial(StudyFolder(directory), trial, out, force)
+        exported, artifact = export_trial(StudyFolder.at(directory), trial, out, force)
     epoch, accuracy = artifact.provenance["epoch"], artifact.provenance["val_accuracy"]
     typer.echo(f"{out}: trial {exported.number} ({exported.trial_id}), {exported.state}")
     if epoch < artifact.config.epochs:
@@ -398,7 +411,7 @@ def reproduce(
         console = Console(highlight=False)
         with console.status("training") as status:
             done = run_again(
-                StudyFolder(directory),
+                StudyFolder.at(directory),
                 trial,
                 data_dir,
                 lambda epoch, epochs: status.update(f"training epoch {epoch} of {epochs}"),

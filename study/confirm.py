@@ -8,11 +8,9 @@ import moocore
 import numpy as np
 
 from study.config import EarlyStopping, PlannedTrial, StudyConfig, parse_study
-from study.folder import StudyFolder
+from study.folder import CONFIRM, StudyFolder
 from study.ledger import History, Trial, read_history
-
-FOLDER = "confirm"
-"""Of the confirmation, in the folder of the study that it confirms. It is a study like any other."""
+from study.object_store import above
 
 
 def worth_confirming(history: History, margin: float) -> list[Trial]:
@@ -47,9 +45,14 @@ def plan_of(history: History, margin: float) -> list[PlannedTrial]:
 
 
 def study_confirmed_by(folder: StudyFolder, config: StudyConfig) -> StudyFolder | None:
-    """The study that this one confirms; None if it is no confirmation."""
-    path = folder.path if folder.path.name == FOLDER else folder.path.resolve()
-    return StudyFolder(path.parent) if config.plan and path.name == FOLDER else None
+    """The study that this one confirms; None if it is no confirmation. Raises as `StudyFolder.at` does."""
+    if not config.plan:
+        return None
+    if folder.remote:
+        uri = folder.remote.bucket.uri
+        return StudyFolder.at(above(uri)) if folder.path.name == CONFIRM else None
+    path = folder.path if folder.path.name == CONFIRM else folder.path.resolve()
+    return StudyFolder(path.parent) if path.name == CONFIRM else None
 
 
 def confirmation_of(folder: StudyFolder, seeds: int, margin: float) -> tuple[StudyFolder, StudyConfig]:
@@ -64,14 +67,14 @@ def confirmation_of(folder: StudyFolder, seeds: int, margin: float) -> tuple[Stu
     """
     searched = folder.read_config()
     if searched.plan:
-        raise ValueError(f"{folder.path} is a confirmation itself; confirm the study that it belongs to")
+        raise ValueError(f"{folder} is a confirmation itself; confirm the study that it belongs to")
     history = read_history(folder.ledger)
     trials = history.trials.values()
     if not any(trial.is_front_candidate for trial in trials):
-        raise ValueError(f"{folder.path} has no quantized trial with its full budget to confirm; let the study run on")
+        raise ValueError(f"{folder} has no quantized trial with its full budget to confirm; let the study run on")
     plan = plan_of(history, margin)
     values = searched.model_dump() | {
-        "name": f"{searched.name}-{FOLDER}",
+        "name": f"{searched.name}-{CONFIRM}",
         "trials": len(plan) * seeds,
         # A search whose space is exhausted has used more seeds than it has replicates.
         "seed": max(searched.seed + searched.replicates - 1, *(trial.config["seed"] for trial in trials)) + 1,
@@ -83,14 +86,14 @@ def confirmation_of(folder: StudyFolder, seeds: int, margin: float) -> tuple[Stu
         "constraints": [],
     }
     config = parse_study(values, str(folder.path))
-    confirmation = StudyFolder(folder.path / FOLDER)
+    confirmation = folder.confirmation
     if confirmation.exists() and (begun := confirmation.read_config()) != config:
         fewer = config.model_copy(update={"replicates": begun.replicates, "trials": begun.trials})
         if begun == fewer and begun.replicates < seeds:
             return confirmation, config
         raise ValueError(
-            f"{confirmation.path} holds another confirmation: of {len(begun.plan)} configurations with "
-            f"{begun.replicates} seeds, got {len(plan)} with {seeds}; go on with: qar resume {confirmation.path}, or "
+            f"{confirmation} holds another confirmation: of {len(begun.plan)} configurations with "
+            f"{begun.replicates} seeds, got {len(plan)} with {seeds}; go on with: qar resume {confirmation}, or "
             "move that folder away"
         )
     return confirmation, config

@@ -10,7 +10,7 @@ from optuna.storages import RDBStorage
 from optuna_dashboard import wsgi
 
 from study.folder import StudyFolder
-from study.ledger import is_being_written, read_history
+from study.ledger import read_history
 from study.optuna_store import Mirror
 
 HOST = "127.0.0.1"
@@ -37,11 +37,11 @@ def serve(folder: StudyFolder, port: int, ready: Callable[[str], None]) -> None:
     config = folder.read_config()
     history = read_history(folder.ledger)
     if not history.sessions:
-        raise ValueError(f"{folder.path} holds a study that has not begun; start it with: qar resume {folder.path}")
+        raise ValueError(f"{folder} holds a study that has not begun; start it with: qar resume {folder}")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", module="optuna")
     mirror = Mirror(folder, config)
-    if not is_being_written(folder.ledger):  # else its driver keeps the mirror, and only one may
+    if folder.remote or not folder.is_driven():  # else its driver keeps the mirror, and only one may
         mirror.sync(history)
         if mirror.trouble:
             raise ValueError(f"{mirror.trouble}; correct that and try again")

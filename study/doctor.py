@@ -1,7 +1,6 @@
 """`qar doctor`: looks at every node of a cluster, before time and money are spent on a study there."""
 
 import os
-import shutil
 import time
 import uuid
 from collections.abc import Callable
@@ -16,7 +15,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from study.checks import checks
 from study.config import StudyConfig
 from study.findings import Check, Lost, Node, kind_of
-from study.node import Look, clock, epoch_seconds, look, unseen_marks, write_mark
+from study.node import Look, clock, epoch_seconds, look, remove_marks, unseen_marks, write_mark
+from study.object_store import below, is_uri
 from study.tuner import start_ray
 
 SECONDS_TO_ANSWER = 300.0
@@ -27,14 +27,14 @@ SECONDS_TO_FETCH = 10.0
 
 
 def examine(
-    config: StudyConfig | None, address: str | None, storage: Path, price: float | None, quick: bool, verbose: bool
+    config: StudyConfig | None, address: str | None, storage: str, price: float | None, quick: bool, verbose: bool
 ) -> list[Check]:
     """Starts Ray or connects to it, looks at its nodes, and judges what was seen.
 
     Args:
         config: of the study that is to be launched; None for none.
         address: of a cluster; None for a Ray of this machine alone.
-        storage: folder of studies.
+        storage: folder of studies, or its URI.
         price: of a node-hour; None to leave out what the study costs.
         quick: leave out the timing of an epoch, which waits until a trial would find room.
         verbose: show Ray's own messages too.
@@ -43,7 +43,7 @@ def examine(
         ValueError: the cluster can't be reached.
     """
     start_ray(address, verbose)
-    shared = str(storage.absolute())
+    shared = storage if is_uri(storage) else str(Path(storage).absolute())
     nodes, lost = inspect(config, shared, time_epoch=not quick)
     return checks(nodes, lost, config, shared, price)
 
@@ -53,7 +53,7 @@ def inspect(config: StudyConfig | None, storage: str, time_epoch: bool) -> tuple
 
     Args:
         config: of a study whose data set to look for; None for none.
-        storage: folder that all nodes are to share.
+        storage: folder that all nodes are to share, or its URI.
         time_epoch: time an epoch of the float baseline on one node of each kind.
 
     Returns:
@@ -118,13 +118,14 @@ def _skew(clock: float, before: float, after: float) -> float:
 
 def _with_storage(nodes: dict[str, Node], storage: str) -> dict[str, Node]:
     """The nodes, with what each can write to the storage and read of what the others wrote."""
-    folder = os.path.join(storage, f".qar-doctor-{uuid.uuid4().hex}")
+    name = f".qar-doctor-{uuid.uuid4().hex}"
+    folder = below(storage, name) if is_uri(storage) else os.path.join(storage, name)
     try:
         failures = dict(zip(nodes, ray.get([_on(node, write_mark, folder, node) for node in nodes]), strict=True))
         written = [node for node in nodes if failures[node] is None]
         unseen = dict(zip(nodes, ray.get([_on(node, unseen_marks, folder, written) for node in nodes]), strict=True))
     finally:
-        ray.get([_on(node, shutil.rmtree, folder, True) for node in nodes])
+        ray.get([_on(node, remove_marks, folder) for node in nodes])
     return {
         node: replace(seen, unwritable=failures[node], unseen=tuple(nodes[other].name for other in unseen[node]))
         for node, seen in nodes.items()

@@ -54,7 +54,7 @@ def find_trial(history: History, name: str, folder: StudyFolder) -> Trial:
         if name in (str(trial.number), trial.trial_id):
             return trial
     last = max(history.trials, default=None)
-    known = f"choose from 0 to {last}, or a trial_id" if last is not None else f"{folder.path} has no trials yet"
+    known = f"choose from 0 to {last}, or a trial_id" if last is not None else f"{folder} has no trials yet"
     raise ValueError(f"unknown trial {name!r}; {known}")
 
 
@@ -63,6 +63,8 @@ def _restore(trial: Trial, folder: StudyFolder) -> CompressionRun:
     if trial.checkpoint is None:
         raise ValueError(f"trial {trial.number} ({trial.state}) has no checkpoint; choose another --trial")
     path = folder.path / trial.checkpoint.path
+    if folder.remote:
+        folder.remote.fetch_folder(trial.checkpoint.path)
     if not path.is_dir():
         raise ValueError(f"the checkpoint of trial {trial.number} is gone from {path}; choose another --trial")
     state = read_checkpoint(path)

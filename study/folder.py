@@ -1,13 +1,22 @@
 """Where a study lies: `<storage>/<name>/` and the files in it."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from study.config import StudyConfig, parse_study
+from study.ledger import Ledger, StorageError, Trial, is_being_written
 from trainables.result import DamagedFileError
+
+if TYPE_CHECKING:
+    from study.remote import RemoteStudy
+
+CONFIRM = "confirm"
+"""Of the confirmation, in the folder of the study that it confirms. It is a study like any other."""
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -19,9 +28,43 @@ def write_atomically(path: Path, text: str) -> None:
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """Paths of one study; `create` makes a new one, `open` an existing one."""
+    """Paths of one study; `create` makes a new one.
+
+    Attributes:
+        path: of the folder, or of the working copy of a study on an object store.
+        remote: that study; None for one that lies where `path` is.
+    """
 
     path: Path
+    remote: "RemoteStudy | None" = None
+
+    @classmethod
+    def at(cls, address: str) -> "StudyFolder":
+        """The study with a path, or a URI on an object store, of which a working copy is fetched.
+
+        Raises:
+            ValueError: the URI leads nowhere.
+            StorageError: the store can't be reached.
+        """
+        if "://" not in address:
+            return cls(Path(address))
+        from study.remote import RemoteStudy
+
+        remote = RemoteStudy.open(address)
+        return cls(remote.path, remote)
+
+    def __str__(self) -> str:
+        """Path or URI, as a shell takes it."""
+        return str(self.remote or self.path)
+
+    @property
+    def confirmation(self) -> "StudyFolder":
+        """The study that confirms this one."""
+        if self.remote is None:
+            return StudyFolder(self.path / CONFIRM)
+        from study.remote import RemoteStudy
+
+        return StudyFolder(self.path / CONFIRM, RemoteStudy(self.remote.bucket / CONFIRM, self.path / CONFIRM))
 
     @property
     def study_yaml(self) -> Path:
@@ -68,7 +111,9 @@ class StudyFolder:
     def create(self, config: StudyConfig) -> None:
         """Makes the folder and writes study.yaml; raises ValueError if that can't be, and then leaves nothing."""
         if self.exists():
-            raise ValueError(f"{self.path} holds a study already; continue it with: qar resume {self.path}")
+            raise ValueError(f"{self} holds a study already; continue it with: qar resume {self}")
+        if self.remote and self.remote.bucket.names():
+            raise ValueError(f"{self} is not empty and holds no study; choose another --name or --storage")
         missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
             if self.path.is_dir() and any(self.path.iterdir()):
@@ -79,17 +124,21 @@ class StudyFolder:
             for folder in missing:
                 if folder.is_dir() and not any(folder.iterdir()):
                     folder.rmdir()
-            raise ValueError(
-                f"storage {self.path} can't be written: {error.strerror}; choose another --storage"
-            ) from None
+            raise ValueError(f"storage {self} can't be written: {error.strerror}; choose another --storage") from None
+        except StorageError as error:
+            raise ValueError(str(error)) from None
 
     def replace_config(self, config: StudyConfig) -> None:
         """Writes study.yaml anew, in one stroke."""
         write_atomically(self.study_yaml, yaml.safe_dump(config.model_dump(), sort_keys=False))
+        self.publish()
 
     def discard(self) -> None:
         """Takes back `create`, as long as nothing else is in the folder."""
         self.study_yaml.unlink()
+        if self.remote:
+            self.remote.bucket.remove(self.study_yaml.name)
+            return
         for folder in (self.path, *self.path.parents):
             try:
                 folder.rmdir()
@@ -104,9 +153,74 @@ class StudyFolder:
             DamagedFileError: the file can't be understood.
         """
         if not self.exists():
-            raise ValueError(f"{self.path} is no study folder (it has no study.yaml); give the folder of a study")
+            raise ValueError(f"{self} is no study folder (it has no study.yaml); give the folder of a study")
         try:
             return parse_study(yaml.safe_load(self.study_yaml.read_text()), str(self.study_yaml))
         except (ValueError, OSError, yaml.YAMLError) as error:
             text = " ".join(str(error).split()).removeprefix(f"{self.study_yaml}: ")
             raise DamagedFileError(f"{self.study_yaml} is damaged: {text}") from None
+
+    def open_ledger(self, say: Callable[[str], None]) -> Ledger:
+        """Opens the ledger for writing, as one driver at a time can; raises as `Ledger` and `RemoteStudy.drive` do."""
+        if self.remote is None:
+            return Ledger(self.ledger)
+        return Ledger(self.ledger, self.remote.drive(say))
+
+    def is_driven(self) -> bool:
+        """Whether a driver runs the study. Raises StorageError."""
+        return self.remote.is_driven() if self.remote else is_being_written(self.ledger)
+
+    def as_told(self, text: str) -> str:
+        """A text as it is for a user, who doesn't know of working copies."""
+        return self.remote.as_told(text) if self.remote else text
+
+    def publish(self) -> None:
+        """Brings a study on an object store up to date with its working copy. Raises StorageError."""
+        if self.remote:
+            self.remote.publish()
+
+    def has_baseline(self, seed: int) -> bool:
+        """Whether the float baseline of a seed is there, whole. Raises StorageError."""
+        if self.remote:
+            return len(self.remote.bucket.names(self._below(self.baseline(seed)))) == 2  # network and checksum
+        return self.baseline(seed).exists()
+
+    def baseline_address(self, seed: int) -> str:
+        """The path or URI by which every node finds the float baseline of a seed."""
+        return self.address_of(self._below(self.baseline(seed)))
+
+    def fetched_baseline(self, seed: int) -> Path:
+        """Where the float baseline of a seed lies on this machine, if there is one. Raises StorageError."""
+        if self.remote:
+            self.remote.fetch_folder(self._below(self.baseline(seed)))
+        return self.baseline(seed)
+
+    def _below(self, path: Path) -> str:
+        return path.relative_to(self.path).as_posix()
+
+    def fetch_results(self) -> None:
+        """Brings what a report is made of into the working copy of a study on an object store. Raises StorageError."""
+        if self.remote:
+            self.remote.fetch_results()
+
+    @property
+    def ray_storage(self) -> dict[str, Any]:
+        """Where Ray Tune keeps its experiments, as its `RunConfig` takes it."""
+        if self.remote is None:
+            return {"storage_path": str(self.ray.resolve())}
+        bucket = self.remote.bucket / self.ray.name
+        return {"storage_path": bucket.path, "storage_filesystem": bucket.filesystem}
+
+    def relative(self, checkpoint: str) -> str:
+        """Path of a checkpoint of Ray's, relative to the study."""
+        return os.path.relpath(checkpoint, self.remote.bucket.path if self.remote else self.path)
+
+    def address_of(self, path: str) -> str:
+        """The path or URI by which every node finds what is called so in the study."""
+        return (self.remote.bucket / path).full_uri if self.remote else str((self.path / path).resolve())
+
+    def checkpoints_of(self, trial: Trial) -> list[str]:
+        """Where a trial may go on from, the newest first; one without any begins anew."""
+        saved = [saved.path for saved in reversed(trial.checkpoints)]
+        # On an object store, the trial itself finds out.
+        return [self.address_of(path) for path in saved if self.remote or (self.path / path).exists()]

@@ -7,10 +7,11 @@ import errno
 import fcntl
 import json
 import os
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING, DamagedFileError
 
@@ -219,29 +220,44 @@ class History:
 
 
 _STORAGE_FAILS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG}
+_OF_AN_OBJECT_STORE = re.compile(r"AWS Error|google::cloud::Status")
+"""In what the clients of object stores raise, which have no error numbers."""
 
 
 class StorageError(Exception):
     """A study's storage can't be written; the message says where, why and what to do, in one line."""
 
     @classmethod
-    def of(cls, folder: Path, error: OSError) -> "StorageError":
-        reason = os.strerror(error.errno) if error.errno else str(error)
+    def of(cls, folder: object, error: OSError) -> "StorageError":
+        if not error.errno:
+            reason = " ".join(str(error).split())
+            return cls(f"storage {folder} can't be reached: {reason}; once it can, go on with: qar resume {folder}")
+        reason = os.strerror(error.errno)
         return cls(
             f"storage {folder} can't be written: {reason}; make room or give the right to write, "
             f"then go on with: qar resume {folder}"
         )
 
     @classmethod
-    def behind(cls, error: BaseException | None, folder: Path) -> "StorageError | None":
-        """The storage's failure that has led to an error, if one has; libraries wrap what they are told."""
+    def behind(cls, error: BaseException | None, folder: object) -> "StorageError | None":
+        """The storage's failure that has led to an error, if one has; libraries wrap what they are told.
+
+        Args:
+            error: that was caught.
+            folder: of the study, as its user names it.
+        """
         while error is not None:
             if isinstance(error, cls):
                 return error
-            if isinstance(error, OSError) and error.errno in _STORAGE_FAILS:
+            if isinstance(error, OSError) and (error.errno in _STORAGE_FAILS or is_of_an_object_store(error)):
                 return cls.of(folder, error)
             error = error.__cause__ or error.__context__
         return None
+
+
+def is_of_an_object_store(error: BaseException) -> bool:
+    """Whether an error comes from an object store's client, be it inside of an actor: no answer, or a refusal."""
+    return _OF_AN_OBJECT_STORE.search(str(error)) is not None
 
 
 class DerivedFromLedger:
@@ -249,6 +265,14 @@ class DerivedFromLedger:
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
+
+
+class LedgerCopy(Protocol):
+    """Where a ledger's facts are kept too, if its file is not to be relied on: `study.remote.RemoteLedger`."""
+
+    def append(self, line: bytes, durable: bool) -> None: ...
+    def check(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class Ledger:
@@ -266,8 +290,9 @@ class Ledger:
         StorageError: the file can't be opened for writing.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, copy: LedgerCopy | None = None) -> None:
         self.path = path
+        self._copy = copy
         self._unwritable: StorageError | None = None
         try:
             self._file = path.open("ab", buffering=0)
@@ -297,16 +322,29 @@ class Ledger:
         except OSError as error:
             self._unwritable = StorageError.of(self.path.parent, error)
             raise self._unwritable from error
+        except StorageError as error:
+            self._unwritable = error
+            raise
         self.history.apply(entry)
 
+    def check(self) -> None:
+        """Raises StorageError if the next fact could not be written, as far as that is known."""
+        if self._copy:
+            self._copy.check()
+
     def _append(self, line: bytes, durable: bool) -> None:
-        while line:  # a disk that is nearly full takes a part
-            line = line[self._file.write(line) :]
+        left = line
+        while left:  # a disk that is nearly full takes a part
+            left = left[self._file.write(left) :]
         if durable:
             os.fsync(self._file.fileno())
+        if self._copy:
+            self._copy.append(line, durable)
 
     def close(self) -> None:
         self._file.close()
+        if self._copy:
+            self._copy.close()
 
 
 def _replay(path: Path) -> tuple[History, int]:

@@ -16,6 +16,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from study.ledger import StorageError
+from study.object_store import BucketFolder, is_uri
+
 PACKAGES = ("qar", "ray", "torch", "torchvision", "numpy", "optuna")
 """Of which all nodes must have the same version: what decides the numbers, and what must understand each other."""
 
@@ -91,10 +94,15 @@ def clock() -> float:
 def write_mark(folder: str, name: str) -> str | None:
     """Writes a file for other nodes to find; returns why that can't be, in one line."""
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        (Path(folder) / name).write_text(name)
+        if is_uri(folder):
+            BucketFolder.open(folder).write(name, name.encode())
+        else:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            (Path(folder) / name).write_text(name)
     except OSError as error:
         return error.strerror or str(error)
+    except (ValueError, StorageError) as error:  # of an object store, in one line
+        return str(error)
     return None
 
 
@@ -103,11 +111,24 @@ def unseen_marks(folder: str, names: list[str]) -> list[str]:
 
     def seen(name: str) -> bool:
         try:
+            if is_uri(folder):
+                return BucketFolder.open(folder).read(name) == name.encode()
             return (Path(folder) / name).read_text() == name
-        except OSError:
+        except (OSError, ValueError, StorageError):
             return False
 
     return [name for name in names if not seen(name)]
+
+
+def remove_marks(folder: str) -> None:
+    """Removes what `write_mark` has written, as far as that can be."""
+    if not is_uri(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    with suppress(ValueError, StorageError):
+        marks = BucketFolder.open(folder)
+        for name in marks.names():
+            marks.remove(name)
 
 
 def _cores() -> int:

@@ -24,6 +24,7 @@ from study.ledger import (
     Ledger,
     StorageError,
     Trial,
+    is_of_an_object_store,
 )
 from study.optuna_store import Mirror
 from study.search import outcome
@@ -148,7 +149,7 @@ class Recorder(DerivedFromLedger, Callback):
             self._ledger.record(EPOCH, number=trial.config["number"], metrics=metrics)
 
     def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any) -> None:
-        path = os.path.relpath(checkpoint.path, self._folder.path)
+        path = self._folder.relative(checkpoint.path)
         self._ledger.record(CHECKPOINT, number=trial.config["number"], epoch=trial.last_result["epoch"], path=path)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -157,14 +158,19 @@ class Recorder(DerivedFromLedger, Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         error = _error_of(trial)
         cause = error.cause if isinstance(error, RayTaskError) else error
-        if failure := StorageError.behind(cause, self._folder.path):
+        number = trial.config["number"]
+        losses = self._ledger.history.trials[number].losses
+        # A bucket that a worker could not reach may be in reach again; a disk that is full stays so.
+        passing = is_of_an_object_store(cause) and losses < MOST_LOSSES
+        if (failure := StorageError.behind(cause, self._folder)) and not passing:
             raise failure
         text = str(cause).strip() or type(cause).__name__
-        number = trial.config["number"]
         # An exception would come again; what takes an actor away (a node, the lack of memory) need not.
-        if isinstance(error, RayTaskError) or (isinstance(error, RayActorError) and error.actor_init_failed):
+        if passing:
+            self._ledger.record(LOST, number=number, reason=text.splitlines()[0])
+        elif isinstance(error, RayTaskError) or (isinstance(error, RayActorError) and error.actor_init_failed):
             self._end(trial, FAIL, text.splitlines()[-1])
-        elif self._ledger.history.trials[number].losses < MOST_LOSSES:
+        elif losses < MOST_LOSSES:
             self._ledger.record(LOST, number=number, reason=text.splitlines()[0])
         else:
             self._end(trial, FAIL, f"its actor was lost {MOST_LOSSES + 1} times, at last: {text.splitlines()[0]}")
@@ -173,10 +179,12 @@ class Recorder(DerivedFromLedger, Callback):
         self._ledger.record(ENDED, number=trial.config["number"], state=state, failure=failure)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._ledger.check()
         began = time.monotonic()
         if began > self._tables_due:
             write_tables(self._folder, self._ledger.history)
             self._mirror.sync(self._ledger.history)
+            self._folder.publish()
             took = time.monotonic() - began
             self._tables_due = began + max(self._seconds_between_tables, MOST_OFTEN * took)
 

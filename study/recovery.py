@@ -22,7 +22,11 @@ def settle(ledger: Ledger, config: StudyConfig) -> None:
 
 def sweep(folder: StudyFolder, history: History) -> None:
     """Removes what earlier sessions of Ray have left: their state, and checkpoints that no trial goes back to."""
-    kept = {folder.path / saved.path for trial in history.trials.values() for saved in trial.checkpoints}
+    checkpoints = [saved.path for trial in history.trials.values() for saved in trial.checkpoints]
+    if folder.remote:
+        folder.remote.sweep(checkpoints)
+        return
+    kept = {folder.path / path for path in checkpoints}
     for session in folder.ray.glob("session-*"):
         for path in session.iterdir():
             if path.is_file():

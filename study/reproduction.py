@@ -118,7 +118,7 @@ def reproduce(
 def _initial_weights(folder: StudyFolder, config: TrialConfig) -> dict[str, Any] | None:
     if config.init != "pretrained":
         return None
-    path = folder.baseline(config.seed)
+    path = folder.fetched_baseline(config.seed)
     if not path.is_dir():
         raise ValueError(f"the float baseline that the trial began from is gone from {path}; restore it from a copy")
     weights: dict[str, Any] = read_checkpoint(path)["model"]

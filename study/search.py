@@ -9,6 +9,7 @@ import optuna
 from ray.tune.search import Searcher
 
 from study.config import StudyConfig
+from study.folder import StudyFolder
 from study.ledger import ASKED, REPEATED, DerivedFromLedger, Ledger, Told, Trial
 from study.optuna_trials import OBJECTIVES
 from study.sampler_view import Proposal, SamplerView
@@ -33,14 +34,16 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
         ledger: Ledger,
         baselines: Mapping[int, str] | None = None,
         room: Callable[[], float] = lambda: math.inf,
+        folder: StudyFolder | None = None,
     ) -> None:
         """Goes on from the ledger's history.
 
         Args:
             config: of the study.
-            ledger: where all that is decided is written down first.
+            ledger: open for writing; all that is decided is written down there first.
             baselines: checkpoints of the float baseline by seed, if any.
             room: says how many trials may run at a time; asked anew for each.
+            folder: of the study; where the ledger lies if None.
 
         Raises:
             ValueError: the study begins, and what it is to be warm-started from is of no use.
@@ -49,6 +52,7 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
         super().__init__(metric=list(OBJECTIVES), mode=["max", "min"])
         self._config = config
         self._ledger = ledger
+        self._folder = folder
         self._baselines = baselines or {}
         self._room = room
         self._running: dict[str, int] = {}  # numbers of trials by Ray's names of those that train them
@@ -97,10 +101,7 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
         return next((trial for number, trial in self._open.items() if number not in held), None)
 
     def _checkpoints_of(self, trial: Trial) -> list[str]:
-        """Where the trial may go on from, the newest first; one without any begins anew."""
-        folder = self._ledger.path.parent.resolve()
-        paths = [folder / saved.path for saved in reversed(trial.checkpoints)]
-        return [str(path) for path in paths if path.exists()]
+        return (self._folder or StudyFolder(self._ledger.path.parent)).checkpoints_of(trial)
 
     def _new_trial(self) -> Trial:
         """Asks until there is something to run; gives in after `MAX_REPEATS`, for a space may be exhausted."""

@@ -5,7 +5,6 @@ import os
 import socket
 import warnings
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -19,7 +18,6 @@ from study.ledger import (
     History,
     Ledger,
     StorageError,
-    is_being_written,
 )
 
 if TYPE_CHECKING:
@@ -27,10 +25,10 @@ if TYPE_CHECKING:
 
     from study.optuna_store import Mirror
 
-CLUSTER_PATIENCE = int(os.environ.get("QAR_CLUSTER_PATIENCE", "45"))
-"""Seconds without an answer of its head after which a cluster counts as lost."""
 SECONDS_TO_ANSWER = 10.0
 """After which a cluster counts as out of reach."""
+CLUSTER_PATIENCE = int(os.environ.get("QAR_CLUSTER_PATIENCE", "45"))
+"""Seconds without an answer of its head after which a cluster counts as lost."""
 
 MOST_AT_A_TIME = 10_000
 """Trials that Ray may be given before the first of them has found its place. By itself it takes one after another."""
@@ -39,11 +37,11 @@ FINISHED = "finished"
 INTERRUPTED = "interrupted"
 
 
-def liveliness(ledger: Path, history: History, trials: int) -> str:
+def liveliness(folder: StudyFolder, history: History, trials: int) -> str:
     """`not started`, `running`, `finished`, `interrupted` (by Ctrl-C) or `died`."""
     if not history.sessions:
         return "not started"
-    if is_being_written(ledger):
+    if folder.is_driven():
         return "running"
     if history.num_ended >= trials:
         return FINISHED
@@ -66,19 +64,19 @@ def start_ray(address: str | None, verbose: bool) -> None:
     Raises:
         ValueError: there is no cluster at the address, or it can't be reached.
     """
-    if address is not None:  # else Ray would end this process before it can say what has happened
-        os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(3 * CLUSTER_PATIENCE))
     if not verbose:
         _quiet_libraries()
+    if address is not None:  # else Ray would end this process before it can say what has happened
+        os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(3 * CLUSTER_PATIENCE))
     import ray
 
+    if ray.is_initialized():
+        return
     if (address or "").startswith("ray://"):
         raise ValueError(
             f"--address must be that of a cluster which this machine is a node of, got {address!r}; launch from afar "
             "with: ray job submit --address http://HEAD:8265 -- qar launch … --address auto"
         )
-    if ray.is_initialized():
-        return
     refusal = f"--address must be that of a Ray cluster that runs and can be reached, got {address!r}"
     remedy = "see `ray status` on its head, or start one there with: ray start --head"
     if address is not None and (reason := _unreachable(address)):
@@ -137,20 +135,18 @@ def _float_baselines(folder: StudyFolder, config: StudyConfig, console: Console)
 
     from trainables.trainable import train_baseline
 
-    baselines = {seed: folder.baseline(seed).resolve() for seed in range(config.seed, config.seed + config.replicates)}
-    missing = {seed: path for seed, path in baselines.items() if not path.exists()}
+    seeds = range(config.seed, config.seed + config.replicates)
+    missing = [seed for seed in seeds if not folder.has_baseline(seed)]
     if missing:
         plural = "s"[: len(missing) != 1]
         console.print(f"training the float baseline{plural} that all trials begin from, {len(missing)} seed{plural}")
         task = ray.remote(train_baseline).options(num_cpus=config.resources.cpus, num_gpus=config.resources.gpus)
         plain = {"family": "none", "num_levels": None, "init": "scratch"}
+        trials = {seed: config.trial_config(plain | {"seed": seed}).to_dict() for seed in missing}
         ray.get(
-            [
-                task.remote(config.trial_config(plain | {"seed": seed}).to_dict(), config.resources.cpus, str(path))
-                for seed, path in missing.items()
-            ]
+            [task.remote(trial, config.resources.cpus, folder.baseline_address(seed)) for seed, trial in trials.items()]
         )
-    return {seed: str(path) for seed, path in baselines.items()}
+    return {seed: folder.baseline_address(seed) for seed in seeds}
 
 
 def run_study(
@@ -181,11 +177,11 @@ def run_study(
     """
     if not verbose:
         _quiet_libraries()
-    ledger = Ledger(folder.ledger)
+    ledger = folder.open_ledger(console.print)
     try:
         return _run(folder, config, ledger, console, address, verbose, trainable)
     except Exception as error:
-        if failure := StorageError.behind(error, folder.path):
+        if failure := StorageError.behind(error, folder):
             raise failure from None
         raise
     finally:
@@ -202,9 +198,9 @@ def _run(
     trainable: "type[Trainable] | None",
 ) -> str:
     import optuna
-    from study.connection import Connection
     from ray import tune
 
+    from study.connection import Connection
     from study.optuna_store import Mirror
     from study.progress import Progress, SilentReporter
     from study.provenance import provenance
@@ -223,7 +219,7 @@ def _run(
         _show(folder, ledger.history, mirror, console)  # the last driver may have died before it could
         return FINISHED
     connect(config, address, verbose)
-    with Connection(str(folder.path), CLUSTER_PATIENCE):
+    with Connection(str(folder), CLUSTER_PATIENCE):
         baselines = _float_baselines(folder, config, console) if config.trial["init"] == "pretrained" else {}
     sweep(folder, ledger.history)
     session = len(ledger.history.sessions) + 1
@@ -237,14 +233,14 @@ def _run(
     with (
         Progress(ledger.history, config.trials, console) as progress,
         closing(room),
-        Connection(str(folder.path), CLUSTER_PATIENCE, before_end=progress.stop),
+        Connection(str(folder), CLUSTER_PATIENCE, before_end=progress.stop),
     ):
         tuner = tune.Tuner(
             tune.with_resources(
                 trainable or CompressionTrial, {"cpu": config.resources.cpus, "gpu": config.resources.gpus}
             ),
             tune_config=tune.TuneConfig(
-                search_alg=OptunaSearcher(config, ledger, baselines, room.trials),
+                search_alg=OptunaSearcher(config, ledger, baselines, room.trials, folder),
                 scheduler=make_scheduler(config, ledger.history),
                 num_samples=-1,  # the searcher says when all are run
                 reuse_actors=True,
@@ -253,7 +249,7 @@ def _run(
             ),
             run_config=tune.RunConfig(
                 name=f"session-{session:03}",
-                storage_path=str(folder.ray.resolve()),
+                **folder.ray_storage,
                 verbose=2 if verbose else 0,
                 progress_reporter=None if verbose else SilentReporter(),
                 callbacks=[Recorder(folder, ledger, mirror, config.epochs), progress],
@@ -274,5 +270,6 @@ def _show(folder: StudyFolder, history: History, mirror: "Mirror", console: Cons
 
     write_tables(folder, history)
     mirror.sync(history)
+    folder.publish()
     if mirror.trouble:
-        console.print(f"{mirror.trouble}; nothing else is touched by that; try again with: qar resume {folder.path}")
+        console.print(f"{mirror.trouble}; nothing else is touched by that; try again with: qar resume {folder}")

@@ -10,7 +10,9 @@ from optuna.distributions import distribution_to_json
 
 from study.config import StudyConfig
 from study.constraints import Constraint
+from study.folder import StudyFolder
 from study.ledger import PRIOR, Ledger, Told
+from study.object_store import is_uri
 from study.optuna_trials import OBJECTIVES
 from study.space import distributions, params_of
 from trainables.families import FAMILIES
@@ -37,8 +39,8 @@ def read_priors(config: StudyConfig) -> list[dict[str, Any]]:
 
 
 def _priors_of(source: str, config: StudyConfig) -> list[dict[str, Any]]:
-    path = Path(source).expanduser()
-    path = path / "trials.parquet" if path.is_dir() else path
+    path = _table_of(source)
+    told = source if is_uri(source) else str(path)
     metrics = [*OBJECTIVES, *(Constraint.parse(text).metric for text in config.constraints)]
     needed = list(dict.fromkeys(["state", *_SEARCHED, *metrics]))
     table = _read(path, needed)
@@ -52,13 +54,23 @@ def _priors_of(source: str, config: StudyConfig) -> list[dict[str, Any]]:
             continue
         asked_of = distributions(config.space, row["family"])
         texts = {name: distribution_to_json(distribution) for name, distribution in asked_of.items()}
-        priors.append({"params": params, "distributions": texts, "metrics": result, "source": str(path)})
+        priors.append({"params": params, "distributions": texts, "metrics": result, "source": told})
     if not priors:
         raise ValueError(
             f"warm_start must name studies with COMPLETE trials inside this study's space, got {source!r} without one; "
             "widen space, or leave it out"
         )
     return priors
+
+
+def _table_of(source: str) -> Path:
+    """The table that a study's folder, its URI, or a path names."""
+    folder = StudyFolder.at(source)
+    if folder.remote:
+        folder.remote.fetch_results()
+        return folder.trials
+    path = Path(source).expanduser()
+    return path / "trials.parquet" if path.is_dir() else path
 
 
 def _read(path: Path, needed: list[str]) -> pa.Table:

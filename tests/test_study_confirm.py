@@ -10,8 +10,8 @@ from live_studies import qar
 
 from analysis.load import load_trials
 from study.config import parse_study
-from study.confirm import FOLDER, confirmation_of, plan_of, study_confirmed_by, worth_confirming
-from study.folder import StudyFolder
+from study.confirm import confirmation_of, plan_of, study_confirmed_by, worth_confirming
+from study.folder import CONFIRM, StudyFolder
 from study.ledger import ASKED, ENDED, EPOCH, History, Ledger, read_history
 from study.space import first_trials
 from trainables.result import COMPLETE, PRUNED
@@ -63,7 +63,7 @@ def test_plan_holds_nothing_twice(tmp_path: Path) -> None:
 def test_confirmation_runs_fresh_seeds_to_the_full_budget_and_looks_at_the_test_split(tmp_path: Path) -> None:
     study = make_study(tmp_path / "small", study_config(trials=5, seed=3, replicates=2))
     folder, config = confirmation_of(study, seeds=4, margin=0.0)
-    assert folder.path == study.path / FOLDER
+    assert folder.path == study.path / CONFIRM
     assert (config.trials, config.seed, config.replicates, config.name) == (16, 5, 4, "small-confirm")
     assert config.trial["evaluate_test"]
     assert config.early_stopping.scheduler == "none"
@@ -147,13 +147,13 @@ def test_confirmed_results_are_the_report_of_the_study(tmp_path: Path) -> None:
     assert "confirmed under fresh seeds, on the test split:" in ended.stdout
     assert "optimism of the search" in ended.stdout
 
-    searched, trials = load_trials(study), load_trials(study / FOLDER)
+    searched, trials = load_trials(study), load_trials(study / CONFIRM)
     assert searched["test_accuracy"].isna().all()
     assert (trials["state"] == COMPLETE).all()
     assert trials["test_accuracy"].between(0, 1).all()
     assert set(trials["seed"]) == {1, 2}
     assert (trials.groupby("config_hash")["seed"].nunique() == 2).all()
-    baselines = [sorted(path.name for path in (folder / "baseline").iterdir()) for folder in (study, study / FOLDER)]
+    baselines = [sorted(path.name for path in (folder / "baseline").iterdir()) for folder in (study, study / CONFIRM)]
     assert baselines == [["seed-0"], ["seed-1", "seed-2"]]
     front = read_history(study / "ledger.jsonl")
     assert {trial.config_hash for trial in worth_confirming(front, 0.0)} <= set(trials["config_hash"])
@@ -161,7 +161,7 @@ def test_confirmed_results_are_the_report_of_the_study(tmp_path: Path) -> None:
     assert len(table) == 1 + trials["config_hash"].nunique()
     assert json.loads((study / "report" / "summary.json").read_text())["trials"] == 4
 
-    for folder, number in ((study, 3), (study / FOLDER, 1)):
+    for folder, number in ((study, 3), (study / CONFIRM, 1)):
         before = files_below(folder)
         reproduced = qar("reproduce", str(folder), "--trial", str(number), cwd=tmp_path)
         assert (reproduced.status, reproduced.stderr) == (0, ""), "a worker of Ray's and this process train alike"
@@ -170,4 +170,4 @@ def test_confirmed_results_are_the_report_of_the_study(tmp_path: Path) -> None:
 
     again = qar("confirm", "studies/digits", "--seeds", "2", cwd=tmp_path)
     assert again.status == 0
-    assert load_trials(study / FOLDER).equals(trials), "nothing is trained again"
+    assert load_trials(study / CONFIRM).equals(trials), "nothing is trained again"

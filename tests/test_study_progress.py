@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from study.folder import StudyFolder
 from study.ledger import ASKED, ENDED, History, Ledger, read_history
 from study.progress import (
     Progress,
@@ -241,16 +242,16 @@ def test_silent_reporter_reports_nothing(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_liveliness_tells_every_condition_of_a_study(tmp_path: Path) -> None:
     finished = make_study(tmp_path / "finished")
-    assert liveliness(finished.ledger, read_history(finished.ledger), 5) == "finished"
+    assert liveliness(finished, read_history(finished.ledger), 5) == "finished"
 
     died = make_study(tmp_path / "died", ended=False)
-    assert liveliness(died.ledger, read_history(died.ledger), 5) == "died"
+    assert liveliness(died, read_history(died.ledger), 5) == "died"
 
     ledger = Ledger(died.ledger)
-    assert liveliness(died.ledger, ledger.history, 5) == "running"
+    assert liveliness(died, ledger.history, 5) == "running"
     ledger.record("session_ended", session=1, outcome="interrupted")
     ledger.close()
-    assert liveliness(died.ledger, read_history(died.ledger), 5) == "interrupted"
+    assert liveliness(died, read_history(died.ledger), 5) == "interrupted"
 
-    unstarted = tmp_path / "unstarted.jsonl"
-    assert liveliness(unstarted, read_history(unstarted), 5) == "not started"
+    unstarted = StudyFolder(tmp_path / "unstarted")
+    assert liveliness(unstarted, read_history(unstarted.ledger), 5) == "not started"

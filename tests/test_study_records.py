@@ -316,6 +316,18 @@ def task_error(cause: Exception) -> RayTaskError:
     return RayTaskError("step", "Traceback …", cause)
 
 
+OF_A_STORE = OSError("When uploading part for key 'x' in bucket 'b': AWS Error NETWORK_CONNECTION during UploadPart")
+
+
+def test_trial_whose_bucket_was_out_of_reach_goes_on_from_its_checkpoint(recording: Recording) -> None:
+    for losses in range(1, MOST_LOSSES + 1):
+        recording.strike(task_error(OF_A_STORE))
+        assert (recording.told.state, recording.told.losses) == (RUNNING, losses)
+    with pytest.raises(StorageError, match=r"can't be reached.*AWS Error.*qar resume"):
+        recording.strike(task_error(OF_A_STORE))
+    assert recording.told.state == RUNNING
+
+
 def test_exception_in_a_trial_fails_it_at_once(recording: Recording) -> None:
     recording.report(metrics(1))
     recording.strike(task_error(ValueError("first line\nthe reason")))

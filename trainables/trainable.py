@@ -2,9 +2,11 @@
 
 import gc
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from pyarrow.fs import copy_files
 from ray import tune
 
 from trainables.checkpoint import read_checkpoint, write_checkpoint
@@ -104,12 +106,17 @@ def train_baseline(trial: dict[str, Any], cpus: int, folder: str) -> None:
     Args:
         trial: a `TrialConfig` of the float baseline, as a dictionary.
         cpus: threads.
-        folder: of the checkpoint; appears when all of it is there.
+        folder: of the checkpoint, a path or a URI; a path appears when all of it is there.
     """
     torch.set_num_threads(max(1, cpus))
     run = CompressionRun(TrialConfig.from_dict(trial), "cuda" if torch.cuda.is_available() else "cpu")
     while run.epoch < run.config.regularize_epochs:
         run.run_epoch()
+    if "://" in folder:
+        with TemporaryDirectory() as scratch:
+            write_checkpoint(Path(scratch), run.state_dict())
+            copy_files(scratch, folder)
+        return
     draft = Path(f"{folder}.draft")
     draft.mkdir(parents=True, exist_ok=True)
     write_checkpoint(draft, run.state_dict())
