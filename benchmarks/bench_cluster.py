@@ -1,0 +1,173 @@
+"""What a cluster costs: trials that sleep over several Ray nodes of one CPU each, all of them on this machine.
+
+    python benchmarks/bench_cluster.py [--repeats N] [--parts scaling first-epoch large]
+
+`scaling`: trials a second over 1, 2 and 4 nodes. `first-epoch`: from `qar launch` to the first epoch, with a Ray of its
+own and on a cluster that runs. `large`: a study of 1,000 trials on 8 nodes.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+from bench_overhead import NoOp
+from measure import print_table, spread
+from ray.cluster_utils import Cluster
+from rich.console import Console
+
+from study.config import load_study
+from study.folder import StudyFolder
+from study.ledger import ENDED, EPOCH, SESSION_STARTED, read_history
+from study.tuner import run_study
+from trainables.result import COMPLETE
+
+EPOCHS = 2
+OBJECT_STORE = 100 * 2**20
+
+
+@contextmanager
+def cluster_of(nodes: int) -> Iterator[str]:
+    """Address of a head without trials and so many nodes, each a raylet with one CPU."""
+    # A folder of its own: in the usual one it would become what `--address auto` means to others on this machine.
+    folder = tempfile.mkdtemp(prefix="qar-")
+    head = {"num_cpus": 0, "object_store_memory": OBJECT_STORE, "temp_dir": folder}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        for _ in range(nodes):
+            cluster.add_node(num_cpus=1, object_store_memory=OBJECT_STORE, wait=False)
+        cluster.wait_for_nodes()
+        yield str(cluster.address)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sleeping(seconds: float) -> type[NoOp]:
+    """A trial of `EPOCHS` epochs that takes so many seconds and no CPU."""
+
+    class Sleeping(NoOp):
+        def setup(self, config: dict[str, Any]) -> None:
+            super().setup(config)
+            self._epoch = 0
+
+        def step(self) -> dict[str, Any]:
+            time.sleep(seconds / EPOCHS)
+            self._epoch += 1
+            return super().step() | {"epoch": self._epoch, "done": self._epoch == EPOCHS}
+
+    return Sleeping
+
+
+def facts_of(folder: StudyFolder, name: str) -> list[dict[str, Any]]:
+    if not folder.ledger.exists():
+        return []
+    lines = folder.ledger.read_text().split("\n")[:-1]
+    return [fact for fact in map(json.loads, lines) if fact["fact"] == name]
+
+
+def share_of_ideal(nodes: int, trials: int, seconds: float) -> tuple[float, float, float]:
+    """A study of trials that sleep.
+
+    Returns:
+        Trials a second, from the end of the first trial of every node to the last end; their share of what nodes
+        without any cost would do; the share of the wall time of the whole session in which a node sleeps.
+    """
+    settings = [f"trial.regularize_epochs={EPOCHS - 1}", "trial.finetune_epochs=1", f"trials={trials}"]
+    settings += ["early_stopping.scheduler=none", "early_stopping.grace_period=1", "space.num_levels.high=65536"]
+    config = load_study("digits", settings)
+    with cluster_of(nodes) as address, tempfile.TemporaryDirectory() as storage:
+        folder = StudyFolder(Path(storage) / "sleeping")
+        folder.create(config)
+        with open(os.devnull, "w") as nowhere:
+            run_study(folder, config, Console(file=nowhere), address=address, trainable=sleeping(seconds))
+        history = read_history(folder.ledger)
+        assert history.count(COMPLETE) == trials
+        ends = [fact["time"] for fact in facts_of(folder, ENDED)]
+        started = facts_of(folder, SESSION_STARTED)[0]["time"]
+    rate = (trials - nodes) / (ends[-1] - ends[nodes - 1])
+    return rate, rate * seconds / nodes, trials * seconds / nodes / (ends[-1] - started)
+
+
+def seconds_to_first_epoch(address: str | None) -> tuple[float, float]:
+    """Of `qar launch digits`, from the start of the process: to the start of the session, and to the first epoch."""
+    with tempfile.TemporaryDirectory() as storage:
+        folder = StudyFolder(Path(storage) / "digits")
+        command = [sys.executable, "-m", "study.cli", "launch", "digits", "--storage", storage]
+        began = time.time()
+        process = subprocess.Popen(
+            command + (["--address", address] if address else []), stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        while not (epochs := facts_of(folder, EPOCH)):
+            assert process.poll() is None, "the study has ended"
+            time.sleep(0.02)
+        session = facts_of(folder, SESSION_STARTED)[0]["time"]
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait()
+        return session - began, epochs[0]["time"] - began
+
+
+def scaling(repeats: int, seconds: float, trials: int) -> None:
+    measured: dict[int, list[tuple[float, float, float]]] = {1: [], 2: [], 4: []}
+    for _ in range(repeats):
+        for nodes, into in measured.items():
+            into.append(share_of_ideal(nodes, trials * nodes, seconds))
+    rows = [
+        [nodes, trials * nodes, len(runs), nodes / seconds, *(spread([run[place] for run in runs]) for place in (0, 1))]
+        for nodes, runs in measured.items()
+    ]
+    title = f"trials of {seconds:g} s that sleep, on nodes of one CPU"
+    print_table(title, ["nodes", "trials", "n", "ideal, 1/s", "trials a second", "share of the ideal"], rows)
+
+
+def first_epoch(repeats: int) -> None:
+    own: list[tuple[float, float]] = []
+    running: list[tuple[float, float]] = []
+    with cluster_of(2) as address:
+        for _ in range(repeats):
+            own.append(seconds_to_first_epoch(None))
+            running.append(seconds_to_first_epoch(address))
+    rows = [
+        [name, len(runs), spread([run[0] for run in runs], 1), spread([run[1] for run in runs], 1)]
+        for name, runs in (("a Ray of its own", own), ("--address, 2 nodes", running))
+    ]
+    print_table("from qar launch digits", ["Ray", "n", "to the session, s", "to the first epoch, s"], rows)
+
+
+def large(trials: int, nodes: int, seconds: float) -> None:
+    rate, share, asleep = share_of_ideal(nodes, trials, seconds)
+    header = ["nodes", "trials", "n", "ideal, 1/s", "trials a second", "share of the ideal", "bookkeeping, whole run"]
+    row = [nodes, trials, 1, f"{nodes / seconds:.2f}", f"{rate:.2f}", f"{share:.3f}", f"{1 - asleep:.1%}"]
+    print_table(f"trials of {seconds:g} s that sleep", header, [row])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = ("scaling", "first-epoch", "large")
+    parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=4.0, help="that a trial sleeps")
+    parser.add_argument("--trials", type=int, default=8, help="for each node, of scaling")
+    parser.add_argument("--large", type=int, default=1000, help="trials of the large study")
+    arguments = parser.parse_args()
+    if "scaling" in arguments.parts:
+        scaling(arguments.repeats, arguments.seconds, arguments.trials)
+    if "first-epoch" in arguments.parts:
+        first_epoch(arguments.repeats)
+    if "large" in arguments.parts:
+        large(arguments.large, 8, arguments.seconds)
+
+
+if __name__ == "__main__":
+    main()
