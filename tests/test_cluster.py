@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from live_clusters import LiveCluster, live_cluster, networked, told_apart
 from live_studies import LiveRun, epochs_by_session
-from test_chaos import assert_no_epoch_but_one_is_repeated
+from promises import assert_no_epoch_but_one_is_repeated
 
 from analysis.load import load_epochs, load_trials
 from study.folder import StudyFolder
