@@ -57,7 +57,7 @@ def numbered_split(size: int) -> Split:
     """Images of one pixel, whose value is their number and their class."""
     numbers = torch.arange(size)
     return Split(
-        images=numbers.to(torch.uint8)[:, None, None, None], labels=numbers, mean=torch.zeros(1), std=torch.ones(1)
+        pool=numbers.to(torch.uint8)[:, None, None, None], labels=numbers, mean=torch.zeros(1), std=torch.ones(1)
     )
 
 
@@ -409,7 +409,7 @@ def test_splits_are_normalized_by_training_images_alone(digits: Dataset) -> None
 
 @given(images=st.integers(1, 9).map(lambda size: np.random.default_rng(size).integers(0, 256, (size, 5, 6, 3))))
 def test_channel_moments_match_numpy(images: np.ndarray) -> None:
-    mean, std = channel_moments(torch.from_numpy(images.astype(np.uint8)).permute(0, 3, 1, 2))
+    mean, std = channel_moments(torch.from_numpy(images.astype(np.uint8)).permute(0, 3, 1, 2).split(4))
     torch.testing.assert_close(mean, torch.from_numpy(images.mean((0, 1, 2))).float(), rtol=1e-7, atol=0)
     torch.testing.assert_close(std, torch.from_numpy(images.std((0, 1, 2))).float(), rtol=1e-7, atol=0)
 
@@ -453,6 +453,12 @@ def test_splits_are_refused_when_a_class_is_left_out_of_training(digits: Dataset
         train_and_validation(digits, fraction, np.random.default_rng(0), CPU, subset=subset)
 
 
+def test_trials_on_a_cpu_share_the_mapped_images(digits: Dataset) -> None:
+    splits = [train_and_validation(digits, 0.25, np.random.default_rng(seed), CPU, subset=400) for seed in (0, 1)]
+    address = digits.x_train.__array_interface__["data"][0]
+    assert {part.pool.data_ptr() for parts in splits for part in parts} == {address}
+
+
 def test_whole_splits_and_batches_draw_as_they_always_did(digits: Dataset) -> None:
     rng = np.random.default_rng(5)
     train, validation = train_and_validation(digits, 0.25, rng, CPU)
@@ -472,7 +478,7 @@ def color_split() -> Split:
     images = np.zeros((40, 12, 12, 3), np.uint8)
     images[:, 6, 6] = np.arange(1, 41)[:, None] * [1, 2, 3]
     return Split(
-        images=torch.from_numpy(images).permute(0, 3, 1, 2),
+        pool=torch.from_numpy(images).permute(0, 3, 1, 2),
         labels=torch.arange(40),
         mean=torch.zeros(3),
         std=torch.ones(3),
@@ -507,7 +513,7 @@ def test_augmented_batches_draw_anew_for_every_image() -> None:
 
 def test_augmented_batches_pad_with_the_mean() -> None:
     bright = torch.full((40, 1, 6, 6), 200, dtype=torch.uint8)
-    split = Split(images=bright, labels=torch.arange(40), mean=torch.tensor([50.0]), std=torch.tensor([10.0]))
+    split = Split(pool=bright, labels=torch.arange(40), mean=torch.tensor([50.0]), std=torch.tensor([10.0]))
     (images, _), *_ = split.batches(40, torch.Generator().manual_seed(0), "crop_flip")
     assert images.unique().tolist() == [0.0, 15.0]
 

@@ -370,7 +370,8 @@ def test_seed_decides_dropout_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_metrics_are_the_columns_of_an_epoch() -> None:
-    columns = {column.name: column.type for column in EPOCH_COLUMNS if column.name not in {"trial_id", "number"}}
+    of_the_study = {"trial_id", "number", "session"}
+    columns = {column.name: column.type for column in EPOCH_COLUMNS if column.name not in of_the_study}
     run = CompressionRun(quick("RM", regularize_epochs=1, finetune_epochs=1))
     python_types: dict[str, Any] = {"int": int, "float": (int, float), "str": str}
     for phase in ("regularize", "finetune"):

@@ -213,7 +213,7 @@ class Watched(CompressionTrial):
     def setup(self, config: dict[str, Any]) -> None:
         self.left = [reference() for reference in self.of_the_last if reference() is not None]
         super().setup(config)
-        held = (self.run, self.run.phase, self.run.train_split.images, *self.run.model.parameters())
+        held = (self.run, self.run.phase, self.run.train_split.pool, *self.run.model.parameters())
         self.of_the_last = tuple(weakref.ref(thing) for thing in held)
 
 

@@ -1,7 +1,8 @@
 """Seeded splits of a data set, and batches that live on the device."""
 
 import math
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,9 @@ from trainables.augmentation import AUGMENTATIONS, crop_flip, draw_crop_flips
 from trainables.families import choose
 from trainables.prepared import Dataset
 from trainables.shapes import Float, Int, UInt8
+
+AT_ONCE = 2048
+"""Images whose pixels are summed up at once."""
 
 
 def stratified_split(labels: np.ndarray, fraction: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -59,19 +63,27 @@ class Split:
     """Images of one split on a device, normalized as they are read.
 
     Attributes:
-        images: uint8, (n, channels, height, width), channels last in memory.
-        labels: int64, (n,).
+        pool: uint8, (m, channels, height, width), channels last in memory: the images that the split's are among. On a
+            CPU those of the whole data set, which all trials of a node map from one file and none copies.
+        indices: int64, (n,), of the split's images in the pool; None if they are all of it, in this order.
+        labels: int64, (n,), of the split's images.
         mean: of each channel over the training split, in units of uint8.
         std: likewise.
     """
 
-    images: UInt8[Tensor, "n c h w"]
+    pool: UInt8[Tensor, "m c h w"]
     labels: Int[Tensor, " n"]
+    indices: Int[Tensor, " n"] | None = None
     mean: Float[Tensor, " c"]
     std: Float[Tensor, " c"]
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def images(self) -> UInt8[Tensor, "n c h w"]:
+        """The split's images alone: a copy, unless they are all of the pool."""
+        return self.pool if self.indices is None else self.pool[self.indices]
 
     def batches(
         self, batch_size: int, generator: torch.Generator | None = None, augmentation: str = "none"
@@ -96,26 +108,34 @@ class Split:
             if stop - start == 1 and generator is not None and start > 0:
                 return  # batch normalization can't train on a single image
             chosen = slice(start, stop) if order is None else order[start:stop]
-            images = self.images[chosen].to(torch.float32, memory_format=torch.channels_last)
+            at = chosen if self.indices is None else self.indices[chosen]
+            images = self.pool[at].to(torch.float32, memory_format=torch.channels_last)
             images.sub_(self.mean[:, None, None]).div_(self.std[:, None, None])
             if crop_flips is not None:
                 images = crop_flip(images, crop_flips[start:stop])
             yield images, self.labels[chosen]
 
 
-def channel_moments(images: UInt8[Tensor, "n c h w"]) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
-    """Mean and standard deviation of each channel, exact until they are rounded to float32."""
-    pixels = images.permute(0, 2, 3, 1).reshape(-1, images.shape[1])
-    total = torch.zeros(2, images.shape[1], dtype=torch.float64, device=images.device)
-    for part in pixels.split(2**18):  # all pixels in float64 would take eight times the memory of the images
-        values = part.double()
-        total += torch.stack([values.sum(0), values.square().sum(0)])
-    count = len(pixels)
+def channel_moments(
+    split_images: Iterable[UInt8[Tensor, "_ c h w"]],
+) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
+    """Mean and standard deviation of each channel, exact until they are rounded to float32.
+
+    Args:
+        split_images: parts of all images; in float64, whole, they would take eight times the memory.
+    """
+    totals: list[Tensor] = []
+    count = 0
+    for images in split_images:
+        values = images.permute(0, 2, 3, 1).reshape(-1, images.shape[1]).double()
+        totals.append(torch.stack([values.sum(0), values.square().sum(0)]))
+        count += len(values)
     # Sums of integers below 2⁵³ have no rounding, whatever their order; Python's integers have none at all.
-    sums, squares = ([int(value) for value in row] for row in total.tolist())
+    sums, squares = ([int(value) for value in row] for row in torch.stack(totals).sum(0).tolist())
     mean = [value / count for value in sums]
     std = [math.sqrt(count * square - value**2) / count for value, square in zip(sums, squares, strict=True)]
-    return torch.tensor(mean, device=images.device), torch.tensor(std, device=images.device)
+    device = totals[0].device
+    return torch.tensor(mean, device=device), torch.tensor(std, device=device)
 
 
 def train_and_validation(
@@ -151,22 +171,33 @@ def train_and_validation(
             "raise subset, lower validation_fraction, or give it more images"
         )
 
-    def on_device(indices: np.ndarray) -> tuple[Tensor, Tensor]:
-        images = torch.from_numpy(dataset.x_train[indices]).to(device)
-        return images.permute(0, 3, 1, 2), torch.from_numpy(dataset.y_train[indices]).to(device)
-
-    images, labels = on_device(train)
-    mean, std = channel_moments(images)
+    parts = [_part(dataset, indices, device) for indices in (train, validation)]
+    pool, indices, _ = parts[0]
+    chunks = (pool if indices is None else indices).split(AT_ONCE)
+    mean, std = channel_moments(chunk if indices is None else pool[chunk] for chunk in chunks)
     std = std.clamp(min=1.0)
-    held_out_images, held_out_labels = on_device(validation)
-    return (
-        Split(images=images, labels=labels, mean=mean, std=std),
-        Split(images=held_out_images, labels=held_out_labels, mean=mean, std=std),
+    trained, held_out = (
+        Split(pool=pool, indices=indices, labels=labels, mean=mean, std=std) for pool, indices, labels in parts
     )
+    return trained, held_out
+
+
+def mapped(array: np.ndarray) -> Tensor:
+    """The array as a tensor of the same memory, also if it is a file mapped for reading: nobody may write to it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+def _part(dataset: Dataset, indices: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Pool, indices and labels of the training images of these indices."""
+    labels = torch.from_numpy(dataset.y_train[indices]).to(device)
+    if device.type == "cpu":
+        return mapped(dataset.x_train).permute(0, 3, 1, 2), torch.from_numpy(indices), labels
+    return torch.from_numpy(dataset.x_train[indices]).to(device).permute(0, 3, 1, 2), None, labels
 
 
 def test_split(dataset: Dataset, train: Split) -> Split:
     """The test images, on the device of the training split and normalized by its moments."""
-    images = torch.from_numpy(np.array(dataset.x_test)).to(train.images.device)
-    labels = torch.from_numpy(np.array(dataset.y_test)).to(train.images.device)
-    return Split(images=images.permute(0, 3, 1, 2), labels=labels, mean=train.mean, std=train.std)
+    images, labels = (mapped(array).to(train.pool.device) for array in (dataset.x_test, dataset.y_test))
+    return Split(pool=images.permute(0, 3, 1, 2), labels=labels, mean=train.mean, std=train.std)

@@ -5,7 +5,7 @@ import torch
 
 from trainables.artifact import Artifact
 from trainables.config import TrialConfig
-from trainables.data import Split, train_and_validation
+from trainables.data import Split, mapped, train_and_validation
 from trainables.datasets import load_dataset
 from trainables.families import choose
 from trainables.prepared import Dataset
@@ -39,7 +39,7 @@ def evaluate(
         )
     images, labels = _test(dataset) if split == "test" else _validation(dataset, config)
     chosen = Split(
-        images=images.to(device),
+        pool=images.to(device),
         labels=labels.to(device),
         mean=torch.tensor(artifact.mean, device=device),
         std=torch.tensor(artifact.std, device=device),
@@ -48,7 +48,7 @@ def evaluate(
 
 
 def _test(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.tensor(dataset.x_test).permute(0, 3, 1, 2), torch.tensor(dataset.y_test)
+    return mapped(dataset.x_test).permute(0, 3, 1, 2), mapped(dataset.y_test)
 
 
 def _validation(dataset: Dataset, config: TrialConfig) -> tuple[torch.Tensor, torch.Tensor]:
