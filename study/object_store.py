@@ -115,9 +115,17 @@ class BucketFolder:
     def read(self, name: str) -> bytes | None:
         """An object's content; None if there is none of that name. Raises StorageError."""
 
+        from pyarrow.fs import FileType
+
         def read() -> bytes:
-            with self.filesystem.open_input_file(f"{self.path}/{name}") as file:
-                size, content = file.size(), file.read()
+            try:
+                with self.filesystem.open_input_file(f"{self.path}/{name}") as file:
+                    size, content = file.size(), file.read()
+            except OSError:
+                # Removed after it was opened, it makes the client say what it says of a bucket that isn't there.
+                if self.filesystem.get_file_info(f"{self.path}/{name}").type == FileType.NotFound:
+                    raise FileNotFoundError(name) from None
+                raise
             # pyarrow asks for the size first: of an object that was replaced since then, it returns a part, or more.
             if self.filesystem.get_file_info(f"{self.path}/{name}").size != size:
                 raise OSError(f"{name} was replaced while it was read")

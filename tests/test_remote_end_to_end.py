@@ -165,7 +165,12 @@ def test_bucket_holds_all_that_outlives_the_head(story: Story) -> None:
     files = {name for name in names if name.split("/")[0] not in ("ray", "ledger")}
     assert files >= {
         *("study.yaml", "study.json", "trials.parquet", "epochs.parquet", "optuna.db", "driver.json"),
-        *("baseline/trial.pt", "baseline/trial.pt.sha256", "report/front.pdf", "report/summary.json"),
+        *(
+            "baseline/seed-0/trial.pt",
+            "baseline/seed-0/trial.pt.sha256",
+            "report/figures/front.pdf",
+            "report/summary.json",
+        ),
     }
     assert len({name.split("/")[1] for name in names if name.startswith("ledger/")}) == 1, "earlier ones are swept away"
 
@@ -179,9 +184,9 @@ def test_trial_of_a_bucket_is_exported(story: Story) -> None:
 
 
 def test_report_of_a_bucket_goes_where_it_is_asked_to(story: Story) -> None:
-    ended = qar("report", story.uri, "--out", "figures", cwd=story.cwd)
+    ended = qar("report", story.uri, "--out", "out", cwd=story.cwd)
     assert ended.status == 0, ended
-    assert (story.cwd / "figures" / "front.pdf").exists()
+    assert (story.cwd / "out" / "figures" / "front.pdf").exists()
     assert str(story.copy.path.parent) not in ended.stdout
     for path in (story.cwd / "figures").iterdir():
         path.unlink()

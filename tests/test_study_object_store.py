@@ -74,6 +74,20 @@ def test_object_that_is_replaced_while_it_is_read_is_read_whole(
     assert replaced
 
 
+def test_object_that_is_removed_while_it_is_read_is_gone(folder: BucketFolder, store: FaultyStore) -> None:
+    folder.write("x", b"content")
+    removed: list[str] = []
+
+    def remove_before_it_is_sent(method: str, path: str) -> None:
+        if method == "GET" and not removed:
+            removed.append(path)
+            folder.remove("x")
+
+    store.fault = remove_before_it_is_sent
+    assert folder.read("x") is None
+    assert removed
+
+
 def test_removed_objects_are_gone_and_may_be_removed_again(folder: BucketFolder) -> None:
     for name in ("one", "two/a", "two/b", "three"):
         folder.write(name, b"x")
