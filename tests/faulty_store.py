@@ -23,7 +23,8 @@ SLOW = 1.0
 """Seconds."""
 
 Fault = str
-"""`403`, `500`, `503`, `slow`, `cut up` (in the middle of the request's body) or `cut down` (of the answer's)."""
+"""`403`, `404` (not saying what of), `500`, `503`, `slow`, `cut up` (in the middle of the request's body) or `cut down`
+(of the answer's)."""
 
 
 @dataclass
@@ -89,6 +90,9 @@ def _handler(store: FaultyStore, behind: int) -> type[BaseHTTPRequestHandler]:
                 return
             if fault == "slow":
                 time.sleep(SLOW)
+            if fault == "404":
+                self._answer(404, {}, b"")
+                return
             if fault in ("403", "500", "503"):
                 self._answer(int(fault), {}, b"<Error><Code>InternalError</Code><Message>injected</Message></Error>")
                 return

@@ -75,13 +75,16 @@ def test_object_that_is_replaced_while_it_is_read_is_read_whole(
 
 
 def test_object_that_is_removed_while_it_is_read_is_gone(folder: BucketFolder, store: FaultyStore) -> None:
+    """Also where the answer doesn't say what is not there, so that the client speaks as if it were the bucket."""
     folder.write("x", b"content")
     removed: list[str] = []
 
-    def remove_before_it_is_sent(method: str, path: str) -> None:
-        if method == "GET" and not removed:
-            removed.append(path)
-            folder.remove("x")
+    def remove_before_it_is_sent(method: str, path: str) -> str | None:
+        if method != "GET" or removed:
+            return None
+        removed.append(path)
+        folder.remove("x")
+        return "404"
 
     store.fault = remove_before_it_is_sent
     assert folder.read("x") is None
