@@ -3,8 +3,10 @@
 import logging
 import os
 import socket
+import sys
 import warnings
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -81,6 +83,11 @@ def start_ray(address: str | None, verbose: bool) -> None:
     remedy = "see `ray status` on its head, or start one there with: ray start --head"
     if address is not None and (reason := _unreachable(address)):
         raise ValueError(f"{refusal}: {reason}; {remedy}")
+    if address is not None and _lacks_token(address):
+        raise ValueError(
+            f"{refusal}: this machine doesn't show the token that it wants; copy ~/.ray/auth_token of its head to "
+            "here, and set RAY_AUTH_MODE=token"
+        )
     try:
         ray.init(
             address=address or "local",  # by itself, Ray would connect to the machine's latest cluster, even a dead one
@@ -94,16 +101,54 @@ def start_ray(address: str | None, verbose: bool) -> None:
         raise ValueError(f"{refusal}: {str(error).splitlines()[0].rstrip('.')}; {remedy}") from None
 
 
+def _host_and_port(address: str) -> tuple[str, int] | None:
+    """The parts of an address; None for `auto` and the like."""
+    host, separator, port = address.rpartition("://")[2].rpartition(":")
+    return (host.strip("[]"), int(port)) if separator and port.isdigit() else None
+
+
 def _unreachable(address: str) -> str | None:
     """Why nothing answers at `host:port`, if that is so; Ray itself would try for minutes."""
-    host, separator, port = address.rpartition("://")[2].rpartition(":")
-    if not separator or not port.isdigit():
-        return None  # `auto` and the like
+    place = _host_and_port(address)
+    if place is None:
+        return None
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_ANSWER).close()
+        socket.create_connection(place, timeout=SECONDS_TO_ANSWER).close()
     except OSError as error:
         return error.strerror or str(error)
     return None
+
+
+def _lacks_token(address: str) -> bool:
+    """Whether a cluster wants a token that Ray doesn't show it; Ray itself would ask 20 times before it gives up."""
+    from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
+    from ray._raylet import GcsClient  # type: ignore[attr-defined] # the stub lacks it
+    from ray.exceptions import AuthenticationError
+
+    try:
+        ensure_token_if_auth_enabled(create_token_if_missing=False)  # without one, GcsClient would end this process
+        if _host_and_port(address) is not None:  # else it is a cluster on this machine, whose token Ray finds itself
+            with _silence():
+                GcsClient(address=address.rpartition("://")[2])
+    except AuthenticationError:
+        return True
+    except Exception:  # any other trouble Ray tells when it connects
+        return False
+    return False
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keeps what Ray's C++ says from stderr, which Python's own redirection doesn't reach."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def connect(config: StudyConfig, address: str | None, verbose: bool) -> None:

@@ -1,10 +1,11 @@
-"""A cluster that is lost under a running study: one line, exit status 1, and the study goes on elsewhere."""
+"""A cluster that is lost under a running study, or refuses its driver: one line, and what to do."""
 
 import os
 import signal
 import socket
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,9 +45,10 @@ class Head:
 
 
 @pytest.fixture(autouse=True)
-def without_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that the head and those who come to it agree, whatever token this machine may have."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+def token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which the head and those who come to it share, whatever token this machine may have."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", uuid.uuid4().hex)
 
 
 @pytest.fixture
@@ -89,6 +91,21 @@ def test_lost_cluster_is_told_in_one_line_and_the_study_goes_on_elsewhere(
     resumed = qar("resume", "studies/digits", cwd=tmp_path)
     assert (resumed.status, resumed.stderr) == (0, ""), resumed
     assert [trial.state for trial in read_history(ledger).trials.values()] == [COMPLETE]
+
+
+def test_driver_without_the_clusters_token_is_refused_with_the_way_to_it(
+    head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # where Ray would look for a token
+    monkeypatch.delenv("RAY_AUTH_TOKEN")
+    monkeypatch.delenv("RAY_AUTH_MODE")
+    for environment in ({}, {"RAY_AUTH_MODE": "token"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 32}):
+        arguments = ("launch", "digits", "--address", f"127.0.0.1:{head.port}", *SHORT)
+        refused = LiveRun(arguments, tmp_path, environment=environment).finish()
+        assert (refused.status, refused.stdout) == (2, ""), refused
+        (line,) = refused.stderr.splitlines()
+        assert line.endswith("copy ~/.ray/auth_token of its head to here, and set RAY_AUTH_MODE=token")
+    assert not (tmp_path / "studies").exists()
 
 
 def test_cluster_that_is_far_away_is_refused_with_the_way_to_it(tmp_path: Path) -> None:
