@@ -2,20 +2,22 @@
 
 import json
 import re
-import shutil
 import subprocess
-import sys
-import types
-from importlib import import_module
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import yaml
+from botocore.exceptions import ClientError
+from moto import mock_aws
+from moto.core import set_initial_no_auth_action_count
 from packaging.specifiers import SpecifierSet
+from ray.autoscaler._private.aws import config as ray_aws
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import cli as ray_cli
-from test_project import PYPROJECT, pins
+from test_project import PACKAGES, PYPROJECT, pins
 from typer.main import get_command
 
 from study.cli import app
@@ -27,7 +29,7 @@ LAUNCHED = [*CLOUDS, "deploy/lab.yaml"]
 FILES = [
     "deploy/Dockerfile",
     "deploy/kuberay-rayjob.yaml",
-    "deploy/share.sh",
+    "deploy/aws-roles.yaml",
     "deploy/slurm.sbatch",
     "docs/clusters.md",
 ]
@@ -129,20 +131,15 @@ def test_every_node_installs_exact_versions(name: str) -> None:
     assert {f'"ray[default,tune]=={pins()["ray"]}"', f"torch=={pins()['torch']}"} <= set(install.split())
 
 
-AMAZONS = {"boto3", "botocore", "s3transfer", "jmespath"}
-"""What AWS's node provider needs besides; constraints.txt has what a study needs."""
-
-
-def test_amazons_library_is_installed_exactly_and_changes_nothing_else() -> None:
+def test_amazons_library_is_installed_with_all_else_and_pinned() -> None:
     (install,) = (line for line in cluster("cluster.yaml")["setup_commands"] if "boto3" in line)
-    assert "--no-deps" in install.split()
-    assert {word.split("==")[0] for word in install.split() if "==" in word} == AMAZONS
-    assert not AMAZONS & pins().keys()
+    assert "--constraint constraints.txt . " in install
+    assert {"boto3", "botocore", "s3transfer", "jmespath"} <= pins().keys()
 
 
 def test_image_holds_all_packages() -> None:
     copied = set(re.findall(r" /home/ray/qar/(\w+)$", text_of("deploy/Dockerfile"), re.MULTILINE))
-    assert copied == set(PYPROJECT["tool"]["setuptools"]["packages"])
+    assert copied == set(PACKAGES)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -150,8 +147,7 @@ def test_versions_are_those_of_the_constraints(name: str) -> None:
     """Every `name==version`, and every tag of an image, wherever it stands."""
     text = text_of(name)
     for package, version in re.findall(r"([A-Za-z][\w-]*)(?:\[[\w,]+\])?==([\w.]+)", text):
-        if package not in AMAZONS:
-            assert (name, package, version) == (name, package, pins()[package])
+        assert (name, package, version) == (name, package, pins()[package])
     for version in re.findall(r"(?:rayVersion: |rayproject/ray:|-ray)(\d[\d.]*\d)", text):
         assert (name, version) == (name, pins()["ray"])
     for version in re.findall(r"/qar:(\d[\d.]*\d)-", text):
@@ -176,35 +172,9 @@ class SecurityGroup:
         self.rules += IpPermissions
 
 
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Ray's own AWS code, which imports Amazon's library and doesn't need it here."""
-    boto3 = types.ModuleType("boto3")
-    boto3.__version__ = "1.40.0"  # type: ignore[attr-defined]
-    stand_ins: dict[str, Any] = {"boto3": boto3, "botocore": types.ModuleType("botocore")}
-    for module, names in {
-        "boto3.exceptions": ["ResourceNotExistsError"],
-        "boto3.resources": [],
-        "boto3.resources.base": ["ServiceResource"],
-        "botocore.client": ["BaseClient"],
-        "botocore.config": ["Config"],
-        "botocore.exceptions": ["ClientError"],
-    }.items():
-        stand_ins[module] = types.ModuleType(module)
-        for name in names:
-            setattr(stand_ins[module], name, type(name, (Exception,), {}))
-    stand_ins["botocore"].exceptions = stand_ins["botocore.exceptions"]
-    for module, stand_in in stand_ins.items():
-        monkeypatch.setitem(sys.modules, module, stand_in)
-    before = set(sys.modules)
-    yield import_module("ray.autoscaler._private.aws.config")
-    for module in set(sys.modules) - before:
-        del sys.modules[module]
-
-
-def test_aws_lets_in_nothing_but_ssh(aws: Any) -> None:
+def test_aws_lets_in_nothing_but_ssh() -> None:
     group = SecurityGroup()
-    aws._update_inbound_rules(group, {"sg-own"}, prepare_config(cluster("cluster.yaml")))
+    ray_aws._update_inbound_rules(group, {"sg-own"}, prepare_config(cluster("cluster.yaml")))
     outside = [rule for rule in group.rules if rule.keys() & {"IpRanges", "Ipv6Ranges", "PrefixListIds"}]
     assert [(rule["IpProtocol"], rule["FromPort"], rule["ToPort"]) for rule in outside] == [("tcp", 22, 22)]
     inside = [rule for rule in group.rules if rule not in outside]
@@ -246,59 +216,146 @@ def test_workers_get_the_heads_image(tmp_path: Path) -> None:
     assert {node["node_config"]["ImageId"] for node in nodes} == {"ami-0123456789"}
 
 
-def test_sharing_script_passes_shellcheck() -> None:
-    if shutil.which("shellcheck") is None:
-        pytest.skip("shellcheck is not installed: apt-get install shellcheck")
-    done = subprocess.run(["shellcheck", str(ROOT / "deploy/share.sh")], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "")
-
-
-@pytest.mark.parametrize("arguments", [[], ["head", "my-bucket"], ["worker"]])
-def test_sharing_script_refuses_a_wrong_request_before_it_does_anything(arguments: list[str], tmp_path: Path) -> None:
-    script = ["/bin/bash", str(ROOT / "deploy/share.sh"), *arguments]
-    done = subprocess.run(script, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
-    assert done.returncode in (1, 2)
-    assert re.search(r"usage|bucket must begin|address of the head", done.stderr)
-
-
-@pytest.mark.parametrize(
-    ("bucket", "put", "copy"),
-    [
-        ("s3://b/qar", "aws s3 cp - s3://b/qar/.qar", "aws s3 sync --only-show-errors"),
-        (
-            "gs://b/qar",
-            "gcloud storage cp - gs://b/qar/.qar",
-            "gcloud storage rsync --recursive --no-user-output-enabled",
-        ),
-    ],
-)
-@pytest.mark.parametrize("held", [[], ["studies"]])
-def test_head_fills_an_empty_folder_only_and_copies_it_from_then_on(
-    held: list[str], bucket: str, put: str, copy: str, tmp_path: Path
-) -> None:
-    shared, stubs, calls = tmp_path / "shared", tmp_path / "bin", tmp_path / "calls"
-    for folder in (shared, stubs, *(shared / name for name in held)):
-        folder.mkdir()
-    for name in ("aws", "gcloud", "sudo", "dpkg"):
-        written = f'cat >>"{tmp_path}/written"' if name == "sudo" else "true"
-        stub = stubs / name
-        stub.write_text(f'#!/bin/bash\necho "{name} $*" >>"{calls}"\nif [ "$1" = tee ]; then {written}; fi\n')
-        stub.chmod(0o755)
-    env = {"PATH": f"{stubs}:/usr/bin:/bin", "SHARED": str(shared)}
-    subprocess.run(["bash", str(ROOT / "deploy/share.sh"), "head", bucket], env=env, check=True)
-    of_bucket = [call for call in calls.read_text().splitlines() if call.startswith(("aws", "gcloud"))]
-    assert of_bucket == [put] + ([] if held else [f"{copy} {bucket} {shared}"])
-    written = (tmp_path / "written").read_text()
-    assert f"{shared} *(rw,sync,no_subtree_check)\n" in written
-    assert f" flock -n /tmp/qar-copy.lock {copy} {shared} {bucket} " in written
-
-
 @pytest.mark.parametrize("name", CLOUDS)
-def test_cloud_shares_a_folder_before_ray_starts(name: str) -> None:
-    config = cluster(name)
-    scheme = {"aws": "s3", "gcp": "gs"}[config["provider"]["type"]]
-    assert config["head_setup_commands"] == [f'bash "$HOME/qar/deploy/share.sh" head {scheme}://YOUR-BUCKET/qar']
-    assert config["worker_start_ray_commands"][-2] == 'bash "$HOME/qar/deploy/share.sh" worker "$RAY_HEAD_IP"'
+def test_cloud_keeps_studies_and_data_in_a_bucket(name: str) -> None:
+    scheme = {"aws": "s3", "gcp": "gs"}[cluster(name)["provider"]["type"]]
+    shown = [words for where, words in written_commands() if where == name]
+    assert shown
+    assert all(f"{scheme}://YOUR-BUCKET/studies" in words for words in shown)
+    (launch,) = (words for words in shown if words.startswith("qar launch"))
+    assert f"--set trial.data_dir={scheme}://YOUR-BUCKET/data" in launch
+    for key in ("head_setup_commands", "worker_setup_commands"):
+        assert key not in cluster(name), "no node has anything that another lacks"
+
+
+class Reference(str):
+    """What stands behind !Ref or !GetAtt of a CloudFormation template."""
+
+
+class TemplateLoader(yaml.SafeLoader):
+    """Knows the tags of CloudFormation that the template uses."""
+
+
+TemplateLoader.add_constructor("!Sub", lambda _, node: node.value.replace("${Bucket}", "our-bucket"))
+for tag in ("!Ref", "!GetAtt"):
+    TemplateLoader.add_constructor(tag, lambda _, node: Reference(node.value))
+
+
+def resolved(value: Any, known: dict[str, str]) -> Any:
+    """A part of the template with references replaced."""
+    if isinstance(value, Reference):
+        return known[value]
+    if isinstance(value, dict):
+        return {key: resolved(part, known) for key, part in value.items()}
+    return [resolved(part, known) for part in value] if isinstance(value, list) else value
+
+
+def make_roles(iam: Any) -> dict[str, str]:
+    """Does what CloudFormation does with deploy/aws-roles.yaml; returns what its references stand for."""
+    known: dict[str, str] = {}
+    for name, resource in yaml.load(text_of("deploy/aws-roles.yaml"), TemplateLoader)["Resources"].items():
+        of = resolved(resource["Properties"], known)
+        match resource["Type"].removeprefix("AWS::IAM::"):
+            case "ManagedPolicy":
+                policy = json.dumps(of["PolicyDocument"])
+                made = iam.create_policy(PolicyName=of["ManagedPolicyName"], PolicyDocument=policy)
+                known[name] = made["Policy"]["Arn"]
+            case "Role":
+                trust = json.dumps(of["AssumeRolePolicyDocument"])
+                role = iam.create_role(RoleName=of["RoleName"], AssumeRolePolicyDocument=trust)["Role"]
+                known |= {name: role["RoleName"], f"{name}.Arn": role["Arn"]}
+                for arn in of["ManagedPolicyArns"]:
+                    iam.attach_role_policy(RoleName=known[name], PolicyArn=arn)
+                for policy in of.get("Policies", []):
+                    document = json.dumps(policy["PolicyDocument"])
+                    iam.put_role_policy(RoleName=known[name], PolicyName=policy["PolicyName"], PolicyDocument=document)
+            case "InstanceProfile":
+                iam.create_instance_profile(InstanceProfileName=of["InstanceProfileName"])
+                for role_name in of["Roles"]:
+                    iam.add_role_to_instance_profile(InstanceProfileName=of["InstanceProfileName"], RoleName=role_name)
+            case kind:
+                raise AssertionError(f"{name} is of a kind that this test doesn't make: {kind}")
+    return known
+
+
+@pytest.fixture(scope="module")
+def roles() -> Iterator[dict[str, str]]:
+    """By node type of cluster.yaml, the ARN of its role, in an imitation of AWS that knows rights and two buckets."""
+    with mock_aws(config={"iam": {"load_aws_managed_policies": True}}), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        iam = boto3.client("iam")
+        make_roles(iam)
+        for bucket in ("our-bucket", "another-bucket"):
+            boto3.client("s3").create_bucket(Bucket=bucket)
+        yield {
+            kind: iam.get_instance_profile(InstanceProfileName=node["node_config"]["IamInstanceProfile"]["Name"])[
+                "InstanceProfile"
+            ]["Roles"][0]["Arn"]
+            for kind, node in cluster("cluster.yaml")["available_node_types"].items()
+        }
+
+
+def allowed(role: str, service: str, action: Callable[[Any], Any]) -> bool:
+    """Whether a role may do something."""
+    given = boto3.client("sts").assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
+    client = boto3.client(
+        service,
+        aws_access_key_id=given["AccessKeyId"],
+        aws_secret_access_key=given["SecretAccessKey"],
+        aws_session_token=given["SessionToken"],
+    )
+    try:
+        set_initial_no_auth_action_count(0)(action)(client)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("AccessDenied", "UnauthorizedOperation"):
+            return False
+        raise
+    return True
+
+
+@pytest.mark.parametrize("kind", ["head", "cpu-worker", "gpu-worker"])
+def test_every_node_may_use_the_one_bucket(kind: str, roles: dict[str, str]) -> None:
+    uses: list[Callable[[Any, str], Any]] = [
+        lambda s3, bucket: s3.put_object(Bucket=bucket, Key="studies/a", Body=b"1"),
+        lambda s3, bucket: s3.get_object(Bucket=bucket, Key="studies/a"),
+        lambda s3, bucket: s3.list_objects_v2(Bucket=bucket),
+        lambda s3, bucket: s3.delete_object(Bucket=bucket, Key="studies/a"),
+    ]
+    for use in uses:
+        assert allowed(roles[kind], "s3", lambda s3, use=use: use(s3, "our-bucket"))
+        assert not allowed(roles[kind], "s3", lambda s3, use=use: use(s3, "another-bucket"))
+
+
+@pytest.mark.parametrize(("kind", "may"), [("head", True), ("cpu-worker", False), ("gpu-worker", False)])
+def test_head_alone_may_start_machines(kind: str, may: bool, roles: dict[str, str]) -> None:
+    assert allowed(roles[kind], "ec2", lambda ec2: ec2.describe_instances()) is may
+
+
+def test_head_may_hand_workers_their_role_and_no_other(roles: dict[str, str]) -> None:
+    assert roles["cpu-worker"] == roles["gpu-worker"] != roles["head"]
+    (document,) = [
+        boto3.client("iam").get_role_policy(RoleName="qar-head", PolicyName=name)["PolicyDocument"]
+        for name in boto3.client("iam").list_role_policies(RoleName="qar-head")["PolicyNames"]
+    ]
+    (statement,) = document["Statement"]
+    assert statement == {"Effect": "Allow", "Action": "iam:PassRole", "Resource": roles["cpu-worker"]}
+
+
+def test_ray_takes_the_heads_role_as_it_is(roles: dict[str, str]) -> None:
+    config = prepare_config(cluster("cluster.yaml")) | {"head_node": {}}
+    configured = ray_aws._configure_iam_role(config)
+    assert configured["head_node"] == {}, "Ray has one of its own for a head that has none"
+    assert configured["available_node_types"]["head"]["node_config"]["IamInstanceProfile"] == {"Name": "qar-head"}
+
+
+def test_googles_workers_have_an_account_that_reaches_storage_alone() -> None:
+    config = cluster("deploy/gcp.yaml")
+    email = f"ray-autoscaler-sa-v1@{config['provider']['project_id']}.iam.gserviceaccount.com"
+    account = {"email": email, "scopes": ["https://www.googleapis.com/auth/devstorage.read_write"]}
+    for kind, node in config["available_node_types"].items():
+        # Ray gives the head its own, which it makes itself.
+        assert node["node_config"].get("serviceAccounts") == (None if kind == "head" else [account])
+    assert f"--member=serviceAccount:{email}" in text_of("deploy/gcp.yaml")
 
 
 def written_commands() -> list[tuple[str, str]]:
