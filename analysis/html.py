@@ -16,6 +16,7 @@ from typing import Any
 
 from analysis.front import float_baseline
 from analysis.html_sections import confirmed_section, failures_section, front_section, provenance_section
+from analysis.origin import Named
 from analysis.page import PageStudy, load_page_study
 from analysis.points import curves, search_points
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING, STATES
@@ -23,14 +24,22 @@ from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING, STATES
 STATE_NAMES = {COMPLETE: "complete", PRUNED: "stopped early", FAIL: "failed", RUNNING: "running"}
 
 
-def write_html(studies: Sequence[Path], out: Path) -> Path:
-    """Writes report.html of the studies in these folders into the folder `out`; returns its path.
+def write_html(studies: Sequence[Path], out: Path, *, named: Named = str) -> Path:
+    """Writes report.html of the studies in these folders into the folder `out`.
+
+    Args:
+        studies: folders.
+        out: the folder.
+        named: names paths in the folders to readers.
+
+    Returns:
+        The file's path.
 
     Raises:
         ValueError: there is no study in a folder.
         DamagedFileError: a study's files can't be read.
     """
-    page = page_of([load_page_study(folder) for folder in studies])
+    page = page_of([load_page_study(folder, named) for folder in studies])
     path = out / "report.html"
     path.write_text(page, encoding="utf-8")
     return path
@@ -130,5 +139,5 @@ def _notices(studies: Sequence[PageStudy]) -> Iterable[str]:
         if study.confirmation is None:
             yield (
                 f"{name} is not confirmed: what is shown was chosen on the validation split that it is measured on, "
-                f"and is too good to be reported. Confirm it with: qar confirm {study.origin.folder}"
+                f"and is too good to be reported. Confirm it with: {study.origin.confirming()}"
             )

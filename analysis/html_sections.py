@@ -122,7 +122,7 @@ def provenance_section(study: PageStudy) -> str:
     origin, trials = study.origin, study.trials
     regularize, finetune = study.budget
     facts = {
-        "Folder": str(origin.folder),
+        "Folder": origin.address,
         "Epochs of a trial": f"{regularize} regularize, {finetune} finetune",
         "Seeds of the search": _some(origin.told.get("seeds")),
         "Hosts": _some(origin.told.get("hosts")),

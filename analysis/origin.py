@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,25 +15,35 @@ from trainables.result import DamagedFileError
 SEARCHED = ("family", "num_levels", "lam", "placement", "seed")
 """Columns of trials.parquet that, with what is common to all trials, are the configuration of a trial."""
 
+Named = Callable[[Path], str]
+"""From a path in a study to what readers know it by: the path itself, or its URI if the path is of a working copy."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
     """What the folder of a study tells beside its tables.
 
     Attributes:
-        folder: of the study, as it was named to us.
+        folder: of the study.
         settings: study.yaml.
         told: study.json; empty if there is none.
+        named: names the folder, and what is in it, to readers.
     """
 
     folder: Path
     settings: Mapping[str, Any]
     told: Mapping[str, Any]
+    named: Named
 
     @property
     def name(self) -> str:
         """The study's own name; that of its folder if study.yaml has none."""
         return str(self.settings.get("name") or self.folder.resolve().name)
+
+    @property
+    def address(self) -> str:
+        """The folder as readers know it."""
+        return self.named(self.folder)
 
     @property
     def common(self) -> dict[str, Any]:
@@ -59,24 +69,28 @@ class Origin:
         """The command that writes a trial's network to a compressed file."""
         return f"qar export {self._quoted} --trial {number} --out {self._quoted_name}-{number}.qar"
 
+    def confirming(self) -> str:
+        """The command that confirms the study."""
+        return f"qar confirm {self._quoted}"
+
     @cached_property
     def _quoted(self) -> str:
-        return shlex.quote(str(self.folder))
+        return shlex.quote(self.address)
 
     @cached_property
     def _quoted_name(self) -> str:
         return shlex.quote(self.name)
 
 
-def read_origin(folder: Path) -> Origin:
-    """Reads study.yaml and study.json.
+def read_origin(folder: Path, named: Named = str) -> Origin:
+    """Reads study.yaml and study.json of a folder, which readers know as it is `named`.
 
     Raises:
         DamagedFileError: one of them can't be understood.
     """
     settings = _mapping(folder / "study.yaml", yaml.safe_load)
     told = _mapping(folder / "study.json", json.loads) if (folder / "study.json").exists() else {}
-    return Origin(folder=folder, settings=settings, told=told)
+    return Origin(folder=folder, settings=settings, told=told, named=named)
 
 
 def _mapping(path: Path, parse: Any) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.confirmed import FOLDER, confirmed, load_confirmation
 from analysis.load import find_epochs, load_trials
-from analysis.origin import Origin, read_origin
+from analysis.origin import Named, Origin, read_origin
 from analysis.points import EPOCH_COLUMNS, Selection, confirmed_points, select
 
 
@@ -34,14 +34,15 @@ class PageStudy:
         return self.origin.budget or (max([1, *self.trials["epochs"].dropna().astype(int)]), 0)
 
 
-def load_page_study(folder: Path) -> PageStudy:
-    """Reads a study; raises what `analysis.load.load_trials` does."""
-    origin, trials, epochs = read_origin(folder), load_trials(folder), find_epochs(folder, EPOCH_COLUMNS)
+def load_page_study(folder: Path, named: Named = str) -> PageStudy:
+    """Reads a study, which readers know as it is `named`; raises what `analysis.load.load_trials` does."""
+    origin, trials, epochs = read_origin(folder, named), load_trials(folder), find_epochs(folder, EPOCH_COLUMNS)
     confirmation = load_confirmation(folder)
     points = []
     if confirmation is not None:
         confirming = folder / FOLDER
-        points = confirmed_points(trials, confirmation, find_epochs(confirming, EPOCH_COLUMNS), read_origin(confirming))
+        epochs_of_it = find_epochs(confirming, EPOCH_COLUMNS)
+        points = confirmed_points(trials, confirmation, epochs_of_it, read_origin(confirming, named))
     return PageStudy(
         origin=origin,
         trials=trials,

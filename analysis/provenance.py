@@ -12,7 +12,7 @@ from analysis.confirmed import FOLDER, load_confirmation
 from analysis.findings import Findings
 from analysis.front import front
 from analysis.load import find_epochs, load_trials
-from analysis.origin import SEARCHED, Origin, read_origin
+from analysis.origin import SEARCHED, Named, Origin, read_origin
 
 FORMAT = 1
 
@@ -32,7 +32,13 @@ class Source:
     sessions: Mapping[int, list[int]]
 
 
-def write_provenance(studies: Sequence[Path], out: Path, figures: Mapping[str, Sequence[str]] | None = None) -> Path:
+def write_provenance(
+    studies: Sequence[Path],
+    out: Path,
+    figures: Mapping[str, Sequence[str]] | None = None,
+    *,
+    named: Named = str,
+) -> Path:
     """Writes provenance.json of the studies in these folders, and of their confirmations, into the folder `out`.
 
     Args:
@@ -40,6 +46,7 @@ def write_provenance(studies: Sequence[Path], out: Path, figures: Mapping[str, S
         out: the folder.
         figures: by the name of a figure or table, the trial_ids of its points; those of figures that show all trials
             need not be named.
+        named: names paths in the folders to readers.
 
     Returns:
         The file's path.
@@ -48,7 +55,7 @@ def write_provenance(studies: Sequence[Path], out: Path, figures: Mapping[str, S
         ValueError: there is no study in a folder.
         DamagedFileError: a study's files can't be read.
     """
-    sources = [source for folder in studies for source in read_sources(folder)]
+    sources = [source for folder in studies for source in read_sources(folder, named)]
     path = out / "provenance.json"
     head = {
         "format": FORMAT,
@@ -72,14 +79,18 @@ def points_of_figures(findings: Findings) -> dict[str, list[str]]:
     return {name: list(trials["trial_id"]) for name, trials in figures.items()}
 
 
-def read_sources(folder: Path) -> list[Source]:
+def read_sources(folder: Path, named: Named = str) -> list[Source]:
     """The study in a folder, and its confirmation if it has one; raises as `analysis.load.load_trials` does."""
     folders = [(folder, load_trials(folder))]
     confirmation = load_confirmation(folder)
     if confirmation is not None:
         folders.append((folder / FOLDER, confirmation))
     return [
-        Source(origin=read_origin(where), trials=trials, sessions=_sessions(find_epochs(where, ["number", "session"])))
+        Source(
+            origin=read_origin(where, named),
+            trials=trials,
+            sessions=_sessions(find_epochs(where, ["number", "session"])),
+        )
         for where, trials in folders
     ]
 
@@ -97,7 +108,7 @@ def study_of(source: Source) -> dict[str, Any]:
     origin = source.origin
     return {
         "study": origin.name,
-        "folder": str(origin.folder),
+        "folder": origin.address,
         "configuration": origin.common,
         "threads": (origin.settings.get("resources") or {}).get("cpus"),
         "sessions": [{"session": number} | session for number, session in enumerate(origin.sessions, start=1)],
@@ -131,7 +142,7 @@ def points_of(source: Source) -> Iterable[dict[str, Any]]:
             **of_sessions[trained],
             "device": of["device"],
             "host": of["hostname"],
-            "checkpoint": None if of["checkpoint"] is None else f"{origin.folder}/{of['checkpoint']}",
+            "checkpoint": None if of["checkpoint"] is None else origin.named(origin.folder / of["checkpoint"]),
             "reproduce": origin.reproducing(of["number"]),
             "export": origin.exporting(of["number"]),
         }

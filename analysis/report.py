@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.findings import Findings, load_findings
 from analysis.front import front
 from analysis.html import write_html
-from analysis.origin import read_origin
+from analysis.origin import Named, read_origin
 from analysis.provenance import points_of_figures, write_provenance
 from analysis.summary import files_text, summarize, text_of
 
@@ -33,15 +33,17 @@ class Report:
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """How figures are written.
+    """How a report is written.
 
     Attributes:
-        style: an .mplstyle file whose keys replace those of `analysis.style.STYLE_FILE`; None for these.
-        suffixes: among `analysis.style.FORMATS`; None for all that can be written here.
+        style: of figures, an .mplstyle file whose keys replace those of `analysis.style.STYLE_FILE`; None for these.
+        suffixes: of figures, among `analysis.style.FORMATS`; None for all that can be written here.
+        named: names paths in a study to readers of the page and of provenance.json.
     """
 
     style: Path | None = None
     suffixes: tuple[str, ...] | None = None
+    named: Named = str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,11 +99,12 @@ def _write_summary(findings: Findings, out: Path, how: Format) -> Written:
 
 
 def _write_page(findings: Findings, out: Path, how: Format) -> Written:
-    return Written(files=[write_html([findings.folder], out)])
+    return Written(files=[write_html([findings.folder], out, named=how.named)])
 
 
 def _write_provenance(findings: Findings, out: Path, how: Format) -> Written:
-    return Written(files=[write_provenance([findings.folder], out, points_of_figures(findings))])
+    figures = points_of_figures(findings)
+    return Written(files=[write_provenance([findings.folder], out, figures, named=how.named)])
 
 
 Writer = Callable[[Findings, Path, Format], Written]
@@ -124,7 +127,7 @@ def write_report(
     Args:
         study: folder of the study.
         out: folder of the report; made if it isn't there.
-        how: figures are written; None for all formats in our style.
+        how: it is written; None for figures of all formats in our style, and paths as they are.
         importances: computes them; None leaves them out.
 
     Raises:
@@ -180,7 +183,7 @@ def write_comparison(
     try:
         files += write_studies_figures(named, _made(out / "figures"), style=how.style, formats=_suffixes(how))
         files += write_table("studies", table, out)
-        files += [write_html(studies, out), write_provenance(studies, out)]
+        files += [write_html(studies, out, named=how.named), write_provenance(studies, out, named=how.named)]
     except OSError as error:
         raise _unwritable(out, error) from None
     parts += [_comparison_text(table.frame), files_text(out, missing, _lacks_latex(how))]

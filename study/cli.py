@@ -343,8 +343,12 @@ def report(
         from analysis.report import Format, write_comparison, write_report
         from study.importance import hyperparameter_importances
 
-        how = Format(style=style, suffixes=tuple(formats.split(",")) if formats else None)
         folders = [StudyFolder.at(directory) for directory in directories]
+
+        def named(path: Path) -> str:
+            return next((folder.named(path) for folder in folders if path.is_relative_to(folder.path)), str(path))
+
+        how = Format(style=style, suffixes=tuple(formats.split(",")) if formats else None, named=named)
         for folder in folders:
             folder.fetch_results()
         paths = [folder.path for folder in folders]

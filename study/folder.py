@@ -170,6 +170,10 @@ class StudyFolder:
         """Whether a driver runs the study. Raises StorageError."""
         return self.remote.is_driven() if self.remote else is_being_written(self.ledger)
 
+    def named(self, path: Path) -> str:
+        """The name of a path in the folder that a user knows it by."""
+        return self.remote.named(path) if self.remote else str(path)
+
     def as_told(self, text: str) -> str:
         """A text as it is for a user, who doesn't know of working copies."""
         return self.remote.as_told(text) if self.remote else text

@@ -114,10 +114,15 @@ class RemoteStudy:
                 removed.add(checkpoint)
                 self.bucket.remove_folder(checkpoint)
 
+    def named(self, path: Path) -> str:
+        """The URI of what has a path in the working copy."""
+        name = path.relative_to(self.path).as_posix()
+        return self.bucket.uri if name == "." else below(self.bucket.uri, name)
+
     def as_told(self, text: str) -> str:
         """A text in which paths of the working copy have become URIs."""
         root = re.escape(str(self.path))
-        text = re.sub(rf"{root}/([\w./-]*\w)", lambda match: below(self.bucket.uri, match[1]), text)
+        text = re.sub(rf"{root}/([\w./-]*\w)", lambda match: self.named(self.path / match[1]), text)
         return text.replace(str(self.path), str(self))
 
 

@@ -21,6 +21,7 @@ from typer.main import get_command
 from analysis.findings import load_findings
 from analysis.origin import read_origin
 from analysis.provenance import points_of_figures, write_provenance
+from analysis.report import Format, write_comparison, write_report
 from study.cli import app
 from study.ledger import SESSION_STARTED, Ledger
 from study.records import write_tables
@@ -87,6 +88,29 @@ def test_commands_are_ones_that_qar_has(tmp_path: Path) -> None:
             known = {option for parameter in commands.commands[name].params for option in parameter.opts}
             assert {option for option in options if option.startswith("--")} <= known
             assert options[1] == str(point["number"])
+
+
+def test_page_and_provenance_call_a_working_copy_by_what_it_is_a_copy_of(tmp_path: Path) -> None:
+    study = make_explored_study(tmp_path / "copy" / "explored")
+    confirm_study(study)
+
+    def named(path: Path) -> str:
+        return f"s3://bucket/{path.relative_to(study.path.parent).as_posix()}?region=here&scheme=http"
+
+    how = Format(suffixes=("svg",), named=named)
+    write_report(study.path, tmp_path / "report", how=how)
+    write_comparison([study.path, make_study(study.path.parent / "small").path], tmp_path / "several", how=how)
+    written = [path for name in ("report", "several") for path in (tmp_path / name).rglob("*")]
+    for path in written:
+        assert path.suffix not in (".html", ".json") or str(study.path.parent) not in path.read_text(), path
+    content = json.loads((tmp_path / "report" / "provenance.json").read_text())
+    addresses = [f"s3://bucket/explored{part}?region=here&scheme=http" for part in ("", "/confirm")]
+    assert [of["folder"] for of in content["studies"]] == addresses
+    for point in content["trials"]:
+        assert shlex.split(point["reproduce"])[2] == shlex.split(point["export"])[2]
+        assert shlex.split(point["reproduce"])[2] in addresses
+    checkpoint = content["trials"][1]["checkpoint"]
+    assert checkpoint == "s3://bucket/explored/ray/session-001/1/checkpoint_000003?region=here&scheme=http"
 
 
 def test_figures_name_their_points(tmp_path: Path) -> None:

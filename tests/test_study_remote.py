@@ -2,6 +2,9 @@
 
 import json
 import pickle
+import shlex
+import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -284,6 +287,24 @@ def test_status_of_a_study_in_a_bucket_is_that_of_its_folder(uri: str, tmp_path:
     told = CliRunner().invoke(app, ["status", uri])
     assert told.stdout == CliRunner().invoke(app, ["status", str(local.path)]).stdout
     assert "finished; 5 of 5 trials" in told.stdout
+
+
+def test_report_of_a_study_in_a_bucket_names_its_uri_and_no_working_copy(uri: str, tmp_path: Path) -> None:
+    local = make_study(tmp_path / "small")
+    remote = StudyFolder.at(uri)
+    remote.create(local.read_config())
+    for name in ("study.json", "trials.parquet", "epochs.parquet"):
+        shutil.copy(local.path / name, remote.path / name)
+    remote.publish()
+    told = CliRunner().invoke(app, ["report", uri, "--formats", "svg"])
+    assert told.exit_code == 0, told
+    written = {name: BucketFolder.open(uri).read(f"report/{name}") for name in ("report.html", "provenance.json")}
+    command = f"qar reproduce {shlex.quote(uri)} --trial 0"
+    assert command in [point["reproduce"] for point in json.loads(written["provenance.json"] or b"")["trials"]]
+    texts = [told.stdout, *((content or b"").decode() for content in written.values())]
+    assert command[:-1] in texts[1]
+    for text in texts:
+        assert tempfile.gettempdir() not in text
 
 
 def test_trial_in_a_bucket_goes_on_from_addresses_that_every_node_understands(uri: str, tmp_path: Path) -> None:
