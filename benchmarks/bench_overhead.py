@@ -18,10 +18,11 @@ from ray import tune
 from ray.tune.search import Searcher
 from rich.console import Console
 
+from study.cluster import connect
 from study.config import load_study
 from study.folder import StudyFolder
 from study.ledger import ENDED, read_history
-from study.tuner import connect, run_study
+from study.tuner import run_study
 from trainables.checkpoint import write_checkpoint
 
 CPUS = 2

@@ -195,7 +195,7 @@ def _check_cluster(config: "StudyConfig", address: str, storage: str, verbose: b
 
 def _create(folder: "StudyFolder", config: "StudyConfig", address: str | None, verbose: bool) -> None:
     """Makes the study's folder, unless its trials fit nowhere."""
-    from study.tuner import connect
+    from study.cluster import connect
 
     folder.create(config)
     try:

@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable
 
+PATIENCE = int(os.environ.get("QAR_CLUSTER_PATIENCE", "45"))
+"""Seconds without an answer of its head after which a cluster counts as lost."""
 INTERVAL = 2.0
 """Seconds between two questions, and for an answer."""
 
@@ -18,19 +20,17 @@ class Connection:
     an orderly end too. Nothing is lost by that, for what happened is in the ledger.
     """
 
-    def __init__(self, study: str, patience: float, before_end: Callable[[], None] | None = None) -> None:
+    def __init__(self, study: str, before_end: Callable[[], None] | None = None) -> None:
         """Prepares to watch the cluster that Ray is connected to.
 
         Args:
             study: path or URI of the study, as a shell takes it.
-            patience: seconds without an answer after which the cluster counts as lost.
             before_end: leaves the terminal in order.
         """
         import ray
 
         self._address = ray.get_runtime_context().gcs_address
         self._study = study
-        self._patience = patience
         self._before_end = before_end
         self._over = threading.Event()
 
@@ -44,7 +44,7 @@ class Connection:
     def _watch(self) -> None:
         host, _, port = self._address.rpartition(":")
         answered = time.monotonic()
-        while time.monotonic() - answered < self._patience:
+        while time.monotonic() - answered < PATIENCE:
             try:
                 socket.create_connection((host.strip("[]"), int(port)), timeout=INTERVAL).close()
                 answered = time.monotonic()
@@ -58,7 +58,7 @@ class Connection:
         if self._before_end:
             self._before_end()
         print(
-            f"qar: the connection to the cluster at {self._address} is lost: no answer for {self._patience:g} s; "
+            f"qar: the connection to the cluster at {self._address} is lost: no answer for {PATIENCE:g} s; "
             f"once there is a cluster again, go on with: qar resume {self._study} --address ADDRESS",
             file=sys.stderr,
             flush=True,

@@ -13,11 +13,11 @@ from ray.exceptions import GetTimeoutError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from study.checks import checks
+from study.cluster import start_ray
 from study.config import StudyConfig
 from study.findings import Check, Lost, Node, kind_of
 from study.node import Look, clock, epoch_seconds, look, remove_marks, unseen_marks, write_mark
 from study.object_store import below, is_uri
-from study.tuner import start_ray
 
 SECONDS_TO_ANSWER = 300.0
 """After which a node counts as lost: it may have to fetch the data set first."""

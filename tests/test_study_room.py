@@ -55,7 +55,7 @@ def test_cluster_is_to_grow_for_trials_that_are_left_and_wanted(
 
 WATCH = """
 import sys, time
-from study.tuner import start_ray
+from study.cluster import start_ray
 start_ray(sys.argv[1], verbose=False)
 from study.config import Resources
 from study.room import Room, room_now
