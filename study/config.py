@@ -125,7 +125,7 @@ class EarlyStopping(_Section):
     Attributes:
         scheduler: `pareto-asha` (asynchronous successive halving by rank on the front of accuracy and bits), `asha`
             (the same on `val_accuracy` alone) or `none`.
-        grace_period: epochs that every trial gets.
+        grace_period: epochs that every trial gets, where trials are stopped at all.
         reduction_factor: one in so many goes on at each rung.
     """
 
@@ -227,7 +227,7 @@ class StudyConfig(_Section):
 
     @model_validator(mode="after")
     def _grace_period_within_budget(self) -> Self:
-        if self.early_stopping.grace_period > self.epochs:
+        if self.early_stopping.scheduler != "none" and self.early_stopping.grace_period > self.epochs:
             raise ValueError(
                 f"early_stopping.grace_period must be at most the last epoch ({self.epochs}), "
                 f"got {self.early_stopping.grace_period}"

@@ -117,6 +117,11 @@ def test_load_study_reads_numbers_that_yaml_takes_for_strings(tmp_path: Path) ->
     assert config.trial["recipe"]["learning_rate"] == 1e-4
 
 
+def test_grace_period_means_nothing_where_no_trial_is_stopped() -> None:
+    shorter = ["trial.regularize_epochs=2", "trial.finetune_epochs=1", "early_stopping.scheduler=none"]
+    assert load_study("digits", shorter).epochs == 3
+
+
 # An override of the study `digits`, and what the message has to name: the key, the rule or the choices, the value.
 WRONG = {
     "unknown key": ("nosuch=1", ["'nosuch'", "early_stopping", "trials"]),
