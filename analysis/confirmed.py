@@ -25,7 +25,12 @@ def load_confirmation(study: Path) -> pd.DataFrame | None:
     if not (folder / "trials.parquet").exists():
         return None
     trials = load_trials(folder)
-    return None if trials.loc[trials["state"] == COMPLETE, "test_accuracy"].dropna().empty else trials
+    return None if tested(trials).empty else trials
+
+
+def tested(confirmation: pd.DataFrame) -> pd.DataFrame:
+    """Trials of a confirmation that were trained to their end and looked at on the test split."""
+    return confirmation[(confirmation["state"] == COMPLETE) & confirmation["test_accuracy"].notna()]
 
 
 def confirmed(search: pd.DataFrame, confirmation: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
@@ -43,9 +48,8 @@ def confirmed(search: pd.DataFrame, confirmation: pd.DataFrame, confidence: floa
         `optimism` is how much that is above the test accuracy.
     """
     rows = []
-    complete = confirmation[(confirmation["state"] == COMPLETE) & confirmation["test_accuracy"].notna()]
     finished = search[search["state"] == COMPLETE]
-    for config_hash, trials in complete.groupby("config_hash", sort=False):
+    for config_hash, trials in tested(confirmation).groupby("config_hash", sort=False):
         interval = mean_interval(trials["test_accuracy"], confidence=confidence)
         seen = finished.loc[finished["config_hash"] == config_hash, "val_accuracy"]
         searched = float(seen.max()) if len(seen) else np.nan

@@ -1,17 +1,19 @@
 """The figures of a report: what each shows, and what it needs to be drawn."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.attainment import attainment_surfaces
-from analysis.confirmed import as_trials
+from analysis.confirmed import as_trials, tested
 from analysis.findings import Findings, NothingToShow
-from analysis.front import candidates
+from analysis.front import candidates, float_baselines, front
 from analysis.gains import TEST
 from analysis.plots import (
     plot_attainment,
@@ -24,6 +26,7 @@ from analysis.plots import (
     plot_layers,
     plot_studies,
 )
+from analysis.plots.curves import with_curves
 from analysis.style import COLUMN_WIDTH, MARKS, PAGE_WIDTH, paper_style, save_figure
 from trainables.result import FINETUNE, REGULARIZE
 
@@ -37,91 +40,164 @@ class FigureKind:
 
     Attributes:
         question: that it answers.
-        draw: on the axes, left to right, or above each other in one column; raises NothingToShow.
+        shows: the trials that its points are made of, of the study and of its confirmation, those that a crowded figure
+            leaves out among them; raises NothingToShow where there would be no figure.
+        draw: on the axes, left to right, or above each other in one column; `shows` has raised nothing.
         panels: axes that it needs.
         height: of a row of axes, inches.
     """
 
     question: str
+    shows: Callable[[Findings], pd.DataFrame]
     draw: Callable[[Findings, Sequence[Axes]], None]
     panels: int = 1
     height: float = 2.3
+
+
+def _of_front(findings: Findings) -> pd.DataFrame:
+    return pd.concat([float_baselines(findings.trials), candidates(findings.trials)])
 
 
 def _front(findings: Findings, axes: Sequence[Axes]) -> None:
     plot_front(findings.trials, axes[0])
 
 
-def _confirmed(findings: Findings, axes: Sequence[Axes]) -> None:
-    if findings.results is None:
+def _of_confirmed(findings: Findings) -> pd.DataFrame:
+    if findings.confirmation is None:
         raise NothingToShow(f"nothing was confirmed; run: qar confirm {findings.folder}")
+    return pd.concat([front(findings.trials), tested(findings.confirmation)])
+
+
+def _confirmed(findings: Findings, axes: Sequence[Axes]) -> None:
+    assert findings.results is not None
     plot_confirmed(findings.results, axes[0], findings.trials)
 
 
-def _attainment(findings: Findings, axes: Sequence[Axes]) -> None:
+def _of_attainment(findings: Findings) -> pd.DataFrame:
     if findings.confirmation is None:
         raise NothingToShow(f"it needs several seeds of each configuration; run: qar confirm {findings.folder}")
+    return candidates(findings.confirmation, "test_accuracy")
+
+
+def _attainment(findings: Findings, axes: Sequence[Axes]) -> None:
+    assert findings.confirmation is not None
     plot_attainment(attainment_surfaces(findings.confirmation, accuracy="test_accuracy"), axes[0])
 
 
-def _gains(findings: Findings, axes: Sequence[Axes]) -> None:
+def _of_gains(findings: Findings) -> pd.DataFrame:
     if findings.gains.empty:
         raise NothingToShow("no family has a finished trial beside one of none at the same K")
+    return findings.compared
+
+
+def _gains(findings: Findings, axes: Sequence[Axes]) -> None:
     for ax, phase in zip(axes, (REGULARIZE, FINETUNE), strict=True):
         plot_gains(findings.gains, ax, phase=phase)
         ax.set_ylabel(f"{_split(findings)} accuracy\nover that of none")
     _one_legend(axes)
 
 
-def _improvements(findings: Findings, axes: Sequence[Axes]) -> None:
+def _of_improvements(findings: Findings) -> pd.DataFrame:
     if findings.confirmation is None:
         raise NothingToShow(f"one seed of a family tells no probability; run: qar confirm {findings.folder}")
     if findings.improvements.empty:
         raise NothingToShow("no family was confirmed beside none at the same K")
+    return findings.compared
+
+
+def _improvements(findings: Findings, axes: Sequence[Axes]) -> None:
     for ax, phase in zip(axes, (REGULARIZE, FINETUNE), strict=True):
         plot_improvements(findings.improvements, ax, phase=phase)
     _one_legend(axes)
 
 
-def _curves(findings: Findings, axes: Sequence[Axes]) -> None:
+def _of_curves(findings: Findings) -> pd.DataFrame:
     if findings.epochs is None:
         raise NothingToShow(f"{findings.folder} has no epochs.parquet")
+    return with_curves(findings.trials)
+
+
+def _curves(findings: Findings, axes: Sequence[Axes]) -> None:
+    assert findings.epochs is not None
     plot_curves(findings.trials, findings.epochs, axes[0])
 
 
-def _importances(findings: Findings, axes: Sequence[Axes]) -> None:
+def _of_importances(findings: Findings) -> pd.DataFrame:
     if findings.importances is None or findings.importances.empty:
         raise NothingToShow("too few finished trials with a penalty")
+    of = candidates(findings.trials)
+    return of[of["lam"].notna()]
+
+
+def _importances(findings: Findings, axes: Sequence[Axes]) -> None:
+    assert findings.importances is not None
     plot_importances(findings.importances, axes[0])
 
 
-def _layers(findings: Findings, axes: Sequence[Axes]) -> None:
+def _of_layers(findings: Findings) -> pd.DataFrame:
     of = candidates(findings.trials)
     if of["conv_bits_per_weight"].isna().all() and of["linear_bits_per_weight"].isna().all():
         raise NothingToShow("no finished trial tells convolutions and fully connected layers apart")
-    plot_layers(of, axes[0])
+    return of
+
+
+def _layers(findings: Findings, axes: Sequence[Axes]) -> None:
+    plot_layers(findings.trials, axes[0])
 
 
 FIGURES: dict[str, FigureKind] = {
-    "front": FigureKind(question="which networks has the search found, and where is the knee?", draw=_front),
-    "confirmed": FigureKind(question="what accuracy at how many bits holds on the test split?", draw=_confirmed),
-    "attainment": FigureKind(question="how much does the front depend on the seed?", draw=_attainment),
+    "front": FigureKind(
+        question="which networks has the search found, and where is the knee?", shows=_of_front, draw=_front
+    ),
+    "confirmed": FigureKind(
+        question="what accuracy at how many bits holds on the test split?", shows=_of_confirmed, draw=_confirmed
+    ),
+    "attainment": FigureKind(
+        question="how much does the front depend on the seed?", shows=_of_attainment, draw=_attainment
+    ),
     "gains": FigureKind(
         question="by which factor does each family beat plain quantization, before and after tuning?",
+        shows=_of_gains,
         draw=_gains,
         panels=2,
         height=1.55,
     ),
     "improvements": FigureKind(
         question="how probably does a seed of a family beat one of plain quantization?",
+        shows=_of_improvements,
         draw=_improvements,
         panels=2,
         height=1.55,
     ),
-    "curves": FigureKind(question="how do networks learn, and where were they given up?", draw=_curves),
-    "importances": FigureKind(question="which hyperparameters matter?", draw=_importances, height=1.7),
-    "layers": FigureKind(question="what do convolutions cost, and what fully connected layers?", draw=_layers),
+    "curves": FigureKind(
+        question="how do networks learn, and where were they given up?", shows=_of_curves, draw=_curves
+    ),
+    "importances": FigureKind(
+        question="which hyperparameters matter?", shows=_of_importances, draw=_importances, height=1.7
+    ),
+    "layers": FigureKind(
+        question="what do convolutions cost, and what fully connected layers?", shows=_of_layers, draw=_layers
+    ),
 }
+
+
+def points_of_figures(findings: Findings) -> dict[str, list[str]]:
+    """By the name of each figure of a study's report, the trial_ids that its points are made of."""
+    found = {}
+    for name, kind in FIGURES.items():
+        with suppress(NothingToShow):
+            found[name] = list(kind.shows(findings)["trial_id"])
+    return found
+
+
+def points_of_studies_figures(studies: Mapping[str, Findings]) -> dict[str, list[str]]:
+    """The same of the figures of several studies that `write_studies_figures` draws."""
+    shown = {"studies": [front(findings.trials) for findings in studies.values()]}
+    confirmations = [findings.confirmation for findings in studies.values() if findings.confirmation is not None]
+    if len(confirmations) == len(studies):
+        shown["studies-confirmed"] = [tested(confirmation) for confirmation in confirmations]
+        shown["studies-attainment"] = [candidates(confirmation, "test_accuracy") for confirmation in confirmations]
+    return {name: list(pd.concat(trials)["trial_id"]) for name, trials in shown.items()}
 
 
 def write_figures(
@@ -157,6 +233,7 @@ def write_figure(
     Raises:
         NothingToShow: its data are not there.
     """
+    kind.shows(findings)
     with paper_style(style):
         figure, axes = _figure(kind.panels, kind.height, width)
         kind.draw(findings, axes)

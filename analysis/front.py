@@ -20,6 +20,11 @@ def candidates(trials: pd.DataFrame, accuracy: str = "val_accuracy") -> pd.DataF
     return trials[_may_be_on_a_front(trials, accuracy)]
 
 
+def float_baselines(trials: pd.DataFrame) -> pd.DataFrame:
+    """Trials of networks that were never quantized, trained for the full budget."""
+    return trials[(trials["state"] == COMPLETE) & trials["num_levels"].isna()]
+
+
 def front(trials: pd.DataFrame) -> pd.DataFrame:
     """Candidates that no other beats in both accuracy and bits, by increasing bits.
 
@@ -73,7 +78,7 @@ def hypervolume(trials: pd.DataFrame) -> float:
 
 def float_baseline(trials: pd.DataFrame) -> float | None:
     """Validation accuracy of the network that was never quantized; the best if there are several, None without."""
-    baseline = trials[(trials["state"] == COMPLETE) & trials["num_levels"].isna()]
+    baseline = float_baselines(trials)
     return None if baseline.empty else float(baseline["val_accuracy"].max())
 
 

@@ -10,6 +10,7 @@ import moocore
 import numpy as np
 import pandas as pd
 
+from analysis.confirmed import tested
 from analysis.front import candidates
 from analysis.gains import ACCURACY_AFTER
 from analysis.intervals import mean_interval
@@ -143,7 +144,7 @@ def confirmed_points(
         epochs: epochs.parquet of the confirmation.
         origin: of the confirmation.
     """
-    complete = confirmation[(confirmation["state"] == COMPLETE) & confirmation["test_accuracy"].notna()]
+    complete = tested(confirmation)
     finished = search[search["state"] == COMPLETE]
     drawn = curves(epochs, frozenset(complete["number"]))
     points = []

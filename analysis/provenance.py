@@ -9,12 +9,10 @@ from typing import Any
 import pandas as pd
 
 from analysis.confirmed import FOLDER, load_confirmation
-from analysis.findings import Findings
-from analysis.front import front
 from analysis.load import find_epochs, load_trials
 from analysis.origin import SEARCHED, Named, Origin, read_origin
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,8 +42,7 @@ def write_provenance(
     Args:
         studies: folders.
         out: the folder.
-        figures: by the name of a figure or table, the trial_ids of its points; those of figures that show all trials
-            need not be named.
+        figures: by the name of a figure, the trial_ids that its points are made of.
         named: names paths in the folders to readers.
 
     Returns:
@@ -57,26 +54,14 @@ def write_provenance(
     """
     sources = [source for folder in studies for source in read_sources(folder, named)]
     path = out / "provenance.json"
-    head = {
-        "format": FORMAT,
-        "figures": {name: list(trial_ids) for name, trial_ids in (figures or {}).items()},
-        "studies": [study_of(source) for source in sources],
-    }
-    text = json.dumps(head, indent=2)
-    # A line a trial: a study of many stays readable, and can be searched line by line.
+    text = json.dumps({"format": FORMAT, "studies": [study_of(source) for source in sources]}, indent=2)
+    # A line a figure and a trial: a study of many stays readable, and can be searched line by line.
     encode = json.JSONEncoder(allow_nan=False).encode
+    shown = ",\n    ".join(f"{encode(name)}: {encode(list(ids))}" for name, ids in (figures or {}).items())
     lines = ",\n    ".join(encode(point) for source in sources for point in points_of(source))
-    path.write_text(f'{text[:-2]},\n  "trials": [\n    {lines}\n  ]\n}}\n')
+    parts = [text[:-2], f'  "figures": {{\n    {shown}\n  }}', f'  "trials": [\n    {lines}\n  ]\n}}\n']
+    path.write_text(",\n".join(parts))
     return path
-
-
-def points_of_figures(findings: Findings) -> dict[str, list[str]]:
-    """The trial_ids behind each figure that shows a choice of trials; the others show all of the search."""
-    figures = {"front": front(findings.trials), "gains": findings.compared}
-    if findings.confirmation is not None:
-        complete = findings.confirmation[findings.confirmation["test_accuracy"].notna()]
-        figures |= {"confirmed": complete, "attainment": complete, "improvements": findings.compared}
-    return {name: list(trials["trial_id"]) for name, trials in figures.items()}
 
 
 def read_sources(folder: Path, named: Named = str) -> list[Source]:
@@ -119,7 +104,7 @@ def points_of(source: Source) -> Iterable[dict[str, Any]]:
     """One entry a trial that has trained at least one epoch: all that is not common to its study.
 
     Its full configuration is the study's with that of the trial over it. A trial that was trained in several sessions
-    has the commits of all.
+    has the commits and environments of all.
     """
     origin = source.origin
     columns = ("number", "trial_id", "state", "config_hash", "device", "hostname", "checkpoint", *SEARCHED)
@@ -156,6 +141,7 @@ def _told_of(origin: Origin, trained: tuple[int, ...]) -> dict[str, Any]:
     return {
         "sessions": numbers,
         "commits": _distinct({name: session.get(name) for name in ("git_sha", "git_dirty")} for session in told),
+        "environments": _distinct({name: session.get(name) for name in ("versions", "platform")} for session in told),
         "made_by": _distinct(session["command"] for session in told if session.get("command")),
     }
 

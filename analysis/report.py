@@ -11,7 +11,7 @@ from analysis.findings import Findings, load_findings
 from analysis.front import front
 from analysis.html import write_html
 from analysis.origin import Named, read_origin
-from analysis.provenance import points_of_figures, write_provenance
+from analysis.provenance import write_provenance
 from analysis.summary import files_text, summarize, text_of
 
 Importances = Callable[[pd.DataFrame], pd.DataFrame]
@@ -103,6 +103,8 @@ def _write_page(findings: Findings, out: Path, how: Format) -> Written:
 
 
 def _write_provenance(findings: Findings, out: Path, how: Format) -> Written:
+    from analysis.figures import points_of_figures
+
     figures = points_of_figures(findings)
     return Written(files=[write_provenance([findings.folder], out, figures, named=how.named)])
 
@@ -165,7 +167,7 @@ def write_comparison(
         ValueError: as in `write_report`, or two studies have the same name.
         DamagedFileError: as in `write_report`.
     """
-    from analysis.figures import write_studies_figures
+    from analysis.figures import points_of_studies_figures, write_studies_figures
     from analysis.tables import studies_table, write_table
 
     how = how or Format()
@@ -183,7 +185,8 @@ def write_comparison(
     try:
         files += write_studies_figures(named, _made(out / "figures"), style=how.style, formats=_suffixes(how))
         files += write_table("studies", table, out)
-        files += [write_html(studies, out, named=how.named), write_provenance(studies, out, named=how.named)]
+        files.append(write_html(studies, out, named=how.named))
+        files.append(write_provenance(studies, out, points_of_studies_figures(named), named=how.named))
     except OSError as error:
         raise _unwritable(out, error) from None
     parts += [_comparison_text(table.frame), files_text(out, missing, _lacks_latex(how))]

@@ -16,13 +16,16 @@ from example_studies import (
     trials_frame,
     write_tables_of,
 )
+from matplotlib.figure import Figure
 from typer.main import get_command
 
-from analysis.findings import load_findings
+from analysis.figures import FIGURES, points_of_figures
+from analysis.findings import Findings, load_findings
 from analysis.origin import read_origin
-from analysis.provenance import points_of_figures, write_provenance
+from analysis.provenance import write_provenance
 from analysis.report import Format, write_comparison, write_report
 from study.cli import app
+from study.importance import hyperparameter_importances
 from study.ledger import SESSION_STARTED, Ledger
 from study.records import write_tables
 from trainables.config import TrialConfig
@@ -137,10 +140,82 @@ def test_damaged_file_is_named(name: str, content: str, tmp_path: Path) -> None:
         read_origin(study)
 
 
-def test_points_of_figures_are_trials_of_the_study_or_its_confirmation(tmp_path: Path) -> None:
-    study = make_explored_study(tmp_path / "explored")
+@pytest.fixture(scope="module")
+def confirmed_findings(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    study = make_explored_study(tmp_path_factory.mktemp("study") / "explored")
     confirm_study(study)
-    figures = points_of_figures(load_findings(study.path))
-    assert {"front", "gains", "confirmed", "attainment"} <= set(figures)
-    known = {point["trial_id"] for point in told(study.path, out=tmp_path)["trials"]}
-    assert all(trial_ids and set(trial_ids) <= known for trial_ids in figures.values())
+    return load_findings(study.path, hyperparameter_importances)
+
+
+def drawn_points(name: str, findings: Findings) -> set[tuple[float, float]]:
+    """Coordinates of the marks that a figure of one panel draws."""
+    ax = Figure().subplots()
+    FIGURES[name].draw(findings, [ax])
+    offsets = [point for marks in ax.collections for point in marks.get_offsets().tolist()]
+    return {(round(x, 9), round(y, 9)) for x, y in offsets}
+
+
+def test_every_figure_of_a_report_names_its_points(confirmed_findings: Findings, tmp_path: Path) -> None:
+    report = write_report(
+        confirmed_findings.folder,
+        tmp_path / "report",
+        how=Format(suffixes=("svg",)),
+        importances=hyperparameter_importances,
+    )
+    content = json.loads((tmp_path / "report" / "provenance.json").read_text())
+    written = {path.stem.removesuffix("-wide") for path in report.files if path.suffix == ".svg"}
+    assert set(content["figures"]) == written == set(FIGURES) - {"layers"}  # whose bits the example does not tell apart
+    known = {point["trial_id"] for point in content["trials"]}
+    assert all(trial_ids and set(trial_ids) <= known for trial_ids in content["figures"].values())
+
+
+def test_figure_that_is_missing_has_no_points(tmp_path: Path) -> None:
+    study = make_explored_study(tmp_path / "explored")
+    report = write_report(study.path, tmp_path / "report", how=Format(suffixes=("svg",)))
+    content = json.loads((tmp_path / "report" / "provenance.json").read_text())
+    written = {path.stem.removesuffix("-wide") for path in report.files if path.suffix == ".svg"}
+    assert set(content["figures"]) == written < set(FIGURES)
+
+
+@pytest.mark.parametrize("name", ["front", "curves", "importances", "gains"])
+def test_points_of_the_search_are_its_trials(name: str, confirmed_findings: Findings) -> None:
+    searched = set(confirmed_findings.trials["trial_id"])
+    shown = set(points_of_figures(confirmed_findings)[name])
+    assert shown <= searched if name != "gains" else shown.isdisjoint(searched)
+
+
+def test_marks_of_the_front_are_of_the_trials_that_are_named(confirmed_findings: Findings) -> None:
+    trials = confirmed_findings.trials.set_index("trial_id")
+    named = trials.loc[points_of_figures(confirmed_findings)["front"]]
+    of_marks = named[named["num_levels"].notna()]
+    expected = {
+        (round(x, 9), round(y, 9)) for x, y in zip(of_marks["bits_per_weight"], of_marks["val_accuracy"], strict=True)
+    }
+    assert drawn_points("front", confirmed_findings) == expected
+    assert confirmed_findings.trials["num_levels"].isna().sum() == len(named) - len(of_marks) == 1
+
+
+def test_curves_are_of_the_trials_that_are_named(confirmed_findings: Findings) -> None:
+    ax = Figure().subplots()
+    FIGURES["curves"].draw(confirmed_findings, [ax])
+    lines = sum(len(lines.get_paths()) for lines in ax.collections)
+    assert lines == len(points_of_figures(confirmed_findings)["curves"]) == 18
+
+
+def test_figures_of_several_studies_name_their_points(tmp_path: Path) -> None:
+    studies = [make_explored_study(tmp_path / name, name) for name in ("one", "other")]
+    for study in studies:
+        confirm_study(study)
+    write_comparison([study.path for study in studies], tmp_path / "both", how=Format(suffixes=("svg",)))
+    content = json.loads((tmp_path / "both" / "provenance.json").read_text())
+    assert set(content["figures"]) == {path.stem for path in (tmp_path / "both" / "figures").glob("*[!e].svg")}
+    by_study = {point["trial_id"]: point["study"] for point in content["trials"]}
+    for name, trial_ids in content["figures"].items():
+        confirm = "" if name == "studies" else "-confirm"
+        assert {by_study[trial_id] for trial_id in trial_ids} == {f"one{confirm}", f"other{confirm}"}
+
+
+def test_point_tells_its_environment(tmp_path: Path) -> None:
+    study = make_explored_study(tmp_path / "explored")
+    for point in told(study.path, out=tmp_path)["trials"]:
+        assert point["environments"] == [{"versions": {"python": "3.11"}, "platform": "Linux"}]

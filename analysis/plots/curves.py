@@ -15,6 +15,11 @@ MOST_CURVES = 80
 """Curves of a crowd; those of the front are drawn beside them."""
 
 
+def with_curves(trials: pd.DataFrame) -> pd.DataFrame:
+    """Quantized trials that have trained an epoch."""
+    return trials[trials["num_levels"].notna() & (trials["epochs"] > 0)]
+
+
 def plot_curves(trials: pd.DataFrame, epochs: pd.DataFrame, ax: Axes) -> Axes:
     """Accuracy of the hard-quantized network after each epoch, in the colour of the family; those of the front thick.
 
@@ -28,7 +33,7 @@ def plot_curves(trials: pd.DataFrame, epochs: pd.DataFrame, ax: Axes) -> Axes:
     """
     ax.set_xlabel("epoch")
     ax.set_ylabel("validation accuracy (search)")
-    quantized = trials[trials["num_levels"].notna() & (trials["epochs"] > 0)]
+    quantized = with_curves(trials)
     best = front(trials)
     rest = quantized[~quantized.index.isin(best.index)]
     shown = thinned(rest, MOST_CURVES)
