@@ -1,9 +1,11 @@
 """What all tests share: shapes checked at run time, one thread, and Hypothesis without a clock."""
 
 import os
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
+from faulty_store import ENVIRONMENT, FaultyStore, faulty_store
 from jaxtyping import install_import_hook
 
 # Sums in another order differ in their last bits, and tests that compare runs bit by bit share a small machine.
@@ -30,6 +32,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Quick tests first: studies on a real Ray after them, and those that are killed at the end."""
     items.sort(key=lambda item: [mark in item.keywords for mark in ("chaos", "e2e")])
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FaultyStore]:
+    """A real S3 server with an empty bucket, `bucket`, that fails when it is told to."""
+    with faulty_store("bucket") as store, pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        yield store
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from faulty_store import ENVIRONMENT, FaultyStore, faulty_store
+from faulty_store import FaultyStore
 from live_studies import PATIENCE, Ended, LiveRun, qar
 from promises import assert_no_epoch_but_one_is_repeated
 
@@ -93,11 +93,10 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    cwd = tmp_path_factory.mktemp("story")
-    with faulty_store("bucket") as store, pytest.MonkeyPatch.context() as patch:
-        for name, value in (ENVIRONMENT | {"QAR_STORAGE_PATIENCE": "6"}).items():
-            patch.setenv(name, value)
+def story(server: FaultyStore, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    cwd, store = tmp_path_factory.mktemp("story"), server
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QAR_STORAGE_PATIENCE", "6")
         uri = store.uri("bucket/studies/digits")
         store.fault = now_and_then()
         launch = LiveRun(("launch", "digits", "--storage", store.uri("bucket/studies"), *SHORT), cwd)

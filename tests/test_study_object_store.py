@@ -1,10 +1,9 @@
 """Folders of a bucket, on a real S3 server that fails now and then."""
 
 import pickle
-from collections.abc import Iterator
 
 import pytest
-from faulty_store import ENVIRONMENT, FaultyStore, faulty_store
+from faulty_store import FaultyStore
 from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow.fs import FileSystem
@@ -12,14 +11,6 @@ from pyarrow.fs import FileSystem
 from study import object_store
 from study.ledger import StorageError
 from study.object_store import BucketFolder, below, is_uri
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FaultyStore]:
-    with faulty_store("bucket") as store, pytest.MonkeyPatch.context() as patch:
-        for name, value in ENVIRONMENT.items():
-            patch.setenv(name, value)
-        yield store
 
 
 @pytest.fixture

@@ -2,13 +2,12 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from faulty_store import ENVIRONMENT, FaultyStore, faulty_store
+from faulty_store import FaultyStore
 
 from study.object_store import BucketFolder
 from trainables.datasets import load_dataset
@@ -34,14 +33,6 @@ def images() -> dict[str, np.ndarray]:
     }
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[FaultyStore]:
-    with faulty_store("data") as store, pytest.MonkeyPatch.context() as patch:
-        for name, value in ENVIRONMENT.items():
-            patch.setenv(name, value)
-        yield store
-
-
 @pytest.fixture
 def data_dir(
     server: FaultyStore, images: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -50,7 +41,7 @@ def data_dir(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     file = tmp_path / "prepared.npz"
     np.savez(file, **images)
-    uri = server.uri("data/sets")
+    uri = server.uri("bucket/sets")
     BucketFolder.open(uri).write("cifar10.npz", file.read_bytes())
     return uri
 
