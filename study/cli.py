@@ -5,7 +5,7 @@ Heavy imports are inside the commands, so that `qar --help` answers at once.
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -48,13 +48,19 @@ def _fail(message: str, status: int) -> NoReturn:
 
 
 @contextmanager
-def _one_line_errors(folder: "StudyFolder | None" = None) -> Iterator[None]:
-    """A wrong request or a damaged file is one line on stderr, not a traceback; `folder` is that of the study."""
+def _one_line_errors(*folders: "StudyFolder") -> Iterator[None]:
+    """A wrong request or a damaged file is one line on stderr, not a traceback; `folders` are those of the studies."""
     try:
         yield
     except (ValueError, DamagedFileError, StorageError) as error:
-        text = folder.as_told(str(error)) if folder else str(error)
-        _fail(text, WRONG_REQUEST if isinstance(error, ValueError) else FAILED)
+        _fail(_as_told(str(error), folders), WRONG_REQUEST if isinstance(error, ValueError) else FAILED)
+
+
+def _as_told(text: str, folders: "Iterable[StudyFolder]") -> str:
+    """A text with the URIs of studies in place of their working copies."""
+    for folder in folders:
+        text = folder.as_told(text)
+    return text
 
 
 @app.command()
@@ -140,6 +146,7 @@ def confirm(
         folder = StudyFolder.at(directory)
         confirmation, config = confirmation_of(folder, seeds, margin)
         if not confirmation.exists():
+            _check_other_studies(confirmation, config)
             confirmation.create(config)
         elif confirmation.read_config() != config:
             confirmation.replace_config(config)
@@ -344,6 +351,7 @@ def report(
         from study.importance import hyperparameter_importances
 
         folders = [StudyFolder.at(directory) for directory in directories]
+    with _one_line_errors(*folders):
 
         def named(path: Path) -> str:
             return next((folder.named(path) for folder in folders if path.is_relative_to(folder.path)), str(path))
@@ -359,10 +367,7 @@ def report(
             folders[0].publish()
         else:
             written = write_comparison(paths, out or Path("report"), how=how, importances=hyperparameter_importances)
-    text = written.text
-    for folder in folders:
-        text = folder.as_told(text)
-    typer.echo(text)
+    typer.echo(_as_told(written.text, folders))
 
 
 def _report_briefly(folder: "StudyFolder") -> None:

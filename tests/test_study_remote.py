@@ -7,12 +7,11 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from example_studies import asked, make_study, start_session, study_config, train
-from faulty_store import ENVIRONMENT, FaultyStore, faulty_store
+from faulty_store import FaultyStore
 from typer.testing import CliRunner
 
 from study import lease, object_store, segments
@@ -31,14 +30,6 @@ from trainables.result import RUNNING
 
 def hush(text: str) -> None:
     pass
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[FaultyStore]:
-    with faulty_store("bucket") as store, pytest.MonkeyPatch.context() as patch:
-        for name, value in ENVIRONMENT.items():
-            patch.setenv(name, value)
-        yield store
 
 
 @pytest.fixture
@@ -305,6 +296,20 @@ def test_report_of_a_study_in_a_bucket_names_its_uri_and_no_working_copy(uri: st
     assert command[:-1] in texts[1]
     for text in texts:
         assert tempfile.gettempdir() not in text
+
+
+def test_report_of_a_damaged_study_in_a_bucket_names_its_uri(uri: str, tmp_path: Path) -> None:
+    local = make_study(tmp_path / "small")
+    remote = StudyFolder.at(uri)
+    remote.create(local.read_config())
+    (remote.path / "trials.parquet").write_bytes(b"PAR1 and no more")
+    remote.publish()
+    told = CliRunner().invoke(app, ["report", uri, "--formats", "svg"])
+    assert told.exit_code == 1
+    assert tempfile.gettempdir() not in told.stderr
+    assert "trials.parquet" in told.stderr
+    assert "is damaged" in told.stderr
+    assert uri.partition("?")[0] in told.stderr
 
 
 def test_trial_in_a_bucket_goes_on_from_addresses_that_every_node_understands(uri: str, tmp_path: Path) -> None:
