@@ -54,7 +54,10 @@ class Mirror:
                 f"{_first_line(error)}; correct it, or leave it out"
             ) from None
         if taken:
-            raise ValueError(f"optuna_storage {self.uri} holds a study {self._name!r} already; choose another --name")
+            raise ValueError(
+                f"optuna_storage {self.uri} holds a study {self._name!r} already; delete it there, "
+                "or choose another --name"
+            )
 
     def sync(self, history: History) -> None:
         """Writes what has happened since the last time. That it can't be written is `trouble`, and tried again."""

@@ -13,9 +13,11 @@ from typing import Any
 import optuna
 import psycopg
 import pytest
-from example_studies import asked, start_session, study_config, train
+from example_studies import asked, make_study, start_session, study_config, train
 from optuna.trial import FrozenTrial, TrialState
+from typer.testing import CliRunner
 
+from study.cli import app
 from study.config import StudyConfig, parse_study
 from study.folder import StudyFolder
 from study.ledger import ASKED, ENDED, PRIOR, REPEATED, Ledger
@@ -227,12 +229,21 @@ def test_name_that_another_study_has_in_the_database_is_refused(postgres: str, t
     one.mirror.check_free()
     one.ask(0)
     expected = essence(one.sync())
-    with pytest.raises(ValueError, match="holds a study 'taken' already; choose another --name"):
+    with pytest.raises(ValueError, match="holds a study 'taken' already; delete it there, or choose another --name"):
         other.mirror.check_free()
     other.mirror.sync(other.ledger.history)
     assert other.mirror.trouble is not None
     assert "another study of the name 'taken'" in other.mirror.trouble
     assert essence(one.shown()) == expected
+
+
+def test_confirmation_whose_name_the_database_has_is_refused_and_leaves_nothing(postgres: str, tmp_path: Path) -> None:
+    study = make_study(tmp_path / "known", study_config(trials=5, name="known", optuna_storage=postgres))
+    optuna.create_study(study_name="known-confirm", storage=postgres)
+    told = CliRunner().invoke(app, ["confirm", str(study.path), "--seeds", "2"])
+    assert (told.exit_code, told.stderr.count("\n")) == (2, 1)
+    assert "holds a study 'known-confirm' already; delete it there" in told.stderr
+    assert not study.confirmation.exists()
 
 
 @pytest.mark.parametrize(
