@@ -2,13 +2,14 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,6 +55,7 @@ class Host:
         within: command that runs another one on this host.
         environment: of all that runs there.
         mark: that all its processes bear.
+        sessions: of `ray start`; processes that have overwritten their mark with a title are in one of them.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Host:
     within: tuple[str, ...]
     environment: dict[str, str]
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+    sessions: list[int] = field(default_factory=list)
 
     @property
     def private(self) -> Path:
@@ -69,6 +72,9 @@ class Host:
     def kill(self) -> None:
         """As if its power went out: raylet, workers and, on the head, the cluster's memory."""
         kill_marked(self.mark)
+        for session in self.sessions:
+            with suppress(ProcessLookupError):
+                os.killpg(session, signal.SIGKILL)
 
 
 class LiveCluster:
@@ -79,15 +85,22 @@ class LiveCluster:
         private: a folder of the same name on all hosts, and another one on each (where `told_apart` allows it).
         hosts: by name.
         address: of the head, for --address.
+        jobs: address that `ray job` takes, if the head has a dashboard.
     """
 
     def __init__(
-        self, *, network: bool = False, environment: dict[str, str] | None = None, shared: Path | None = None
+        self,
+        *,
+        network: bool = False,
+        jobs: bool = False,
+        environment: dict[str, str] | None = None,
+        shared: Path | None = None,
     ) -> None:
         """Nothing runs yet.
 
         Args:
             network: whether hosts have networks of their own.
+            jobs: whether the head has a dashboard, which `ray job` needs.
             environment: of all that runs on any host, besides what is usual.
             shared: a folder that outlives the cluster; one of its own if None.
         """
@@ -100,7 +113,8 @@ class LiveCluster:
         self._token = uuid.uuid4().hex
         self._network = Network() if network else None
         self._told_apart = told_apart() is None
-        self.address = ""
+        self._jobs = jobs
+        self.address = self.jobs = ""
 
     def start(self, workers: Sequence[str], *, resources: Sequence[str] = ("--num-cpus=1", "--num-gpus=0")) -> None:
         """Starts the head, then workers, all at once."""
@@ -108,7 +122,11 @@ class LiveCluster:
         ip = self._network.address("head") if self._network else _own_address()
         port = PORT if self._network else _free_port()
         self.address = f"{ip}:{port}"
-        options = ("--head", f"--port={port}", "--num-cpus=0", "--num-gpus=0", "--include-dashboard=false")
+        options = ["--head", f"--port={port}", "--num-cpus=0", "--num-gpus=0", f"--include-dashboard={self._jobs}"]
+        if self._jobs:
+            port = _free_port()
+            options += [f"--dashboard-host={ip}", f"--dashboard-port={port}"]
+            self.jobs = f"http://{ip}:{port}"
         self._start(head, *options)()
         started = [self._start(self.add_host(name), f"--address={self.address}", *resources) for name in workers]
         for wait in started:
@@ -164,6 +182,7 @@ class LiveCluster:
                 env=environment | host.environment | {MARK: host.mark},
                 start_new_session=True,
             )
+        host.sessions.append(process.pid)
 
         def wait() -> None:
             assert process.wait(PATIENCE) == 0, log.read_text()
@@ -174,6 +193,21 @@ class LiveCluster:
         """Begins a `qar` on the head."""
         head = self.hosts["head"]
         return LiveRun(arguments, self.shared, within=head.within, environment=head.environment | (environment or {}))
+
+    def job(self, action: str, *arguments: str, host: str) -> str:
+        """Runs `ray job` on one of the hosts, to its end, and returns what it prints."""
+        from_there = self.hosts[host]
+        command = [*from_there.within, sys.executable, "-m", "ray.scripts.scripts", "job", action]
+        done = subprocess.run(
+            [*command, "--address", self.jobs, *arguments],
+            capture_output=True,
+            text=True,
+            env=os.environ | from_there.environment | {MARK: from_there.mark},
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert done.returncode == 0, done
+        return done.stdout
 
     def popen(self, *command: str) -> subprocess.Popen[str]:
         """Begins another command on the head, with pipes; it ends with the cluster."""
@@ -209,10 +243,14 @@ class LiveCluster:
 
 @contextmanager
 def live_cluster(
-    *workers: str, network: bool = False, environment: dict[str, str] | None = None, shared: Path | None = None
+    *workers: str,
+    network: bool = False,
+    jobs: bool = False,
+    environment: dict[str, str] | None = None,
+    shared: Path | None = None,
 ) -> Iterator[LiveCluster]:
     """A cluster with these workers of one CPU each; ends with the block."""
-    cluster = LiveCluster(network=network, environment=environment, shared=shared)
+    cluster = LiveCluster(network=network, jobs=jobs, environment=environment, shared=shared)
     try:
         cluster.start(workers)
         yield cluster

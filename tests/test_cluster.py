@@ -7,15 +7,17 @@ import json
 import os
 import random
 import re
+import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
 from live_clusters import LiveCluster, live_cluster, networked, told_apart
-from live_studies import LiveRun, epochs_by_session
+from live_studies import PATIENCE, LiveRun, epochs_by_session
 from promises import assert_no_epoch_but_one_is_repeated
 
 from analysis.load import load_epochs, load_trials
@@ -92,6 +94,46 @@ def test_study_is_spread_over_hosts(cluster: LiveCluster) -> None:
     if told_apart() is None:
         assert set(trials["hostname"]) == {"worker-1", "worker-2"}
         assert provenance["sessions"][0]["driver"] == "head"
+
+
+@pytest.fixture
+def cluster_with_jobs() -> Iterator[LiveCluster]:
+    """The same, whose head takes jobs: of ray[default], which costs each test that starts a Ray some seconds more."""
+    pytest.importorskip("aiohttp_cors", reason="ray job needs: pip install 'ray[default]'")
+    with live_cluster("worker-1", "worker-2", network=networked() is None, jobs=True) as cluster:
+        yield cluster
+
+
+def test_study_is_run_from_afar(cluster_with_jobs: LiveCluster) -> None:
+    """As docs/clusters.md says: the driver on the head, submitted, followed and stopped from another machine."""
+    cluster = cluster_with_jobs
+    folder = StudyFolder(cluster.shared / "afar" / "digits")
+    qar = ("--", sys.executable, "-m", "study.cli")
+    options = ("--address", "auto", "--storage", str(folder.path.parent), "--trials", "6", *SMALL)
+    cluster.job("submit", "--no-wait", "--submission-id", "first", *qar, "launch", "digits", *options, host="worker-1")
+    wait_until(lambda: folder.ledger.exists() and read_history(folder.ledger).num_ended >= 1)
+    cluster.job("stop", "first", host="worker-1")
+    stopped = cluster.qar("status", str(folder.path))
+    assert "finished" not in stopped.stdout
+    ended = read_history(folder.ledger).num_ended
+    assert 1 <= ended < 6
+
+    resume = (*qar, "resume", str(folder.path), "--address", "auto")
+    cluster.job("submit", "--no-wait", "--submission-id", "second", *resume, host="worker-1")
+    followed = cluster.job("logs", "--follow", "second", host="worker-1")
+    assert re.search(r"^\d of 6 trials: .*elapsed", followed, re.MULTILINE), "progress is told there too"
+    assert "succeeded" in cluster.job("status", "second", host="worker-1")
+    assert len(load_trials(folder.path)) == 6
+    assert_no_epoch_but_one_is_repeated(folder)
+    provenance = json.loads((folder.path / "study.json").read_text())
+    assert [session["driver"] for session in provenance["sessions"]] == ["head" if told_apart() is None else ANY] * 2
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 OTHER_CLOCK = "import time\nhere = time.time\ntime.time = lambda: here() + 90\n"
