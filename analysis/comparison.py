@@ -8,7 +8,7 @@ from scipy.special import stdtr
 
 from analysis.front import candidates
 from analysis.gains import ACCURACIES, BASELINE, comparable
-from analysis.intervals import mean_interval
+from analysis.intervals import accuracy_interval, mean_interval
 
 COLUMNS = (
     *("family", "num_levels", "phase", "config_hash", "lam", "placement", "n", "accuracy", "low", "high", "best"),
@@ -30,7 +30,7 @@ def compare(trials: pd.DataFrame, *, split: str, confidence: float = 0.95) -> pd
 
     Returns:
         Columns `COLUMNS`, by phase, K and family. `n` counts seeds, `accuracy` is their mean, `low` and `high` bound it
-        (`mean_interval`); `best` marks the highest mean of a phase and K, on ties several; none without rivals. `p`
+        (`accuracy_interval`); `best` marks the highest mean of a phase and K, on ties several; none without rivals. `p`
         is of a single test, `p_adjusted` after Holm; NaN for `none`, for fewer than two common seeds, and where all
         differences are equal.
 
@@ -54,7 +54,7 @@ def compare(trials: pd.DataFrame, *, split: str, confidence: float = 0.95) -> pd
         plain = {group["num_levels"].iloc[0]: group for group in groups if group["family"].iloc[0] == BASELINE}
         for mine in groups:
             family, levels = str(mine["family"].iloc[0]), int(mine["num_levels"].iloc[0])
-            interval = mean_interval(mine[column], confidence=confidence)
+            interval = accuracy_interval(mine[column], confidence=confidence)
             compared = plain.get(levels) if family != BASELINE else None
             against = (np.nan,) * 4 if compared is None else _paired(mine, compared, column, confidence)
             configuration = mine.iloc[0][["config_hash", "lam", "placement"]]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.front import candidates
-from analysis.intervals import mean_interval
+from analysis.intervals import accuracy_interval
 from analysis.load import load_trials
 from trainables.result import COMPLETE
 
@@ -43,14 +43,14 @@ def confirmed(search: pd.DataFrame, confirmation: pd.DataFrame, confidence: floa
 
     Returns:
         Columns `COLUMNS`, a row a configuration. `test_accuracy`, `val_accuracy` and `bits_per_weight` are means over
-        `seeds` trials; `low` and `high` bound the mean test accuracy (`mean_interval`, NaN for a single seed).
+        `seeds` trials; `low` and `high` bound the mean test accuracy (`accuracy_interval`, NaN for a single seed).
         `searched_val_accuracy` is what the search has seen, the best if it saw it several times, NaN if never;
         `optimism` is how much that is above the test accuracy.
     """
     rows = []
     finished = search[search["state"] == COMPLETE]
     for config_hash, trials in tested(confirmation).groupby("config_hash", sort=False):
-        interval = mean_interval(trials["test_accuracy"], confidence=confidence)
+        interval = accuracy_interval(trials["test_accuracy"], confidence=confidence)
         seen = finished.loc[finished["config_hash"] == config_hash, "val_accuracy"]
         searched = float(seen.max()) if len(seen) else np.nan
         first = trials.iloc[0]

@@ -56,6 +56,13 @@ def mean_interval(values: Values, *, confidence: float = 0.95, resamples: int = 
     return Interval(estimate=mean, low=mean - half, high=mean + half)
 
 
+def accuracy_interval(accuracies: Values, *, confidence: float = 0.95) -> Interval:
+    """`mean_interval` of accuracies, cut off where no mean of accuracies can be: below 0 and above 1."""
+    interval = mean_interval(accuracies, confidence=confidence)
+    low, high = np.clip([interval.low, interval.high], 0.0, 1.0).tolist()
+    return Interval(estimate=interval.estimate, low=low, high=high)
+
+
 def ratio_interval(
     numerator: Values, denominator: Values, *, confidence: float = 0.95, resamples: int = RESAMPLES, rng: Rng = 0
 ) -> Interval:

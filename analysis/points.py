@@ -13,7 +13,7 @@ import pandas as pd
 from analysis.confirmed import tested
 from analysis.front import candidates
 from analysis.gains import ACCURACY_AFTER
-from analysis.intervals import mean_interval
+from analysis.intervals import accuracy_interval
 from analysis.origin import Origin
 from trainables.result import COMPLETE, FINETUNE, REGULARIZE
 
@@ -186,7 +186,7 @@ def _interval(trials: pd.DataFrame, column: str) -> list[float | None] | None:
     values = trials[column].dropna()
     if values.empty:
         return None
-    interval = mean_interval(values, confidence=CONFIDENCE)
+    interval = accuracy_interval(values, confidence=CONFIDENCE)
     return [None if np.isnan(value) else round(value, 5) for value in (interval.estimate, interval.low, interval.high)]
 
 

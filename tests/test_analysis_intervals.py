@@ -15,7 +15,7 @@ from analysis.bootstrap import (
     bootstrap_interval,
     bootstrap_ratio_interval,
 )
-from analysis.intervals import FEW, improvement_interval, mean_interval, ratio_interval
+from analysis.intervals import FEW, accuracy_interval, improvement_interval, mean_interval, ratio_interval
 
 TWO_SAMPLES = {"ratio": ratio_interval, "improvement": improvement_interval}
 every_interval_of_two = pytest.mark.parametrize("interval", TWO_SAMPLES.values(), ids=TWO_SAMPLES)
@@ -162,3 +162,14 @@ def test_negative_accuracies_have_no_ratio() -> None:
     for pair in (([0.1, -0.2], [0.5, 0.5]), ([0.5, 0.5], [0.1, -0.2])):
         with pytest.raises(ValueError, match=r"must be at least 0, got -0\.2;"):
             ratio_interval(*pair)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=FEW + 2))
+def test_accuracy_interval_is_that_of_the_mean_where_accuracies_can_be(accuracies: list[float]) -> None:
+    found, whole = accuracy_interval(accuracies), mean_interval(accuracies)
+    assert found.estimate == whole.estimate
+    assert (found.low, found.high) == (max(whole.low, 0.0), min(whole.high, 1.0))
+
+
+def test_accuracy_interval_of_a_single_value_has_no_bounds() -> None:
+    assert np.isnan([accuracy_interval([0.5]).low, accuracy_interval([0.5]).high]).all()
