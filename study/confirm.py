@@ -4,6 +4,8 @@ The best of many trials on the split that chose them is too good to be true. Wha
 that no choice was made by.
 """
 
+from collections.abc import Set
+
 import moocore
 import numpy as np
 
@@ -29,14 +31,28 @@ def worth_confirming(history: History, margin: float) -> list[Trial]:
     return sorted(chosen, key=lambda trial: float(trial.last["bits_per_weight"]))
 
 
+def best_of_families(history: History, levels: Set[int]) -> list[Trial]:
+    """The most accurate candidate for the front of each family and K among `levels`; on ties the one of fewer bits."""
+    best: dict[tuple[int, str], Trial] = {}
+    candidates = [trial for trial in history.trials.values() if trial.is_front_candidate]
+    for trial in sorted(candidates, key=lambda trial: (-trial.last["val_accuracy"], trial.last["bits_per_weight"])):
+        if trial.config["num_levels"] in levels:
+            best.setdefault((trial.config["num_levels"], trial.config["family"]), trial)
+    return [best[key] for key in sorted(best)]
+
+
 def plan_of(history: History, margin: float) -> list[PlannedTrial]:
-    """What to confirm: the float baseline, those of `worth_confirming`, and `none` at the same K."""
+    """What to confirm: the float baseline, those of `worth_confirming`, and at the same K their rivals.
+
+    Rivals are `none` with k-means, and the best of each family: families are compared at equal K, each at its best.
+    """
+    worthy = worth_confirming(history, margin)
+    levels = {trial.config["num_levels"] for trial in worthy}
     chosen = [
         PlannedTrial(**{name: trial.config[name] for name in PlannedTrial.model_fields})
-        for trial in worth_confirming(history, margin)
+        for trial in [*worthy, *best_of_families(history, levels)]
     ]
-    levels = sorted({trial.num_levels for trial in chosen if trial.num_levels is not None})
-    plain = [PlannedTrial(family="none", num_levels=num_levels) for num_levels in [None, *levels]]
+    plain = [PlannedTrial(family="none", num_levels=num_levels) for num_levels in [None, *sorted(levels)]]
     plan: list[PlannedTrial] = []
     for trial in [*plain, *chosen]:
         if trial not in plan:

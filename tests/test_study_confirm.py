@@ -53,6 +53,24 @@ def test_plan_begins_with_the_float_baseline_and_plain_quantization_at_the_same_
     ]
 
 
+def test_plan_holds_the_best_of_each_family_where_something_is_confirmed() -> None:
+    ledger = Unwritten()
+    trials = [  # family, K, λ, accuracy, bits: only the first is on the front
+        *(("RM", 3, 1e-3, 0.94, 2.0), ("RS", 3, 1e-3, 0.80, 2.4), ("RS", 3, 1e-2, 0.85, 2.5), ("none", 3, 0, 0.7, 2.4)),
+        *(("RE", 3, 1e-3, 0.90, 2.6), ("RE", 3, 1e-2, 0.90, 2.5), ("RC", 4, 1e-3, 0.93, 2.7)),
+    ]
+    for number, (family, num_levels, lam, accuracy, bits) in enumerate(trials):
+        searched = {"family": family, "num_levels": num_levels, "lam": lam, "placement": "uniform"}
+        ledger.record(ASKED, **asked(number, CONFIG.trial_config(searched)))
+        ledger.record(EPOCH, number=number, metrics=metrics(4, accuracy=accuracy, bits=bits, phase="finetune"))
+        ledger.record(ENDED, number=number, state=COMPLETE, failure=None)
+    plan = [(trial.family, trial.num_levels, trial.lam, trial.placement) for trial in plan_of(ledger.history, 0.0)]
+    assert plan == [
+        *(("none", None, 0, "kmeans"), ("none", 3, 0, "kmeans"), ("RM", 3, 1e-3, "uniform")),
+        *(("RE", 3, 1e-2, "uniform"), ("RS", 3, 1e-2, "uniform"), ("none", 3, 0, "uniform")),
+    ]
+
+
 def test_plan_holds_nothing_twice(tmp_path: Path) -> None:
     """The study's front has `none` at K = 2 already."""
     study = make_study(tmp_path / "small")
