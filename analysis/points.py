@@ -148,7 +148,9 @@ def confirmed_points(
     finished = search[search["state"] == COMPLETE]
     drawn = curves(epochs, frozenset(complete["number"]))
     points = []
+    exact_bits = []
     for config_hash, trials in complete.groupby("config_hash", sort=False):
+        exact_bits.append(float(trials["bits_per_weight"].mean()))
         seen = finished[finished["config_hash"] == config_hash]
         first = trials.iloc[0]
         points.append(
@@ -178,7 +180,8 @@ def confirmed_points(
                 ],
             }
         )
-    return sorted(points, key=lambda point: float(point["bits_per_weight"]))
+    # By the bits that `analysis.confirmed.confirmed` sorts by: rounded ones could change places.
+    return [points[place] for place in np.argsort(exact_bits, kind="stable")]
 
 
 def _interval(trials: pd.DataFrame, column: str) -> list[float | None] | None:

@@ -96,6 +96,23 @@ def test_confirmed_points_are_the_confirmed_results(tmp_path: Path) -> None:
     points = confirmed_points(search, confirmation, load_epochs(folder), read_origin(folder))
     results = confirmed(search, confirmation)
     assert [point["config_hash"] for point in points] == list(results["config_hash"])
+
+    # Bits that are equal once they are rounded, and not in the order of the plan.
+    first, second = results["config_hash"][[0, 1]]
+    close = confirmation.assign(
+        bits_per_weight=confirmation["config_hash"].map({first: 2.30004, second: 2.30001}).fillna(5.0)
+    )
+    points = confirmed_points(search, close, load_epochs(folder), read_origin(folder))
+    assert [point["config_hash"] for point in points] == list(confirmed(search, close)["config_hash"])
+    assert [point["config_hash"] for point in points[:2]] == [second, first]
+
+
+def test_confirmed_points_have_the_numbers_of_the_confirmed_results(tmp_path: Path) -> None:
+    confirm_study(make_explored_study(tmp_path / "again"))
+    search, folder = load_trials(tmp_path / "again"), tmp_path / "again" / FOLDER
+    confirmation = load_trials(folder)
+    points = confirmed_points(search, confirmation, load_epochs(folder), read_origin(folder))
+    results = confirmed(search, confirmation)
     for point, (_, result) in zip(points, results.iterrows(), strict=True):
         mean, low, high = point["accuracy"]["test"]["finetune"]
         assert [mean, low, high] == pytest.approx([result["test_accuracy"], result["low"], result["high"]], abs=1e-5)
