@@ -78,8 +78,8 @@ def hypervolume(trials: pd.DataFrame) -> float:
 
 def float_baseline(trials: pd.DataFrame) -> float | None:
     """Validation accuracy of the network that was never quantized; the best if there are several, None without."""
-    baseline = float_baselines(trials)
-    return None if baseline.empty else float(baseline["val_accuracy"].max())
+    accuracies = float_baselines(trials)["val_accuracy"].dropna()
+    return None if accuracies.empty else float(accuracies.max())
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:

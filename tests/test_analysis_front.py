@@ -251,6 +251,7 @@ def test_float_baseline_is_the_best_complete_trial_without_quantization() -> Non
         {"num_levels": 64, "val_accuracy": 0.98},
     )
     assert float_baseline(trials) == 0.95
+    assert float_baseline(trials.assign(val_accuracy=float("nan"))) is None
 
 
 @pytest.mark.parametrize("rows", [(), ({"num_levels": 4},), ({"num_levels": None, "state": FAIL},)])
