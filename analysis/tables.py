@@ -76,12 +76,13 @@ def _accuracies(findings: Findings, trials: pd.DataFrame, split: str) -> Table:
 def _accuracy_cell(row: Any) -> str:
     """98.3 ± 0.4 in percent: bold if best, with a star if significant."""
     accuracy, low, high = (100 * getattr(row, name) for name in ("accuracy", "low", "high"))
+    half = max(high - accuracy, accuracy - low)  # where one bound is cut off at 0 or 100, the other tells
     shown = number(accuracy, 1)
     if row.best:
         shown = rf"\textbf{{{shown}}}"
     if row.significant:
         shown += r"\rlap{$^{*}$}" if math.isnan(low) else "$^{*}$"
-    return shown if math.isnan(low) else rf"{shown}{{\scriptsize\,$\pm$\,{number((high - low) / 2, 1)}}}"
+    return shown if math.isnan(low) else rf"{shown}{{\scriptsize\,$\pm$\,{number(half, 1)}}}"
 
 
 def _what_is_shown(findings: Findings, frame: pd.DataFrame, split: str) -> str:

@@ -1,6 +1,7 @@
 """The report: clear whatever became of the study, and the same each time."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 from example_studies import (
     files_below,
+    make_explored_study,
     make_study,
     searched_frame,
     trials_frame,
@@ -22,7 +24,7 @@ from analysis.load import load_trials
 from analysis.report import Format, Report, write_brief_report, write_comparison, write_report
 from analysis.style import available_formats
 from analysis.summary import summarize
-from analysis.tables import TABLES
+from analysis.tables import TABLES, accuracy_table
 from study.importance import hyperparameter_importances
 from trainables.result import FAIL, PRUNED, RUNNING, DamagedFileError
 
@@ -320,3 +322,14 @@ def test_studies_of_the_same_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^studies to compare must have different names, got [^\n]*$"):
         write_comparison([tmp_path / "a" / "small", tmp_path / "b" / "small"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_half_of_an_interval_that_is_cut_off_is_that_of_the_whole(tmp_path: Path) -> None:
+    """Three seeds near 1: Student's interval is 98.6 ± 3.7, and ends at 100."""
+    study = make_explored_study(tmp_path / "explored")
+    trials, accuracies = load_trials(study.path), [0.99, 0.97, 0.999]
+    again = trials[trials["family"] == "RS"].iloc[:1]
+    seeds = [again.assign(seed=seed, val_accuracy=accuracy) for seed, accuracy in enumerate(accuracies)]
+    table = accuracy_table(replace(load_findings(study.path), trials=pd.concat(seeds)))
+    assert table.frame.query("phase == 'finetune'")["high"].tolist() == [1.0]
+    assert "98.6{\\scriptsize\\,$\\pm$\\,3.7}" in table.latex
