@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from study.cli import app
 from study.folder import StudyFolder
-from study.ledger import ASKED, CHECKPOINT, ENDED, EPOCH, Ledger, read_history
+from study.ledger import ASKED, CHECKPOINT, ENDED, EPOCH, SESSION_STARTED, Ledger, read_history
 from trainables.artifact import read_artifact
 from trainables.checkpoint import CHECKPOINT_FILE, write_checkpoint
 from trainables.config import Recipe, TrialConfig
@@ -110,7 +110,18 @@ def test_export_takes_a_trial_id_and_keeps_where_the_network_comes_from(study: P
     assert artifact.config == TRIALS[2][0]
     assert artifact.provenance["trial_id"] == "small-00002"
     assert artifact.provenance["state"] == COMPLETE
-    assert artifact.provenance["trained_with"]["platform"] == "Linux"
+    assert [session["platform"] for session in artifact.provenance["trained_with"]] == ["Linux"]
+
+
+def test_export_names_the_sessions_that_trained_the_network_and_no_other(study: Path, tmp_path: Path) -> None:
+    resumed = shutil.copytree(study, tmp_path / "resumed")
+    ledger = Ledger(resumed / "ledger.jsonl")
+    later = {"versions": {}, "platform": "BeOS", "git_sha": None, "git_dirty": None}
+    ledger.record(SESSION_STARTED, session=2, pid=1, hostname="head", provenance=later)
+    ledger.close()
+    export(resumed, "small-00002", tmp_path / "network")
+    trained_with = read_artifact(tmp_path / "network").provenance["trained_with"]
+    assert [session["platform"] for session in trained_with] == ["Linux"]
 
 
 def test_export_and_evaluation_need_no_ray(study: Path, tmp_path: Path) -> None:
