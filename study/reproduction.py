@@ -159,7 +159,11 @@ def surroundings_of(trial: Trial, history: History) -> list[Surroundings]:
         for name, (recorded, now) in found.items()
         if recorded not in (None, now)
     ]
-    for number in sorted(set(trial.sessions.values())):
+    known = sorted(set(trial.sessions.values()))
+    if not known:  # it has not told an epoch, so nor where it was trained
+        differing += [Surroundings(name=name, recorded="unknown", here=str(now)) for name, (_, now) in found.items()]
+        known = list(range(1, len(history.sessions) + 1))
+    for number in known:
         differing += _differences(history.sessions[number - 1], here)
     return list(dict.fromkeys(differing))
 

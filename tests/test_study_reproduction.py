@@ -174,6 +174,15 @@ def test_other_machine_is_named(metric: str, name: str, tmp_path: Path) -> None:
     assert name in names(reproduce(study, "0"))
 
 
+def test_trial_that_failed_at_once_does_not_know_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clean = provenance() | {"git_sha": "0" * 40, "git_dirty": False}
+    monkeypatch.setattr("study.reproduction.provenance", lambda: clean)
+    study = record(tmp_path / "small", quick(recipe=DIVERGING), 4, FAIL, **clean | {"platform": "BeOS"})
+    done = reproduce(study, "0")
+    assert done.trial.epochs == {}
+    assert names(done) == {"host", "device", "platform"}
+
+
 def test_trial_without_an_epoch_is_refused(tmp_path: Path) -> None:
     done = run(record(tmp_path / "small", quick(), 0, RUNNING))
     assert done.exit_code == 2
