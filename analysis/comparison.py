@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.special import stdtr
 
 from analysis.front import candidates
-from analysis.gains import ACCURACIES, BASELINE, comparable
+from analysis.gains import ACCURACIES, BASELINE, TEST, comparable
 from analysis.intervals import accuracy_interval, mean_interval
 
 COLUMNS = (
@@ -21,7 +21,8 @@ def compare(trials: pd.DataFrame, *, split: str, confidence: float = 0.95) -> pd
 
     The difference is of trials with the same seed, which share the split and the order of images: a paired t-test,
     two-sided, over the seeds that both have. All tests of the table are corrected together (Holm), so that the chance
-    of any false mark among them is at most 1 − confidence.
+    of any false mark among them is at most 1 − confidence. On the validation split nothing is tested: configurations
+    were chosen by the very numbers that a test would look at, and a fifth of tables would have a false mark.
 
     Args:
         trials: one configuration a family and K: `analysis.confirmed.selected`, or `analysis.gains.best_replicates`.
@@ -31,8 +32,8 @@ def compare(trials: pd.DataFrame, *, split: str, confidence: float = 0.95) -> pd
     Returns:
         Columns `COLUMNS`, by phase, K and family. `n` counts seeds, `accuracy` is their mean, `low` and `high` bound it
         (`accuracy_interval`); `best` marks the highest mean of a phase and K, on ties several; none without rivals. `p`
-        is of a single test, `p_adjusted` after Holm; NaN for `none`, for fewer than two common seeds, and where all
-        differences are equal.
+        is of a single test, `p_adjusted` after Holm; NaN for `none`, for fewer than two common seeds, where all
+        differences are equal, and on the validation split.
 
     Raises:
         ValueError: the trials are of several models, data sets or budgets, or a family and K has two configurations.
@@ -63,6 +64,8 @@ def compare(trials: pd.DataFrame, *, split: str, confidence: float = 0.95) -> pd
     found = pd.DataFrame(rows, columns=list(COLUMNS))
     rivals = found.groupby(["phase", "num_levels"])["accuracy"]
     found["best"] = (found["accuracy"] == rivals.transform("max")) & (rivals.transform("size") > 1)
+    if split != TEST:
+        found["p"] = np.nan
     found["p_adjusted"] = holm(found["p"].to_numpy(dtype=float))
     found["significant"] = found["p_adjusted"] < 1 - confidence
     return found

@@ -66,7 +66,7 @@ def _accuracies(findings: Findings, trials: pd.DataFrame, split: str) -> Table:
             rf"$^{{*}}$: differs from {BASELINE} at the same $K$ (two-sided paired $t$-test over seeds in common, "
             rf"level 5\% for all {tests} tests of this table together, after Holm)."
         )
-    else:
+    elif split == TEST:
         notes.append("No test of significance: too few seeds in common.")
     if len(levels) < frame["num_levels"].nunique():
         notes.append(f"{len(levels)} of {frame['num_levels'].nunique()} values of $K$ are shown.")

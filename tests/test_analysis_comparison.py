@@ -62,16 +62,31 @@ def test_no_test_is_made_where_differences_tell_no_spread(
     seeds: tuple[int, ...], accuracies: tuple[float, ...]
 ) -> None:
     plain = [
-        {"family": "none", "config_hash": "none", "seed": seed, "val_accuracy": accuracy}
+        {"family": "none", "config_hash": "none", "seed": seed, "test_accuracy": accuracy}
         for seed, accuracy in ((0, 0.5), (1, 0.6))
     ]
     mine = [
-        {"family": "RS", "config_hash": "RS", "seed": seed, "val_accuracy": accuracy}
+        {"family": "RS", "config_hash": "RS", "seed": seed, "test_accuracy": accuracy}
         for seed, accuracy in zip(seeds, accuracies, strict=True)
     ]
-    found = compare(trials_frame(*plain, *mine), split="validation")
+    found = compare(trials_frame(*plain, *mine), split=TEST)
     assert found["p"].isna().all()
     assert not found["significant"].any()
+
+
+def test_nothing_is_tested_on_what_configurations_were_chosen_by() -> None:
+    accuracies = {"none": (0.5, 0.5, 0.5), "RS": (0.90, 0.91, 0.92)}
+    frame = trials_frame(
+        *(
+            {"family": family, "config_hash": family, "seed": seed, "val_accuracy": value, "test_accuracy": value}
+            for family, values in accuracies.items()
+            for seed, value in enumerate(values)
+        )
+    )
+    assert compare(frame, split=TEST)["significant"].any()
+    searched = compare(frame, split="validation")
+    assert searched["p"].isna().all()
+    assert not searched["significant"].any()
 
 
 def test_two_configurations_of_a_family_and_level_are_refused() -> None:
