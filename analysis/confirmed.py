@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.front import candidates
 from analysis.intervals import accuracy_interval
 from analysis.load import load_trials
-from trainables.result import COMPLETE
+from trainables.result import COMPLETE, FAIL, RUNNING
 
 FOLDER = "confirm"
 """Where `qar confirm` leaves its study, in the folder of the study that it confirms."""
@@ -26,6 +26,39 @@ def load_confirmation(study: Path) -> pd.DataFrame | None:
         return None
     trials = load_trials(folder)
     return None if tested(trials).empty else trials
+
+
+def load_gaps(study: Path, planned: int | None) -> list[str]:
+    """What the study's confirmation lacks, a sentence each: trials that failed, so that no mean has them, or run still.
+
+    Args:
+        study: folder of the study.
+        planned: trials that the confirmation asks for; None if that is not known.
+    """
+    folder = study / FOLDER
+    if not (folder / "trials.parquet").exists():
+        return []
+    trials = load_trials(folder)
+    gaps = []
+    failed = trials["state"] == FAIL
+    if failed.any():
+        each = failed.groupby([trials["family"], trials["num_levels"]], dropna=False).agg(["sum", "size"])
+        where = [
+            f"{family}, {'float' if np.isnan(levels) else f'K = {levels:.0f}'} ({lost} of {size})"
+            for (family, levels), lost, size in each[each["sum"] > 0].itertuples()
+        ]
+        count = f"{failed.sum()} of {len(trials)} trials of the confirmation"
+        gaps.append(f"{count} failed, and no mean has them: {'; '.join(where)}")
+    if (unfinished := count_unfinished(trials, planned)) is not None:
+        gaps.append("the confirmation is not finished: {} of {} trials have ended".format(*unfinished))
+    return gaps
+
+
+def count_unfinished(trials: pd.DataFrame, planned: int | None) -> tuple[int, int] | None:
+    """How many trials have ended, and of how many; None if all have."""
+    ended = int((trials["state"] != RUNNING).sum())
+    asked = max(len(trials), planned or 0)
+    return (ended, asked) if ended < asked else None
 
 
 def tested(confirmation: pd.DataFrame) -> pd.DataFrame:

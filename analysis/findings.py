@@ -9,10 +9,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from analysis.confirmed import FOLDER, confirmed, load_confirmation, selected
+from analysis.confirmed import FOLDER, confirmed, count_unfinished, load_confirmation, load_gaps, selected
 from analysis.gains import TEST, VALIDATION, best_replicates, gains, improvements
 from analysis.load import load_epochs, load_trials
-from trainables.result import RUNNING
 
 
 class NothingToShow(Exception):  # noqa: N818 - no error: the report says why a figure or table is missing
@@ -32,7 +31,7 @@ class Findings:
         planned: trials that the study asks for; None if study.yaml doesn't say.
         trials: trials.parquet.
         confirmation: that of its confirmation; None if nothing was confirmed.
-        confirming: how many trials of the confirmation have ended, and of how many; None if it is finished.
+        gaps: what the confirmation lacks (`analysis.confirmed.load_gaps`).
         importances: shares of the variance that each hyperparameter explains; None if they were not computed.
     """
 
@@ -41,13 +40,13 @@ class Findings:
     planned: int | None
     trials: pd.DataFrame
     confirmation: pd.DataFrame | None = None
-    confirming: tuple[int, int] | None = None
+    gaps: tuple[str, ...] = ()
     importances: pd.DataFrame | None = None
 
     @property
     def finished(self) -> bool:
         """Whether no trial is running or still to come."""
-        return _unfinished(self.trials, self.planned) is None
+        return count_unfinished(self.trials, self.planned) is None
 
     @cached_property
     def epochs(self) -> pd.DataFrame | None:
@@ -99,23 +98,15 @@ def load_findings(study: Path, importances: Callable[[pd.DataFrame], pd.DataFram
     """
     trials, confirmation = load_trials(study), load_confirmation(study)
     told, told_of_confirmation = (_told(folder / "study.yaml") for folder in (study, study / FOLDER))
-    confirming = None if confirmation is None else _unfinished(confirmation, _planned(told_of_confirmation))
     return Findings(
         folder=study,
         name=str(told.get("name") or study.resolve().name),
         planned=_planned(told),
         trials=trials,
         confirmation=confirmation,
-        confirming=confirming,
+        gaps=tuple(load_gaps(study, _planned(told_of_confirmation))),
         importances=None if importances is None else importances(trials),
     )
-
-
-def _unfinished(trials: pd.DataFrame, planned: int | None) -> tuple[int, int] | None:
-    """How many trials have ended, and of how many; None if all have."""
-    ended = int((trials["state"] != RUNNING).sum())
-    asked = max(len(trials), planned or 0)
-    return (ended, asked) if ended < asked else None
 
 
 def _planned(told: dict[str, Any]) -> int | None:

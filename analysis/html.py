@@ -136,6 +136,8 @@ def _notices(studies: Sequence[PageStudy]) -> Iterable[str]:
             )
         if len(selection.curves) < len(selection.trials):
             yield f"{name}: learning curves of {len(selection.curves):,} trials are here; epochs.parquet has all."
+        for gap in study.gaps:
+            yield f"{name}: {gap}."
         if study.confirmation is None:
             yield (
                 f"{name} is not confirmed: what is shown was chosen on the validation split that it is measured on, "

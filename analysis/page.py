@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.confirmed import FOLDER, confirmed, load_confirmation
+from analysis.confirmed import FOLDER, confirmed, load_confirmation, load_gaps
 from analysis.load import find_epochs, load_trials
 from analysis.origin import Named, Origin, read_origin
 from analysis.points import EPOCH_COLUMNS, Selection, confirmed_points, select
@@ -22,6 +22,7 @@ class PageStudy:
     selection: Selection
     confirmation: pd.DataFrame | None
     confirmed: list[dict[str, Any]]
+    gaps: list[str]
 
     @property
     def results(self) -> pd.DataFrame | None:
@@ -38,11 +39,15 @@ def load_page_study(folder: Path, named: Named = str) -> PageStudy:
     """Reads a study, which readers know as it is `named`; raises what `analysis.load.load_trials` does."""
     origin, trials, epochs = read_origin(folder, named), load_trials(folder), find_epochs(folder, EPOCH_COLUMNS)
     confirmation = load_confirmation(folder)
-    points = []
-    if confirmation is not None:
-        confirming = folder / FOLDER
-        epochs_of_it = find_epochs(confirming, EPOCH_COLUMNS)
-        points = confirmed_points(trials, confirmation, epochs_of_it, read_origin(confirming, named))
+    points: list[dict[str, Any]] = []
+    planned = None
+    confirming = folder / FOLDER
+    if (confirming / "study.yaml").exists():
+        origin_of_it = read_origin(confirming, named)
+        planned = origin_of_it.settings.get("trials")
+        if confirmation is not None:
+            epochs_of_it = find_epochs(confirming, EPOCH_COLUMNS)
+            points = confirmed_points(trials, confirmation, epochs_of_it, origin_of_it)
     return PageStudy(
         origin=origin,
         trials=trials,
@@ -50,4 +55,5 @@ def load_page_study(folder: Path, named: Named = str) -> PageStudy:
         selection=select(trials, sum(origin.budget or (1, 0))),
         confirmation=confirmation,
         confirmed=points,
+        gaps=load_gaps(folder, planned if isinstance(planned, int) else None),
     )

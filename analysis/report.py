@@ -265,7 +265,7 @@ def _comparison_text(table: pd.DataFrame) -> str:
                 "–" if pd.isna(bits) else f"{accuracy:.4f} at {bits:.2f} bits"
                 for accuracy, bits in zip(table["knee_val_accuracy"], table["knee_bits_per_weight"], strict=True)
             ],
-            "best test accuracy": table["best_test_accuracy"].map(lambda a: "–" if pd.isna(a) else f"{a:.4f}"),
+            "test accuracy of its best": table["test_accuracy"].map(lambda a: "–" if pd.isna(a) else f"{a:.4f}"),
         }
     )
     return "studies compared:\n" + shown.to_string(index=False)

@@ -33,8 +33,10 @@ def summarize(findings: Findings) -> dict[str, object]:
 def text_of(findings: Findings) -> str:
     """What the command prints: the confirmed results, which are the result, after the search that led to them."""
     parts = [_search_text(findings)]
+    if findings.gaps:
+        parts.append("\n".join(findings.gaps))
     if findings.results is not None:
-        parts.append(_confirmed_text(findings, findings.results))
+        parts.append(_confirmed_text(findings.results))
     return "\n\n".join(parts)
 
 
@@ -85,7 +87,7 @@ def _front_text(rows: pd.DataFrame, best: pd.Series | None) -> str:
     return shown.to_string(index=False) + (f"\n… and {left_out:,} more in front.csv" if left_out > 0 else "")
 
 
-def _confirmed_text(findings: Findings, results: pd.DataFrame) -> str:
+def _confirmed_text(results: pd.DataFrame) -> str:
     shown = pd.DataFrame(
         {
             "bits/weight": results["bits_per_weight"].map("{:.2f}".format),
@@ -102,11 +104,7 @@ def _confirmed_text(findings: Findings, results: pd.DataFrame) -> str:
             "placement": results["placement"].fillna("–"),
         }
     )
-    lines = []
-    if findings.confirming is not None:
-        ended, planned = findings.confirming
-        lines.append(f"the confirmation is not finished: {ended} of {planned} trials have ended")
-    lines += ["confirmed under fresh seeds, on the test split:", shown.to_string(index=False)]
+    lines = ["confirmed under fresh seeds, on the test split:", shown.to_string(index=False)]
     optimism = results["optimism"].dropna()
     if len(optimism):
         lines += ["", f"optimism of the search: validation minus test accuracy {optimism.mean():+.4f} on average"]

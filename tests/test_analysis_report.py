@@ -1,6 +1,7 @@
 """The report: clear whatever became of the study, and the same each time."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from example_studies import (
+    confirm_study,
     files_below,
     make_explored_study,
     make_study,
@@ -24,7 +26,8 @@ from analysis.load import load_trials
 from analysis.report import Format, Report, write_brief_report, write_comparison, write_report
 from analysis.style import available_formats
 from analysis.summary import summarize
-from analysis.tables import TABLES, accuracy_table
+from analysis.tables import TABLES, accuracy_table, studies_table
+from study.folder import StudyFolder
 from study.importance import hyperparameter_importances
 from trainables.result import FAIL, PRUNED, RUNNING, DamagedFileError
 
@@ -333,3 +336,60 @@ def test_half_of_an_interval_that_is_cut_off_is_that_of_the_whole(tmp_path: Path
     table = accuracy_table(replace(load_findings(study.path), trials=pd.concat(seeds)))
     assert table.frame.query("phase == 'finetune'")["high"].tolist() == [1.0]
     assert "98.6{\\scriptsize\\,$\\pm$\\,3.7}" in table.latex
+
+
+def losing(study: StudyFolder, lost: Callable[[pd.DataFrame], pd.Series]) -> None:
+    """Lets trials of the study's confirmation have failed."""
+    trials = load_trials(study.confirmation.path)
+    gone = lost(trials)
+    trials.loc[gone, "state"] = FAIL
+    trials.loc[gone, ["val_accuracy", "test_accuracy"]] = float("nan")
+    trials.to_parquet(study.confirmation.path / "trials.parquet")
+
+
+def test_confirmed_trials_that_failed_are_told_wherever_results_are_shown(tmp_path: Path) -> None:
+    study = make_explored_study(tmp_path / "explored")
+    count = 3 * len(confirm_study(study).read_config().plan)
+    losing(study, lambda trials: (trials["family"] == "RE") & (trials["num_levels"] == 2) & (trials["seed"] > 1))
+    told = f"2 of {count} trials of the confirmation failed, and no mean has them: RE, K = 2 (2 of 3)"
+    report = write_report(study.path, tmp_path / "out", how=SVG)
+    assert told in report.text
+    for name in ("report.html", "table-confirmed.tex", "table-accuracy.tex"):
+        assert told in " ".join((tmp_path / "out" / name).read_text().split()), name
+    assert "mean over 1 to 3 fresh seeds" in (tmp_path / "out" / "table-confirmed.tex").read_text()
+
+
+def test_confirmation_of_which_nothing_came_out_says_so(tmp_path: Path) -> None:
+    study = make_explored_study(tmp_path / "explored")
+    count = 3 * len(confirm_study(study).read_config().plan)
+    losing(study, lambda trials: trials["seed"] > 0)
+    report = write_report(study.path, tmp_path / "out", how=SVG)
+    told = f"{count} of {count} trials of the confirmation failed"
+    assert told in report.text
+    assert told in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_confirmation_that_runs_is_told_wherever_results_are_shown(tmp_path: Path) -> None:
+    study = make_explored_study(tmp_path / "explored")
+    confirmation = confirm_study(study)
+    config = confirmation.read_config()
+    configurations = len(config.plan)
+    confirmation.replace_config(config.model_copy(update={"trials": 5 * configurations, "replicates": 5}))
+    write_report(study.path, tmp_path / "out", how=SVG)
+    told = f"he confirmation is not finished: {3 * configurations} of {5 * configurations} trials have ended"
+    for name in ("report.html", "table-confirmed.tex", "table-accuracy.tex"):
+        assert told in " ".join((tmp_path / "out" / name).read_text().split()), name
+
+
+def test_accuracy_of_a_study_on_the_test_split_is_that_of_the_searchs_choice(tmp_path: Path) -> None:
+    """The highest of all confirmed means would be chosen by the numbers that are reported."""
+    study = make_explored_study(tmp_path / "explored")
+    confirm_study(study)
+    findings = load_findings(study.path)
+    assert findings.results is not None
+    chosen = findings.results.loc[findings.results["num_levels"].notna(), "searched_val_accuracy"].idxmax()
+    assert findings.confirmation is not None
+    worse = findings.confirmation["config_hash"] == findings.results.loc[chosen, "config_hash"]
+    confirmation = findings.confirmation.assign(test_accuracy=findings.confirmation["test_accuracy"].mask(worse, 0.25))
+    table = studies_table({"explored": replace(findings, confirmation=confirmation)})
+    assert table.frame["test_accuracy"].tolist() == [0.25]
