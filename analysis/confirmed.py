@@ -19,6 +19,11 @@ COLUMNS = (
 )
 
 
+def confirmation_named(study: str) -> str:
+    """The name of the confirmation of a study of this name."""
+    return f"{study}-{FOLDER}"
+
+
 def load_confirmation(study: Path) -> pd.DataFrame | None:
     """Trials of the study's confirmation, as `load_trials` gives them; None if there are none yet."""
     folder = study / FOLDER

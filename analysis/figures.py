@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.attainment import attainment_surfaces
-from analysis.confirmed import as_trials, tested
+from analysis.confirmed import as_trials, confirmation_named, tested
 from analysis.findings import Findings, NothingToShow
 from analysis.front import candidates, float_baselines, front
 from analysis.gains import TEST
@@ -27,6 +27,7 @@ from analysis.plots import (
     plot_studies,
 )
 from analysis.plots.curves import with_curves
+from analysis.provenance import Points
 from analysis.style import COLUMN_WIDTH, MARKS, PAGE_WIDTH, paper_style, save_figure
 from trainables.result import FINETUNE, REGULARIZE
 
@@ -181,23 +182,35 @@ FIGURES: dict[str, FigureKind] = {
 }
 
 
-def points_of_figures(findings: Findings) -> dict[str, list[str]]:
-    """By the name of each figure of a study's report, the trial_ids that its points are made of."""
+def points_of_figures(findings: Findings) -> dict[str, Points]:
+    """By the name of each figure of a study's report, the trials that its points are made of."""
     found = {}
     for name, kind in FIGURES.items():
         with suppress(NothingToShow):
-            found[name] = list(kind.shows(findings)["trial_id"])
+            found[name] = _by_study(kind.shows(findings), findings)
     return found
 
 
-def points_of_studies_figures(studies: Mapping[str, Findings]) -> dict[str, list[str]]:
+def _by_study(trials: pd.DataFrame, findings: Findings) -> Points:
+    confirmed = trials["trial_id"].isin([] if findings.confirmation is None else findings.confirmation["trial_id"])
+    parts = {findings.name: trials[~confirmed], confirmation_named(findings.name): trials[confirmed]}
+    return {name: list(part["trial_id"]) for name, part in parts.items() if len(part)}
+
+
+def points_of_studies_figures(studies: Mapping[str, Findings]) -> dict[str, Points]:
     """The same of the figures of several studies that `write_studies_figures` draws."""
-    shown = {"studies": [front(findings.trials) for findings in studies.values()]}
-    confirmations = [findings.confirmation for findings in studies.values() if findings.confirmation is not None]
+    shown = {"studies": {name: front(findings.trials) for name, findings in studies.items()}}
+    confirmations = {
+        confirmation_named(name): findings.confirmation
+        for name, findings in studies.items()
+        if findings.confirmation is not None
+    }
     if len(confirmations) == len(studies):
-        shown["studies-confirmed"] = [tested(confirmation) for confirmation in confirmations]
-        shown["studies-attainment"] = [candidates(confirmation, "test_accuracy") for confirmation in confirmations]
-    return {name: list(pd.concat(trials)["trial_id"]) for name, trials in shown.items()}
+        shown["studies-confirmed"] = {name: tested(trials) for name, trials in confirmations.items()}
+        shown["studies-attainment"] = {name: candidates(of, "test_accuracy") for name, of in confirmations.items()}
+    return {
+        figure: {name: list(trials["trial_id"]) for name, trials in parts.items()} for figure, parts in shown.items()
+    }
 
 
 def write_figures(

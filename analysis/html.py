@@ -16,7 +16,7 @@ from typing import Any
 
 from analysis.front import float_baseline
 from analysis.html_sections import confirmed_section, failures_section, front_section, provenance_section
-from analysis.origin import Named
+from analysis.origin import Named, names_of
 from analysis.page import PageStudy, load_page_study
 from analysis.points import curves, search_points
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING, STATES
@@ -36,10 +36,11 @@ def write_html(studies: Sequence[Path], out: Path, *, named: Named = str) -> Pat
         The file's path.
 
     Raises:
-        ValueError: there is no study in a folder.
+        ValueError: there is no study in a folder, or two can't be told apart.
         DamagedFileError: a study's files can't be read.
     """
-    page = page_of([load_page_study(folder, named) for folder in studies])
+    names = names_of(studies)
+    page = page_of([load_page_study(folder, named, name) for folder, name in zip(studies, names, strict=True)])
     path = out / "report.html"
     path.write_text(page, encoding="utf-8")
     return path

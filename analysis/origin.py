@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,17 +28,19 @@ class Origin:
         settings: study.yaml.
         told: study.json; empty if there is none.
         named: names the folder, and what is in it, to readers.
+        label: what the study is called, if not by its own name.
     """
 
     folder: Path
     settings: Mapping[str, Any]
     told: Mapping[str, Any]
     named: Named
+    label: str | None = None
 
     @property
     def name(self) -> str:
-        """The study's own name; that of its folder if study.yaml has none."""
-        return str(self.settings.get("name") or self.folder.resolve().name)
+        """Its label, or the study's own name; that of its folder if study.yaml has none."""
+        return self.label or str(self.settings.get("name") or self.folder.resolve().name)
 
     @property
     def address(self) -> str:
@@ -82,15 +84,29 @@ class Origin:
         return shlex.quote(self.name)
 
 
-def read_origin(folder: Path, named: Named = str) -> Origin:
-    """Reads study.yaml and study.json of a folder, which readers know as it is `named`.
+def names_of(folders: Sequence[Path]) -> list[str]:
+    """Names that tell studies apart: their own, or those of their folders where two have the same.
+
+    Raises:
+        ValueError: the folders have the same name too.
+        DamagedFileError: as `read_origin`.
+    """
+    for names in ([read_origin(folder).name for folder in folders], [folder.resolve().name for folder in folders]):
+        if len(set(names)) == len(folders):
+            return names
+    got = [str(folder) for folder in folders]
+    raise ValueError(f"studies to compare must have different names, got {got}; rename the folder of one")
+
+
+def read_origin(folder: Path, named: Named = str, label: str | None = None) -> Origin:
+    """Reads study.yaml and study.json of a folder, which readers know as it is `named`, and as `label` if it has one.
 
     Raises:
         DamagedFileError: one of them can't be understood.
     """
     settings = _mapping(folder / "study.yaml", yaml.safe_load)
     told = _mapping(folder / "study.json", json.loads) if (folder / "study.json").exists() else {}
-    return Origin(folder=folder, settings=settings, told=told, named=named)
+    return Origin(folder=folder, settings=settings, told=told, named=named, label=label)
 
 
 def _mapping(path: Path, parse: Any) -> Mapping[str, Any]:

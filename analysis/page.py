@@ -35,9 +35,10 @@ class PageStudy:
         return self.origin.budget or (max([1, *self.trials["epochs"].dropna().astype(int)]), 0)
 
 
-def load_page_study(folder: Path, named: Named = str) -> PageStudy:
-    """Reads a study, which readers know as it is `named`; raises what `analysis.load.load_trials` does."""
-    origin, trials, epochs = read_origin(folder, named), load_trials(folder), find_epochs(folder, EPOCH_COLUMNS)
+def load_page_study(folder: Path, named: Named = str, label: str | None = None) -> PageStudy:
+    """Reads a study; `named` and `label` are as in `read_origin`; raises what `analysis.load.load_trials` does."""
+    origin = read_origin(folder, named, label)
+    trials, epochs = load_trials(folder), find_epochs(folder, EPOCH_COLUMNS)
     confirmation = load_confirmation(folder)
     points: list[dict[str, Any]] = []
     planned = None

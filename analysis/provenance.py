@@ -8,11 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.confirmed import FOLDER, load_confirmation
+from analysis.confirmed import FOLDER, confirmation_named, load_confirmation
 from analysis.load import find_epochs, load_trials
-from analysis.origin import SEARCHED, Named, Origin, read_origin
+from analysis.origin import SEARCHED, Named, Origin, names_of, read_origin
 
 FORMAT = 2
+
+Points = Mapping[str, list[str]]
+"""Of a figure: by the name of a study or a confirmation, the trial_ids that its points are made of."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,7 +36,7 @@ class Source:
 def write_provenance(
     studies: Sequence[Path],
     out: Path,
-    figures: Mapping[str, Sequence[str]] | None = None,
+    figures: Mapping[str, Points] | None = None,
     *,
     named: Named = str,
 ) -> Path:
@@ -42,41 +45,44 @@ def write_provenance(
     Args:
         studies: folders.
         out: the folder.
-        figures: by the name of a figure, the trial_ids that its points are made of.
+        figures: by the name of each, what its points are made of.
         named: names paths in the folders to readers.
 
     Returns:
         The file's path.
 
     Raises:
-        ValueError: there is no study in a folder.
+        ValueError: there is no study in a folder, or two can't be told apart.
         DamagedFileError: a study's files can't be read.
     """
-    sources = [source for folder in studies for source in read_sources(folder, named)]
+    names = names_of(studies)
+    sources = [
+        source for folder, name in zip(studies, names, strict=True) for source in read_sources(folder, named, name)
+    ]
     path = out / "provenance.json"
     text = json.dumps({"format": FORMAT, "studies": [study_of(source) for source in sources]}, indent=2)
     # A line a figure and a trial: a study of many stays readable, and can be searched line by line.
     encode = json.JSONEncoder(allow_nan=False).encode
-    shown = ",\n    ".join(f"{encode(name)}: {encode(list(ids))}" for name, ids in (figures or {}).items())
+    shown = ",\n    ".join(f"{encode(name)}: {encode(points)}" for name, points in (figures or {}).items())
     lines = ",\n    ".join(encode(point) for source in sources for point in points_of(source))
     parts = [text[:-2], f'  "figures": {{\n    {shown}\n  }}', f'  "trials": [\n    {lines}\n  ]\n}}\n']
     path.write_text(",\n".join(parts))
     return path
 
 
-def read_sources(folder: Path, named: Named = str) -> list[Source]:
+def read_sources(folder: Path, named: Named, name: str) -> list[Source]:
     """The study in a folder, and its confirmation if it has one; raises as `analysis.load.load_trials` does."""
-    folders = [(folder, load_trials(folder))]
+    folders = [(folder, name, load_trials(folder))]
     confirmation = load_confirmation(folder)
     if confirmation is not None:
-        folders.append((folder / FOLDER, confirmation))
+        folders.append((folder / FOLDER, confirmation_named(name), confirmation))
     return [
         Source(
-            origin=read_origin(where, named),
+            origin=read_origin(where, named, label),
             trials=trials,
             sessions=_sessions(find_epochs(where, ["number", "session"])),
         )
-        for where, trials in folders
+        for where, label, trials in folders
     ]
 
 

@@ -1,7 +1,7 @@
 """The report of a study, or of several: figures, tables, lists, and the summary that the command prints."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.findings import Findings, load_findings
 from analysis.front import front
 from analysis.html import write_html
-from analysis.origin import Named, read_origin
+from analysis.origin import Named, names_of, read_origin
 from analysis.provenance import write_provenance
 from analysis.summary import files_text, summarize, text_of
 
@@ -172,7 +172,8 @@ def write_comparison(
 
     how = how or Format()
     _check(how)
-    named = _by_name([_load_whole(study, importances) for study in studies])
+    names = names_of(studies)
+    named = {name: _load_whole(study, importances) for name, study in zip(names, studies, strict=True)}
     parts: list[str] = []
     files: list[Path] = []
     missing: dict[str, str] = {}
@@ -243,15 +244,6 @@ def _suffixes(how: Format) -> tuple[str, ...]:
 
 def _lacks_latex(how: Format) -> bool:
     return "pgf" in (how.suffixes or ("pgf",)) and "pgf" not in _suffixes(how)
-
-
-def _by_name(findings: Sequence[Findings]) -> Mapping[str, Findings]:
-    """By the study's name, or that of its folder where two studies have the same."""
-    for names in ([one.name for one in findings], [one.folder.resolve().name for one in findings]):
-        if len(set(names)) == len(findings):
-            return dict(zip(names, findings, strict=True))
-    folders = [str(one.folder) for one in findings]
-    raise ValueError(f"studies to compare must have different names, got {folders}; rename the folder of one")
 
 
 def _comparison_text(table: pd.DataFrame) -> str:

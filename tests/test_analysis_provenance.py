@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from trainables.config import TrialConfig
 from trainables.result import DamagedFileError
 
 
-def told(*studies: Path, out: Path, **figures: list[str]) -> dict[str, Any]:
+def told(*studies: Path, out: Path, **figures: dict[str, list[str]]) -> dict[str, Any]:
     return json.loads(write_provenance(studies, out, figures).read_text())
 
 
@@ -116,12 +117,6 @@ def test_page_and_provenance_call_a_working_copy_by_what_it_is_a_copy_of(tmp_pat
     assert checkpoint == "s3://bucket/explored/ray/session-001/1/checkpoint_000003?region=here&scheme=http"
 
 
-def test_figures_name_their_points(tmp_path: Path) -> None:
-    study = make_explored_study(tmp_path / "explored")
-    content = told(study.path, out=tmp_path, front=["explored-00001", "explored-00004"])
-    assert set(content["figures"]["front"]) <= {point["trial_id"] for point in content["trials"]}
-
-
 @pytest.mark.parametrize("rows", [(), ({"epochs": 4},)])
 def test_study_of_an_older_version_has_what_is_known(rows: tuple[dict[str, Any], ...], tmp_path: Path) -> None:
     """No study.json, no sessions, no checkpoints."""
@@ -165,8 +160,11 @@ def test_every_figure_of_a_report_names_its_points(confirmed_findings: Findings,
     content = json.loads((tmp_path / "report" / "provenance.json").read_text())
     written = {path.stem.removesuffix("-wide") for path in report.files if path.suffix == ".svg"}
     assert set(content["figures"]) == written == set(FIGURES) - {"layers"}  # whose bits the example does not tell apart
-    known = {point["trial_id"] for point in content["trials"]}
-    assert all(trial_ids and set(trial_ids) <= known for trial_ids in content["figures"].values())
+    known = {(point["study"], point["trial_id"]) for point in content["trials"]}
+    for points in content["figures"].values():
+        shown = {(study, trial_id) for study, trial_ids in points.items() for trial_id in trial_ids}
+        assert shown
+        assert shown <= known
 
 
 def test_figure_that_is_missing_has_no_points(tmp_path: Path) -> None:
@@ -177,16 +175,23 @@ def test_figure_that_is_missing_has_no_points(tmp_path: Path) -> None:
     assert set(content["figures"]) == written < set(FIGURES)
 
 
-@pytest.mark.parametrize("name", ["front", "curves", "importances", "gains"])
-def test_points_of_the_search_are_its_trials(name: str, confirmed_findings: Findings) -> None:
-    searched = set(confirmed_findings.trials["trial_id"])
-    shown = set(points_of_figures(confirmed_findings)[name])
-    assert shown <= searched if name != "gains" else shown.isdisjoint(searched)
+@pytest.mark.parametrize(
+    ("name", "studies"),
+    [
+        *((name, ["explored"]) for name in ("front", "curves", "importances")),
+        *((name, ["explored-confirm"]) for name in ("attainment", "gains", "improvements")),
+        ("confirmed", ["explored", "explored-confirm"]),
+    ],
+)
+def test_points_are_of_the_search_or_of_its_confirmation(
+    name: str, studies: list[str], confirmed_findings: Findings
+) -> None:
+    assert sorted(points_of_figures(confirmed_findings)[name]) == studies
 
 
 def test_marks_of_the_front_are_of_the_trials_that_are_named(confirmed_findings: Findings) -> None:
     trials = confirmed_findings.trials.set_index("trial_id")
-    named = trials.loc[points_of_figures(confirmed_findings)["front"]]
+    named = trials.loc[points_of_figures(confirmed_findings)["front"]["explored"]]
     of_marks = named[named["num_levels"].notna()]
     expected = {
         (round(x, 9), round(y, 9)) for x, y in zip(of_marks["bits_per_weight"], of_marks["val_accuracy"], strict=True)
@@ -199,20 +204,27 @@ def test_curves_are_of_the_trials_that_are_named(confirmed_findings: Findings) -
     ax = Figure().subplots()
     FIGURES["curves"].draw(confirmed_findings, [ax])
     lines = sum(len(lines.get_paths()) for lines in ax.collections)
-    assert lines == len(points_of_figures(confirmed_findings)["curves"]) == 18
+    assert lines == len(points_of_figures(confirmed_findings)["curves"]["explored"]) == 18
 
 
-def test_figures_of_several_studies_name_their_points(tmp_path: Path) -> None:
-    studies = [make_explored_study(tmp_path / name, name) for name in ("one", "other")]
+@pytest.mark.parametrize("names", [("one", "other"), ("same", "same")])
+def test_figures_of_several_studies_name_their_points(names: tuple[str, str], tmp_path: Path) -> None:
+    """Studies of the same name go by those of their folders."""
+    folders = ("one", "other")
+    studies = [make_explored_study(tmp_path / folder, name) for folder, name in zip(folders, names, strict=True)]
     for study in studies:
         confirm_study(study)
     write_comparison([study.path for study in studies], tmp_path / "both", how=Format(suffixes=("svg",)))
     content = json.loads((tmp_path / "both" / "provenance.json").read_text())
     assert set(content["figures"]) == {path.stem for path in (tmp_path / "both" / "figures").glob("*[!e].svg")}
-    by_study = {point["trial_id"]: point["study"] for point in content["trials"]}
-    for name, trial_ids in content["figures"].items():
+    known = Counter((point["study"], point["trial_id"]) for point in content["trials"])
+    assert set(known.values()) == {1}
+    for name, points in content["figures"].items():
         confirm = "" if name == "studies" else "-confirm"
-        assert {by_study[trial_id] for trial_id in trial_ids} == {f"one{confirm}", f"other{confirm}"}
+        assert list(points) == [f"one{confirm}", f"other{confirm}"]
+        assert {(study, trial_id) for study, trial_ids in points.items() for trial_id in trial_ids} <= set(known)
+    page = (tmp_path / "both" / "report.html").read_text()
+    assert "Report of one and other" in page
 
 
 def test_point_tells_its_environment(tmp_path: Path) -> None:
