@@ -172,8 +172,8 @@ def write_comparison(
 
     how = how or Format()
     _check(how)
-    names = names_of(studies)
-    named = {name: _load_whole(study, importances) for name, study in zip(names, studies, strict=True)}
+    loaded = [_load_whole(study, importances) for study in studies]
+    named = dict(zip(names_of(studies), loaded, strict=True))
     parts: list[str] = []
     files: list[Path] = []
     missing: dict[str, str] = {}
