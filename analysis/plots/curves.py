@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from analysis.front import front
 from analysis.levels import families_of
@@ -48,6 +49,7 @@ def plot_curves(trials: pd.DataFrame, epochs: pd.DataFrame, ax: Axes) -> Axes:
     _draw_cuts(quantized, shown, curves, ax)
     low, high = rows["val_accuracy"].min(), rows["val_accuracy"].max()
     ax.set_xlim(0.5, rows["epoch"].max() + 0.5)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_ylim(max(low - 0.05 * (high - low), -0.02), high + 0.05 * max(high - low, 0.02))
     _legend(quantized, shown, rest, ax)
     return ax

@@ -1,5 +1,7 @@
 """Accuracy against bits: what a search has found, and what was confirmed."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -49,7 +51,7 @@ def plot_front(trials: pd.DataFrame, ax: Axes) -> Axes:
     if len(crowd) < len(beaten):
         told = f"beaten ({len(crowd):,} of {len(beaten):,})"
         extra = [Line2D([], [], ls="", marker="o", c=GREY, alpha=0.4, mew=0, label=told)]
-    _legend(families_of(of["family"]), ax, extra)
+    _legend(families_of(of["family"]), ax, extra, loc="lower right")
     return ax
 
 
@@ -98,7 +100,8 @@ def plot_confirmed(results: pd.DataFrame, ax: Axes, search: pd.DataFrame | None 
     _draw_knee(at, ax, 1.0 if at is None else _beside(at["family"], families))
     baseline = results.loc[results["num_levels"].isna(), "test_accuracy"]
     _draw_baseline(float(baseline.iloc[0]) if len(baseline) else None, ax)
-    _legend(families, ax, extra)
+    # Intervals of few seeds reach everywhere: there is room above alone.
+    _legend(families, ax, extra, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)
     return ax
 
 
@@ -159,10 +162,10 @@ def _draw_baseline(accuracy: float | None, ax: Axes) -> None:
     )
 
 
-def _legend(families: list[str], ax: Axes, extra: list[Line2D]) -> None:
+def _legend(families: list[str], ax: Axes, extra: list[Line2D], **where: Any) -> None:
     ring = Line2D([], [], ls="", marker="o", ms=7, mfc="none", mec="0.2", mew=0.8, label="knee")
     handles = [
         Line2D([], [], ls="", marker=family_mark(family).marker, c=family_mark(family).colour, mew=0, label=family)
         for family in families
     ]
-    ax.legend(handles=[*handles, ring, *extra], loc="lower right")
+    ax.legend(handles=[*handles, ring, *extra], **where)
