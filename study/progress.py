@@ -122,8 +122,8 @@ class Progress(DerivedFromLedger, Callback):
 
     def _line(self) -> str:
         front = front_so_far(self._history)
-        points = ", ".join(f"{trial.last['val_accuracy']:.3f}@{trial.last['bits_per_weight']:.2f}" for trial in front)
-        tail = f"; front (accuracy@bits): {points}" if points else ""
+        points = [f"{trial.last['val_accuracy']:.3f}@{trial.last['bits_per_weight']:.2f}" for trial in front]
+        tail = f"; front (accuracy@bits): {', '.join(dict.fromkeys(points))}" if points else ""
         return f"{states_line(self._history, self._trials)}; {self._times()}{tail}"
 
     def _panel(self) -> RenderableType:

@@ -167,6 +167,14 @@ def test_progress_outside_of_a_terminal_is_plain_lines(tmp_path: Path) -> None:
     assert "\x1b" not in shown.getvalue()
 
 
+def test_progress_line_names_points_that_look_the_same_once() -> None:
+    screen, shown = console(terminal=False)
+    history = history_of((0.8, 2.0, COMPLETE, 4), (0.8, 2.0, COMPLETE, 4), (0.9, 3.0, COMPLETE, 4))
+    with Progress(history, 64, screen, seconds_between_lines=0.0) as progress:
+        progress.on_step_end(0, [])
+    assert shown.getvalue().rstrip().endswith("front (accuracy@bits): 0.800@2.00, 0.900@3.00")
+
+
 def test_progress_line_of_many_points_is_one_line() -> None:
     trials = [(0.5 + number / 100, 1 + number / 10, COMPLETE, 4) for number in range(40)]
     screen, shown = console(terminal=False)
