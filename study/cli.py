@@ -134,6 +134,10 @@ def confirm(
     margin: Annotated[
         float, typer.Option(min=0, max=1, help="Confirm too what is so little below the front in accuracy.")
     ] = 0.0,
+    levels: Annotated[
+        str | None,
+        typer.Option(help="Confirm at these K alone: 2,4,8; at all of the front without.", show_default=False),
+    ] = None,
     address: Address = None,
     verbose: Verbose = False,
 ) -> None:
@@ -144,13 +148,22 @@ def confirm(
         from study.confirm import confirmation_of
 
         folder = StudyFolder.at(directory)
-        confirmation, config = confirmation_of(folder, seeds, margin)
+        confirmation, config = confirmation_of(folder, seeds, margin, _levels(levels))
         if not confirmation.exists():
             _check_other_studies(confirmation, config)
             confirmation.create(config)
         elif confirmation.read_config() != config:
             confirmation.replace_config(config)
     _run(confirmation, config, address, verbose, report_on=folder)
+
+
+def _levels(text: str | None) -> set[int] | None:
+    if text is None:
+        return None
+    try:
+        return {int(part) for part in text.split(",")}
+    except ValueError:
+        raise ValueError(f"--levels must be whole numbers with commas between them, got {text!r}; try 2,4,8") from None
 
 
 def _extended(folder: "StudyFolder", config: "StudyConfig", more: int) -> "StudyConfig":

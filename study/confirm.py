@@ -41,13 +41,26 @@ def best_of_families(history: History, levels: Set[int]) -> list[Trial]:
     return [best[key] for key in sorted(best)]
 
 
-def plan_of(history: History, margin: float) -> list[PlannedTrial]:
+def plan_of(history: History, margin: float, only: Set[int] | None = None) -> list[PlannedTrial]:
     """What to confirm: the float baseline, those of `worth_confirming`, and at the same K their rivals.
 
     Rivals are `none` with k-means, and the best of each family: families are compared at equal K, each at its best.
+
+    Args:
+        history: of the search.
+        margin: as in `worth_confirming`.
+        only: values of K to confirm at; None for all of what is worth it.
+
+    Raises:
+        ValueError: nothing is worth confirming at one of `only`.
     """
     worthy = worth_confirming(history, margin)
     levels = {trial.config["num_levels"] for trial in worthy}
+    if only is not None:
+        if unworthy := sorted(only - levels):
+            raise ValueError(f"levels must be among {sorted(levels)}, which are worth confirming, got {unworthy}")
+        levels &= only
+        worthy = [trial for trial in worthy if trial.config["num_levels"] in levels]
     chosen = [
         PlannedTrial(**{name: trial.config[name] for name in PlannedTrial.model_fields})
         for trial in [*worthy, *best_of_families(history, levels)]
@@ -71,11 +84,13 @@ def study_confirmed_by(folder: StudyFolder, config: StudyConfig) -> StudyFolder 
     return StudyFolder(path.parent) if path.name == CONFIRM else None
 
 
-def confirmation_of(folder: StudyFolder, seeds: int, margin: float) -> tuple[StudyFolder, StudyConfig]:
+def confirmation_of(
+    folder: StudyFolder, seeds: int, margin: float, only: Set[int] | None = None
+) -> tuple[StudyFolder, StudyConfig]:
     """Folder and configuration of the confirmation of a study, which may have begun.
 
     Its seeds are those that follow the search's, so that weights, order, augmentation and splits are all new. More
-    seeds than the confirmation has had so far go on with it.
+    seeds than the confirmation has had so far go on with it. `margin` and `only` are as in `plan_of`.
 
     Raises:
         ValueError: there is nothing to confirm, or another confirmation has begun.
@@ -88,7 +103,7 @@ def confirmation_of(folder: StudyFolder, seeds: int, margin: float) -> tuple[Stu
     trials = history.trials.values()
     if not any(trial.is_front_candidate for trial in trials):
         raise ValueError(f"{folder} has no quantized trial with its full budget to confirm; let the study run on")
-    plan = plan_of(history, margin)
+    plan = plan_of(history, margin, only)
     values = searched.model_dump() | {
         "name": f"{searched.name}-{CONFIRM}",
         "trials": len(plan) * seeds,

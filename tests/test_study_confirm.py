@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from example_studies import Unwritten, asked, files_below, make_study, metrics, study_config
 from live_studies import qar
+from typer.testing import CliRunner
 
 from analysis.load import load_trials
+from study.cli import app
 from study.config import parse_study
 from study.confirm import confirmation_of, plan_of, study_confirmed_by, worth_confirming
 from study.folder import CONFIRM, StudyFolder
@@ -69,6 +71,28 @@ def test_plan_holds_the_best_of_each_family_where_something_is_confirmed() -> No
         *(("none", None, 0, "kmeans"), ("none", 3, 0, "kmeans"), ("RM", 3, 1e-3, "uniform")),
         *(("RE", 3, 1e-2, "uniform"), ("RS", 3, 1e-2, "uniform"), ("none", 3, 0, "uniform")),
     ]
+
+
+def test_plan_at_some_levels_holds_these_and_the_float_baseline() -> None:
+    plan = plan_of(history_of(*POINTS), 0.0, {3, 5})
+    assert [(trial.family, trial.num_levels) for trial in plan] == [
+        *(("none", None), ("none", 3), ("none", 5)),
+        *(("RS", 3), ("RS", 5)),
+    ]
+
+
+def test_level_that_is_not_worth_confirming_is_refused_with_those_that_are() -> None:
+    with pytest.raises(ValueError, match=r"^levels must be among \[2, 3, 5\], which are worth confirming, got \[4\]$"):
+        plan_of(history_of(*POINTS), 0.0, {3, 4})
+
+
+def test_levels_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small")
+    before = files_below(tmp_path)
+    told = CliRunner().invoke(app, ["confirm", str(study.path), "--levels", "2;4"])
+    assert (told.exit_code, told.stderr.count("\n")) == (2, 1)
+    assert "--levels must be whole numbers" in told.stderr
+    assert files_below(tmp_path) == before
 
 
 def test_plan_holds_nothing_twice(tmp_path: Path) -> None:
