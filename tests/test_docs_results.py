@@ -1,0 +1,57 @@
+"""The results of docs/results.md: the studies lie beside it, and everything on the page can be made from them again."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from analysis.load import load_trials
+from analysis.report import Format, write_comparison
+from trainables.result import COMPLETE, FAIL, PRUNED
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs" / "results"
+PAGE = (ROOT / "docs" / "results.md").read_text()
+STUDIES = sorted(path.parent for path in RESULTS.glob("*/study.yaml"))
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of all studies, made anew from their tables."""
+    out = tmp_path_factory.mktemp("report")
+    write_comparison(STUDIES, out, how=Format(suffixes=("svg",)))
+    return out
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
+def test_study_has_ended_all_of_its_trials(study: Path) -> None:
+    trials = load_trials(study)
+    assert len(trials) >= 150
+    assert set(trials["state"]) <= {COMPLETE, PRUNED, FAIL}
+    assert f"`{study.name}`" in PAGE
+
+
+@pytest.mark.parametrize("name", sorted(path.relative_to(RESULTS).as_posix() for path in RESULTS.glob("*/table-*.csv")))
+def test_table_is_what_its_study_gives(name: str, report: Path) -> None:
+    assert (report / name).read_text() == (RESULTS / name).read_text()
+
+
+@pytest.mark.parametrize("name", sorted(path.relative_to(RESULTS).as_posix() for path in RESULTS.rglob("*.svg")))
+def test_figure_is_one_of_the_report_and_small(name: str, report: Path) -> None:
+    assert (report / name).exists()
+    assert (RESULTS / name).stat().st_size < 300_000
+
+
+def test_page_shows_what_lies_beside_it() -> None:
+    linked = re.findall(r"\]\((results/[^)#]+)\)", PAGE)
+    assert linked
+    for path in linked:
+        assert (ROOT / "docs" / path).exists(), path
+
+
+def test_studies_are_small_and_name_no_place_of_one_machine() -> None:
+    files = [path for study in STUDIES for path in study.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files if path.suffix == ".parquet") < 2_000_000
+    for path in files:
+        if path.suffix in (".yaml", ".json"):
+            assert not re.search(r"(?<![\w.])/(?:home|root|work|tmp|Users)/", path.read_text()), path
