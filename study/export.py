@@ -33,7 +33,7 @@ def export_trial(folder: StudyFolder, name: str, out: Path, force: bool = False)
     history = read_history(folder.ledger)
     trial = find_trial(history, name, folder)
     run = _restore(trial, folder)
-    sessions = sorted({session for epoch, session in trial.sessions.items() if epoch <= run.epoch})
+    trained = {session for epoch, session in trial.sessions.items() if epoch <= run.epoch}
     provenance = {
         "study": folder.path.resolve().name,
         "trial_id": trial.trial_id,
@@ -42,7 +42,7 @@ def export_trial(folder: StudyFolder, name: str, out: Path, force: bool = False)
         "config_hash": trial.config_hash,
         "epoch": run.epoch,
         "val_accuracy": trial.epochs.get(run.epoch, {}).get("val_accuracy"),
-        "trained_with": [history.sessions[session - 1].provenance for session in sessions],
+        "trained_with": [session.provenance for number, session in enumerate(history.sessions, 1) if number in trained],
     }
     artifact = Artifact.of_run(run, provenance)
     write_artifact(out, artifact)
