@@ -2,11 +2,14 @@
 
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
-from faulty_store import ENVIRONMENT, FaultyStore, faulty_store
 from jaxtyping import install_import_hook
+
+if TYPE_CHECKING:
+    from faulty_store import FaultyStore
 
 # Sums in another order differ in their last bits, and tests that compare runs bit by bit share a small machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -35,8 +38,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[FaultyStore]:
+def server() -> Iterator["FaultyStore"]:
     """A real S3 server with an empty bucket, `bucket`, that fails when it is told to."""
+    from faulty_store import ENVIRONMENT, faulty_store  # moto takes a second to import
+
     with faulty_store("bucket") as store, pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)

@@ -89,10 +89,15 @@ def test_curves_have_a_value_an_epoch_also_where_one_is_missing(tmp_path: Path) 
     assert of["2"]["float_val_accuracy"] == [0.9, 0.9, None, None], "of the regularize phase alone"
 
 
+def explored_and_confirmed(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Trials of a search, and of its confirmation."""
+    confirm_study(make_explored_study(folder))
+    return load_trials(folder), load_trials(folder / FOLDER)
+
+
 def test_confirmed_points_are_the_confirmed_results(tmp_path: Path) -> None:
-    confirm_study(make_explored_study(tmp_path / "again"))
-    search, folder = load_trials(tmp_path / "again"), tmp_path / "again" / FOLDER
-    confirmation = load_trials(folder)
+    search, confirmation = explored_and_confirmed(tmp_path / "again")
+    folder = tmp_path / "again" / FOLDER
     points = confirmed_points(search, confirmation, load_epochs(folder), read_origin(folder))
     results = confirmed(search, confirmation)
     assert [point["config_hash"] for point in points] == list(results["config_hash"])
@@ -108,9 +113,8 @@ def test_confirmed_points_are_the_confirmed_results(tmp_path: Path) -> None:
 
 
 def test_confirmed_points_have_the_numbers_of_the_confirmed_results(tmp_path: Path) -> None:
-    confirm_study(make_explored_study(tmp_path / "again"))
-    search, folder = load_trials(tmp_path / "again"), tmp_path / "again" / FOLDER
-    confirmation = load_trials(folder)
+    search, confirmation = explored_and_confirmed(tmp_path / "again")
+    folder = tmp_path / "again" / FOLDER
     points = confirmed_points(search, confirmation, load_epochs(folder), read_origin(folder))
     results = confirmed(search, confirmation)
     for point, (_, result) in zip(points, results.iterrows(), strict=True):

@@ -42,6 +42,13 @@ def test_figure_is_one_of_the_report_and_small(name: str, report: Path) -> None:
     assert (RESULTS / name).stat().st_size < 300_000
 
 
+def test_both_networks_are_there_with_their_tables_and_figures() -> None:
+    assert [study.name for study in STUDIES] == ["cifar10-small-alexnet", "cifar10-small-vgg16"]
+    for study in STUDIES:
+        names = {path.relative_to(study).as_posix() for path in study.rglob("*") if path.is_file()}
+        assert {"table-accuracy.csv", "table-gains.csv", "figures/front.svg", "confirm/trials.parquet"} <= names
+
+
 def test_page_shows_what_lies_beside_it() -> None:
     linked = re.findall(r"\]\((results/[^)#]+)\)", PAGE)
     assert linked
