@@ -1,5 +1,5 @@
 # make study: from a fresh clone to a Pareto front.    make test: the whole suite.    make check: linters, types, imports.
-# make chaos: studies killed 70 times, and 4 workers and 2 heads of clusters under another.
+# make chaos: studies killed 70 times, and 16 workers and 4 heads of clusters under another.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -13,7 +13,7 @@ test: $(READY)
 	$(BIN)/python -m pytest
 
 chaos: $(READY)
-	$(BIN)/python -m pytest -m chaos --kills-alone 20 --kills-together 50 --workers-killed 2 --heads-killed 2
+	$(BIN)/python -m pytest -m chaos --kills-alone 20 --kills-together 50 --workers-killed 4 --heads-killed 4
 
 check: $(READY)
 	$(BIN)/ruff check .
