@@ -58,7 +58,9 @@ def plan_of(history: History, margin: float, only: Set[int] | None = None) -> li
     levels = {trial.config["num_levels"] for trial in worthy}
     if only is not None:
         if unworthy := sorted(only - levels):
-            raise ValueError(f"levels must be among {sorted(levels)}, which are worth confirming, got {unworthy}; leave these out")
+            raise ValueError(
+                f"levels must be among {sorted(levels)}, which are worth confirming, got {unworthy}; leave these out"
+            )
         levels &= only
         worthy = [trial for trial in worthy if trial.config["num_levels"] in levels]
     chosen = [

@@ -82,7 +82,9 @@ def test_plan_at_some_levels_holds_these_and_the_float_baseline() -> None:
 
 
 def test_level_that_is_not_worth_confirming_is_refused_with_those_that_are() -> None:
-    with pytest.raises(ValueError, match=r"^levels must be among \[2, 3, 5\], which are worth confirming, got \[4\]; leave these out$"):
+    with pytest.raises(
+        ValueError, match=r"^levels must be among \[2, 3, 5\], which are worth confirming, got \[4\]; leave these out$"
+    ):
         plan_of(history_of(*POINTS), 0.0, {3, 4})
 
 
