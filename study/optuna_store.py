@@ -4,6 +4,7 @@ Nothing is ever read from it but to find out how far it has come. So it can't te
 where it is lost, damaged or altered, it is made anew.
 """
 
+import sqlite3
 import warnings
 from typing import Any
 
@@ -47,7 +48,7 @@ class Mirror:
         if self._own_file:
             return
         try:
-            taken = self._name in optuna.get_all_study_names(_open(self.uri))
+            taken = self._name in optuna.get_all_study_names(self._open())
         except Exception as error:  # of any driver's own type
             raise ValueError(
                 f"optuna_storage must be the URI of a database that can be reached, got {self.uri!r}: "
@@ -74,13 +75,13 @@ class Mirror:
         """Opens the storage, with as much in it of the study as is true."""
         identity = _identity(history)
         try:
-            storage = _open(self.uri)
+            storage = self._open()
             trials, whose = self._found(storage)
         except Exception:
             if self._own_file is None:
                 raise
             self._own_file.unlink(missing_ok=True)
-            storage = _open(self.uri)
+            storage = self._open()
             trials, whose = self._found(storage)
         if whose not in (identity, None) and self._own_file is None:
             raise ValueError(f"it holds another study of the name {self._name!r}; take that one away, or rename it")
@@ -92,6 +93,14 @@ class Mirror:
         self._trial_ids = [trial._trial_id for trial in trials]
         self._running = {trial.number for trial in trials if not trial.state.is_finished()}
         return storage
+
+    def _open(self) -> RDBStorage:
+        options: dict[str, Any] = {}
+        if self._own_file:
+            options["factory"] = _Unsynced
+        elif self.uri.startswith("postgresql"):
+            options["connect_timeout"] = 10
+        return RDBStorage(self.uri, engine_kwargs={"connect_args": options})
 
     def _found(self, storage: RDBStorage) -> tuple[list[FrozenTrial], str | None]:
         """Trials of the study in the storage, which is made if it isn't there, and whose it is."""
@@ -120,6 +129,17 @@ class Mirror:
                 self._running.add(index)
 
 
+class _Unsynced(sqlite3.Connection):
+    """Doesn't wait for the disk, which takes two thirds of a sync: what a power cut damages is made anew.
+
+    Source: https://www.sqlite.org/pragma.html#pragma_synchronous
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.execute("PRAGMA synchronous=OFF")
+
+
 _KNOWN_AT_ONCE = ("number", "trial_id", "anchor", "config_hash")
 
 
@@ -135,11 +155,6 @@ def _user_attrs(proposal: Trial | Told) -> dict[str, Any]:
 def _identity(history: History) -> str:
     first = history.sessions[0]
     return f"{first.hostname} {first.pid} {first.started}"
-
-
-def _open(uri: str) -> RDBStorage:
-    options = {"connect_args": {"connect_timeout": 10}} if uri.startswith("postgresql") else {}
-    return RDBStorage(uri, engine_kwargs=options)
 
 
 def _first_line(error: Exception) -> str:
