@@ -119,6 +119,8 @@ def improvement_interval(
     """Interval of `probability_of_improvement`: Newcombe's below `FEW` values, and without overlap.
 
     The bootstrap has no width where every value of one sample is above every value of the other; Newcombe's has.
+    Samples so small that equal families give such values more often than `1 - confidence`, as three against three do in
+    one case of ten, get an interval that holds 1/2.
 
     Args:
         first: (n,), finite.
@@ -151,11 +153,11 @@ def improvement_interval(
         spread = theta * (1 - theta) / pairs * (1 + (mean_size - 1) * ((1 - theta) / (2 - theta) + theta / (1 + theta)))
         return z * math.sqrt(max(spread, 0.0)) - abs(probability - theta)
 
-    return Interval(
-        estimate=probability,
-        low=_edge(deviation, inside=probability, outside=0.0),
-        high=_edge(deviation, inside=probability, outside=1.0),
-    )
+    low = _edge(deviation, inside=probability, outside=0.0)
+    high = _edge(deviation, inside=probability, outside=1.0)
+    if 2 / math.comb(len(x) + len(y), len(x)) > 1 - confidence:
+        low, high = min(low, 0.5), max(high, 0.5)
+    return Interval(estimate=probability, low=low, high=high)
 
 
 def _students_t(degrees: float, confidence: float) -> float:

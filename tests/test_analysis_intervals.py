@@ -56,6 +56,15 @@ def test_improvement_interval_covers_where_there_is_no_difference(count: int) ->
     assert found == pytest.approx(0.95, abs=0.03)
 
 
+@pytest.mark.parametrize(("ours", "theirs"), [(2, 2), (3, 3), (3, 4)])
+def test_improvement_interval_of_samples_too_small_to_tell_holds_a_half(ours: int, theirs: int) -> None:
+    """Where the exact test rejects nothing at 5%, not even samples without overlap, the interval must not either."""
+    above, below = np.arange(ours) + 10.0, np.arange(theirs) / 10
+    assert stats.mannwhitneyu(above, below, method="exact").pvalue > 0.05
+    assert improvement_interval(above, below).low <= 0.5 <= improvement_interval(below, above).high
+    assert covered(lambda rng: improvement_interval(normal(rng, 0, 1, ours), normal(rng, 0, 1, theirs)), 0.5) == 1.0
+
+
 def test_nominal_95_percent_intervals_cover_95_percent_from_where_the_bootstrap_takes_over() -> None:
     found = covered(lambda rng: mean_interval(normal(rng, 0, 1, FEW), resamples=400, rng=rng), 0.0)
     assert found == pytest.approx(0.95, abs=0.03)
