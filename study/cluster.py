@@ -46,9 +46,10 @@ def start_ray(address: str | None, verbose: bool) -> None:
         )
     refusal = f"--address must be that of a Ray cluster that runs and can be reached, got {address!r}"
     remedy = "see `ray status` on its head, or start one there with: ray start --head"
-    if address is not None and (reason := _unreachable(address)):
+    head = None if address is None else _head_of(address)
+    if head is not None and (reason := _unreachable(head)):
         raise ValueError(f"{refusal}: {reason}; {remedy}")
-    if address is not None and _lacks_token(address):
+    if head is not None and _lacks_token(head):
         raise ValueError(
             f"{refusal}: this machine doesn't show the token that it wants; copy ~/.ray/auth_token of its head to "
             "here, and set RAY_AUTH_MODE=token"
@@ -66,25 +67,28 @@ def start_ray(address: str | None, verbose: bool) -> None:
         raise ValueError(f"{refusal}: {str(error).splitlines()[0].rstrip('.')}; {remedy}") from None
 
 
-def _host_and_port(address: str) -> tuple[str, int] | None:
-    """The parts of an address; None for `auto` and the like."""
-    host, separator, port = address.rpartition("://")[2].rpartition(":")
-    return (host.strip("[]"), int(port)) if separator and port.isdigit() else None
+def _head_of(address: str) -> str | None:
+    """`host:port` that Ray takes an address for, `auto` among them; None if it finds none, as it will say itself."""
+    from ray._private.services import canonicalize_bootstrap_address
 
-
-def _unreachable(address: str) -> str | None:
-    """Why nothing answers at `host:port`, if that is so; Ray itself would try for minutes."""
-    place = _host_and_port(address)
-    if place is None:
-        return None
     try:
-        socket.create_connection(place, timeout=SECONDS_TO_ANSWER).close()
+        found: str | None = canonicalize_bootstrap_address(address)
+    except Exception:  # of any type, as of an address that is none
+        return None
+    return found
+
+
+def _unreachable(head: str) -> str | None:
+    """Why nothing answers at `host:port`, if that is so; Ray itself would try for minutes."""
+    host, _, port = head.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_ANSWER).close()
     except OSError as error:
         return error.strerror or str(error)
     return None
 
 
-def _lacks_token(address: str) -> bool:
+def _lacks_token(head: str) -> bool:
     """Whether a cluster wants a token that Ray doesn't show it; Ray itself would ask 20 times before it gives up."""
     from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
     from ray._raylet import GcsClient  # type: ignore[attr-defined] # the stub lacks it
@@ -92,9 +96,8 @@ def _lacks_token(address: str) -> bool:
 
     try:
         ensure_token_if_auth_enabled(create_token_if_missing=False)  # without one, GcsClient would end this process
-        if _host_and_port(address) is not None:  # else it is a cluster on this machine, whose token Ray finds itself
-            with _silence():
-                GcsClient(address=address.rpartition("://")[2])
+        with _silence():
+            GcsClient(address=head)
     except AuthenticationError:
         return True
     except Exception:  # any other trouble Ray tells when it connects

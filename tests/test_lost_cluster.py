@@ -99,8 +99,10 @@ def test_driver_without_the_clusters_token_is_refused_with_the_way_to_it(
     monkeypatch.setenv("HOME", str(tmp_path))  # where Ray would look for a token
     monkeypatch.delenv("RAY_AUTH_TOKEN")
     monkeypatch.delenv("RAY_AUTH_MODE")
-    for environment in ({}, {"RAY_AUTH_MODE": "token"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 32}):
-        arguments = ("launch", "digits", "--address", f"127.0.0.1:{head.port}", *SHORT)
+    address = f"127.0.0.1:{head.port}"
+    without, wrong = {"RAY_AUTH_MODE": "token"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 32}
+    for given, environment in ((address, {}), (address, without), (address, wrong), ("auto", {"RAY_ADDRESS": address})):
+        arguments = ("launch", "digits", "--address", given, *SHORT)
         refused = LiveRun(arguments, tmp_path, environment=environment).finish()
         assert (refused.status, refused.stdout) == (2, ""), refused
         (line,) = refused.stderr.splitlines()
