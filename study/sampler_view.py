@@ -83,7 +83,6 @@ class SamplerView:
         self._num_priors = sum(isinstance(told, Told) and told.number is None for told in history.proposals)
         self._window_begins = -1
         self._pending: dict[int, optuna.Trial] = {}  # by index of the proposal, as long as Optuna has it running
-        self.follow()
 
     @property
     def first_left(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:

@@ -45,6 +45,28 @@ def test_killed_driver_goes_on_with_the_proposals_of_an_undisturbed_one(sampler:
     assert len(sampled) > 3, "they are not all alike"
 
 
+def test_window_that_is_chosen_after_a_kill_is_that_of_an_undisturbed_driver(tmp_path: Path) -> None:
+    """A driver that dies while a trial is trained may find the next window due, and must wait for the trial."""
+    trials = 3 * NEW_WINDOW_EVERY + 14
+
+    def proposed(folder: Path, killed: bool) -> list[dict[str, Any]]:
+        folder.mkdir()
+        config = config_of(trials=trials)
+        driver = Driver(folder, config)
+        for number in range(trials):
+            asked = driver.ask()
+            if killed and len(driver.ledger.history.proposals) % NEW_WINDOW_EVERY == 0:
+                driver.die()
+                driver = Driver(folder, config)
+                asked = driver.ask()
+            driver.end(asked["number"], HOW[number % len(HOW)])
+        driver.die()
+        assert len(driver.ledger.history.proposals) > 3 * NEW_WINDOW_EVERY
+        return [trial.config for trial in driver.ledger.history.trials.values()]
+
+    assert proposed(tmp_path / "killed", killed=True) == proposed(tmp_path / "undisturbed", killed=False)
+
+
 @pytest.mark.parametrize("sampler", sorted(set(SAMPLERS) - {"gp"}))
 def test_studies_with_other_seeds_propose_other_trials(sampler: str, tmp_path: Path) -> None:
     found = []
