@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from study.connection import NoRayError
 from study.ledger import StorageError
 from trainables.result import DamagedFileError
 
@@ -52,7 +53,7 @@ def _one_line_errors(*folders: "StudyFolder") -> Iterator[None]:
     """A wrong request or a damaged file is one line on stderr, not a traceback; `folders` are those of the studies."""
     try:
         yield
-    except (ValueError, DamagedFileError, StorageError) as error:
+    except (ValueError, DamagedFileError, StorageError, NoRayError) as error:
         _fail(_as_told(str(error), folders), WRONG_REQUEST if isinstance(error, ValueError) else FAILED)
 
 
@@ -87,7 +88,8 @@ def launch(
         if name is not None:
             config = parse_study(config.model_dump() | {"name": name}, "--name")
         folder = StudyFolder.at(below(storage, config.name) if is_uri(storage) else f"{storage}/{config.name}")
-        if resume_if_exists and folder.exists():
+        exists = resume_if_exists and folder.exists()
+        if exists:
             config = folder.read_config()
             if changes := changes_by(overrides, config):
                 raise ValueError(
@@ -98,8 +100,8 @@ def launch(
             config = config.with_absolute_paths()
             _check_trials(config)
             _check_other_studies(folder, config)
-            if address is not None:
-                _check_cluster(config, address, storage, verbose)
+        _check_cluster(folder, config, address, verbose)
+        if not exists:
             _create(folder, config, address, verbose)
     _run(folder, config, address, verbose)
 
@@ -121,6 +123,9 @@ def resume(
         config = folder.read_config()
         if trials is not None:
             config = _extended(folder, config, trials)
+        _check_cluster(folder, config, address, verbose)
+        if trials is not None:
+            folder.replace_config(config)
         from study.confirm import study_confirmed_by
 
         report_on = study_confirmed_by(folder, config)
@@ -151,6 +156,8 @@ def confirm(
         confirmation, config = confirmation_of(folder, seeds, margin, _levels(levels))
         if not confirmation.exists():
             _check_other_studies(confirmation, config)
+        _check_cluster(confirmation, config, address, verbose)
+        if not confirmation.exists():
             confirmation.create(config)
         elif confirmation.read_config() != config:
             confirmation.replace_config(config)
@@ -167,19 +174,22 @@ def _levels(text: str | None) -> set[int] | None:
 
 
 def _extended(folder: "StudyFolder", config: "StudyConfig", more: int) -> "StudyConfig":
-    """Asks a finished study for more trials, in its study.yaml."""
+    """The configuration of a finished study that is asked for more trials."""
     from study.ledger import read_history
     from study.tuner import FINISHED, liveliness
 
+    if config.plan:
+        raise ValueError(
+            f"--trials extends a search, got {more} for {folder}, a confirmation; train more seeds with: "
+            "qar confirm STUDY --seeds N"
+        )
     state = liveliness(folder, read_history(folder.ledger), config.trials)
     if state != FINISHED:
         raise ValueError(
             f"--trials extends a study that has finished, got {more} for {folder} ({state}); "
             f"finish it first: qar resume {folder}"
         )
-    config = config.model_copy(update={"trials": config.trials + more})
-    folder.replace_config(config)
-    return config
+    return config.model_copy(update={"trials": config.trials + more})
 
 
 def _check_trials(config: "StudyConfig") -> None:
@@ -202,15 +212,20 @@ def _check_other_studies(folder: "StudyFolder", config: "StudyConfig") -> None:
     Mirror(folder, config).check_free()
 
 
-def _check_cluster(config: "StudyConfig", address: str, storage: str, verbose: bool) -> None:
-    """Runs the doctor's quick checks; what it says is shown if one of them fails."""
+def _check_cluster(folder: "StudyFolder", config: "StudyConfig", address: str | None, verbose: bool) -> None:
+    """Runs the doctor's quick checks where a study is to be run on a cluster; shows them if one of them fails."""
+    from study.ledger import read_history
+    from study.tuner import FINISHED, RUNNING, liveliness
+
+    if address is None or liveliness(folder, read_history(folder.ledger), config.trials) in (FINISHED, RUNNING):
+        return
     from study.doctor import examine
     from study.findings import FAIL
 
-    found = examine(config, address, storage, price=None, quick=True, verbose=verbose)
+    found = examine(config, address, folder.storage, price=None, quick=True, verbose=verbose)
     if any(check.status == FAIL for check in found):
         _print_checks(found)
-        raise ValueError("the cluster can't run this study; mend what fails above, then launch again")
+        raise ValueError("the cluster can't run this study; mend what fails above, then try again")
 
 
 def _create(folder: "StudyFolder", config: "StudyConfig", address: str | None, verbose: bool) -> None:
@@ -266,8 +281,8 @@ def status(directory: Folder, as_json: Annotated[bool, typer.Option("--json", he
         folder = StudyFolder.at(directory)
         config = folder.read_config()
         history = read_history(folder.ledger)
+        state = liveliness(folder, history, config.trials)
     front = front_so_far(history)
-    state = liveliness(folder, history, config.trials)
     costs = costs_of(history, config.trial["regularize_epochs"], config.epochs)
     if as_json:
         points = [

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from study.config import StudyConfig
-from study.connection import PATIENCE
+from study.connection import PATIENCE, NoRayError
 
 SECONDS_TO_ANSWER = 10.0
 """After which a cluster counts as out of reach."""
@@ -30,6 +30,7 @@ def start_ray(address: str | None, verbose: bool) -> None:
 
     Raises:
         ValueError: there is no cluster at the address, or it can't be reached.
+        NoRayError: it does not start here.
     """
     if not verbose:
         quiet_libraries()
@@ -61,10 +62,11 @@ def start_ray(address: str | None, verbose: bool) -> None:
             log_to_driver=verbose,
             logging_level=logging.INFO if verbose else logging.CRITICAL,
         )
-    except (ConnectionError, ValueError) as error:
+    except Exception as error:  # of no type of its own where Ray's processes don't come up in time
+        said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         if address is None:
-            raise
-        raise ValueError(f"{refusal}: {str(error).splitlines()[0].rstrip('.')}; {remedy}") from None
+            raise NoRayError(f"Ray did not start here: {said}; try again, with less running beside it") from None
+        raise ValueError(f"{refusal}: {said}; {remedy}") from None
 
 
 def _head_of(address: str) -> str | None:

@@ -13,6 +13,10 @@ INTERVAL = 2.0
 """Seconds between two questions, and for an answer."""
 
 
+class NoRayError(Exception):
+    """Ray did not start on this machine; the message says what it said, and what to do."""
+
+
 class Connection:
     """Asks the head of a cluster for signs of life, in a thread, for as long as it is entered as a context.
 

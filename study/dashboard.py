@@ -1,5 +1,7 @@
 """`qar dashboard`: the stock optuna-dashboard on the mirror of a study."""
 
+import threading
+import time
 import warnings
 from collections.abc import Callable
 from socketserver import ThreadingMixIn
@@ -10,11 +12,13 @@ from optuna.storages import RDBStorage
 from optuna_dashboard import wsgi
 
 from study.folder import StudyFolder
-from study.ledger import read_history
+from study.ledger import StorageError, read_history
 from study.optuna_store import Mirror
 
 HOST = "127.0.0.1"
 """Whoever can reach the dashboard can delete a study from it, so it is for this machine; tunnel to it from another."""
+SECONDS_BETWEEN_LOOKS = 10.0
+"""At a study on an object store, whose driver may go on elsewhere."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -26,6 +30,18 @@ class _Server(ThreadingMixIn, WSGIServer):
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Says nothing of requests."""
+
+
+def _follow(folder: StudyFolder, mirror: Mirror) -> None:
+    """Keeps the mirror of a study on an object store up to date with what its driver writes there."""
+    assert folder.remote
+    while True:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+        try:
+            folder.remote.fetch_ledger()
+            mirror.sync(read_history(folder.ledger))
+        except StorageError:
+            continue  # next time it may answer
 
 
 def serve(folder: StudyFolder, port: int, ready: Callable[[str], None]) -> None:
@@ -41,7 +57,8 @@ def serve(folder: StudyFolder, port: int, ready: Callable[[str], None]) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", module="optuna")
     mirror = Mirror(folder, config)
-    if folder.remote or not folder.is_driven():  # else its driver keeps the mirror, and only one may
+    ours = folder.remote is not None and config.optuna_storage is None  # in the working copy
+    if ours or not folder.is_driven():  # else its driver keeps the mirror, and only one may
         mirror.sync(history)
         if mirror.trouble:
             raise ValueError(f"{mirror.trouble}; correct that and try again")
@@ -49,6 +66,8 @@ def serve(folder: StudyFolder, port: int, ready: Callable[[str], None]) -> None:
         server = make_server(HOST, port, wsgi(RDBStorage(mirror.uri)), _Server, _Quiet)
     except OSError as error:
         raise ValueError(f"--port must be free, got {port}: {error.strerror}; choose another --port") from None
+    if ours:
+        threading.Thread(target=_follow, args=(folder, mirror), name="qar-follow", daemon=True).start()
     with server:
         ready(f"http://{HOST}:{server.server_port}/dashboard/")
         try:

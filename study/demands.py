@@ -77,6 +77,9 @@ def _cost(nodes: list[Node], config: StudyConfig, price: float | None) -> list[C
         if kind_of(node.resources) in pace
     ]
     at_a_time = sum(fits for fits, _ in working)
+    if not any(config.resources.trials_on(node.resources) for node in nodes):
+        remedy = "start a node that trains (min_workers: 1), and ask again"
+        return [Check("expected time", WARN, "no node is there to time an epoch on", remedy)]
     if not at_a_time:
         return []
     an_hour = sum(fits * SECONDS_PER_HOUR / seconds for fits, seconds in working)

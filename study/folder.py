@@ -10,6 +10,7 @@ import yaml
 
 from study.config import StudyConfig, parse_study
 from study.ledger import Ledger, StorageError, Trial, is_being_written
+from study.object_store import above
 from trainables.result import DamagedFileError
 
 if TYPE_CHECKING:
@@ -21,9 +22,14 @@ CONFIRM = "confirm"
 
 def write_atomically(path: Path, text: str) -> None:
     """Writes a file so that a reader, or a crash, sees the old content or the new and nothing between."""
-    draft = path.with_name(f".{path.name}.draft")
+    draft = draft_of(path)
     draft.write_text(text)
     os.replace(draft, path)
+
+
+def draft_of(path: Path) -> Path:
+    """Where a file is written before it takes its place; a kill may leave it."""
+    return path.with_name(f".{path.name}.draft")
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,11 @@ class StudyFolder:
     def __str__(self) -> str:
         """Path or URI, as a shell takes it."""
         return str(self.remote or self.path)
+
+    @property
+    def storage(self) -> str:
+        """Path or URI of the folder that it lies in."""
+        return above(str(self)) if self.remote else str(self.path.parent)
 
     @property
     def confirmation(self) -> "StudyFolder":
@@ -116,7 +127,7 @@ class StudyFolder:
             raise ValueError(f"{self} is not empty and holds no study; choose another --name or --storage")
         missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
-            if self.path.is_dir() and any(self.path.iterdir()):
+            if self.path.is_dir() and set(self.path.iterdir()) - {draft_of(self.study_yaml)}:
                 raise ValueError(f"{self.path} is not empty and holds no study; choose another --name or --storage")
             self.path.mkdir(parents=True, exist_ok=True)
             self.replace_config(config)
@@ -185,9 +196,13 @@ class StudyFolder:
 
     def has_baseline(self, seed: int) -> bool:
         """Whether the float baseline of a seed is there, whole. Raises StorageError."""
-        if self.remote:
-            return len(self.remote.bucket.names(self._below(self.baseline(seed)))) == 2  # network and checksum
-        return self.baseline(seed).exists()
+        from trainables.checkpoint import read_checkpoint
+
+        try:
+            read_checkpoint(self.fetched_baseline(seed))
+        except DamagedFileError:
+            return False
+        return True
 
     def baseline_address(self, seed: int) -> str:
         """The path or URI by which every node finds the float baseline of a seed."""

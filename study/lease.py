@@ -76,6 +76,7 @@ class Lease:
         self._bucket = bucket
         self._token = uuid.uuid4().hex
         self._beat = 0
+        self._predecessor: str | None = None
         self._failure: StorageError | None = None
         self._asking = threading.Lock()
         self._over = threading.Event()
@@ -97,6 +98,7 @@ class Lease:
         first = read_driver(self._bucket)
         if first is None or first["token"] == self._token or _is_over(first):
             return
+        self._predecessor = first["token"]
         say(f"waiting for up to {SILENCE:.0f} s to see whether {_name(first)} still drives the study")
         until = time.monotonic() + SILENCE
         while time.monotonic() < until:
@@ -124,7 +126,8 @@ class Lease:
     def _confirm(self) -> None:
         with self._asking:
             driver = read_driver(self._bucket)
-            if driver is not None and driver["token"] != self._token:
+            # The driver that was taken over from may have been about to sign; it stops once it reads our next sign.
+            if driver is not None and driver["token"] not in (self._token, self._predecessor):
                 raise StorageError(
                     f"{self._bucket} is driven by {_name(driver)} now, so this driver has stopped; watch it with: "
                     f"qar status {self._bucket}"

@@ -239,6 +239,22 @@ class StorageError(Exception):
         )
 
     @classmethod
+    def not_shared(cls, folder: object, node: str | None) -> "StorageError":
+        """Of a node that came to the cluster without it."""
+        return cls(
+            f"storage {folder} must be seen by all nodes, but is not by {node or 'one of them'}; mount it there, or "
+            f"take the node away, then go on with: qar resume {folder}"
+        )
+
+    @classmethod
+    def without_locks(cls, folder: object, error: OSError) -> "StorageError":
+        """Of a file system that keeps no locks, as Lustre does not unless it is mounted with them."""
+        return cls(
+            f"storage {folder} must be able to lock files, so that a study has one driver: "
+            f"{os.strerror(error.errno or 0)}; mount it with flock, or choose another --storage"
+        )
+
+    @classmethod
     def behind(cls, error: BaseException | None, folder: object) -> "StorageError | None":
         """The storage's failure that has led to an error, if one has; libraries wrap what they are told.
 
@@ -305,6 +321,9 @@ class Ledger:
             raise ValueError(
                 f"{path.parent} is being run by another process; watch it with: qar status {path.parent}"
             ) from None
+        except OSError as error:
+            self._file.close()
+            raise StorageError.without_locks(path.parent, error) from None
         self.history, intact = _replay(path)
         self._file.truncate(intact)  # a torn last line was never acted on
 
@@ -370,13 +389,20 @@ def _replay(path: Path) -> tuple[History, int]:
 
 
 def is_being_written(path: Path) -> bool:
-    """Whether a process holds the ledger; one on another machine may go unseen where locks aren't shared."""
-    with path.open("rb") as file:
-        try:
+    """Whether a process holds the ledger; one on another machine may go unseen where locks aren't shared.
+
+    Raises StorageError if the file can't be asked.
+    """
+    try:
+        with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+    except FileNotFoundError:
         return False
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        raise StorageError.without_locks(path.parent, error) from None
+    return False
 
 
 def read_history(path: Path) -> History:

@@ -1,5 +1,6 @@
 """What one node of a cluster is like: looked at there, in a task of Ray's, and sent back as plain values."""
 
+import fcntl
 import hashlib
 import os
 import platform
@@ -98,7 +99,9 @@ def write_mark(folder: str, name: str) -> str | None:
             BucketFolder.open(folder).write(name, name.encode())
         else:
             Path(folder).mkdir(parents=True, exist_ok=True)
-            (Path(folder) / name).write_text(name)
+            with (Path(folder) / name).open("w") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as a driver will
+                file.write(name)
     except OSError as error:
         return error.strerror or str(error)
     except (ValueError, StorageError) as error:  # of an object store, in one line

@@ -48,6 +48,9 @@ REPORTED = {column.name for column in EPOCH_COLUMNS} - {"trial_id", "number", "s
 }
 """Metrics of an epoch that the ledger keeps; the rest of Ray's results is about Ray."""
 
+_NOT_SHARED = "Unable to set up cluster storage"
+"""What Ray says on a node that doesn't see the files of the others."""
+
 _ARROW_TYPES = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa.string()}
 
 
@@ -149,6 +152,8 @@ class Recorder(DerivedFromLedger, Callback):
             self._ledger.record(EPOCH, number=trial.config["number"], metrics=metrics)
 
     def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any) -> None:
+        if "val_accuracy" not in trial.last_result:
+            return  # it has failed in the middle of an epoch
         path = self._folder.relative(checkpoint.path)
         self._ledger.record(CHECKPOINT, number=trial.config["number"], epoch=trial.last_result["epoch"], path=path)
 
@@ -160,11 +165,15 @@ class Recorder(DerivedFromLedger, Callback):
         cause = error.cause if isinstance(error, RayTaskError) else error
         number = trial.config["number"]
         losses = self._ledger.history.trials[number].losses
-        # A bucket that a worker could not reach may be in reach again; a disk that is full stays so.
-        passing = is_of_an_object_store(cause) and losses < MOST_LOSSES
-        if (failure := StorageError.behind(cause, self._folder)) and not passing:
-            raise failure
         text = str(cause).strip() or type(cause).__name__
+        if _NOT_SHARED in text:
+            raise StorageError.not_shared(self._folder, getattr(error, "ip", None))
+        failure = StorageError.behind(cause, self._folder)
+        of_a_node = failure is not None and self._lies_elsewhere(cause)
+        # A bucket that a worker could not reach may be in reach again; a disk that is full stays so.
+        passing = losses < MOST_LOSSES and (is_of_an_object_store(cause) or of_a_node)
+        if failure and not passing and not of_a_node:
+            raise failure
         # An exception would come again; what takes an actor away (a node, the lack of memory) need not.
         if passing:
             self._ledger.record(LOST, number=number, reason=text.splitlines()[0])
@@ -174,6 +183,11 @@ class Recorder(DerivedFromLedger, Callback):
             self._ledger.record(LOST, number=number, reason=text.splitlines()[0])
         else:
             self._end(trial, FAIL, f"its actor was lost {MOST_LOSSES + 1} times, at last: {text.splitlines()[0]}")
+
+    def _lies_elsewhere(self, error: BaseException) -> bool:
+        """Whether an error is about a file outside of the study, as in a node's folder for temporary files."""
+        file = getattr(error, "filename", None)
+        return isinstance(file, str) and not Path(file).is_relative_to(self._folder.path.resolve())
 
     def _end(self, trial: Any, state: str, failure: str | None) -> None:
         self._ledger.record(ENDED, number=trial.config["number"], state=state, failure=failure)

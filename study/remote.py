@@ -47,7 +47,7 @@ class RemoteStudy:
         self._published: dict[str, tuple[int, int]] = {}  # size and time of change of each file that is there too
         self.fetch("study.yaml")
         if (path / "study.yaml").exists():
-            (path / "ledger.jsonl").write_bytes(read_ledger(bucket))
+            self.fetch_ledger()
 
     @classmethod
     def open(cls, uri: str) -> "RemoteStudy":
@@ -66,6 +66,12 @@ class RemoteStudy:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(content)
                 self._published[name] = _stamp(file)
+
+    def fetch_ledger(self) -> bytes:
+        """Brings the ledger into the working copy, as it is now, and returns it. Raises StorageError."""
+        ledger = read_ledger(self.bucket)
+        (self.path / "ledger.jsonl").write_bytes(ledger)
+        return ledger
 
     def fetch_folder(self, name: str) -> None:
         """Brings all files of a folder into the working copy. Raises StorageError."""
@@ -93,8 +99,7 @@ class RemoteStudy:
         """Claims the study for this process, and brings the working copy up to date; raises as `Lease` does."""
         lease = Lease(self.bucket, say)
         try:
-            ledger = read_ledger(self.bucket)
-            (self.path / "ledger.jsonl").write_bytes(ledger)
+            ledger = self.fetch_ledger()
             self.fetch("optuna.db", *RESULTS)
             return RemoteLedger(lease, Segments(self.bucket, ledger))
         except BaseException:

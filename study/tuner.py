@@ -27,16 +27,17 @@ if TYPE_CHECKING:
 MOST_AT_A_TIME = 10_000
 """Trials that Ray may be given before the first of them has found its place. By itself it takes one after another."""
 
+RUNNING = "running"
 FINISHED = "finished"
 INTERRUPTED = "interrupted"
 
 
 def liveliness(folder: StudyFolder, history: History, trials: int) -> str:
     """`not started`, `running`, `finished`, `interrupted` (by Ctrl-C) or `died`."""
+    if folder.is_driven():
+        return RUNNING
     if not history.sessions:
         return "not started"
-    if folder.is_driven():
-        return "running"
     if history.num_ended >= trials:
         return FINISHED
     return history.sessions[-1].outcome or "died"
@@ -48,7 +49,9 @@ def _float_baselines(folder: StudyFolder, config: StudyConfig, console: Console)
     One a seed: another seed is another split, and a network must not be validated on what it began to learn from.
     """
     import ray
+    from ray.exceptions import RayTaskError
 
+    from trainables.run import NonFiniteLossError
     from trainables.trainable import train_baseline
 
     seeds = range(config.seed, config.seed + config.replicates)
@@ -59,9 +62,18 @@ def _float_baselines(folder: StudyFolder, config: StudyConfig, console: Console)
         task = ray.remote(train_baseline).options(num_cpus=config.resources.cpus, num_gpus=config.resources.gpus)
         plain = {"family": "none", "num_levels": None, "init": "scratch"}
         trials = {seed: config.trial_config(plain | {"seed": seed}).to_dict() for seed in missing}
-        ray.get(
-            [task.remote(trial, config.resources.cpus, folder.baseline_address(seed)) for seed, trial in trials.items()]
-        )
+        training = [
+            task.remote(trial, config.resources.cpus, folder.baseline_address(seed)) for seed, trial in trials.items()
+        ]
+        try:
+            ray.get(training)
+        except RayTaskError as error:
+            if isinstance(error.cause, NonFiniteLossError):
+                raise ValueError(
+                    f"the float baseline that all trials begin from must converge, but {error.cause}; "
+                    "lower trial.recipe.learning_rate in another study"
+                ) from None
+            raise
     return {seed: folder.baseline_address(seed) for seed in seeds}
 
 
@@ -131,8 +143,10 @@ def _run(
         optuna.logging.set_verbosity(optuna.logging.ERROR)
     mirror = Mirror(folder, config)
     settle(ledger, config)
-    if ledger.history.num_ended >= config.trials:
-        _show(folder, ledger.history, mirror, console)  # the last driver may have died before it could
+    if ledger.history.num_ended >= config.trials:  # the last driver may have died before it could say so
+        if ledger.history.sessions[-1].outcome is None:
+            sweep(folder, ledger.history)  # Ray's state, which is behind
+        _show(folder, ledger.history, mirror, console)
         return FINISHED
     connect(config, address, verbose)
     with Connection(str(folder)):

@@ -380,6 +380,17 @@ def test_resume_extends_only_a_study_that_is_finished(ended: bool, here: Path, m
         assert files_below(here) == before
 
 
+def test_resume_does_not_extend_a_confirmation(here: Path) -> None:
+    """A plan has no more trials, and a search must not look at the test split."""
+    plan = [{"family": "none", "num_levels": 4, "placement": "kmeans"}]
+    config = study_config(plan=plan, trials=5, replicates=5, trial={"evaluate_test": True})
+    make_study(here / "small", config)
+    before = files_below(here)
+    refused = run("resume", "small", "--trials", "7")
+    assert_refused(refused, "--trials extends a search, got 7 for small, a confirmation", "qar confirm STUDY --seeds N")
+    assert files_below(here) == before
+
+
 def test_resume_refuses_to_extend_by_nothing(tmp_path: Path) -> None:
     make_study(tmp_path / "small")
     done = run_process("resume", "small", "--trials", "0", cwd=tmp_path)

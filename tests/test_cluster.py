@@ -77,7 +77,7 @@ def test_storage_that_each_host_has_for_itself_is_refused(cluster: LiveCluster) 
     status, text = told(ended.stdout)["storage"]
     assert status == "fail"
     assert all(f"{name} doesn't see the files of" in text for name in cluster.hosts)
-    assert ended.stderr == "qar: the cluster can't run this study; mend what fails above, then launch again\n"
+    assert ended.stderr == "qar: the cluster can't run this study; mend what fails above, then try again\n"
     for host in cluster.hosts.values():
         assert not list(host.private.glob("studies/*")), "nothing is left behind"
 

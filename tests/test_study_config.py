@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.config import SEARCHED, StudyConfig, changes_by, load_study, named_studies, parse_study
-from study.folder import StudyFolder
+from study.folder import StudyFolder, draft_of
 from trainables.config import TrialConfig
 from trainables.datasets import DATASETS
 from trainables.families import FAMILIES, PLACEMENTS
@@ -269,6 +269,15 @@ def test_folder_is_refused_when_it_holds_something_else(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^[^\n]*not empty[^\n]*$"):
         StudyFolder(tmp_path).create(study_config())
     assert files_below(tmp_path) == before
+
+
+def test_folder_that_a_kill_in_the_first_write_has_left_is_free(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path / "small")
+    folder.path.mkdir()
+    draft_of(folder.study_yaml).write_text("name: sm")
+    folder.create(study_config())
+    assert folder.read_config() == study_config()
+    assert [path.name for path in folder.path.iterdir()] == ["study.yaml"]
 
 
 @pytest.mark.parametrize("below", ["file/small", "file/deep/er/small", "file"])

@@ -77,6 +77,7 @@ BAD = {
     "few open files": ("open files", WARN, [node(seen={"open_files": 1024})], "one 1024"),
     "GPU that torch can't see": ("GPUs", FAIL, [node(gpus=1)], "one: 1 for Ray, 0 for torch"),
     "GPU that Ray can't see": ("GPUs", WARN, [node(seen={"gpus": ["H200"]})], "none of those of one"),
+    "none to time": ("expected time", WARN, [node(cpus=0)], "no node is there to time an epoch on"),
     "too small": ("room for trials", WARN, [node(cpus=0)], "no node has 1 CPU now"),
     "no data": ("data set", FAIL, [node(seen={"dataset": None, "dataset_error": "is missing"})], "one: is missing"),
     "other data": ("data set", FAIL, [node(), node("two", seen={"dataset": "def"})], "abc on 1, def on 1"),

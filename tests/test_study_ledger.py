@@ -1,6 +1,7 @@
 """The ledger: facts in, history out, the same after any kind of end."""
 
 import copy
+import errno
 import json
 import os
 import signal
@@ -367,6 +368,19 @@ def test_asking_whether_it_is_written_does_not_hinder_a_writer(tmp_path: Path) -
     start_session(ledger)
     ledger.close()
     assert not is_being_written(path)
+
+
+def test_file_system_without_locks_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "ledger.jsonl"
+    small_ledger(path)
+
+    def no_locks(file: object, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    for ask in (Ledger, is_being_written):
+        with pytest.raises(StorageError, match=r"^[^\n]*must be able to lock files[^\n]*mount it with flock[^\n]*$"):
+            ask(path)
 
 
 def test_fact_is_on_disk_before_record_returns(tmp_path: Path) -> None:

@@ -303,6 +303,14 @@ def test_recorder_writes_checkpoints_relative_to_the_study(recording: Recording)
     assert recording.told.checkpoint == Saved(1, "ray/session-001/small-00000/checkpoint_000000")
 
 
+def test_recorder_keeps_no_checkpoint_of_an_epoch_that_diverged(recording: Recording) -> None:
+    """Ray saves one for every result; its weights are those of half an epoch."""
+    recording.report(metrics(1))
+    recording.report({"epoch": 1, "failure": "the loss is not finite (nan) in epoch 2", "done": True})
+    recording.recorder.on_checkpoint(0, [], recording.trial, Checkpoint.from_directory(str(recording.study.path)))
+    assert recording.told.checkpoint is None
+
+
 def test_recorder_writes_the_tables_while_the_study_runs(recording: Recording) -> None:
     recording.report(metrics(1))
     recording.recorder.on_step_end(0, [])
@@ -351,6 +359,21 @@ def test_lost_actor_is_no_failure_until_it_is_lost_too_often(recording: Recordin
 def test_disk_that_is_full_is_no_failure_of_the_trial(recording: Recording) -> None:
     with pytest.raises(StorageError, match=r"can't be written: No space left on device; make room"):
         recording.strike(task_error(OSError(errno.ENOSPC, "No space left on device")))
+    assert recording.told.state == RUNNING
+
+
+def test_disk_of_a_node_that_is_full_is_no_failure_of_the_storage(recording: Recording) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", "/tmp/tmp4_1x/trial.pt")
+    for losses in range(1, MOST_LOSSES + 1):
+        recording.strike(task_error(full))
+        assert (recording.told.state, recording.told.losses) == (RUNNING, losses)
+    recording.strike(task_error(full))
+    assert (recording.told.state, recording.told.failure) == (FAIL, str(full))
+
+
+def test_node_that_lacks_the_storage_ends_the_study_and_fails_no_trial(recording: Recording) -> None:
+    with pytest.raises(StorageError, match=r"must be seen by all nodes, but is not by .*; mount it there"):
+        recording.strike(task_error(RuntimeError("Unable to set up cluster storage with the following settings:\n…")))
     assert recording.told.state == RUNNING
 
 

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 from example_studies import asked, make_study, metrics, start_session, study_config, train
+from example_trials import quick
 
 from study.config import StudyConfig
 from study.folder import StudyFolder
 from study.ledger import ASKED, CHECKPOINT, ENDED, EPOCH, Ledger, read_history
 from study.recovery import settle, sweep
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
+from trainables.trainable import train_baseline
 
 
 def config_of(scheduler: str = "asha") -> StudyConfig:
@@ -115,3 +117,15 @@ def test_settled_trials_are_ended_by_facts(ledger: Ledger) -> None:
     ledger.close()
     assert f'"{ENDED}"' in ledger.path.read_text().splitlines()[-1]
     assert read_history(ledger.path).trials[0].state == COMPLETE
+
+
+@pytest.mark.usefixtures("quick_names")
+def test_damaged_baseline_is_trained_anew(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path)
+    baseline = quick("none", num_levels=None).to_dict()
+    for _ in range(2):
+        assert not folder.has_baseline(0)
+        train_baseline(baseline, 1, folder.baseline_address(0))
+        assert folder.has_baseline(0)
+        network = folder.baseline(0) / "trial.pt"
+        network.write_bytes(network.read_bytes()[:-100])

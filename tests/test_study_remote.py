@@ -185,6 +185,16 @@ def test_driver_that_was_taken_over_from_stops_in_one_line(bucket: BucketFolder)
     assert read_driver(bucket) == json.loads(elsewhere(beat=2)) | {"time": read_driver(bucket)["time"]}  # type: ignore[index]
 
 
+def test_late_sign_of_the_driver_that_was_taken_over_from_changes_nothing(bucket: BucketFolder) -> None:
+    bucket.write(NAME, elsewhere())
+    second = Lease(bucket, hush)
+    bucket.write(NAME, elsewhere(beat=2))
+    time.sleep(0.6)
+    second.check()
+    assert read_driver(bucket)["token"] != "x", "it has signed again"  # type: ignore[index]
+    second.release()
+
+
 def test_driver_hears_of_an_outage_between_two_facts(bucket: BucketFolder, store: FaultyStore) -> None:
     held = Lease(bucket, hush)
     store.fault = lambda method, path: "503"

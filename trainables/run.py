@@ -99,12 +99,12 @@ class CompressionRun:
         if self.epoch == self.config.regularize_epochs:
             self.quantize()
         loss = self.train_epoch()
-        self.epoch += 1
-        if self.phase.name == REGULARIZE:
-            self.float_val_accuracy = accuracy(self.model, self.validation_split)
         penalty = self.phase.penalty()
         if penalty is not None:
             self._require_finite("penalty", penalty)
+        self.epoch += 1
+        if self.phase.name == REGULARIZE:
+            self.float_val_accuracy = accuracy(self.model, self.validation_split)
         test_accuracy = None
         pre_tuning = self.config.num_levels is not None and self.epoch == self.config.regularize_epochs
         with self.hard_quantized() as bits:

@@ -1,6 +1,7 @@
 """Ray's side of a trial: thin adapters around `CompressionRun`. The only module here that imports Ray."""
 
 import gc
+import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -39,7 +40,7 @@ class CompressionTrial(tune.Trainable):
                 with tune.Checkpoint(checkpoint).as_directory() as folder:
                     self.load_checkpoint(folder)
                 break
-            except DamagedFileError:
+            except (DamagedFileError, FileNotFoundError):
                 continue  # its training is done again, with the same result
 
     @property
@@ -120,4 +121,5 @@ def train_baseline(trial: dict[str, Any], cpus: int, folder: str) -> None:
     draft = Path(f"{folder}.draft")
     draft.mkdir(parents=True, exist_ok=True)
     write_checkpoint(draft, run.state_dict())
+    shutil.rmtree(folder, ignore_errors=True)  # a damaged one
     draft.rename(folder)
