@@ -120,7 +120,7 @@ def bootstrap_interval(
     estimate = float(STATISTICS[statistic](sample))
     if _strata(groups, len(sample))[1].max() < 2:
         return without_bounds(estimate)
-    return _percentile_interval(estimate, samples, confidence)
+    return percentile_interval(estimate, samples, confidence)
 
 
 def bootstrap_ratio_interval(
@@ -159,7 +159,7 @@ def bootstrap_ratio_interval(
         samples = np.divide(
             *(_bootstrap(sample, np.array([len(sample)]), _mean, resamples, generator) for sample in (above, below))
         )
-    return _percentile_interval(estimate, samples, confidence)
+    return percentile_interval(estimate, samples, confidence)
 
 
 def probability_of_improvement(first: Values, second: Values) -> float:
@@ -219,7 +219,7 @@ def bootstrap_improvement_interval(
         below = np.concatenate([np.zeros((rows, 1), dtype=int), np.cumsum(drawn_y, axis=1)], axis=1)
         beaten = (drawn_x * (below[:, left] + below[:, right])).sum(axis=1)
         samples.append(beaten / (2 * len(x) * len(y)))
-    return _percentile_interval(estimate, np.concatenate(samples), confidence)
+    return percentile_interval(estimate, np.concatenate(samples), confidence)
 
 
 def _bootstrap(
@@ -252,7 +252,8 @@ def _pieces(resamples: int, length: int) -> list[int]:
     return [min(most, resamples - done) for done in range(0, resamples, most)]
 
 
-def _percentile_interval(estimate: float, samples: np.ndarray, confidence: float) -> Interval:
+def percentile_interval(estimate: float, samples: np.ndarray, confidence: float) -> Interval:
+    """The middle of resampled statistics, (resamples,); without bounds if one of them is NaN."""
     ordered = np.sort(samples)
     if np.isnan(ordered[-1]):
         return without_bounds(estimate)

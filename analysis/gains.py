@@ -5,13 +5,14 @@ The paper's factors are accuracies of a family over those of plain quantization 
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from analysis.bootstrap import RESAMPLES, Rng
 from analysis.front import candidates
-from analysis.intervals import improvement_interval, ratio_interval
+from analysis.intervals import improvement_interval, paired_ratio_interval, ratio_interval
 from trainables.result import FINETUNE, REGULARIZE
 
 BASELINE = "none"
@@ -73,8 +74,9 @@ def gains(
 ) -> pd.DataFrame:
     """Mean accuracy of each family over that of `none` at the same K, before and after tuning, with its interval.
 
-    All candidates of a family and K are pooled; `best_replicates` leaves one configuration of each. A factor says
-    little where `none` has collapsed, so the accuracies stand beside it.
+    All candidates of a family and K are pooled; `best_replicates` leaves one configuration of each. Where both have the
+    same seeds, once each, their accuracies are paired by them, for a seed decides split, initial weights and order of
+    both. A factor says little where `none` has collapsed, so the accuracies stand beside it.
 
     Args:
         trials: rows of trials.parquet.
@@ -85,18 +87,21 @@ def gains(
 
     Returns:
         Columns `GAIN_COLUMNS`, by family, K and phase, where both have an accuracy. `n` and `n_none` count trials,
-        accuracies are means in [0, 1], `gain` is their ratio, `low` and `high` its bounds as in `ratio_interval`.
+        accuracies are means in [0, 1], `gain` is their ratio, `low` and `high` its bounds as in `ratio_interval` or
+        `paired_ratio_interval`.
 
     Raises:
         ValueError: the trials are of several models, data sets or budgets of epochs, or there is no such split.
     """
     rows = []
     generator = np.random.default_rng(rng)
-    for family, levels, phase, accuracy, baseline in _pairs(trials, BASELINE, split):
-        interval = ratio_interval(accuracy, baseline, confidence=confidence, resamples=resamples, rng=generator)
-        counts = (len(accuracy), len(baseline))
-        means = (accuracy.mean(), baseline.mean())
-        rows.append((family, levels, phase, *counts, *means, interval.estimate, interval.low, interval.high))
+    for pair in _pairs(trials, BASELINE, split):
+        ratio = paired_ratio_interval if pair.share_seeds else ratio_interval
+        interval = ratio(pair.first, pair.second, confidence=confidence, resamples=resamples, rng=generator)
+        counts = (len(pair.first), len(pair.second))
+        means = (pair.first.mean(), pair.second.mean())
+        bounds = (interval.estimate, interval.low, interval.high)
+        rows.append((pair.family, pair.levels, pair.phase, *counts, *means, *bounds))
     return pd.DataFrame(rows, columns=list(GAIN_COLUMNS))
 
 
@@ -131,15 +136,36 @@ def improvements(
         raise ValueError(f"no complete trial of family {over!r}; choose from {families}")
     rows = []
     generator = np.random.default_rng(rng)
-    for family, levels, phase, first, second in _pairs(trials, over, split):
-        interval = improvement_interval(first, second, confidence=confidence, resamples=resamples, rng=generator)
-        counts = (len(first), len(second))
-        rows.append((family, over, levels, phase, *counts, interval.estimate, interval.low, interval.high))
+    for pair in _pairs(trials, over, split):
+        interval = improvement_interval(
+            pair.first, pair.second, confidence=confidence, resamples=resamples, rng=generator
+        )
+        counts = (len(pair.first), len(pair.second))
+        bounds = (interval.estimate, interval.low, interval.high)
+        rows.append((pair.family, over, pair.levels, pair.phase, *counts, *bounds))
     return pd.DataFrame(rows, columns=list(IMPROVEMENT_COLUMNS))
 
 
-def _pairs(trials: pd.DataFrame, other: str, split: str) -> Iterator[tuple[str, int, str, np.ndarray, np.ndarray]]:
-    """Family, K, phase, its accuracies and those of the family `other`, wherever both have some."""
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Accuracies of a family and of another at the same K after a phase.
+
+    Attributes:
+        first: (n,), of the family.
+        second: (m,), of the other.
+        share_seeds: whether both have the same seeds, once each; they are in the order of these then.
+    """
+
+    family: str
+    levels: int
+    phase: str
+    first: np.ndarray
+    second: np.ndarray
+    share_seeds: bool
+
+
+def _pairs(trials: pd.DataFrame, other: str, split: str) -> Iterator[Pair]:
+    """Wherever both families have an accuracy."""
     if split not in ACCURACIES:
         raise ValueError(f"unknown split {split!r}; choose from {list(ACCURACIES)}")
     of = comparable(trials)
@@ -149,9 +175,18 @@ def _pairs(trials: pd.DataFrame, other: str, split: str) -> Iterator[tuple[str, 
         for phase, column in ACCURACIES[split].items():
             if levels not in others:
                 continue
-            first, second = (part[column].dropna().to_numpy() for part in (rows, others[levels]))
-            if len(first) and len(second):
-                yield family, levels, phase, first, second
+            mine, theirs = (
+                part[part[column].notna()].sort_values("seed", kind="stable") for part in (rows, others[levels])
+            )
+            if len(mine) and len(theirs):
+                yield Pair(
+                    family=family,
+                    levels=levels,
+                    phase=phase,
+                    first=mine[column].to_numpy(),
+                    second=theirs[column].to_numpy(),
+                    share_seeds=mine["seed"].is_unique and mine["seed"].tolist() == theirs["seed"].tolist(),
+                )
 
 
 def comparable(trials: pd.DataFrame) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from analysis.bootstrap import (
     bootstrap_ratio_interval,
     check_confidence,
     finite_sample,
+    percentile_interval,
     probability_of_improvement,
     without_bounds,
 )
@@ -100,17 +101,62 @@ def ratio_interval(
     if math.isinf(ratio):
         return Interval(estimate=ratio, low=ratio, high=ratio)
     variances = (_variance_of_mean(above), ratio**2 * _variance_of_mean(below))
-    t_squared = _students_t(_satterthwaite(variances, (len(above), len(below))), confidence) ** 2
-    # All θ with (a − θb)² ≤ t²(var a + θ² var b): a quadratic in θ.
-    va, vb = t_squared * _variance_of_mean(above), t_squared * _variance_of_mean(below)
-    root = math.sqrt(max(a * a * vb + b * b * va - va * vb, 0.0))
-    if b * b > vb:
-        return Interval(
-            estimate=ratio, low=max((a * b - root) / (b * b - vb), 0.0), high=float((a * b + root) / (b * b - vb))
-        )
+    degrees = _satterthwaite(variances, (len(above), len(below)))
+    covariances = np.diag([_variance_of_mean(above), _variance_of_mean(below)])
+    return _fieller(a, b, covariances, _students_t(degrees, confidence))
+
+
+def paired_ratio_interval(
+    numerator: Values, denominator: Values, *, confidence: float = 0.95, resamples: int = RESAMPLES, rng: Rng = 0
+) -> Interval:
+    """Interval of a ratio of two means whose values belong together, as those of one seed do.
+
+    Args:
+        numerator: (n,), finite, at least 0.
+        denominator: (n,), finite, at least 0, in the same order.
+        confidence: nominal coverage, in (0, 1).
+        resamples: of the bootstrap from `FEW` pairs on, which are then drawn together.
+        rng: of the bootstrap: a generator, or the seed of one.
+
+    Returns:
+        As of `ratio_interval`.
+
+    Raises:
+        ValueError: an argument is not as above.
+
+    Source: as of `ratio_interval`; a covariance is in Fieller's theorem, and degrees of freedom are n − 1.
+    """
+    check_confidence(confidence)
+    above, below = finite_sample("numerator", numerator), finite_sample("denominator", denominator)
+    if len(above) != len(below):
+        raise ValueError(f"pairs must have a numerator and a denominator each, got {len(above)} and {len(below)}")
+    for name, sample in (("numerator", above), ("denominator", below)):
+        if (sample < 0).any():
+            raise ValueError(f"{name} must be at least 0, got {sample.min():g}; swap or shift the values")
+    a, b = above.mean(), below.mean()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = float(np.divide(a, b))
+        if len(above) < 2 or math.isnan(ratio):
+            return without_bounds(ratio)
+        if len(above) >= FEW:
+            drawn = np.random.default_rng(rng).integers(len(above), size=(resamples, len(above)))
+            return percentile_interval(ratio, np.divide(above[drawn].mean(1), below[drawn].mean(1)), confidence)
+    if math.isinf(ratio):
+        return Interval(estimate=ratio, low=ratio, high=ratio)
+    covariances = np.cov(above, below) / len(above)
+    return _fieller(a, b, covariances, _students_t(len(above) - 1, confidence))
+
+
+def _fieller(a: float, b: float, covariances: np.ndarray, t: float) -> Interval:
+    """All θ with (a − θb)² ≤ t²(var a − 2θ cov + θ² var b), a quadratic in θ; covariances (2, 2) are of the means."""
+    (va, cov), (_, vb) = t**2 * covariances
+    ab, aa, bb = a * b - cov, a * a - va, b * b - vb
+    root = math.sqrt(max(ab * ab - aa * bb, 0.0))
+    if bb > 0:
+        return Interval(estimate=float(a / b), low=max((ab - root) / bb, 0.0), high=float((ab + root) / bb))
     # The denominator may be 0, and θ as large as it likes; it is bounded below if the numerator can't be 0.
-    low = (a * b - root) / (b * b - vb) if a * a > va and b * b < vb else 0.0
-    return Interval(estimate=ratio, low=max(float(low), 0.0), high=math.inf)
+    low = (ab - root) / bb if aa > 0 and bb < 0 else 0.0
+    return Interval(estimate=float(a / b), low=max(float(low), 0.0), high=math.inf)
 
 
 def improvement_interval(

@@ -15,9 +15,16 @@ from analysis.bootstrap import (
     bootstrap_interval,
     bootstrap_ratio_interval,
 )
-from analysis.intervals import FEW, accuracy_interval, improvement_interval, mean_interval, ratio_interval
+from analysis.intervals import (
+    FEW,
+    accuracy_interval,
+    improvement_interval,
+    mean_interval,
+    paired_ratio_interval,
+    ratio_interval,
+)
 
-TWO_SAMPLES = {"ratio": ratio_interval, "improvement": improvement_interval}
+TWO_SAMPLES = {"ratio": ratio_interval, "paired": paired_ratio_interval, "improvement": improvement_interval}
 every_interval_of_two = pytest.mark.parametrize("interval", TWO_SAMPLES.values(), ids=TWO_SAMPLES)
 
 
@@ -48,6 +55,27 @@ def test_nominal_95_percent_intervals_of_few_seeds_cover_95_percent(
     interval: Callable[[np.random.Generator, int], Interval], truth: float, count: int
 ) -> None:
     assert covered(lambda rng: interval(rng, count), truth) == pytest.approx(0.95, abs=0.03)
+
+
+@pytest.mark.parametrize("count", [3, 5, 10, FEW + 10])
+@pytest.mark.parametrize("correlation", [-0.5, 0.0, 0.5, 0.9])
+def test_interval_of_a_ratio_of_pairs_covers_95_percent_however_they_are_correlated(
+    count: int, correlation: float
+) -> None:
+    def interval(rng: np.random.Generator) -> Interval:
+        covariance = 0.05**2 * np.array([[1, correlation], [correlation, 1]])
+        above, below = rng.multivariate_normal([0.8, 0.5], covariance, count).T
+        return paired_ratio_interval(above, below, resamples=400, rng=rng)
+
+    assert covered(interval, 1.6) == pytest.approx(0.95, abs=0.03)
+
+
+def test_interval_of_a_ratio_of_pairs_needs_pairs() -> None:
+    with pytest.raises(ValueError, match="got 2 and 3"):
+        paired_ratio_interval([0.1, 0.2], [0.1, 0.2, 0.3])
+    exact = paired_ratio_interval([0.5, 0.52, 0.51], [0.25, 0.26, 0.255])
+    assert (exact.low, exact.high) == (pytest.approx(2.0), pytest.approx(2.0))
+    assert np.isnan(paired_ratio_interval([0.5], [0.25]).low)
 
 
 @pytest.mark.parametrize("count", [5, 10])
