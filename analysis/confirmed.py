@@ -67,8 +67,9 @@ def count_unfinished(trials: pd.DataFrame, planned: int | None) -> tuple[int, in
 
 
 def tested(confirmation: pd.DataFrame) -> pd.DataFrame:
-    """Trials of a confirmation that were trained to their end and looked at on the test split."""
-    return confirmation[(confirmation["state"] == COMPLETE) & confirmation["test_accuracy"].notna()]
+    """Trials of a confirmation that were trained to their end, measured, and looked at on the test split."""
+    measured = confirmation[["test_accuracy", "bits_per_weight"]].notna().all(axis=1)
+    return confirmation[(confirmation["state"] == COMPLETE) & measured]
 
 
 def confirmed(search: pd.DataFrame, confirmation: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
@@ -108,10 +109,13 @@ def confirmed(search: pd.DataFrame, confirmation: pd.DataFrame, confidence: floa
 
 
 def as_trials(results: pd.DataFrame) -> pd.DataFrame:
-    """A row a confirmed configuration, as `analysis.front` takes trials: the mean test accuracy is its accuracy."""
-    return results[["family", "num_levels", "lam", "placement", "config_hash", "bits_per_weight"]].assign(
-        number=range(len(results)), state=COMPLETE, val_accuracy=results["test_accuracy"]
-    )
+    """A row a confirmed configuration, as `analysis.front` takes trials: the mean test accuracy is its accuracy.
+
+    `low` and `high` bound it.
+    """
+    return results[
+        ["family", "num_levels", "lam", "placement", "config_hash", "bits_per_weight", "low", "high"]
+    ].assign(number=range(len(results)), state=COMPLETE, val_accuracy=results["test_accuracy"])
 
 
 def selected(search: pd.DataFrame, confirmation: pd.DataFrame) -> pd.DataFrame:

@@ -77,7 +77,10 @@ def _confirmed(findings: Findings, axes: Sequence[Axes]) -> None:
 def _of_attainment(findings: Findings) -> pd.DataFrame:
     if findings.confirmation is None:
         raise NothingToShow(f"it needs several seeds of each configuration; run: qar confirm {findings.folder}")
-    return candidates(findings.confirmation, "test_accuracy")
+    shown = candidates(findings.confirmation, "test_accuracy")
+    if shown["seed"].nunique() < 2:
+        raise NothingToShow("it needs several seeds of each configuration")
+    return shown
 
 
 def _attainment(findings: Findings, axes: Sequence[Axes]) -> None:
@@ -278,7 +281,7 @@ def write_studies_figures(
                 continue
             figure, axes = _figure(1, 2.3, width)
             confirmed = {name: as_trials(of) for name, of in results.items() if of is not None}
-            plot_studies(confirmed, axes[0], label="test accuracy")
+            plot_studies(confirmed, axes[0], label="test accuracy, 95% intervals")
             paths += save_figure(figure, out / f"studies-confirmed{suffix}", formats)
             figure, axes = _figure(1, 2.3, width)
             _attainment_of(studies, axes[0])

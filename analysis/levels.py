@@ -7,6 +7,8 @@ FAMILIES = ("none", "RS", "RC", "RM", "RE")
 
 MOST_LEVELS = 10
 """Values of K side by side in one column."""
+FEWEST_POWERS = 4
+"""Powers of two that stand for all values of K where there are too many."""
 
 
 def families_of(values: Iterable[str]) -> list[str]:
@@ -16,9 +18,11 @@ def families_of(values: Iterable[str]) -> list[str]:
 
 
 def shown_levels(levels: Iterable[float], most: int = MOST_LEVELS) -> list[int]:
-    """Values of K, increasing; of too many the powers of two, and of too many of those the first."""
+    """Values of K, increasing; of too many the powers of two, or an even share where those are few."""
     found = sorted({int(value) for value in levels if value == value})
     if len(found) <= most:
         return found
     powers = [value for value in found if value & (value - 1) == 0]
-    return (powers or found)[:most]
+    if len(powers) >= FEWEST_POWERS:
+        return powers[:most]
+    return [found[place * (len(found) - 1) // (most - 1)] for place in range(most)]

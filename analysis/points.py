@@ -171,8 +171,7 @@ def confirmed_points(
                     {
                         "number": int(row["number"]),
                         "seed": int(row["seed"]),
-                        "test_accuracy": round(float(row["test_accuracy"]), 5),
-                        "val_accuracy": round(float(row["val_accuracy"]), 5),
+                        **{name: _rounded(row[name]) for name in ("test_accuracy", "val_accuracy")},
                         "command": origin.reproducing(int(row["number"])),
                         "curves": drawn.get(str(row["number"]), {}),
                     }
@@ -194,8 +193,11 @@ def _interval(trials: pd.DataFrame, column: str) -> list[float | None] | None:
 
 
 def _best(trials: pd.DataFrame, column: str) -> float | None:
-    best = trials[column].max() if len(trials) else np.nan
-    return None if pd.isna(best) else round(float(best), 5)
+    return _rounded(trials[column].max() if len(trials) else np.nan)
+
+
+def _rounded(accuracy: float) -> float | None:
+    return None if pd.isna(accuracy) else round(float(accuracy), 5)
 
 
 def _plain(values: pd.Series) -> list[Any]:

@@ -12,6 +12,7 @@ from analysis.confirmed import FOLDER, confirmation_named, load_confirmation
 from analysis.load import find_epochs, load_trials
 from analysis.origin import SEARCHED, Named, Origin, names_of, read_origin
 
+PROVENANCE = "provenance.json"
 FORMAT = 2
 
 Points = Mapping[str, list[str]]
@@ -59,7 +60,7 @@ def write_provenance(
     sources = [
         source for folder, name in zip(studies, names, strict=True) for source in read_sources(folder, named, name)
     ]
-    path = out / "provenance.json"
+    path = out / PROVENANCE
     text = json.dumps({"format": FORMAT, "studies": [study_of(source) for source in sources]}, indent=2)
     # A line a figure and a trial: a study of many stays readable, and can be searched line by line.
     encode = json.JSONEncoder(allow_nan=False).encode

@@ -11,7 +11,7 @@ from analysis.findings import Findings, load_findings
 from analysis.front import front
 from analysis.html import write_html
 from analysis.origin import Named, names_of, read_origin
-from analysis.provenance import write_provenance
+from analysis.provenance import PROVENANCE, write_provenance
 from analysis.summary import files_text, summarize, text_of
 
 Importances = Callable[[pd.DataFrame], pd.DataFrame]
@@ -149,6 +149,8 @@ def write_brief_report(study: Path, out: Path) -> Report:
     findings = load_findings(study)
     written = _write(findings, out, Format(), BRIEF_WRITERS)
     where = f"plot: {out / 'figures' / 'front.pdf'} (and .svg, .png); all figures and tables: qar report {study}"
+    if (out / PROVENANCE).exists():
+        where += f"\nthe page, the tables and the other figures in {out} are older: renew them in the same way"
     return Report(text=f"{text_of(findings)}\n{where}", files=written.files)
 
 
@@ -239,7 +241,8 @@ def _check(how: Format) -> None:
 def _suffixes(how: Format) -> tuple[str, ...]:
     from analysis.style import FORMATS, available_formats
 
-    return tuple(suffix for suffix in how.suffixes or FORMATS if suffix in available_formats(how.style))
+    available = available_formats(how.style)
+    return tuple(suffix for suffix in how.suffixes or FORMATS if suffix in available)
 
 
 def _lacks_latex(how: Format) -> bool:

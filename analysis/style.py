@@ -5,10 +5,12 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.backends.backend_pgf import LatexError
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -82,10 +84,20 @@ def _parameters_of(style: Path) -> mpl.RcParams:
 
 
 def available_formats(style: Path | None = None) -> tuple[str, ...]:
-    """`FORMATS` without PGF where there is no LaTeX, which Matplotlib asks for the widths of words."""
+    """`FORMATS`, without PGF where Matplotlib finds no whole LaTeX, which it asks for the widths of words."""
     with paper_style(style):
-        has_latex = shutil.which(mpl.rcParams["pgf.texsystem"]) is not None
+        has_latex = shutil.which(mpl.rcParams["pgf.texsystem"]) is not None and _sets_a_word()
     return tuple(name for name in FORMATS if name != "pgf" or has_latex)
+
+
+def _sets_a_word() -> bool:
+    figure = Figure()
+    figure.text(0, 0, "word")
+    try:
+        figure.savefig(StringIO(), format="pgf")
+    except (LatexError, OSError):  # which one depends on when it stops
+        return False
+    return True
 
 
 def save_figure(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:

@@ -126,5 +126,7 @@ def files_text(out: Path, missing: dict[str, str], without_latex: bool) -> str:
         f"to explore, in a browser: {out / 'report.html'}; where every point comes from: {out / 'provenance.json'}",
     ]
     if without_latex:
-        lines.append("no PGF figures: there is no LaTeX here (Debian: texlive-latex-base, texlive-pictures)")
+        lines.append(
+            "no PGF figures: there is no whole LaTeX here (Debian: texlive-latex-recommended, texlive-pictures)"
+        )
     return "\n".join([*lines, *(f"no {name}: {reason}" for name, reason in missing.items())])

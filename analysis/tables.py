@@ -68,9 +68,14 @@ def _accuracies(findings: Findings, trials: pd.DataFrame, split: str) -> Table:
         )
     elif split == TEST:
         notes.append("No test of significance: too few seeds in common.")
-    if len(levels) < frame["num_levels"].nunique():
-        notes.append(f"{len(levels)} of {frame['num_levels'].nunique()} values of $K$ are shown.")
-    return Table(frame=frame, latex=tabular(["$K$", *map(escape, families)], blocks, " ".join(notes)))
+    note = " ".join(notes) + _levels_note(frame, levels)
+    return Table(frame=frame, latex=tabular(["$K$", *map(escape, families)], blocks, note))
+
+
+def _levels_note(frame: pd.DataFrame, shown: list[int]) -> str:
+    """That values of K are left out, as a sentence that follows others."""
+    found = frame["num_levels"].nunique()
+    return f" {len(shown)} of {found} values of $K$ are shown." if len(shown) < found else ""
 
 
 def _accuracy_cell(row: Any) -> str:
@@ -96,15 +101,16 @@ def _what_is_shown(findings: Findings, frame: pd.DataFrame, split: str) -> str:
         optimism = _mean_optimism(findings)
         if not math.isnan(optimism):
             text += (
-                rf" The search's validation accuracy of the confirmed configurations is {number(100 * optimism, 1)} "
-                r"points above their test accuracy on average."
+                rf" The search's validation accuracy of the confirmed configurations is "
+                rf"{number(100 * abs(optimism), 1)} points {'above' if optimism >= 0 else 'below'} their test accuracy "
+                "on average."
             )
         return text + _gaps_note(findings)
     complete = int((findings.trials["state"] == COMPLETE).sum())
     return (
         rf"Search, not confirmed: validation accuracy in \% of the best configuration of each family and $K$ among "
         rf"{complete} complete trials ({seeds} {plural} each). They were chosen by the numbers shown, which are "
-        "therefore too high."
+        f"therefore too high.{_gaps_note(findings)}"
     )
 
 
@@ -131,7 +137,9 @@ def sizes_table(findings: Findings) -> Table:
     notes = (
         "Bits per weight of the compressed file, over all parameters; of convolutions and of fully connected layers "
         "(codebooks, code tables and levels over their weights); entropy of the levels, a lower bound. kB: the payload "
-        "of the file; the last column: how much smaller it is than 32 bits a parameter. Means over seeds."
+        "of the file; the last column: how much smaller it is than 32 bits a parameter. Means over "
+        f"{_range(frame['n'])} {'seed' if frame['n'].max() == 1 else 'seeds'}."
+        f"{_levels_note(frame, levels)}{_gaps_note(findings)}"
     )
     return Table(frame=frame, latex=tabular(header, [(None, rows)], notes, "lllrrrrrr"))
 
@@ -168,8 +176,10 @@ def gains_table(findings: Findings) -> Table:
     )
     notes = (
         rf"{where} Accuracies in \%; factor: accuracy over that of none at the same $K$; $P$: probability that a seed "
-        r"of the family beats one of none, ties counting half. In brackets 95\% intervals: Fieller's and Newcombe's "
-        "below 20 seeds, percentile bootstrap from there on. A factor over a collapsed baseline says little by itself."
+        r"of the family beats one of none, ties counting half. In brackets 95\% intervals: Fieller's, in pairs where "
+        "both have the same seeds, and Newcombe's below 20 seeds, percentile bootstrap from there on. "
+        f"{_range(frame['n'])} {'seed' if frame['n'].max() == 1 else 'seeds'} a family and $K$. A factor over a "
+        f"collapsed baseline says little by itself.{_levels_note(frame, levels)}{_gaps_note(findings)}"
     )
     header = ["$K$", "family", "accuracy", "none", "factor", "", "$P$", ""]
     return Table(frame=frame, latex=tabular(header, blocks, notes, "llrrr@{~}rr@{~}r"))
@@ -278,6 +288,7 @@ def studies_table(studies: Mapping[str, Findings]) -> Table:
         "configuration that the search thought most accurate; test HV: of the confirmed means, somewhat too high, for "
         "their front is chosen by them; optimism: validation minus test accuracy of what was confirmed, in points. "
         r"$^{\dagger}$: not finished."
+        + "".join(f" {escape(name)}: {escape('; '.join(of.gaps))}." for name, of in studies.items() if of.gaps)
     )
     return Table(frame=frame, latex=tabular(header, [(None, cells)], notes))
 
@@ -315,8 +326,9 @@ def _range(counts: pd.Series) -> str:
 
 
 def _gaps_note(findings: Findings) -> str:
-    """What the confirmation lacks, as sentences that follow others."""
-    return "".join(f" {escape(gap[0].upper() + gap[1:])}." for gap in findings.gaps)
+    """What the search or its confirmation lacks, as sentences that follow others."""
+    gaps = [*([] if findings.finished else ["the search is not finished"]), *findings.gaps]
+    return "".join(f" {escape(gap[0].upper() + gap[1:])}." for gap in gaps)
 
 
 def _rows(frame: pd.DataFrame) -> list[Any]:

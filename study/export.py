@@ -55,6 +55,8 @@ def find_trial(history: History, name: str, folder: StudyFolder) -> Trial:
         if name in (str(trial.number), trial.trial_id):
             return trial
     last = max(history.trials, default=None)
+    if last is None and not folder.ledger.exists() and folder.trials.exists():
+        raise ValueError(f"{folder} must hold its {folder.ledger.name}, and has tables alone; copy the whole study")
     known = f"choose from 0 to {last}, or a trial_id" if last is not None else f"{folder} has no trials yet"
     raise ValueError(f"unknown trial {name!r}; {known}")
 

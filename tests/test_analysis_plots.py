@@ -15,12 +15,13 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.markers import MarkerStyle
+from matplotlib.markers import CARETUPBASE, MarkerStyle
 
 from analysis.attainment import attainment_surfaces
-from analysis.confirmed import confirmed
+from analysis.confirmed import as_trials, confirmed
 from analysis.front import front, knee
 from analysis.gains import gains, improvements
+from analysis.levels import shown_levels
 from analysis.plots import (
     plot_attainment,
     plot_confirmed,
@@ -299,6 +300,37 @@ def test_plot_attainment_has_its_median_within_its_band(ax: Axes) -> None:
     heights = band.get_paths()[0].vertices[:, 1]
     median = surfaces.loc[surfaces["quantile"] == 0.5, "test_accuracy"]
     assert heights.min() <= median.min() <= median.max() <= heights.max()
+
+
+def test_factor_without_an_upper_bound_is_drawn_to_the_top(ax: Axes) -> None:
+    table = gains(CONFIRMATION, split="test").head(1).assign(phase=FINETUNE, gain=5.0, low=0.8, high=np.inf)
+    plot_gains(table, ax, phase=FINETUNE)
+    (bars,) = ax.containers
+    (bar,) = bars[2][0].get_segments()  # type: ignore[index]
+    assert bar[0][1] == pytest.approx(0.8)
+    assert bar[1][1] > 6
+    assert any(line.get_marker() == CARETUPBASE and len(line.get_xdata()) == 1 for line in ax.lines)  # type: ignore[arg-type]
+
+
+def test_fronts_of_confirmed_studies_have_their_intervals(ax: Axes) -> None:
+    results = as_trials(RESULTS)
+    plot_studies({"one": results}, ax)
+    best = front(results)
+    (bars,) = ax.containers
+    ends = sorted(segment[end][1] for segment in bars[2][0].get_segments() for end in (0, 1))  # type: ignore[index]
+    assert ends == pytest.approx(sorted([*best["low"], *best["high"]]))
+
+
+@pytest.mark.parametrize(
+    ("levels", "shown"),
+    [
+        ([2, 3, 5], [2, 3, 5]),
+        (range(2, 40), [2, 4, 8, 16, 32]),
+        ([2, *range(17, 30)], [2, 17, 18, 20, 21, 23, 24, 26, 27, 29]),
+    ],
+)
+def test_of_too_many_levels_the_powers_of_two_are_shown_or_an_even_share(levels: list[int], shown: list[int]) -> None:
+    assert shown_levels(levels) == shown
 
 
 def test_plot_gains_draws_the_phase_that_is_asked_for(ax: Axes) -> None:

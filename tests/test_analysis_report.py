@@ -69,6 +69,9 @@ def test_brief_report_of_a_study_says_and_writes_it_all(tmp_path: Path) -> None:
     assert f"hypervolume {hypervolume(load_trials(study)):.4f}" in text
     assert str(study / "report" / "figures" / "front.pdf") in text
     assert f"qar report {study}" in text
+    assert "are older" not in text
+    (study / "report" / "provenance.json").write_text("{}")
+    assert "are older: renew them in the same way" in write_brief_report(study, study / "report").text
 
 
 @pytest.fixture(scope="module")
@@ -354,7 +357,7 @@ def test_confirmed_trials_that_failed_are_told_wherever_results_are_shown(tmp_pa
     told = f"2 of {count} trials of the confirmation failed, and no mean has them: RE, K = 2 (2 of 3)"
     report = write_report(study.path, tmp_path / "out", how=SVG)
     assert told in report.text
-    for name in ("report.html", "table-confirmed.tex", "table-accuracy.tex"):
+    for name in ("report.html", *(f"table-{name}.tex" for name in ("confirmed", "accuracy", "gains", "sizes"))):
         assert told in " ".join((tmp_path / "out" / name).read_text().split()), name
     assert "mean over 1 to 3 fresh seeds" in (tmp_path / "out" / "table-confirmed.tex").read_text()
 
@@ -377,7 +380,7 @@ def test_confirmation_that_runs_is_told_wherever_results_are_shown(tmp_path: Pat
     confirmation.replace_config(config.model_copy(update={"trials": 5 * configurations, "replicates": 5}))
     write_report(study.path, tmp_path / "out", how=SVG)
     told = f"he confirmation is not finished: {3 * configurations} of {5 * configurations} trials have ended"
-    for name in ("report.html", "table-confirmed.tex", "table-accuracy.tex"):
+    for name in ("report.html", *(f"table-{name}.tex" for name in ("confirmed", "accuracy", "gains", "sizes"))):
         assert told in " ".join((tmp_path / "out" / name).read_text().split()), name
 
 

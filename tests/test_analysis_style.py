@@ -1,6 +1,8 @@
 """The style of figures: a paper's, whatever the caller has set, and the user's where one is given."""
 
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import matplotlib as mpl
@@ -50,6 +52,16 @@ def test_style_that_matplotlib_refuses_is_refused_in_one_line(content: str, tmp_
     style.write_text(content)
     with pytest.raises(ValueError, match=r"^style [^\n]*wrong.mplstyle can't be used: [^\n]+$"), paper_style(style):
         pass
+
+
+def test_latex_that_lacks_a_package_leaves_pgf_out(tmp_path: Path) -> None:
+    latex = tmp_path / "pdflatex"
+    latex.write_text("#!/bin/sh\necho \"! LaTeX Error: File 'underscore.sty' not found.\"\nexit 1\n")
+    latex.chmod(0o755)
+    command = [sys.executable, "-c", "from analysis.style import available_formats; print(*available_formats())"]
+    environment = os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.split() == [name for name in FORMATS if name != "pgf"]
 
 
 def test_figures_are_one_column_wide(tmp_path: Path) -> None:

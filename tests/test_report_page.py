@@ -58,8 +58,9 @@ def chosen(page: Page) -> str:
     return page.text("#details h3").split("\n")[0]
 
 
-def search_view(page: Page) -> None:
+def search_view(page: Page, phase: str = "finetune") -> None:
     page.click("input[name=split][value=validation]")
+    page.click(f"input[name=phase][value={phase}]")
 
 
 def test_confirmed_results_are_shown_first(page: Page) -> None:
@@ -71,17 +72,19 @@ def test_confirmed_results_are_shown_first(page: Page) -> None:
 
 
 def test_search_is_drawn_in_another_way_than_what_is_confirmed(page: Page) -> None:
-    search_view(page)
+    search_view(page, "regularize")
     page.click("input[value=confirmed]")
     assert page.run("document.querySelectorAll('#plot .bar').length") == 0
     assert {key[0] for key in marks(page)} == {"s"}
     assert page.run("document.querySelectorAll('#plot .crowd').length") > 0
     assert counted(page) == 18, "of 20 trials, the float baseline is a line and one has failed"
+    page.click("input[name=phase][value=finetune]")
+    assert counted(page) == 15, "three were stopped before they were tuned"
 
 
 @pytest.mark.parametrize(("control", "hidden"), [("RM", 6), ("none", 3), ("stopped early", 3), ("complete", 15)])
 def test_filter_takes_its_points_away_and_brings_them_back(control: str, hidden: int, page: Page) -> None:
-    search_view(page)
+    search_view(page, "regularize")
     page.click("input[value=confirmed]")
     before, drawn = counted(page), marks(page)
     page.click(f"input[value='{control}']")
@@ -182,7 +185,7 @@ def test_arrows_up_and_down_go_through_all_points(page: Page) -> None:
 
 
 def test_point_that_was_stopped_early_says_where(page: Page) -> None:
-    search_view(page)
+    search_view(page, "regularize")
     page.click("input[value=confirmed]")
     page.click("input[value=complete]")
     page.click("input[value=all]")
@@ -294,11 +297,11 @@ def test_several_studies_are_told_apart(browser: Page, tmp_path: Path) -> None:
     browser.troubles.clear()
     browser.open(write_html([study.path for study in studies], tmp_path))
     assert browser.text("h1") == "Report of a and b"
-    assert counted(browser) == 36
+    assert counted(browser) == 30
     assert browser.run("document.querySelectorAll('#plot .front').length") == 2
     assert {key[:2] for key in marks(browser)} == {"s0", "s1"}
     browser.click("#studies input[value=a]")
-    assert counted(browser) == 18
+    assert counted(browser) == 15
     assert {key[:2] for key in marks(browser)} == {"s1"}
     assert "not confirmed" in browser.text(".note")
     assert browser.troubles == []
@@ -309,6 +312,6 @@ def test_small_and_unfinished_studies_have_a_page(trials: dict[str, Any], browse
     study = make_study(tmp_path / "small", **trials)
     browser.troubles.clear()
     browser.open(write_html([study.path], tmp_path))
-    assert counted(browser) == 3
+    assert counted(browser) == 2
     assert ("has not finished: 4 of 5" in browser.text("main")) == bool(trials)
     assert browser.troubles == []

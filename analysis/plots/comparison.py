@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.markers import CARETUPBASE
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from analysis.levels import families_of, shown_levels
@@ -59,7 +60,7 @@ def plot_improvements(improvements: pd.DataFrame, ax: Axes, *, phase: str) -> Ax
 
 
 def _draw(rows: pd.DataFrame, value: str, ax: Axes, *, neutral: float) -> None:
-    """A mark and an interval for each family and K, side by side at each K."""
+    """A mark and an interval for each family and K, side by side at each K; an arrow where it has no upper bound."""
     levels = shown_levels(rows["num_levels"])
     families = families_of(rows["family"])
     set_levels_axis(ax, levels)
@@ -68,12 +69,17 @@ def _draw(rows: pd.DataFrame, value: str, ax: Axes, *, neutral: float) -> None:
         return
     place: Callable[[pd.Series], list[int]] = lambda column: [levels.index(int(k)) for k in column]  # noqa: E731
     ax.axhline(neutral, c="0.55", lw=0.8, ls=(0, (4, 3)), zorder=1)
+    ends = rows[[value, "low", "high"]].to_numpy(dtype=float)
+    ceiling = 1.3 * float(ends[np.isfinite(ends)].max())
     for member, family in enumerate(families):
         mark = family_mark(family)
         of = rows[(rows["family"] == family) & rows["num_levels"].isin(levels)]
         x = [dodged(at, member, len(families)) for at in place(of["num_levels"])]
         y = of[value].to_numpy(dtype=float)
-        low, high = (np.where(np.isfinite(of[end]), of[end], y) for end in ("low", "high"))
+        low, high = (np.where(of[end].isna(), y, of[end]) for end in ("low", "high"))
+        unbounded = np.isposinf(high)
+        high = np.where(unbounded, ceiling, high)
+        ax.plot(np.array(x)[unbounded], high[unbounded], ls="", marker=CARETUPBASE, c=mark.colour, mew=0)
         ax.errorbar(
             *(x, y),
             yerr=[np.maximum(y - low, 0), np.maximum(high - y, 0)],

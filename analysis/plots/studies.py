@@ -11,7 +11,7 @@ from analysis.style import MARKS
 
 
 def plot_studies(studies: Mapping[str, pd.DataFrame], ax: Axes, *, label: str = "validation accuracy (search)") -> Axes:
-    """The front of each study as a staircase with its marks.
+    """The front of each study as a staircase with its marks, and with intervals where it has columns `low` and `high`.
 
     Args:
         studies: rows of trials.parquet by the study's name; of confirmed results `analysis.confirmed.as_trials`.
@@ -29,9 +29,14 @@ def plot_studies(studies: Mapping[str, pd.DataFrame], ax: Axes, *, label: str = 
     for place, (name, best) in enumerate(fronts.items()):
         mark = MARKS[place % len(MARKS)]
         steps = best.drop_duplicates(["bits_per_weight", "val_accuracy"])
-        x, y = staircase(steps["bits_per_weight"].to_numpy(), steps["val_accuracy"].to_numpy(), ax.get_xlim()[1])
-        ax.plot(x, y, drawstyle="steps-post", c=mark.colour, ls=mark.line, lw=0.9)
+        stairs = staircase(steps["bits_per_weight"].to_numpy(), steps["val_accuracy"].to_numpy(), ax.get_xlim()[1])
+        ax.plot(*stairs, drawstyle="steps-post", c=mark.colour, ls=mark.line, lw=0.9)
         points = (best["bits_per_weight"], best["val_accuracy"])
+        if {"low", "high"} <= set(best.columns):
+            bounded = best[best["low"].notna()]
+            ends = bounded["val_accuracy"] - bounded["low"], bounded["high"] - bounded["val_accuracy"]
+            x, y = bounded["bits_per_weight"], bounded["val_accuracy"]
+            ax.errorbar(x, y, yerr=ends, fmt="none", ecolor=mark.colour, elinewidth=0.7, alpha=0.6)
         for places, line, told in ((points, "", None), (([], []), mark.line, name)):
             ax.plot(*places, ls=line, marker=mark.marker, c=mark.colour, mec="white", mew=0.4, label=told)
     ax.legend(loc="lower right")

@@ -34,10 +34,13 @@
 
   const searched = (study, index) => study.search.number.map((number, i) => {
     const of = (name) => study.search[name][i];
+    // What was stopped in the first phase was never tuned: its accuracy is one before tuning.
+    const untuned = of("state") !== "COMPLETE" && of("val_accuracy_pre_tuning") === null;
+    const [before, after] = untuned ? [of("val_accuracy"), null] : [of("val_accuracy_pre_tuning"), of("val_accuracy")];
     return {
       key: `s${index}:${number}`, kind: "search", study: index, number, of,
       family: of("family"), levels: of("num_levels"), state: of("state"), bits: of("bits_per_weight"),
-      validation: { finetune: [of("val_accuracy")], regularize: [of("val_accuracy_pre_tuning")] }, test: {},
+      validation: { finetune: [after], regularize: [before] }, test: {},
     };
   });
   const confirmedOf = (study, index) => study.confirmed.map((result) => ({
