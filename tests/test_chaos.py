@@ -5,7 +5,6 @@
 
 import json
 import random
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -103,7 +102,6 @@ class Victim:
 
     def finish(self) -> None:
         if not self.folder.exists():  # killed before it began
-            shutil.rmtree(self.folder.path, ignore_errors=True)
             ended = qar(*self.launch, cwd=self.cwd)
         else:
             ended = qar("resume", str(self.folder.path), cwd=self.cwd)

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections import Counter
@@ -231,6 +232,16 @@ def test_resume_of_a_finished_study_trains_nothing(launched: Launched, arguments
     assert again.status == 0
     assert_quiet(again)
     assert files_below(launched.study) == before  # the report too, byte for byte
+
+
+def test_finished_study_goes_on_for_more_trials(launched: Launched, tmp_path: Path) -> None:
+    study = tmp_path / "studies" / "digits"
+    shutil.copytree(launched.study, study)
+    assert_quiet(qar("resume", "studies/digits", "--trials", "2", cwd=tmp_path))
+    extended = load_trials(study)
+    assert len(extended) == len(launched.trials) + 2
+    assert set(extended["state"]) <= TERMINAL
+    pd.testing.assert_frame_equal(extended.head(len(launched.trials)), launched.trials)
 
 
 def test_status_of_a_finished_study(launched: Launched) -> None:

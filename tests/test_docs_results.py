@@ -31,7 +31,7 @@ def test_study_has_ended_all_of_its_trials(study: Path) -> None:
     assert f"`{study.name}`" in PAGE
 
 
-@pytest.mark.parametrize("name", sorted(path.relative_to(RESULTS).as_posix() for path in RESULTS.glob("*/table-*.csv")))
+@pytest.mark.parametrize("name", sorted(path.relative_to(RESULTS).as_posix() for path in RESULTS.rglob("table-*.csv")))
 def test_table_is_what_its_study_gives(name: str, report: Path) -> None:
     assert (report / name).read_text() == (RESULTS / name).read_text()
 
