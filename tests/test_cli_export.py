@@ -131,7 +131,8 @@ def test_export_and_evaluation_need_no_ray(study: Path, tmp_path: Path) -> None:
         "sys.modules |= {'ray': None, 'optuna': None}  # importing them is an error\n"
         "from study.cli import app\n"
         "app(sys.argv[1:], standalone_mode=False)\n"
-        "assert {name for name in sys.modules if name.startswith('study.')} == {'study.cli', 'study.ledger'}\n"
+        "of_study = {name for name in sys.modules if name.startswith('study.')}\n"
+        "assert of_study == {'study.cli', 'study.connection', 'study.ledger'}, of_study\n"
         "import study.export\n"
         "import study.reproduction\n"
     )
