@@ -179,6 +179,8 @@ class StudyConfig(_Section):
         trials: how many, anchors included.
         seed: of the sampler and of every trial (split, weights, order), so that trials differ by configuration alone.
         trial: what all trials have in common: fields of `trainables.config.TrialConfig`.
+        baseline_epochs: length of the training of the float baseline that trials begin from where `trial.init` is
+            `pretrained`; that of the first phase if not given.
         space: what is searched.
         anchors: what is run first.
         early_stopping: when a trial is given up.
@@ -197,6 +199,7 @@ class StudyConfig(_Section):
     trials: int = Field(ge=1)
     seed: int = Field(0, ge=0)
     trial: dict[str, Any] = {}
+    baseline_epochs: int | None = Field(default=None, ge=1)
     space: Space
     anchors: Anchors = Anchors()
     early_stopping: EarlyStopping = EarlyStopping()
@@ -224,6 +227,15 @@ class StudyConfig(_Section):
         except ValidationError as error:
             raise ValueError(_one_line(error, "trial.")) from None
         return values | {"trial": {key: value for key, value in resolved.items() if key not in SEARCHED}}
+
+    @model_validator(mode="after")
+    def _baseline_is_begun_from(self) -> Self:
+        if self.baseline_epochs is not None and self.trial["init"] != "pretrained":
+            raise ValueError(
+                "baseline_epochs must be left out where no trial begins from the float baseline, got "
+                f"{self.baseline_epochs} with trial.init {self.trial['init']!r}; set trial.init to 'pretrained'"
+            )
+        return self
 
     @model_validator(mode="after")
     def _grace_period_within_budget(self) -> Self:
@@ -289,6 +301,20 @@ class StudyConfig(_Section):
     def trial_config(self, searched: dict[str, Any]) -> TrialConfig:
         """The configuration of one trial: what is common to all, and what was searched (or is to differ)."""
         return TrialConfig.from_dict(self.trial | {"seed": self.seed} | searched)
+
+    @property
+    def baseline_seeds(self) -> range:
+        """Seeds of the float baselines that trials begin from, none unless `trial.init` is `pretrained`.
+
+        One a seed: another seed is another split, and a network must not be validated on what it began to learn from.
+        """
+        return range(self.seed, self.seed + self.replicates if self.trial["init"] == "pretrained" else self.seed)
+
+    def baseline_config(self, seed: int) -> TrialConfig:
+        """The float baseline that trials of a seed begin from; its first phase is all of it that is trained."""
+        length = self.baseline_epochs or self.trial["regularize_epochs"]
+        plain = {"family": "none", "num_levels": None, "init": "scratch"}
+        return self.trial_config(plain | {"seed": seed, "regularize_epochs": length})
 
 
 def _absolute(path: str) -> str:

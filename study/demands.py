@@ -84,10 +84,12 @@ def _cost(nodes: list[Node], config: StudyConfig, price: float | None) -> list[C
         return []
     an_hour = sum(fits * SECONDS_PER_HOUR / seconds for fits, seconds in working)
     share = min(1.0, (config.resources.max_concurrent or at_a_time) / at_a_time)
-    hours = config.trials * config.epochs / (an_hour * share)
-    told = (
-        f"at most {duration(hours * SECONDS_PER_HOUR)}: {config.trials} trials × {config.epochs} epochs, none stopped"
-    )
+    of_baselines = sum(config.baseline_config(seed).regularize_epochs for seed in config.baseline_seeds)
+    hours = (config.trials * config.epochs + of_baselines) / (an_hour * share)
+    at_most = duration(hours * SECONDS_PER_HOUR)
+    told = f"at most {at_most}: {config.trials} trials × {config.epochs} epochs, none stopped"
+    if of_baselines:
+        told += f", and {of_baselines} of the float baseline"
     told += "; an epoch takes " + ", ".join(f"{seconds:.1f} s on {kind}" for kind, seconds in pace.items())
     found = [Check("expected time", PASS, told)]
     if price is not None:

@@ -44,26 +44,21 @@ def liveliness(folder: StudyFolder, history: History, trials: int) -> str:
 
 
 def _float_baselines(folder: StudyFolder, config: StudyConfig, console: Console) -> dict[int, str]:
-    """Paths, by seed, of the checkpoints that trials begin from; those that are not there yet are trained now.
-
-    One a seed: another seed is another split, and a network must not be validated on what it began to learn from.
-    """
+    """Paths, by seed, of the checkpoints that trials begin from; those that are not there yet are trained now."""
     import ray
     from ray.exceptions import RayTaskError
 
     from trainables.run import NonFiniteLossError
     from trainables.trainable import train_baseline
 
-    seeds = range(config.seed, config.seed + config.replicates)
-    missing = [seed for seed in seeds if not folder.has_baseline(seed)]
+    missing = [seed for seed in config.baseline_seeds if not folder.has_baseline(seed)]
     if missing:
         plural = "s"[: len(missing) != 1]
         console.print(f"training the float baseline{plural} that all trials begin from, {len(missing)} seed{plural}")
         task = ray.remote(train_baseline).options(num_cpus=config.resources.cpus, num_gpus=config.resources.gpus)
-        plain = {"family": "none", "num_levels": None, "init": "scratch"}
-        trials = {seed: config.trial_config(plain | {"seed": seed}).to_dict() for seed in missing}
         training = [
-            task.remote(trial, config.resources.cpus, folder.baseline_address(seed)) for seed, trial in trials.items()
+            task.remote(config.baseline_config(seed).to_dict(), config.resources.cpus, folder.baseline_address(seed))
+            for seed in missing
         ]
         try:
             ray.get(training)
@@ -74,7 +69,7 @@ def _float_baselines(folder: StudyFolder, config: StudyConfig, console: Console)
                     "lower trial.recipe.learning_rate in another study"
                 ) from None
             raise
-    return {seed: folder.baseline_address(seed) for seed in seeds}
+    return {seed: folder.baseline_address(seed) for seed in config.baseline_seeds}
 
 
 def run_study(
@@ -150,7 +145,7 @@ def _run(
         return FINISHED
     connect(config, address, verbose)
     with Connection(str(folder)):
-        baselines = _float_baselines(folder, config, console) if config.trial["init"] == "pretrained" else {}
+        baselines = _float_baselines(folder, config, console)
     sweep(folder, ledger.history)
     session = len(ledger.history.sessions) + 1
     ledger.record(

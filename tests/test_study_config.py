@@ -100,6 +100,16 @@ def test_trial_config_joins_what_is_common_and_what_is_searched() -> None:
     assert (trial.seed, trial.epochs) == (7, 4)
 
 
+def test_float_baseline_is_trained_as_long_as_the_study_says() -> None:
+    assert list(study_config().baseline_seeds) == []
+    begun = {"trial": {"regularize_epochs": 3, "finetune_epochs": 1, "init": "pretrained"}, "seed": 5, "replicates": 2}
+    assert list(study_config(**begun).baseline_seeds) == [5, 6]
+    assert study_config(**begun).baseline_config(6).regularize_epochs == 3
+    longer = study_config(**begun, baseline_epochs=40).baseline_config(6)
+    assert (longer.regularize_epochs, longer.seed, longer.init) == (40, 6, "scratch")
+    assert (longer.family, longer.num_levels) == ("none", None)
+
+
 def test_load_study_reads_a_file_and_applies_overrides_in_order(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("name: mine\ntrials: 3\nspace: {family: [RS]}\n")
@@ -131,6 +141,8 @@ WRONG = {
     "unknown key of recipe": ("trial.recipe.nosuch=1", ["'trial.recipe.nosuch'", "batch_size", "learning_rate"]),
     "unknown key of penalty": ("trial.penalty.nosuch=1", ["'trial.penalty.nosuch'", "bounded", "temperature"]),
     "search that looks at the test split": ("trial.evaluate_test=true", ["trial.evaluate_test", "qar confirm"]),
+    "baseline of no use": ("baseline_epochs=20", ["baseline_epochs", "20", "'scratch'", "set trial.init"]),
+    "baseline without epochs": ("baseline_epochs=0", ["baseline_epochs", "1", "0"]),
     "unknown family": ("space.family=[RS, RX]", ["space.family", "'RX'", *FAMILIES]),
     "no family": ("space.family=[]", ["space.family", "[]"]),
     "unknown placement": ("space.placement=[corner]", ["space.placement", "'corner'", *PLACEMENTS]),

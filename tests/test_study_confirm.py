@@ -16,6 +16,7 @@ from study.confirm import confirmation_of, plan_of, study_confirmed_by, worth_co
 from study.folder import CONFIRM, StudyFolder
 from study.ledger import ASKED, ENDED, EPOCH, History, Ledger, read_history
 from study.space import first_trials
+from trainables.checkpoint import read_checkpoint
 from trainables.result import COMPLETE, PRUNED
 
 CONFIG = study_config()
@@ -182,7 +183,7 @@ def test_plan_that_makes_no_sense_is_refused(changes: dict[str, Any], rule: str)
 @pytest.mark.e2e
 def test_confirmed_results_are_the_report_of_the_study(tmp_path: Path) -> None:
     short = ("--set", "trial.regularize_epochs=2", "--set", "trial.finetune_epochs=1", "--set", "trial.width=0.5")
-    short += ("--set", "trial.init=pretrained")
+    short += ("--set", "trial.init=pretrained", "--set", "baseline_epochs=4")
     stopping = ("--set", "early_stopping.scheduler=none", "--set", "early_stopping.grace_period=1")
     assert qar("launch", "digits", "--trials", "4", *short, *stopping, cwd=tmp_path).status == 0
     study = tmp_path / "studies" / "digits"
@@ -199,6 +200,7 @@ def test_confirmed_results_are_the_report_of_the_study(tmp_path: Path) -> None:
     assert (trials.groupby("config_hash")["seed"].nunique() == 2).all()
     baselines = [sorted(path.name for path in (folder / "baseline").iterdir()) for folder in (study, study / CONFIRM)]
     assert baselines == [["seed-0"], ["seed-1", "seed-2"]]
+    assert read_checkpoint(study / CONFIRM / "baseline" / "seed-2")["epoch"] == 4
     front = read_history(study / "ledger.jsonl")
     assert {trial.config_hash for trial in worth_confirming(front, 0.0)} <= set(trials["config_hash"])
     table = (study / "report" / "confirmed.csv").read_text().splitlines()

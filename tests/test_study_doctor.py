@@ -158,6 +158,13 @@ def test_expected_time_counts_what_nodes_get_done_side_by_side(
     assert found.found.startswith(f"at most {expected}: 12 trials × 4 epochs")
 
 
+def test_expected_time_counts_the_float_baselines() -> None:
+    trial = {"regularize_epochs": 3, "finetune_epochs": 1, "init": "pretrained"}
+    config = study_config(trial=trial, baseline_epochs=12, replicates=2)
+    found = check("expected time", [node(epoch_seconds=30.0)], config)
+    assert found.found.startswith("at most 9:00: 12 trials × 4 epochs, none stopped, and 24 of the float baseline;")
+
+
 def test_expected_cost_is_for_all_nodes() -> None:
     nodes = [node(epoch_seconds=3600.0), node("two"), node("head", cpus=0)]
     assert check("expected cost", nodes, price=2.0).found.startswith("at most 36.00")  # 6 hours, 3 nodes
