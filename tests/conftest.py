@@ -1,6 +1,7 @@
 """What all tests share: shapes checked at run time, one thread, and Hypothesis without a clock."""
 
 import os
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 # Sums in another order differ in their last bits, and tests that compare runs bit by bit share a small machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# In the background of a script this process ignores Ctrl-C, and so would all that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before anything imports trainables: modules that are already loaded stay unchecked.
 # As for mypy, an int will do where a float is asked for (PEP 484).
