@@ -100,6 +100,19 @@ def test_restore_within_the_same_run_goes_back() -> None:
     assert comparable(run.run_epoch()) == first
 
 
+def test_temperature_falls_from_step_to_step_so_that_a_phase_of_one_epoch_anneals_too() -> None:
+    form = PenaltyForm(temperature=0.25, final_temperature=0.025)
+    run = CompressionRun(quick("RE", regularize_epochs=1, penalty=form))
+    phase = run.phase
+    assert isinstance(phase, RegularizePhase)
+    began = {name: regularizer.tau for name, regularizer in phase.regularizers.items()}
+    run.run_epoch()
+    num_batches = math.ceil(len(run.train_split) / run.config.recipe.batch_size)
+    assert num_batches > 1
+    for name, regularizer in phase.regularizers.items():
+        assert regularizer.tau == pytest.approx(began[name] * 0.1 ** (1 - 1 / num_batches))
+
+
 def test_state_can_be_saved_before_the_first_epoch() -> None:
     config = quick("RM")
     expected = rest_of(CompressionRun(config))

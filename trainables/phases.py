@@ -1,6 +1,6 @@
 """The two phases of a trial: what is trained in each, and how. No Ray.
 
-A phase is told of each epoch and each step; `trainables.run` goes through them.
+A phase is told of each step; `trainables.run` goes through them.
 """
 
 from typing import Any, Protocol
@@ -53,11 +53,12 @@ class Phase(Protocol):
     name: str
     optimizers: list[torch.optim.Optimizer]
 
-    def start_epoch(self, fraction: float) -> None:
-        """Told before each epoch how much of the phase is over, in [0, 1)."""
-
     def step(self, epochs_done: float) -> None:
-        """Updates all that is trained, from the gradients that a backward pass has left in the weights' `.grad`."""
+        """Updates all that is trained, from the gradients that a backward pass has left in the weights' `.grad`.
+
+        Args:
+            epochs_done: of the phase, before this step.
+        """
 
     def codebooks(self) -> dict[str, Codebook]:
         """Of each quantized weight, as of now; empty for the float baseline."""
@@ -99,15 +100,12 @@ class RegularizePhase:
         if optimizer := _representative_optimizer(config.recipe, self.trained_representatives):
             self.optimizers.append(optimizer)
 
-    def start_epoch(self, fraction: float) -> None:
-        for regularizer in self.regularizers.values():
-            regularizer.progress(fraction)
-
     def step(self, epochs_done: float) -> None:
         strength = self.config.lam * warmup_share(epochs_done, self.config.recipe.lam_warmup_epochs)
         for name, regularizer in self.regularizers.items():
             weight = self.weights[name]
             assert weight.grad is not None
+            regularizer.progress(epochs_done / self.config.regularize_epochs)
             regularizer.add_gradient(flat(weight.detach()), flat(weight.grad), strength)
         for optimizer in self.optimizers:
             optimizer.step()
@@ -183,9 +181,6 @@ class FinetunePhase:
         for name, weight in self.weights.items():
             values = self.representatives[name].detach()
             torch.index_select(values, 0, flat(self.assignments[name]), out=flat(weight.detach()))
-
-    def start_epoch(self, fraction: float) -> None:
-        pass
 
     def step(self, epochs_done: float) -> None:
         for name, weight in self.weights.items():

@@ -39,7 +39,7 @@ class Regularizer(Protocol):
         """The layer's penalty, before λ."""
 
     def progress(self, fraction: float) -> None:
-        """Told before each epoch how much of the phase is over, in [0, 1)."""
+        """Told before each step how much of the phase is over, in [0, 1)."""
 
 
 REGULARIZERS: dict[str, Callable[[Float[Tensor, " n"], int, PenaltyForm], Regularizer]] = {

@@ -188,7 +188,6 @@ class CompressionRun:
         )
         warmup = recipe.warmup_epochs if self.phase.name == REGULARIZE else 0.0
         num_batches = math.ceil(len(self.train_split) / recipe.batch_size)
-        self.phase.start_epoch((self.epoch - first) / length)
         self.model.train()
         losses = []
         # Dropout draws from the global generator: lend it one that the trial's own decides.
