@@ -177,7 +177,8 @@ def gains_table(findings: Findings) -> Table:
     notes = (
         rf"{where} Accuracies in \%; factor: accuracy over that of none at the same $K$; $P$: probability that a seed "
         r"of the family beats one of none, ties counting half. In brackets 95\% intervals: Fieller's, in pairs where "
-        "both have the same seeds, and Newcombe's below 20 seeds, percentile bootstrap from there on. "
+        "both have the same seeds, and Newcombe's (of 2 or 3 seeds Reiser and Guttman's) below 20 seeds, percentile "
+        "bootstrap from there on. "
         f"{_range(frame['n'])} {'seed' if frame['n'].max() == 1 else 'seeds'} a family and $K$. A factor over a "
         f"collapsed baseline says little by itself.{_levels_note(frame, levels)}{_gaps_note(findings)}"
     )
