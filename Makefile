@@ -1,16 +1,27 @@
 # make study: from a fresh clone to a Pareto front.    make test: the whole suite.    make check: linters, types, imports.
+# make test-jobs: a study run from afar by `ray job`.
 # make chaos: studies killed 70 times, and 16 workers and 4 heads of clusters under another.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+JOBS := .venv/jobs
 
-.PHONY: study test check chaos
+.PHONY: study test test-jobs check chaos
 
 study: $(READY)
 	$(BIN)/qar launch digits --resume-if-exists
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# What needs ray[default], in an environment of its own on top of the other: with it, each Ray of the suite would start
+# a whole dashboard.
+test-jobs: $(READY)
+	$(PYTHON) -m venv --without-pip $(JOBS)
+	$(BIN)/python -c 'import sysconfig; print(f"import site; site.addsitedir({sysconfig.get_path("purelib")!r})")' \
+		> "$$($(JOBS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/base.pth"
+	$(JOBS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt 'ray[default]'
+	$(JOBS)/bin/python -m pytest tests/test_cluster.py tests/test_project.py -k 'afar or pin_all'
 
 chaos: $(READY)
 	$(BIN)/python -m pytest -m chaos --kills-alone 20 --kills-together 50 --workers-killed 4 --heads-killed 4
