@@ -43,35 +43,6 @@ def liveliness(folder: StudyFolder, history: History, trials: int) -> str:
     return history.sessions[-1].outcome or "died"
 
 
-def _float_baselines(folder: StudyFolder, config: StudyConfig, console: Console) -> dict[int, str]:
-    """Paths, by seed, of the checkpoints that trials begin from; those that are not there yet are trained now."""
-    import ray
-    from ray.exceptions import RayTaskError
-
-    from trainables.run import NonFiniteLossError
-    from trainables.trainable import train_baseline
-
-    missing = [seed for seed in config.baseline_seeds if not folder.has_baseline(seed)]
-    if missing:
-        plural = "s"[: len(missing) != 1]
-        console.print(f"training the float baseline{plural} that all trials begin from, {len(missing)} seed{plural}")
-        task = ray.remote(train_baseline).options(num_cpus=config.resources.cpus, num_gpus=config.resources.gpus)
-        training = [
-            task.remote(config.baseline_config(seed).to_dict(), config.resources.cpus, folder.baseline_address(seed))
-            for seed in missing
-        ]
-        try:
-            ray.get(training)
-        except RayTaskError as error:
-            if isinstance(error.cause, NonFiniteLossError):
-                raise ValueError(
-                    f"the float baseline that all trials begin from must converge, but {error.cause}; "
-                    "lower trial.recipe.learning_rate in another study"
-                ) from None
-            raise
-    return {seed: folder.baseline_address(seed) for seed in config.baseline_seeds}
-
-
 def run_study(
     folder: StudyFolder,
     config: StudyConfig,
@@ -123,6 +94,7 @@ def _run(
     import optuna
     from ray import tune
 
+    from study.baselines import float_baselines
     from study.connection import Connection
     from study.optuna_store import Mirror
     from study.progress import Progress, SilentReporter
@@ -145,7 +117,7 @@ def _run(
         return FINISHED
     connect(config, address, verbose)
     with Connection(str(folder)):
-        baselines = _float_baselines(folder, config, console)
+        baselines = float_baselines(folder, config, console)
     sweep(folder, ledger.history)
     session = len(ledger.history.sessions) + 1
     ledger.record(

@@ -125,7 +125,7 @@ def test_damaged_baseline_is_trained_anew(tmp_path: Path) -> None:
     baseline = quick("none", num_levels=None).to_dict()
     for _ in range(2):
         assert not folder.has_baseline(0)
-        train_baseline(baseline, 1, folder.baseline_address(0))
+        list(train_baseline(baseline, 1, folder.baseline_address(0)))
         assert folder.has_baseline(0)
         network = folder.baseline(0) / "trial.pt"
         network.write_bytes(network.read_bytes()[:-100])

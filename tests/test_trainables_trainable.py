@@ -191,7 +191,8 @@ def test_trial_names_the_field_when_its_configuration_is_bad() -> None:
 
 def test_pretrained_trial_begins_with_the_weights_of_the_float_baseline(tmp_path: Path) -> None:
     baseline = quick("none", num_levels=None)
-    train_baseline(baseline.to_dict(), 1, str(tmp_path / "baseline"))
+    accuracies = list(train_baseline(baseline.to_dict(), 1, str(tmp_path / "baseline")))
+    assert len(accuracies) == baseline.regularize_epochs
     saved = read_checkpoint(tmp_path / "baseline")
     assert saved["epoch"] == baseline.regularize_epochs
     trial = quick("RS", init="pretrained")

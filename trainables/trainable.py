@@ -2,6 +2,7 @@
 
 import gc
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -101,18 +102,24 @@ class Finetuning(CompressionTrial):
             )
 
 
-def train_baseline(trial: dict[str, Any], cpus: int, folder: str) -> None:
+def train_baseline(trial: dict[str, Any], cpus: int, folder: str) -> Iterator[float]:
     """Trains the float baseline for the length of the first phase, and leaves a checkpoint in `folder`.
 
     Args:
         trial: a `TrialConfig` of the float baseline, as a dictionary.
         cpus: threads.
         folder: of the checkpoint, a path or a URI; a path appears when all of it is there.
+
+    Yields:
+        The validation accuracy after each epoch, in [0, 1]. The checkpoint is there when no more comes.
+
+    Raises:
+        NonFiniteLossError: it diverges.
     """
     torch.set_num_threads(max(1, cpus))
     run = CompressionRun(TrialConfig.from_dict(trial), "cuda" if torch.cuda.is_available() else "cpu")
     while run.epoch < run.config.regularize_epochs:
-        run.run_epoch()
+        yield run.run_epoch()["val_accuracy"]
     if "://" in folder:
         with TemporaryDirectory() as scratch:
             write_checkpoint(Path(scratch), run.state_dict())
