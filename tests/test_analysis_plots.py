@@ -1,5 +1,7 @@
 """Plots: what they show, whatever the study; each takes axes and returns them."""
 
+import io
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -128,7 +130,7 @@ EVERY_EMPTY_PLOT: dict[str, Callable[[Axes], Axes]] = {
 @pytest.fixture
 def ax() -> Iterator[Axes]:
     with mpl.rc_context():
-        yield Figure().add_subplot()
+        yield Figure(layout="constrained").add_subplot()
 
 
 def texts(ax: Axes) -> list[str]:
@@ -267,6 +269,18 @@ def test_plot_front_draws_the_float_baseline(ax: Axes) -> None:
     (line,) = [line for line in ax.lines if line.get_drawstyle() != "steps-post"]
     assert set(np.asarray(line.get_ydata())) == {0.97}
     assert texts(ax) == ["float: 0.970"]
+
+
+def test_plot_front_holds_a_float_baseline_that_is_below_all_else(ax: Axes) -> None:
+    """As where float weights have not converged; words outside the axes would leave them no place in the figure."""
+    floats = {"family": "none", "num_levels": None, "val_accuracy": 0.1, "bits_per_weight": 32.1}
+    plot_front(trials_frame({"val_accuracy": 0.3}, {"val_accuracy": 0.05}, {"val_accuracy": 0.09}, floats), ax)
+    low, high = ax.get_ylim()
+    assert low < 0.05 < 0.3 < high, "what is hardly lower is seen too, and not counted as being below"
+    assert texts(ax) == ["float: 0.100"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ax.figure.savefig(io.BytesIO())
 
 
 def test_plot_front_draws_neither_pruned_nor_failed_trials(ax: Axes) -> None:

@@ -43,10 +43,11 @@ def plot_front(trials: pd.DataFrame, ax: Axes) -> Axes:
         for family in families_of(rows["family"]):
             mark, mine = family_mark(family), rows[rows["family"] == family]
             ax.scatter(mine["bits_per_weight"], mine["val_accuracy"], c=mark.colour, marker=mark.marker, **look)
-    _frame(ax, best, of)
+    baseline = float_baseline(trials)
+    _frame(ax, best, of, baseline)
     _draw_staircase(best, ax, colour="0.35", line="-")
     _draw_knee(knee(trials), ax)
-    _draw_baseline(float_baseline(trials), ax)
+    _draw_baseline(baseline, ax)
     extra = []
     if len(crowd) < len(beaten):
         told = f"beaten ({len(crowd):,} of {len(beaten):,})"
@@ -90,7 +91,9 @@ def plot_confirmed(results: pd.DataFrame, ax: Axes, search: pd.DataFrame | None 
     # The ends of the intervals too, but of those of two or three seeds, which may be as wide as all there is.
     deepest = 2 * best["val_accuracy"].min() - best["val_accuracy"].max() - 0.01
     ends = of.assign(val_accuracy=results["low"].fillna(results["test_accuracy"]).clip(lower=deepest))
-    _frame(ax, pd.concat([best, ends, searched]), of)
+    floats = results.loc[results["num_levels"].isna(), "test_accuracy"]
+    baseline = float(floats.iloc[0]) if len(floats) else None
+    _frame(ax, pd.concat([best, ends, searched]), of, baseline)
     _draw_staircase(best, ax, colour="0.35", line="-")
     extra = []
     if len(searched):
@@ -98,8 +101,7 @@ def plot_confirmed(results: pd.DataFrame, ax: Axes, search: pd.DataFrame | None 
         extra = [Line2D([], [], c=GREY, lw=0.8, ls=DOTTED, label="search, validation")]
     at = knee(trials)
     _draw_knee(at, ax, 1.0 if at is None else _beside(at["family"], families))
-    baseline = results.loc[results["num_levels"].isna(), "test_accuracy"]
-    _draw_baseline(float(baseline.iloc[0]) if len(baseline) else None, ax)
+    _draw_baseline(baseline, ax)
     # Intervals of few seeds reach everywhere: there is room above alone.
     _legend(families, ax, extra, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)
     return ax
@@ -110,11 +112,12 @@ def _beside(family: str, families: list[str]) -> float:
     return float(1.01 ** (families.index(family) - (len(families) - 1) / 2))
 
 
-def _frame(ax: Axes, shown: pd.DataFrame, of: pd.DataFrame) -> None:
-    """Limits that hold what must be seen; what lies far below is counted and not shown."""
+def _frame(ax: Axes, shown: pd.DataFrame, of: pd.DataFrame, baseline: float | None) -> None:
+    """Limits that hold what must be seen, the float baseline too; what lies far below is counted and not shown."""
     bits = pd.concat([shown["bits_per_weight"], of["bits_per_weight"]])
     ax.set_xlim(bits.min() * 0.93, bits.max() * 1.08)
-    low, high = shown["val_accuracy"].min(), shown["val_accuracy"].max()
+    seen = shown["val_accuracy"] if baseline is None else np.append(shown["val_accuracy"], baseline)
+    low, high = np.nanmin(seen), np.nanmax(seen)
     height = max(high - low, 0.02)
     lowest = max(low - 0.5 * height, min(of["val_accuracy"].min(), low) - 0.06 * height)
     ax.set_ylim(lowest, high + 0.15 * height)
@@ -147,8 +150,6 @@ def _draw_knee(at: pd.Series | None, ax: Axes, beside: float = 1.0) -> None:
 def _draw_baseline(accuracy: float | None, ax: Axes) -> None:
     if accuracy is None or np.isnan(accuracy):
         return
-    low, high = ax.get_ylim()
-    ax.set_ylim(low, max(high, accuracy + 0.12 * (high - low)))
     ax.axhline(accuracy, c="0.55", lw=0.8, ls=(0, (4, 3)), zorder=1)
     ax.annotate(
         f"float: {accuracy:.3f}",
