@@ -202,9 +202,10 @@ def epoch_seconds(trial: dict[str, Any], cpus: int) -> float:
 
     from trainables.config import TrialConfig
     from trainables.datasets import load_dataset
+    from trainables.process import prepare_process
     from trainables.run import CompressionRun
 
-    torch.set_num_threads(max(1, cpus))
+    prepare_process(cpus)
     config = TrialConfig.from_dict(trial)
     images = config.subset or len(load_dataset(config.dataset, config.data_dir).y_train)
     some = min(images, round(BATCHES_TIMED * config.recipe.batch_size / (1 - config.validation_fraction)))

@@ -15,6 +15,7 @@ from study.ledger import History, Session, Trial, read_history
 from study.provenance import provenance
 from trainables.checkpoint import read_checkpoint
 from trainables.config import TrialConfig
+from trainables.process import prepare_process
 from trainables.result import FAIL
 from trainables.run import CompressionRun, NonFiniteLossError
 
@@ -106,7 +107,7 @@ def reproduce(
     config = TrialConfig.from_dict(trial.config)
     if data_dir is not None:
         config = replace(config, data_dir=data_dir)
-    torch.set_num_threads(study.resources.cpus)
+    prepare_process(study.resources.cpus)
     run = CompressionRun(config, "cuda" if torch.cuda.is_available() else "cpu", _initial_weights(folder, config))
     return Reproduction(
         trial=trial,

@@ -13,6 +13,7 @@ from ray import tune
 
 from trainables.checkpoint import read_checkpoint, write_checkpoint
 from trainables.config import TrialConfig
+from trainables.process import give_back_memory, prepare_process
 from trainables.result import FINETUNE, DamagedFileError
 from trainables.run import CompressionRun, NonFiniteLossError
 
@@ -28,7 +29,7 @@ class CompressionTrial(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         resources = self.trial_resources.required_resources if self.trial_resources else {}
-        torch.set_num_threads(max(1, int(resources.get("CPU", 1))))
+        prepare_process(int(resources.get("CPU", 1)))
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device_name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
         weights = None
@@ -66,9 +67,10 @@ class CompressionTrial(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         # Everything is built anew: a tensor left over from the actor's last trial would be a silent error. And the old
-        # goes first, with what torch keeps of its memory: other trials may share the GPU.
+        # goes first, with what is kept of its memory: other trials may share the GPU, or the machine.
         del self.run
         gc.collect()
+        give_back_memory()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         self.setup(new_config)
@@ -116,7 +118,7 @@ def train_baseline(trial: dict[str, Any], cpus: int, folder: str) -> Iterator[fl
     Raises:
         NonFiniteLossError: it diverges.
     """
-    torch.set_num_threads(max(1, cpus))
+    prepare_process(cpus)
     run = CompressionRun(TrialConfig.from_dict(trial), "cuda" if torch.cuda.is_available() else "cpu")
     while run.epoch < run.config.regularize_epochs:
         yield run.run_epoch()["val_accuracy"]
