@@ -3,11 +3,12 @@
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from analysis.load import load_trials
 from analysis.report import Format, write_comparison
-from trainables.result import COMPLETE, FAIL, PRUNED
+from trainables.result import COMPLETE, FAIL, FINETUNE, PRUNED, REGULARIZE
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -47,6 +48,41 @@ def test_both_networks_are_there_with_their_tables_and_figures() -> None:
     for study in STUDIES:
         names = {path.relative_to(study).as_posix() for path in study.rglob("*") if path.is_file()}
         assert {"table-accuracy.csv", "table-gains.csv", "figures/front.svg", "confirm/trials.parquet"} <= names
+
+
+def numbers_of(study: str) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """What the tables of a study say of each K and family: accuracies and factors before and after tuning."""
+    accuracies, gains = (
+        pd.read_csv(RESULTS / study / f"table-{name}.csv").set_index(["num_levels", "family", "phase"])
+        for name in ("accuracy", "gains")
+    )
+
+    def factor(key: tuple[int, str, str]) -> str:
+        if key not in gains.index:
+            return "–"
+        found = gains.loc[key]
+        return f"{found['gain']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
+
+    def accuracy(key: tuple[int, str, str]) -> str:
+        found = accuracies.loc[key]
+        return f"{found['accuracy']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+
+    return {
+        (str(levels), family): tuple(
+            told((levels, family, phase)) for phase in (REGULARIZE, FINETUNE) for told in (accuracy, factor)
+        )
+        for levels, family in {(levels, family) for levels, family, _ in accuracies.index}
+    }
+
+
+@pytest.mark.parametrize("heading", ["AlexNet", "VGG16"])
+def test_numbers_of_the_page_are_those_of_its_tables(heading: str) -> None:
+    section = PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
+    rows = {(levels, family): tuple(told) for levels, family, _, *told in cells if levels.isdigit()}
+    expected = numbers_of(f"cifar10-small-{heading.lower()}")
+    assert rows == {key: expected[key] for key in rows}
+    assert len(rows) >= 10
 
 
 def test_page_shows_what_lies_beside_it() -> None:
