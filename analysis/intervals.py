@@ -170,7 +170,8 @@ def improvement_interval(
     The bootstrap has no width where every value of one sample is above every value of the other; Newcombe's has.
     Two samples that equal families would so part more often than `1 - confidence`, as they do three against three in
     one case of ten, are too small for anything that looks at ranks alone. They are taken for normal, as Student's t
-    takes a few values to be. That interval holds 1/2 just where Welch's test sees no difference at that level.
+    takes a few values to be. Of samples of one size, that interval holds 1/2 just where Welch's test sees no
+    difference at that level. Both samples count as independent, also where they share seeds.
 
     Args:
         first: (n,), finite.
@@ -197,7 +198,8 @@ def improvement_interval(
     if min(len(x), len(y)) < 2:
         return without_bounds(probability)
     ranks_tell = 2 / math.comb(len(x) + len(y), len(x)) <= 1 - confidence
-    varies = np.ptp(x) > 0 or np.ptp(y) > 0
+    # Of equal values, rounding may leave a variance; of values next to 0, none.
+    varies = max(np.ptp(x), np.ptp(y)) > 0 and _variance_of_mean(x) + _variance_of_mean(y) > 0
     bounds = _score_bounds if ranks_tell or not varies else _normal_bounds
     low, high = bounds(x, y, probability, confidence)
     return Interval(estimate=probability, low=low, high=high)

@@ -125,6 +125,9 @@ def resume(
             config = _extended(folder, config, trials)
         _check_cluster(folder, config, address, verbose)
         if trials is not None:
+            from study.cluster import connect
+
+            connect(config, address, verbose)  # before anything is written: its trials may fit nowhere
             folder.replace_config(config)
         from study.confirm import study_confirmed_by
 

@@ -23,7 +23,10 @@ CONFIRM = "confirm"
 def write_atomically(path: Path, text: str) -> None:
     """Writes a file so that a reader, or a crash, sees the old content or the new and nothing between."""
     draft = draft_of(path)
-    draft.write_text(text)
+    with draft.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())  # or the new name might outlive a power cut without the content
     os.replace(draft, path)
 
 

@@ -219,7 +219,10 @@ class History:
         return sum(session.latest - session.started for session in self.sessions)
 
 
-_STORAGE_FAILS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG}
+_STORAGE_FAILS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG),
+    *(errno.ESTALE, errno.ENOTCONN),  # of file systems on a network
+}
 _OF_AN_OBJECT_STORE = re.compile(r"AWS Error|google::cloud::Status")
 """In what the clients of object stores raise, which have no error numbers."""
 
@@ -236,6 +239,14 @@ class StorageError(Exception):
         return cls(
             f"storage {folder} can't be written: {reason}; make room or give the right to write, "
             f"then go on with: qar resume {folder}"
+        )
+
+    @classmethod
+    def of_a_node(cls, folder: object, error: OSError, node: str | None) -> "StorageError":
+        """Of what is not the storage, as a node's folder for temporary files, and stays as it is."""
+        return cls(
+            f"{error.filename} on {node or 'a node'} can't be used: {os.strerror(error.errno or 0)}; make room or give "
+            f"the right there, then go on with: qar resume {folder}"
         )
 
     @classmethod

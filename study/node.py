@@ -1,6 +1,7 @@
 """What one node of a cluster is like: looked at there, in a task of Ray's, and sent back as plain values."""
 
 import fcntl
+import gc
 import hashlib
 import os
 import platform
@@ -202,7 +203,7 @@ def epoch_seconds(trial: dict[str, Any], cpus: int) -> float:
 
     from trainables.config import TrialConfig
     from trainables.datasets import load_dataset
-    from trainables.process import prepare_process
+    from trainables.process import give_back_memory, prepare_process
     from trainables.run import CompressionRun
 
     prepare_process(cpus)
@@ -213,4 +214,8 @@ def epoch_seconds(trial: dict[str, Any], cpus: int) -> float:
         TrialConfig.from_dict(trial | {"subset": some}), "cuda" if torch.cuda.is_available() else "cpu"
     )
     run.run_epoch()
-    return float(run.run_epoch()["train_seconds"] * images / some)
+    took = float(run.run_epoch()["train_seconds"])
+    del run
+    gc.collect()
+    give_back_memory()  # Ray may keep this process beside those that train trials
+    return took * images / some

@@ -166,13 +166,17 @@ class Recorder(DerivedFromLedger, Callback):
         number = trial.config["number"]
         losses = self._ledger.history.trials[number].losses
         text = str(cause).strip() or type(cause).__name__
-        if _NOT_SHARED in text:
-            raise StorageError.not_shared(self._folder, getattr(error, "ip", None))
+        node = getattr(error, "ip", None)
+        if _NOT_SHARED in text or self._baseline_is_unseen(trial, text):
+            raise StorageError.not_shared(self._folder, node)
         failure = StorageError.behind(cause, self._folder)
-        of_a_node = failure is not None and self._lies_elsewhere(cause)
-        # A bucket that a worker could not reach may be in reach again; a disk that is full stays so.
+        of_a_node = False
+        if failure and isinstance(cause, OSError) and self._lies_elsewhere(cause):
+            of_a_node, failure = True, StorageError.of_a_node(self._folder, cause, node)
+        # A bucket that a worker could not reach may be in reach again, and another node may have room; the storage's
+        # own disk stays full.
         passing = losses < MOST_LOSSES and (is_of_an_object_store(cause) or of_a_node)
-        if failure and not passing and not of_a_node:
+        if failure and not passing:
             raise failure
         # An exception would come again; what takes an actor away (a node, the lack of memory) need not.
         if passing:
@@ -184,9 +188,14 @@ class Recorder(DerivedFromLedger, Callback):
         else:
             self._end(trial, FAIL, f"its actor was lost {MOST_LOSSES + 1} times, at last: {text.splitlines()[0]}")
 
-    def _lies_elsewhere(self, error: BaseException) -> bool:
+    def _baseline_is_unseen(self, trial: Any, text: str) -> bool:
+        """Whether a trial failed for the float baseline that it begins from, though that is there, whole."""
+        weights = trial.config.get("initial_weights")
+        return bool(weights) and str(weights) in text and self._folder.has_baseline(trial.config["trial"]["seed"])
+
+    def _lies_elsewhere(self, error: OSError) -> bool:
         """Whether an error is about a file outside of the study, as in a node's folder for temporary files."""
-        file = getattr(error, "filename", None)
+        file = error.filename
         return isinstance(file, str) and not Path(file).is_relative_to(self._folder.path.resolve())
 
     def _end(self, trial: Any, state: str, failure: str | None) -> None:

@@ -33,14 +33,15 @@ INTERRUPTED = "interrupted"
 
 
 def liveliness(folder: StudyFolder, history: History, trials: int) -> str:
-    """`not started`, `running`, `finished`, `interrupted` (by Ctrl-C) or `died`."""
+    """`not started`, `running`, `finished`, `interrupted` (by Ctrl-C, or extended since) or `died`."""
     if folder.is_driven():
         return RUNNING
     if not history.sessions:
         return "not started"
     if history.num_ended >= trials:
         return FINISHED
-    return history.sessions[-1].outcome or "died"
+    outcome = history.sessions[-1].outcome or "died"
+    return INTERRUPTED if outcome == FINISHED else outcome  # it was extended, and nobody has begun with that
 
 
 def run_study(

@@ -152,6 +152,7 @@ def test_killed_study_equals_undisturbed_one_when_one_trial_runs_at_a_time(
         assert killed or victim.is_finished
     victim.finish()
     result = load_trials(victim.folder.path)
+    assert len(result) == victim.folder.read_config().trials
 
     # As long as the other has become: it is extended where it was finished before it was killed often enough.
     undisturbed = tmp_path / "undisturbed"

@@ -370,6 +370,7 @@ def test_resume_extends_only_a_study_that_is_finished(ended: bool, here: Path, m
     study = make_study(here / "small", ended=ended)
     before = files_below(here)
     asked: list[StudyConfig] = []
+    monkeypatch.setattr("study.cluster.connect", lambda *_: None)
     monkeypatch.setattr("study.cli._run", lambda folder, config, *rest: asked.append(config))
     result = run("resume", "small", "--trials", "7")
     if ended:
@@ -378,6 +379,27 @@ def test_resume_extends_only_a_study_that_is_finished(ended: bool, here: Path, m
     else:
         assert_refused(result, "--trials extends a study that has finished, got 7 for small (died); finish it first")
         assert files_below(here) == before
+
+
+def test_extension_that_could_not_begin_is_not_made_twice(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study(here / "small")
+    before = files_below(here)
+
+    def refuse(*_: object) -> None:
+        raise ValueError("resources.gpus must be at most 0 here, got 1; lower it")
+
+    monkeypatch.setattr("study.cluster.connect", refuse)
+    assert_refused(run("resume", "small", "--trials", "7"), "resources.gpus must be at most 0")
+    assert files_below(here) == before, "nothing is written"
+
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    study.replace_config(study.read_config().model_copy(update={"trials": 12}))  # and then its driver died
+    refused = run("resume", "small", "--trials", "7")
+    assert_refused(
+        refused, "--trials extends a study that has finished, got 7 for small (interrupted); finish it first"
+    )
+    assert study.read_config().trials == 12
 
 
 def test_resume_does_not_extend_a_confirmation(here: Path) -> None:

@@ -1,4 +1,7 @@
-"""Float baselines: what is told while they are trained. Studies that begin from them are in test_cli_end_to_end.py."""
+"""Float baselines: what is told while they are trained, and of one that diverges.
+
+Studies that begin from them: test_study_confirm.py, and on an object store test_remote_end_to_end.py.
+"""
 
 import io
 import re

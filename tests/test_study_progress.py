@@ -251,6 +251,7 @@ def test_silent_reporter_reports_nothing(capsys: pytest.CaptureFixture[str]) -> 
 def test_liveliness_tells_every_condition_of_a_study(tmp_path: Path) -> None:
     finished = make_study(tmp_path / "finished")
     assert liveliness(finished, read_history(finished.ledger), 5) == "finished"
+    assert liveliness(finished, read_history(finished.ledger), 12) == "interrupted", "extended, and not begun with"
 
     died = make_study(tmp_path / "died", ended=False)
     assert liveliness(died, read_history(died.ledger), 5) == "died"

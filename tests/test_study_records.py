@@ -25,7 +25,16 @@ from study.ledger import ASKED, ENDED, Ledger, Saved, StorageError, read_history
 from study.optuna_store import Mirror
 from study.provenance import provenance
 from study.records import MOST_LOSSES, Recorder, epoch_rows, trial_row, write_tables
-from trainables.result import COMPLETE, EPOCH_COLUMNS, FAIL, PRUNED, RUNNING, SCHEMA_VERSION, TRIAL_COLUMNS
+from trainables.result import (
+    COMPLETE,
+    EPOCH_COLUMNS,
+    FAIL,
+    PRUNED,
+    RUNNING,
+    SCHEMA_VERSION,
+    TRIAL_COLUMNS,
+    DamagedFileError,
+)
 
 EPOCHS = 4
 TABLES = [("trials.parquet", TRIAL_COLUMNS), ("epochs.parquet", EPOCH_COLUMNS)]
@@ -367,14 +376,31 @@ def test_disk_of_a_node_that_is_full_is_no_failure_of_the_storage(recording: Rec
     for losses in range(1, MOST_LOSSES + 1):
         recording.strike(task_error(full))
         assert (recording.told.state, recording.told.losses) == (RUNNING, losses)
-    recording.strike(task_error(full))
-    assert (recording.told.state, recording.told.failure) == (FAIL, str(full))
+    # By then it is no passing trouble: the next trials would meet the same.
+    with pytest.raises(StorageError, match=r"^/tmp/tmp4_1x/trial.pt on .* can't be used: No space left on device;"):
+        recording.strike(task_error(full))
+    assert recording.told.state == RUNNING
 
 
 def test_node_that_lacks_the_storage_ends_the_study_and_fails_no_trial(recording: Recording) -> None:
     with pytest.raises(StorageError, match=r"must be seen by all nodes, but is not by .*; mount it there"):
         recording.strike(task_error(RuntimeError("Unable to set up cluster storage with the following settings:\n…")))
     assert recording.told.state == RUNNING
+
+
+def test_node_that_lacks_the_float_baseline_ends_the_study_and_fails_no_trial(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = "/shared/studies/digits/baseline/seed-0"
+    recording.trial.config |= {"initial_weights": weights, "trial": {"seed": 0}}
+    unseen = DamagedFileError(f"{weights} holds no whole checkpoint: [Errno 2] No such file or directory")
+    monkeypatch.setattr(StudyFolder, "has_baseline", lambda folder, seed: True)
+    with pytest.raises(StorageError, match=r"must be seen by all nodes, but is not by .*; mount it there"):
+        recording.strike(task_error(unseen))
+    assert recording.told.state == RUNNING
+    monkeypatch.setattr(StudyFolder, "has_baseline", lambda folder, seed: False)
+    recording.strike(task_error(unseen))
+    assert recording.told.state == FAIL, "here it is damaged, too"
 
 
 def test_file_that_is_missing_is_a_failure_of_the_trial(recording: Recording) -> None:

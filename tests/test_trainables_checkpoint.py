@@ -1,5 +1,6 @@
 """A trial's state on disk: what was written comes back, and nothing else passes for it."""
 
+import errno
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -18,6 +19,13 @@ STATE = {"epoch": 3, "model": {"weight": torch.arange(1000, dtype=torch.float32)
 def folder(tmp_path: Path) -> Path:
     write_checkpoint(tmp_path, STATE)
     return tmp_path
+
+
+def test_full_disk_is_told_with_its_number_and_the_file(tmp_path: Path) -> None:
+    (tmp_path / CHECKPOINT_FILE).symlink_to("/dev/full")
+    with pytest.raises(OSError, match=CHECKPOINT_FILE) as full:
+        write_checkpoint(tmp_path, {"weights": torch.zeros(100_000)})
+    assert (full.value.errno, full.value.filename) == (errno.ENOSPC, str(tmp_path / CHECKPOINT_FILE))
 
 
 def test_state_comes_back(folder: Path) -> None:

@@ -14,9 +14,18 @@ CHECKSUM_FILE = "trial.pt.sha256"
 
 
 def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Writes a state, as `CompressionRun.state_dict` gives it, into a folder that exists."""
+    """Writes a state, as `CompressionRun.state_dict` gives it, into a folder that exists.
+
+    Raises:
+        OSError: there is no room or no right to; with the file's name.
+    """
     path = folder / CHECKPOINT_FILE
-    torch.save(state, path)
+    try:
+        # Given a path, PyTorch opens it itself, and has an error of its own, without a number, for a full disk.
+        with path.open("wb") as file:
+            torch.save(state, file)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
     (folder / CHECKSUM_FILE).write_text(f"{_sha256(path)}  {CHECKPOINT_FILE}\n")
 
 

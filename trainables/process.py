@@ -10,6 +10,8 @@ M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
 KEPT = 2**30
 """Bytes of a block, and of what is free, up to which glibc keeps memory."""
+MOST_OF_OLDER = 2**25
+"""What older versions of glibc take at most for a block."""
 
 
 def prepare_process(threads: int) -> None:
@@ -23,9 +25,10 @@ def prepare_process(threads: int) -> None:
         threads: of torch's operators; at least 1 is taken.
     """
     torch.set_num_threads(max(1, threads))
-    if libc := _glibc():
-        for option in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
-            libc.mallopt(option, KEPT)
+    libc = _glibc()
+    # To set only the second of the two would freeze the first at 128 KiB, where glibc by itself raises it.
+    if libc and any(libc.mallopt(M_MMAP_THRESHOLD, size) for size in (KEPT, MOST_OF_OLDER)):
+        libc.mallopt(M_TRIM_THRESHOLD, KEPT)
 
 
 def give_back_memory() -> None:

@@ -122,6 +122,15 @@ def train_baseline(trial: dict[str, Any], cpus: int, folder: str) -> Iterator[fl
     run = CompressionRun(TrialConfig.from_dict(trial), "cuda" if torch.cuda.is_available() else "cpu")
     while run.epoch < run.config.regularize_epochs:
         yield run.run_epoch()["val_accuracy"]
+    _leave_checkpoint(folder, run)
+    # Ray may keep this process beside those that train trials.
+    del run
+    gc.collect()
+    give_back_memory()
+
+
+def _leave_checkpoint(folder: str, run: CompressionRun) -> None:
+    """Writes the state of a run to a path, where it appears when all of it is there, or to a URI."""
     if "://" in folder:
         with TemporaryDirectory() as scratch:
             write_checkpoint(Path(scratch), run.state_dict())
