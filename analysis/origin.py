@@ -15,6 +15,9 @@ from trainables.result import DamagedFileError
 SEARCHED = ("family", "num_levels", "lam", "placement", "seed")
 """Columns of trials.parquet that, with what is common to all trials, are the configuration of a trial."""
 
+BASELINE = "baseline"
+"""Where a study keeps its float baselines, one a seed."""
+
 Named = Callable[[Path], str]
 """From a path in a study to what readers know it by: the path itself, or its URI if the path is of a working copy."""
 
@@ -51,6 +54,12 @@ class Origin:
     def common(self) -> dict[str, Any]:
         """What all trials have in common, as study.yaml has it under `trial`."""
         return dict(self.settings.get("trial") or {})
+
+    def initial_weights(self, seed: int) -> str | None:
+        """The checkpoint of the float baseline that trials of a seed begin from; None if they begin from scratch."""
+        if self.common.get("init") != "pretrained":
+            return None
+        return self.named(self.folder / BASELINE / f"seed-{seed}")
 
     @property
     def sessions(self) -> list[dict[str, Any]]:

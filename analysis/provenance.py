@@ -134,6 +134,7 @@ def points_of(source: Source) -> Iterable[dict[str, Any]]:
             **of_sessions[trained],
             "device": of["device"],
             "host": of["hostname"],
+            "initial_weights": origin.initial_weights(of["seed"]),
             "checkpoint": None if of["checkpoint"] is None else origin.named(origin.folder / of["checkpoint"]),
             "reproduce": origin.reproducing(of["number"]),
             "export": origin.exporting(of["number"]),

@@ -13,6 +13,7 @@ from example_studies import (
     make_explored_study,
     make_study,
     start_session,
+    study_config,
     train,
     trials_frame,
     write_tables_of,
@@ -63,6 +64,14 @@ def test_point_tells_where_it_comes_from(tmp_path: Path) -> None:
     assert (point["sessions"], point["device"], point["host"]) == ([1], "cpu", "node-1")
     assert point["commits"] == [{"git_sha": None, "git_dirty": None}]
     assert point["checkpoint"] == f"{study.path}/ray/session-001/1/checkpoint_000003"
+
+
+def test_point_tells_the_float_baseline_that_it_begins_from(tmp_path: Path) -> None:
+    scratch = make_study(tmp_path / "scratch")
+    assert {point["initial_weights"] for point in told(scratch.path, out=tmp_path)["trials"]} == {None}
+    pretrained = make_study(tmp_path / "pretrained", study_config(trial={"init": "pretrained"}))
+    (where,) = {point["initial_weights"] for point in told(pretrained.path, out=tmp_path)["trials"]}
+    assert where == str(pretrained.baseline(0)), "where the study keeps it"
 
 
 def test_trial_that_was_resumed_tells_both_commits(tmp_path: Path) -> None:
