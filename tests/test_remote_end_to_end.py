@@ -129,6 +129,7 @@ def test_status_after_a_kill_says_died(story: Story) -> None:
 
 def test_outage_ends_the_study_in_one_line(story: Story) -> None:
     assert story.outage.status == 1, story.outage
+    assert len(story.outage.stderr.splitlines()) == 1, story.outage.stderr
     (line,) = story.outage.stderr.splitlines()
     assert line.startswith(f"qar: storage {story.uri} can't be reached: ")
     assert line.endswith(f"once it can, go on with: qar resume '{story.uri}'")

@@ -201,6 +201,28 @@ def test_pretrained_trial_begins_with_the_weights_of_the_float_baseline(tmp_path
         assert torch.equal(tensor, saved["model"][name]), name
 
 
+def test_float_baseline_that_was_interrupted_goes_on_from_its_last_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    baseline = quick("none", num_levels=None, regularize_epochs=4)
+    expected = list(train_baseline(baseline.to_dict(), 1, str(tmp_path / "undisturbed")))
+    first = train_baseline(baseline.to_dict(), 1, str(tmp_path / "killed"))
+    before = [next(first), next(first), next(first)]
+    first.close()
+    assert not (tmp_path / "killed").exists()
+    # Killed while the last of the three took the place of the one before.
+    (tmp_path / "killed.so-far").rename(tmp_path / "killed.so-far.draft")
+
+    trained = []
+    run_epoch = CompressionRun.run_epoch
+    monkeypatch.setattr(CompressionRun, "run_epoch", lambda run: (trained.append(run.epoch), run_epoch(run))[1])
+    assert list(train_baseline(baseline.to_dict(), 1, str(tmp_path / "killed"))) == expected
+    assert (before, trained) == (expected[:3], [3])
+    one, other = (read_checkpoint(tmp_path / name)["model"] for name in ("undisturbed", "killed"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert not (tmp_path / "killed.so-far").exists()
+
+
 def test_pretrained_trial_refuses_to_begin_without_the_baseline() -> None:
     with pytest.raises(ValueError, match="pretrained"):
         CompressionRun(quick("RS", init="pretrained"))

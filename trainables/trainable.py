@@ -2,13 +2,13 @@
 
 import gc
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from pyarrow.fs import copy_files
+from pyarrow.fs import FileSystem, copy_files
 from ray import tune
 
 from trainables.checkpoint import read_checkpoint, write_checkpoint
@@ -16,6 +16,9 @@ from trainables.config import TrialConfig
 from trainables.process import give_back_memory, prepare_process
 from trainables.result import FINETUNE, DamagedFileError
 from trainables.run import CompressionRun, NonFiniteLossError
+
+DRAFT = ".draft"
+"""Where a checkpoint is written before it takes its place."""
 
 
 class CompressionTrial(tune.Trainable):
@@ -37,13 +40,8 @@ class CompressionTrial(tune.Trainable):
             with tune.Checkpoint(checkpoint).as_directory() as folder:
                 weights = read_checkpoint(Path(folder), device)["model"]
         self.run = CompressionRun(TrialConfig.from_dict(config["trial"]), device, weights)
-        for checkpoint in config.get("restore_from", []):
-            try:
-                with tune.Checkpoint(checkpoint).as_directory() as folder:
-                    self.load_checkpoint(folder)
-                break
-            except (DamagedFileError, FileNotFoundError):
-                continue  # its training is done again, with the same result
+        if (state := _first_whole(config.get("restore_from", []), self.run.device)) is not None:
+            self._load(state)
 
     @property
     def last_epoch(self) -> int:
@@ -61,7 +59,9 @@ class CompressionTrial(tune.Trainable):
         write_checkpoint(Path(checkpoint_dir), self.run.state_dict())
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
-        state = read_checkpoint(Path(checkpoint_dir), self.run.device)
+        self._load(read_checkpoint(Path(checkpoint_dir), self.run.device))
+
+    def _load(self, state: dict[str, Any]) -> None:
         state["generator"] = state["generator"].cpu()
         self.run.load_state_dict(state)
 
@@ -107,37 +107,79 @@ class Finetuning(CompressionTrial):
 def train_baseline(trial: dict[str, Any], cpus: int, folder: str) -> Iterator[float]:
     """Trains the float baseline for the length of the first phase, and leaves a checkpoint in `folder`.
 
+    Each epoch leaves one too, beside it: what was interrupted goes on from there.
+
     Args:
         trial: a `TrialConfig` of the float baseline, as a dictionary.
         cpus: threads.
         folder: of the checkpoint, a path or a URI; a path appears when all of it is there.
 
     Yields:
-        The validation accuracy after each epoch, in [0, 1]. The checkpoint is there when no more comes.
+        The validation accuracy after each epoch, in [0, 1], also after those that were trained before. The checkpoint
+        is there when no more comes.
 
     Raises:
         NonFiniteLossError: it diverges.
     """
     prepare_process(cpus)
     run = CompressionRun(TrialConfig.from_dict(trial), "cuda" if torch.cuda.is_available() else "cpu")
+    so_far = _beside(folder, ".so-far")
+    accuracies: list[float] = []
+    if (state := _first_whole([so_far, _beside(so_far, DRAFT)], run.device)) is not None:
+        state["generator"] = state["generator"].cpu()
+        run.load_state_dict(state)
+        accuracies = state["accuracies"]
+    # All of them: Ray, which begins a task anew when its node is lost, passes over as many as have come.
+    yield from accuracies
     while run.epoch < run.config.regularize_epochs:
-        yield run.run_epoch()["val_accuracy"]
-    _leave_checkpoint(folder, run)
+        accuracies.append(run.run_epoch()["val_accuracy"])
+        _leave_checkpoint(so_far, run.state_dict() | {"accuracies": accuracies})
+        yield accuracies[-1]
+    _leave_checkpoint(folder, run.state_dict())
+    _remove(so_far)
     # Ray may keep this process beside those that train trials.
-    del run
+    del run, state
     gc.collect()
     give_back_memory()
 
 
-def _leave_checkpoint(folder: str, run: CompressionRun) -> None:
-    """Writes the state of a run to a path, where it appears when all of it is there, or to a URI."""
+def _first_whole(checkpoints: Iterable[str], device: torch.device) -> dict[str, Any] | None:
+    """The state in the first of these paths or URIs that holds a whole one.
+
+    The training of those before it is done again, with the same result.
+    """
+    for checkpoint in checkpoints:
+        try:
+            with tune.Checkpoint(checkpoint).as_directory() as folder:
+                return read_checkpoint(Path(folder), device)
+        except (DamagedFileError, FileNotFoundError):
+            continue
+    return None
+
+
+def _beside(folder: str, suffix: str) -> str:
+    """The path or URI of that name with a suffix; a URI may have options behind its path."""
+    path, mark, options = folder.partition("?") if "://" in folder else (folder, "", "")
+    return f"{path}{suffix}{mark}{options}"
+
+
+def _leave_checkpoint(folder: str, state: dict[str, Any]) -> None:
+    """Writes a state to a path, where it appears when all of it is there, or to a URI."""
     if "://" in folder:
         with TemporaryDirectory() as scratch:
-            write_checkpoint(Path(scratch), run.state_dict())
+            write_checkpoint(Path(scratch), state)
             copy_files(scratch, folder)
         return
-    draft = Path(f"{folder}.draft")
+    draft = Path(_beside(folder, DRAFT))
     draft.mkdir(parents=True, exist_ok=True)
-    write_checkpoint(draft, run.state_dict())
-    shutil.rmtree(folder, ignore_errors=True)  # a damaged one
+    write_checkpoint(draft, state)
+    shutil.rmtree(folder, ignore_errors=True)  # of the epoch before, or a damaged one
     draft.rename(folder)
+
+
+def _remove(folder: str) -> None:
+    if "://" in folder:
+        store, path = FileSystem.from_uri(folder)
+        store.delete_dir(path)
+    else:
+        shutil.rmtree(folder)
