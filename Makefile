@@ -18,7 +18,7 @@ test: $(READY)
 # a whole dashboard.
 test-jobs: $(READY)
 	$(PYTHON) -m venv --without-pip $(JOBS)
-	$(BIN)/python -c 'import sysconfig; print(f"import site; site.addsitedir({sysconfig.get_path("purelib")!r})")' \
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
 		> "$$($(JOBS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/base.pth"
 	$(JOBS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt 'ray[default]'
 	$(JOBS)/bin/python -m pytest tests/test_cluster.py tests/test_project.py -k 'afar or pin_all'
