@@ -7,17 +7,19 @@ from rich.console import Console
 from study.config import StudyConfig
 from study.durations import duration
 from study.folder import StudyFolder
+from study.ledger import BASELINE, Ledger
 
 SECONDS_BETWEEN_LINES = 10.0
 
 
-def float_baselines(folder: StudyFolder, config: StudyConfig, console: Console) -> dict[int, str]:
+def float_baselines(folder: StudyFolder, config: StudyConfig, ledger: Ledger, console: Console) -> dict[int, str]:
     """Paths, by seed, of the checkpoints that trials begin from; those that are not there yet are trained now.
 
     Ray must be connected to. What is trained so far is told on the console now and then, since it may take an hour.
 
     Raises:
         ValueError: a baseline diverges.
+        StorageError: the ledger can't be written.
     """
     import ray
     from ray.exceptions import RayTaskError
@@ -33,6 +35,7 @@ def float_baselines(folder: StudyFolder, config: StudyConfig, console: Console) 
         task.remote(trial.to_dict(), config.resources.cpus, folder.baseline_address(seed)): seed
         for seed, trial in trials.items()
     }
+    trained = ledger.history.baseline_seconds
     progress = BaselineProgress({seed: trial.regularize_epochs for seed, trial in trials.items()}, console)
     try:
         while training:
@@ -41,8 +44,11 @@ def float_baselines(folder: StudyFolder, config: StudyConfig, console: Console) 
                 reference = next(stream, None)
                 if reference is None:
                     del training[stream]
-                else:
-                    progress.tell(training[stream], ray.get(reference))
+                    continue
+                seed, metrics = training[stream], ray.get(reference)
+                if metrics["epoch"] not in trained.get(seed, {}):  # a baseline that goes on tells all from its first
+                    ledger.record(BASELINE, seed=seed, **metrics)
+                progress.tell(seed, metrics["val_accuracy"])
     except RayTaskError as error:
         if isinstance(error.cause, NonFiniteLossError):
             raise ValueError(

@@ -10,9 +10,10 @@ from trainables.result import FINETUNE, PRUNED, REGULARIZE
 
 @dataclass
 class Costs:
-    """Seconds of training, evaluation included; summed over trials that ran side by side.
+    """Seconds of training, evaluation included; summed over what ran side by side.
 
     Attributes:
+        baseline: of the float baselines that trials begin from.
         by_trial: by trial_id; of all epochs that count.
         by_phase: the same by phase.
         by_family: the same by family.
@@ -21,6 +22,7 @@ class Costs:
             trials of their family (of all trials where the family has none).
     """
 
+    baseline: float = 0.0
     by_trial: dict[str, float] = field(default_factory=dict)
     by_phase: dict[str, float] = field(default_factory=lambda: {REGULARIZE: 0.0, FINETUNE: 0.0})
     by_family: dict[str, float] = field(default_factory=dict)
@@ -28,7 +30,8 @@ class Costs:
     saved: float = 0.0
 
     @property
-    def total(self) -> float:
+    def trials(self) -> float:
+        """Of all trials."""
         return sum(self.by_trial.values())
 
 
@@ -40,7 +43,7 @@ def costs_of(history: History, regularize_epochs: int, epochs: int) -> Costs:
         regularize_epochs: length of the first phase.
         epochs: full budget, of both phases.
     """
-    costs = Costs()
+    costs = Costs(baseline=sum(sum(epochs.values()) for epochs in history.baseline_seconds.values()))
     paces: dict[tuple[str | None, str], list[float]] = defaultdict(list)
     for trial in history.trials.values():
         family = trial.config["family"]

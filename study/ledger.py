@@ -17,12 +17,14 @@ from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING, DamagedFileError
 
 PRIOR = "prior"
 """A result of another study to learn from: `params`, `distributions`, `metrics`, `source`."""
+BASELINE = "baseline"
+"""A float baseline has trained an epoch: `seed`, `epoch`, `val_accuracy`, `train_seconds`."""
 ASKED = "asked"
 """A trial was decided on: `number`, `trial_id`, `anchor`, Optuna's `params` and `distributions`, `config`, its hash,
 `sampler_state`."""
 REPEATED = "repeated"
-"""Optuna proposed what was run before, and was told that trial's result: `number` of that trial, `state` and `metrics`
-as known then, `params`, `distributions`, `sampler_state`."""
+"""Optuna proposed what was run before, and was told that trial's result: `number` of that trial, `state`, `failure` and
+`metrics` as known then, `params`, `distributions`, `sampler_state`."""
 EPOCH = "epoch"
 """A trial has trained an epoch: `number`, `metrics`."""
 LOST = "lost"
@@ -106,6 +108,7 @@ class Told:
         state: COMPLETE, PRUNED or FAIL.
         metrics: empty if there are none.
         number: of the trial that is repeated; None for another study's.
+        failure: why there is no result.
     """
 
     params: dict[str, Any]
@@ -113,6 +116,7 @@ class Told:
     state: str
     metrics: dict[str, Any]
     number: int | None = None
+    failure: str | None = None
     sampler_state: dict[str, Any] = field(default_factory=dict)
 
 
@@ -146,12 +150,14 @@ class History:
         proposals: all that Optuna knows of, in the order in which it came to know.
         arrivals: in order; early stopping decides by the first account of an epoch, on resume too.
         sessions: in order.
+        baseline_seconds: of training, by epoch, by seed of a float baseline.
     """
 
     trials: dict[int, Trial] = field(default_factory=dict)
     proposals: list[Trial | Told] = field(default_factory=list)
     arrivals: list[Arrival] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
+    baseline_seconds: dict[int, dict[int, float]] = field(default_factory=dict)
 
     def apply(self, fact: Fact) -> None:
         """Takes in one fact; raises LookupError, TypeError or ValueError if it makes no sense after those before."""
@@ -160,13 +166,16 @@ class History:
         match fact["fact"]:
             case "prior":
                 self.proposals.append(Told(fact["params"], fact["distributions"], COMPLETE, fact["metrics"]))
+            case "baseline":
+                self.baseline_seconds.setdefault(fact["seed"], {})[fact["epoch"]] = fact["train_seconds"]
             case "asked":
                 trial = Trial(**{name: fact[name] for name in _ASKED_FIELDS})
                 trial.sampler_state = fact.get("sampler_state", {})
                 self.trials[trial.number] = trial
                 self.proposals.append(trial)
             case "repeated":
-                self.proposals.append(Told(**{name: fact[name] for name in _REPEATED_FIELDS}))
+                told = {name: fact[name] for name in _REPEATED_FIELDS}
+                self.proposals.append(Told(**told, failure=fact.get("failure")))
             case "epoch":
                 self._take_in(self.trials[fact["number"]], fact["metrics"])
             case "lost":

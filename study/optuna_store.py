@@ -144,9 +144,11 @@ _KNOWN_AT_ONCE = ("number", "trial_id", "anchor", "config_hash")
 
 
 def _user_attrs(proposal: Trial | Told) -> dict[str, Any]:
-    if isinstance(proposal, Told):
-        return {"repeated_of": proposal.number} if proposal.number is not None else {"prior": True}
-    found: dict[str, Any] = {name: getattr(proposal, name) for name in _KNOWN_AT_ONCE}
+    found: dict[str, Any]
+    if isinstance(proposal, Trial):
+        found = {name: getattr(proposal, name) for name in _KNOWN_AT_ONCE}
+    else:
+        found = {"prior": True} if proposal.number is None else {"repeated_of": proposal.number}
     if proposal.failure is not None:
         found["failure"] = proposal.failure
     return found

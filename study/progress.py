@@ -54,12 +54,12 @@ def cost_lines(costs: Costs) -> list[str]:
     def parts(seconds: dict[str, float]) -> str:
         return ", ".join(f"{name} {duration(value)}" for name, value in seconds.items() if value)
 
-    if not costs.total:
-        return []
-    lines = [
-        f"training {duration(costs.total)}, summed over trials: {parts(costs.by_phase)}",
-        f"by family: {parts(costs.by_family)}",
-    ]
+    lines = [f"float baselines: training {duration(costs.baseline)}"] if costs.baseline else []
+    if costs.trials:
+        lines += [
+            f"training {duration(costs.trials)}, summed over trials: {parts(costs.by_phase)}",
+            f"by family: {parts(costs.by_family)}",
+        ]
     if costs.lost >= 1:
         lines.append(f"lost to crashes: {duration(costs.lost)} of epochs that were trained twice")
     if costs.saved >= 1:

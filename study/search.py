@@ -153,6 +153,7 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
             REPEATED,
             number=known.number,
             state=known.state if ended else FAIL,
+            failure=known.failure if ended else f"trial {known.number} was training this configuration",
             metrics=known.last if ended else {},
             params=proposal.params,
             distributions=proposal.distributions,

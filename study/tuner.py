@@ -117,13 +117,13 @@ def _run(
         _show(folder, ledger.history, mirror, console)
         return FINISHED
     connect(config, address, verbose)
-    with Connection(str(folder)):
-        baselines = float_baselines(folder, config, console)
-    sweep(folder, ledger.history)
     session = len(ledger.history.sessions) + 1
     ledger.record(
         SESSION_STARTED, session=session, pid=os.getpid(), hostname=socket.gethostname(), provenance=provenance()
     )
+    with Connection(str(folder)):
+        baselines = float_baselines(folder, config, ledger, console)
+    sweep(folder, ledger.history)
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the ledger has all of it
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # a trial that diverges has no accuracy to report
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(MOST_AT_A_TIME)  # the searcher says how many

@@ -1,16 +1,20 @@
-"""Float baselines: what is told while they are trained, and of one that diverges.
+"""Float baselines: what is told while they are trained, and a study that is killed meanwhile.
 
 Studies that begin from them: test_study_confirm.py, and on an object store test_remote_end_to_end.py.
 """
 
 import io
+import json
 import re
+from pathlib import Path
 
 import pytest
+from live_studies import LiveRun, qar
 from rich.console import Console
 
 from study import baselines
 from study.baselines import BaselineProgress
+from study.ledger import BASELINE
 
 
 def told(epochs: dict[int, int], ends: list[tuple[int, float]]) -> list[str]:
@@ -44,3 +48,25 @@ def test_only_the_end_is_told_where_they_are_short() -> None:
 
 def test_nothing_is_told_where_all_are_there() -> None:
     assert told({}, []) == []
+
+
+@pytest.mark.e2e
+def test_study_that_is_killed_during_its_baseline_says_so_and_goes_on(tmp_path: Path) -> None:
+    short = ("--set", "trial.regularize_epochs=1", "--set", "trial.finetune_epochs=1", "--set", "trial.width=0.5")
+    pretrained = ("--set", "trial.init=pretrained", "--set", "baseline_epochs=30")
+    run = LiveRun(
+        ("launch", "digits", "--trials", "2", "--set", "early_stopping.scheduler=none", *short, *pretrained), tmp_path
+    )
+    ledger = tmp_path / "studies" / "digits" / "ledger.jsonl"
+    run.wait_until(ledger, lambda history: len(history.baseline_seconds.get(0, {})) >= 3)
+    run.kill_driver()
+    run.finish()
+    died = qar("status", "studies/digits", cwd=tmp_path).stdout.splitlines()
+    assert died[0].startswith("digits: died; 0 of 2 trials; ")
+    assert died[1].startswith("float baselines: training ")
+
+    ended = qar("resume", "studies/digits", cwd=tmp_path)
+    assert (ended.status, ended.stderr) == (0, ""), ended
+    facts = [json.loads(line) for line in ledger.read_text().splitlines()]
+    assert [fact["epoch"] for fact in facts if fact["fact"] == BASELINE] == list(range(1, 31))
+    assert qar("status", "studies/digits", cwd=tmp_path).stdout.startswith("digits: finished; 2 of 2 trials")

@@ -4,7 +4,7 @@ import pytest
 from example_studies import Unwritten, asked, metrics, study_config, train
 
 from study.costs import Costs, costs_of
-from study.ledger import ASKED, ENDED, EPOCH
+from study.ledger import ASKED, BASELINE, ENDED, EPOCH
 from study.progress import cost_lines
 from trainables.result import COMPLETE, FAIL, PRUNED
 
@@ -40,7 +40,17 @@ def test_seconds_are_summed_by_trial_phase_and_family(ledger: Unwritten) -> None
     assert found.by_trial == {"small-00000": 1.25, "small-00001": 0.375}
     assert found.by_phase == {"regularize": 1.125, "finetune": 0.5}
     assert found.by_family == {"RS": 1.25, "RE": 0.375}
-    assert (found.total, found.lost, found.saved) == (1.625, 0.0, 0.0)
+    assert (found.trials, found.lost, found.saved) == (1.625, 0.0, 0.0)
+
+
+def test_float_baselines_are_counted_apart_from_trials(ledger: Unwritten) -> None:
+    before = costs(ledger).trials
+    for seed, epoch in ((0, 1), (1, 1), (0, 2)):
+        ledger.record(BASELINE, seed=seed, epoch=epoch, val_accuracy=0.5, train_seconds=2.0)
+    assert costs(ledger).baseline == 6.0
+    assert costs(ledger).trials == before
+    assert cost_lines(costs(ledger))[0] == "float baselines: training 0:06"
+    assert cost_lines(Costs(baseline=6.0)) == ["float baselines: training 0:06"], "before the first trial"
 
 
 def test_epoch_that_was_trained_twice_is_lost_once(ledger: Unwritten) -> None:

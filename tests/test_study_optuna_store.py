@@ -133,6 +133,7 @@ def told(config: StudyConfig, tmp_path: Path) -> Told:
     told.end(2, FAIL, 1, "it broke")
     metrics = {"val_accuracy": 0.5, "bits_per_weight": 2.0}
     told.ledger.record(REPEATED, **PROPOSED, number=0, state=COMPLETE, metrics=metrics, sampler_state={})
+    told.ledger.record(REPEATED, **PROPOSED, number=3, state=FAIL, failure="still runs", metrics={}, sampler_state={})
     return told
 
 
@@ -143,6 +144,7 @@ STATES = [
     TrialState.FAIL,
     TrialState.RUNNING,
     TrialState.COMPLETE,
+    TrialState.FAIL,
 ]
 
 
@@ -154,12 +156,15 @@ def essence(trials: list[FrozenTrial]) -> list[Any]:
 def test_every_proposal_is_shown_as_it_is(told: Told) -> None:
     shown = told.sync()
     assert [trial.state for trial in shown] == STATES
-    assert [trial.values for trial in shown] == [[0.25, 3.0], [0.5, 2.0], None, None, None, [0.5, 2.0]]
+    assert [trial.values for trial in shown] == [[0.25, 3.0], [0.5, 2.0], None, None, None, [0.5, 2.0], None]
     assert all(trial.params == PARAMS for trial in shown)
-    assert [trial.user_attrs.get("number") for trial in shown] == [None, 0, 1, 2, 3, None]
-    assert [trial.user_attrs.get("repeated_of") for trial in shown] == [None] * 5 + [0]
+    assert [trial.user_attrs.get("number") for trial in shown] == [None, 0, 1, 2, 3, None, None]
+    assert [trial.user_attrs.get("repeated_of") for trial in shown] == [None] * 5 + [0, 3]
     assert shown[0].user_attrs == {"prior": True}
-    assert shown[3].user_attrs["failure"] == "it broke"
+    assert [trial.user_attrs.get("failure") for trial in shown if trial.state == TrialState.FAIL] == [
+        "it broke",
+        "still runs",
+    ]
     assert shown[1].user_attrs["trial_id"] == "small-00000"
 
 
@@ -171,7 +176,9 @@ def test_mirror_follows_what_happens_and_repeats_nothing(restart: bool, told: To
     told.ask(4)
     after = told.sync_anew() if restart else told.sync()
     assert essence(after)[:4] == before[:4]
-    assert [trial.state for trial in after[4:]] == [TrialState.FAIL, TrialState.COMPLETE, TrialState.RUNNING]
+    assert [trial.state for trial in after[4:]] == [
+        *(TrialState.FAIL, TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING)
+    ]
     assert after[4].user_attrs["failure"] == "late"
 
 

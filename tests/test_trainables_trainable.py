@@ -191,8 +191,9 @@ def test_trial_names_the_field_when_its_configuration_is_bad() -> None:
 
 def test_pretrained_trial_begins_with_the_weights_of_the_float_baseline(tmp_path: Path) -> None:
     baseline = quick("none", num_levels=None)
-    accuracies = list(train_baseline(baseline.to_dict(), 1, str(tmp_path / "baseline")))
-    assert len(accuracies) == baseline.regularize_epochs
+    told = list(train_baseline(baseline.to_dict(), 1, str(tmp_path / "baseline")))
+    assert [metrics["epoch"] for metrics in told] == list(range(1, baseline.regularize_epochs + 1))
+    assert all(0 <= metrics["val_accuracy"] <= 1 < 1 + metrics["train_seconds"] for metrics in told)
     saved = read_checkpoint(tmp_path / "baseline")
     assert saved["epoch"] == baseline.regularize_epochs
     trial = quick("RS", init="pretrained")
@@ -216,8 +217,10 @@ def test_float_baseline_that_was_interrupted_goes_on_from_its_last_epoch(
     trained = []
     run_epoch = CompressionRun.run_epoch
     monkeypatch.setattr(CompressionRun, "run_epoch", lambda run: (trained.append(run.epoch), run_epoch(run))[1])
-    assert list(train_baseline(baseline.to_dict(), 1, str(tmp_path / "killed"))) == expected
-    assert (before, trained) == (expected[:3], [3])
+    after = list(train_baseline(baseline.to_dict(), 1, str(tmp_path / "killed")))
+    assert after[:3] == before
+    assert [metrics["val_accuracy"] for metrics in after] == [metrics["val_accuracy"] for metrics in expected]
+    assert trained == [3]
     one, other = (read_checkpoint(tmp_path / name)["model"] for name in ("undisturbed", "killed"))
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert not (tmp_path / "killed.so-far").exists()

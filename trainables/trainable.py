@@ -104,7 +104,7 @@ class Finetuning(CompressionTrial):
             )
 
 
-def train_baseline(trial: dict[str, Any], cpus: int, folder: str) -> Iterator[float]:
+def train_baseline(trial: dict[str, Any], cpus: int, folder: str) -> Iterator[dict[str, Any]]:
     """Trains the float baseline for the length of the first phase, and leaves a checkpoint in `folder`.
 
     Each epoch leaves one too, beside it: what was interrupted goes on from there.
@@ -115,8 +115,8 @@ def train_baseline(trial: dict[str, Any], cpus: int, folder: str) -> Iterator[fl
         folder: of the checkpoint, a path or a URI; a path appears when all of it is there.
 
     Yields:
-        The validation accuracy after each epoch, in [0, 1], also after those that were trained before. The checkpoint
-        is there when no more comes.
+        `epoch`, `val_accuracy` and `train_seconds` of each epoch, also of those that were trained before, as
+        `CompressionRun.run_epoch` returns them. The checkpoint is there when no more comes.
 
     Raises:
         NonFiniteLossError: it diverges.
@@ -124,17 +124,19 @@ def train_baseline(trial: dict[str, Any], cpus: int, folder: str) -> Iterator[fl
     prepare_process(cpus)
     run = CompressionRun(TrialConfig.from_dict(trial), "cuda" if torch.cuda.is_available() else "cpu")
     so_far = _beside(folder, ".so-far")
-    accuracies: list[float] = []
+    told: list[dict[str, Any]] = []
     if (state := _first_whole([so_far, _beside(so_far, DRAFT)], run.device)) is not None:
         state["generator"] = state["generator"].cpu()
         run.load_state_dict(state)
-        accuracies = state["accuracies"]
-    # All of them: Ray, which begins a task anew when its node is lost, passes over as many as have come.
-    yield from accuracies
+        told = state["told"]
+    # All of them: Ray, which begins a task anew when its node is lost, passes over as many as have come. Ray sends to
+    # what yields, which a list's iterator can't take.
+    yield from (metrics for metrics in told)
     while run.epoch < run.config.regularize_epochs:
-        accuracies.append(run.run_epoch()["val_accuracy"])
-        _leave_checkpoint(so_far, run.state_dict() | {"accuracies": accuracies})
-        yield accuracies[-1]
+        metrics = run.run_epoch()
+        told.append({name: metrics[name] for name in ("epoch", "val_accuracy", "train_seconds")})
+        _leave_checkpoint(so_far, run.state_dict() | {"told": told})
+        yield told[-1]
     _leave_checkpoint(folder, run.state_dict())
     _remove(so_far)
     # Ray may keep this process beside those that train trials.
