@@ -14,7 +14,9 @@ import optuna
 import psycopg
 import pytest
 from example_studies import asked, make_study, start_session, study_config, train
+from live_studies import LiveRun, qar
 from optuna.trial import FrozenTrial, TrialState
+from promises import assert_no_epoch_but_one_is_repeated, assert_three_ledgers_agree
 from typer.testing import CliRunner
 
 from study.cli import app
@@ -22,7 +24,7 @@ from study.config import StudyConfig, parse_study
 from study.folder import StudyFolder
 from study.ledger import ASKED, ENDED, PRIOR, REPEATED, Ledger
 from study.optuna_store import Mirror
-from trainables.result import COMPLETE, FAIL, PRUNED
+from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
 
 PARAMS = {"num_levels": 4}
 DISTRIBUTIONS = {
@@ -251,6 +253,25 @@ def test_confirmation_whose_name_the_database_has_is_refused_and_leaves_nothing(
     assert (told.exit_code, told.stderr.count("\n")) == (2, 1)
     assert "holds a study 'known-confirm' already; delete it there" in told.stderr
     assert not study.confirmation.exists()
+
+
+@pytest.mark.e2e
+def test_study_that_is_killed_tells_the_same_in_the_database(postgres: str, tmp_path: Path) -> None:
+    short = ("--set", "trial.subset=160", "--set", "trial.regularize_epochs=2", "--set", "trial.finetune_epochs=1")
+    short += ("--set", "early_stopping.grace_period=1")
+    run = LiveRun(("launch", "digits", "--trials", "12", "--set", f"optuna_storage={postgres}", *short), tmp_path)
+    folder = StudyFolder(tmp_path / "studies" / "digits")
+    run.wait_until(folder.ledger, lambda history: history.num_ended >= 4 and history.count(RUNNING) > 0)
+    run.kill_driver()
+    run.finish()
+    running = [trial.state for trial in optuna.load_study(study_name="digits", storage=postgres).trials]
+    assert TrialState.RUNNING in running, "nobody was left to tell the database"
+
+    ended = qar("resume", "studies/digits", cwd=tmp_path)
+    assert (ended.status, ended.stderr) == (0, ""), ended
+    assert not folder.optuna_db.exists()
+    assert_no_epoch_but_one_is_repeated(folder)
+    assert_three_ledgers_agree(folder)
 
 
 @pytest.mark.parametrize(
