@@ -7,7 +7,7 @@ from rich.console import Console
 from study.config import StudyConfig
 from study.durations import duration
 from study.folder import StudyFolder
-from study.ledger import BASELINE, Ledger
+from study.ledger import BASELINE, Ledger, StorageError
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -19,11 +19,12 @@ def float_baselines(folder: StudyFolder, config: StudyConfig, ledger: Ledger, co
 
     Raises:
         ValueError: a baseline diverges.
-        StorageError: the ledger can't be written.
+        StorageError: the ledger can't be written, or a node lacks the data set.
     """
     import ray
     from ray.exceptions import RayTaskError
 
+    from trainables.datasets import DatasetError
     from trainables.run import NonFiniteLossError
     from trainables.trainable import train_baseline
 
@@ -55,6 +56,8 @@ def float_baselines(folder: StudyFolder, config: StudyConfig, ledger: Ledger, co
                 f"the float baseline that all trials begin from must converge, but {error.cause}; "
                 "lower trial.recipe.learning_rate in another study"
             ) from None
+        if isinstance(error.cause, DatasetError):
+            raise StorageError.without_dataset(folder, str(error.cause), getattr(error, "ip", None)) from None
         raise
     return {seed: folder.baseline_address(seed) for seed in config.baseline_seeds}
 

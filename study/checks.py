@@ -39,7 +39,10 @@ def checks(
 
 def _reached(nodes: list[Node], lost: list[Lost]) -> Check:
     if lost:
-        remedy = "install the package there, with the same Python and Ray: pip install --constraint constraints.txt ."
+        remedy = (
+            "install the package there, with the same Python and Ray: pip install --constraint constraints.txt .; "
+            "start a node anew that does not answer"
+        )
         return Check("package on all nodes", FAIL, "; ".join(f"{node.name}: {node.error}" for node in lost), remedy)
     return Check("package on all nodes", PASS, f"{len(nodes)} of {len(nodes)} nodes")
 

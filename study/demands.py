@@ -64,7 +64,7 @@ def _data(nodes: list[Node]) -> Check:
 
 
 def _cost(nodes: list[Node], config: StudyConfig, price: float | None) -> list[Check]:
-    """What the study takes if no trial is stopped early, at the pace of each kind of node."""
+    """What the study takes if no trial is stopped early, at the pace of the float baseline on each kind of node."""
     failed = [f"{node.name}: {node.epoch_error}" for node in nodes if node.epoch_error]
     if failed:
         remedy = "trials would fail alike; change what it names"
@@ -86,14 +86,13 @@ def _cost(nodes: list[Node], config: StudyConfig, price: float | None) -> list[C
     share = min(1.0, (config.resources.max_concurrent or at_a_time) / at_a_time)
     of_baselines = sum(config.baseline_config(seed).regularize_epochs for seed in config.baseline_seeds)
     hours = (config.trials * config.epochs + of_baselines) / (an_hour * share)
-    at_most = duration(hours * SECONDS_PER_HOUR)
-    told = f"at most {at_most}: {config.trials} trials × {config.epochs} epochs, none stopped"
+    whole = duration(hours * SECONDS_PER_HOUR)
+    told = f"about {whole}: {config.trials} trials × {config.epochs} epochs, none stopped"
     if of_baselines:
         told += f", and {of_baselines} of the float baseline"
-    told += "; an epoch takes " + ", ".join(f"{seconds:.1f} s on {kind}" for kind, seconds in pace.items())
+    paces = ", ".join(f"{seconds:.1f} s on {kind}" for kind, seconds in pace.items())
+    told += f"; an epoch without a penalty takes {paces}"
     found = [Check("expected time", PASS, told)]
     if price is not None:
-        found.append(
-            Check("expected cost", PASS, f"at most {hours * len(nodes) * price:.2f}, at {price:g} a node-hour")
-        )
+        found.append(Check("expected cost", PASS, f"about {hours * len(nodes) * price:.2f}, at {price:g} a node-hour"))
     return found

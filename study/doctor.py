@@ -22,6 +22,9 @@ from study.object_store import below, is_uri
 SECONDS_TO_ANSWER = 300.0
 """After which a node counts as lost: it may have to fetch the data set first."""
 
+SECONDS_FOR_LITTLE = 60.0
+"""After which a node that has answered before counts as stuck: a file server that is gone never says so."""
+
 SECONDS_TO_FETCH = 10.0
 """After which an object of another node counts as unreachable."""
 
@@ -66,19 +69,13 @@ def inspect(config: StudyConfig | None, storage: str, time_epoch: bool) -> tuple
     for node, entry in alive.items():
         trains = config is not None and config.resources.trials_on(entry["Resources"]) > 0
         asked[node] = _on(node, _look, trial.to_dict() if trial and trains else None)
-    nodes: dict[str, Node] = {}
-    lost: list[Lost] = []
-    until = time.monotonic() + SECONDS_TO_ANSWER
-    for node, entry in alive.items():
-        name = entry["NodeManagerHostname"]
-        try:
-            seen = ray.get(asked[node], timeout=max(0.0, until - time.monotonic()))
-        except GetTimeoutError:
-            lost.append(Lost(name, f"no answer within {SECONDS_TO_ANSWER:g} seconds"))
-        except Exception as error:  # whatever a node without the package, or with another Python, leads to
-            lost.append(Lost(name, _one_line(error)))
-        else:
-            nodes[node] = Node(name, entry["Resources"], seen, skew=_skew_of(node))
+    looks, silent = _answers(asked, SECONDS_TO_ANSWER)
+    skews, left = _skews(list(looks))
+    nodes = {
+        node: Node(alive[node]["NodeManagerHostname"], alive[node]["Resources"], looks[node], skew=skew)
+        for node, skew in skews.items()
+    }
+    lost = [Lost(alive[node]["NodeManagerHostname"], reason) for node, reason in (silent | left).items()]
     nodes = _with_objects(_with_storage(nodes, storage))
     if config is not None and trial is not None and time_epoch:
         nodes = _with_epochs(nodes, config, trial.to_dict())
@@ -105,10 +102,31 @@ def _on(
     return task.remote(*arguments)
 
 
-def _skew_of(node_id: str) -> float:
-    before = time.time()
-    there = ray.get(_on(node_id, clock))
-    return _skew(there, before, time.time())
+def _answers(asked: dict[str, Any], seconds: float) -> tuple[dict[str, Any], dict[str, str]]:
+    """What nodes answer, by node, and of those that don't, why, in one line; within so many seconds for all of them."""
+    answers, silent = {}, {}
+    until = time.monotonic() + seconds
+    for node, reference in asked.items():
+        try:
+            answers[node] = ray.get(reference, timeout=max(0.0, until - time.monotonic()))
+        except GetTimeoutError:
+            silent[node] = f"no answer within {seconds:g} seconds"
+        except Exception as error:  # whatever a node that is gone, or has another Python, leads to
+            silent[node] = _one_line(error)
+    return answers, silent
+
+
+def _skews(nodes: list[str]) -> tuple[dict[str, float], dict[str, str]]:
+    """Of the clock of each node, one after another, and why those are missing that are."""
+    skews: dict[str, float] = {}
+    silent: dict[str, str] = {}
+    for node in nodes:
+        before = time.time()
+        told, reason = _answers({node: _on(node, clock)}, SECONDS_FOR_LITTLE)
+        if node in told:
+            skews[node] = _skew(told[node], before, time.time())
+        silent |= reason
+    return skews, silent
 
 
 def _skew(clock: float, before: float, after: float) -> float:
@@ -121,13 +139,15 @@ def _with_storage(nodes: dict[str, Node], storage: str) -> dict[str, Node]:
     name = f".qar-doctor-{uuid.uuid4().hex}"
     folder = below(storage, name) if is_uri(storage) else os.path.join(storage, name)
     try:
-        failures = dict(zip(nodes, ray.get([_on(node, write_mark, folder, node) for node in nodes]), strict=True))
-        written = [node for node in nodes if failures[node] is None]
-        unseen = dict(zip(nodes, ray.get([_on(node, unseen_marks, folder, written) for node in nodes]), strict=True))
+        failures, stuck = _answers({node: _on(node, write_mark, folder, node) for node in nodes}, SECONDS_FOR_LITTLE)
+        written = [node for node, failure in failures.items() if failure is None]
+        asked = {node: _on(node, unseen_marks, folder, written) for node in failures}
+        unseen, stuck_later = _answers(asked, SECONDS_FOR_LITTLE)
     finally:
-        ray.get([_on(node, remove_marks, folder) for node in nodes])
+        _answers({node: _on(node, remove_marks, folder) for node in nodes if node not in stuck}, SECONDS_FOR_LITTLE)
+    reasons = failures | stuck | stuck_later
     return {
-        node: replace(seen, unwritable=failures[node], unseen=tuple(nodes[other].name for other in unseen[node]))
+        node: replace(seen, unwritable=reasons[node], unseen=tuple(nodes[other].name for other in unseen.get(node, ())))
         for node, seen in nodes.items()
     }
 
@@ -137,13 +157,14 @@ def _with_objects(nodes: dict[str, Node]) -> dict[str, Node]:
     # An object for each that is to fetch it, for others could pass on what they have.
     made = {node: _on(node, _objects, len(nodes), num_returns=len(nodes)) for node in nodes}
     of = {node: objects if len(nodes) > 1 else [objects] for node, objects in made.items()}
-    asked = [
-        _on(node, _unfetched, {other: objects[place] for other, objects in of.items()})
+    asked = {
+        node: _on(node, _unfetched, {other: objects[place] for other, objects in of.items()})
         for place, node in enumerate(nodes)
-    ]
+    }
+    unfetched, _ = _answers(asked, SECONDS_FOR_LITTLE + SECONDS_TO_FETCH)
     return {
-        node: replace(seen, unfetched=tuple(nodes[other].name for other in unfetched))
-        for (node, seen), unfetched in zip(nodes.items(), ray.get(asked), strict=True)
+        node: replace(seen, unfetched=tuple(nodes[other].name for other in unfetched.get(node, nodes)))
+        for node, seen in nodes.items()
     }
 
 

@@ -267,6 +267,14 @@ class StorageError(Exception):
         )
 
     @classmethod
+    def without_dataset(cls, folder: object, reason: str, node: str | None) -> "StorageError":
+        """Of a node that can't load what a study trains on."""
+        return cls(
+            f"{node or 'a node'} can't load the data set: {reason}; or take that node away; then go on with: "
+            f"qar resume {folder}"
+        )
+
+    @classmethod
     def without_locks(cls, folder: object, error: OSError) -> "StorageError":
         """Of a file system that keeps no locks, as Lustre does not unless it is mounted with them."""
         return cls(

@@ -29,6 +29,7 @@ from study.ledger import (
 from study.optuna_store import Mirror
 from study.search import outcome
 from trainables.config import TrialConfig
+from trainables.datasets import DatasetError
 from trainables.families import FAMILIES
 from trainables.result import EPOCH_COLUMNS, FAIL, SCHEMA_VERSION, SCHEMA_VERSION_KEY, TRIAL_COLUMNS, Column
 
@@ -169,6 +170,8 @@ class Recorder(DerivedFromLedger, Callback):
         node = getattr(error, "ip", None)
         if _NOT_SHARED in text or self._baseline_is_unseen(trial, text):
             raise StorageError.not_shared(self._folder, node)
+        if (reason := _why_no_dataset(cause, text)) is not None:
+            raise StorageError.without_dataset(self._folder, reason, node)
         failure = StorageError.behind(cause, self._folder)
         of_a_node = False
         if failure and isinstance(cause, OSError) and self._lies_elsewhere(cause):
@@ -210,6 +213,15 @@ class Recorder(DerivedFromLedger, Callback):
             self._folder.publish()
             took = time.monotonic() - began
             self._tables_due = began + max(self._seconds_between_tables, MOST_OFTEN * took)
+
+
+def _why_no_dataset(cause: Exception, text: str) -> str | None:
+    """Why a node could not load the data set, if that is what has ended a trial; `text` is what its error says."""
+    if isinstance(cause, DatasetError):
+        return text
+    # Of an actor that could not begin there is a traceback alone.
+    _, found, reason = text.rpartition(f"{DatasetError.__module__}.{DatasetError.__name__}: ")
+    return reason.splitlines()[0] if found else None
 
 
 def _error_of(trial: Any) -> Exception:

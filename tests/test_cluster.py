@@ -16,7 +16,7 @@ from unittest.mock import ANY
 
 import numpy as np
 import pytest
-from live_clusters import LiveCluster, live_cluster, networked, told_apart
+from live_clusters import Host, LiveCluster, live_cluster, networked, told_apart
 from live_studies import PATIENCE, LiveRun, epochs_by_session
 from promises import assert_no_epoch_but_one_is_repeated
 
@@ -137,6 +137,36 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
+def write_digits(host: Host) -> None:
+    """Puts a prepared data set into a folder that no other host sees."""
+    digits = load_dataset("digits")
+    arrays = {name: getattr(digits, name) for name in ("x_train", "y_train", "x_test", "y_test")}
+    np.savez(host.private / "digits.npz", **arrays)
+
+
+def test_host_that_joins_without_the_data_set_ends_the_study_and_fails_no_trial() -> None:
+    if reason := told_apart():
+        pytest.skip(f"hosts can't have folders of their own here: {reason}")
+    with live_cluster("worker-1") as cluster:
+        for name in ("head", "worker-1"):
+            write_digits(cluster.hosts[name])
+        folder = StudyFolder(cluster.shared / "studies" / "digits")
+        options = ("--storage", str(folder.path.parent), "--trials", "24", *SMALL)
+        where, file = ("--address", cluster.address), f"{cluster.private}/digits.npz"
+        run = cluster.run("launch", "digits", *where, *options, "--set", f"trial.dataset=npz:{file}")
+        run.wait_until(folder.ledger, lambda history: history.num_ended >= 1)
+        cluster.add_worker("worker-2")
+        ended = run.finish()
+        assert ended.status == 1, ended
+        (line,) = ended.stderr.splitlines()
+        assert re.search(rf"can't load the data set: {file}: .*; or take that node away; .*qar resume", line)
+
+        write_digits(cluster.hosts["worker-2"])
+        assert cluster.qar("resume", str(folder.path), *where).status == 0
+        assert set(load_trials(folder.path)["state"]) <= {COMPLETE, PRUNED}
+        assert_no_epoch_but_one_is_repeated(folder)
+
+
 OTHER_CLOCK = "import time\nhere = time.time\ntime.time = lambda: here() + 90\n"
 
 
@@ -158,9 +188,7 @@ def broken_cluster(tmp_path: Path) -> Iterator[LiveCluster]:
         return {"PYTHONPATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))}
 
     with live_cluster(network=True, environment={"RAY_AUTH_MODE": "disabled"}) as cluster:
-        digits = load_dataset("digits")
-        arrays = {name: getattr(digits, name) for name in ("x_train", "y_train", "x_test", "y_test")}
-        np.savez(cluster.hosts["head"].private / "digits.npz", **arrays)
+        write_digits(cluster.hosts["head"])
         cluster.add_worker("worker-1", "--num-cpus=64", "--num-gpus=1", environment=first(outdated))
         small = f"mkdir {cluster.folder}/worker-2/ray; ulimit -n 1024"
         for folder, size in ((f"{cluster.folder}/worker-2/ray", "256m"), ("/dev/shm", "64m")):

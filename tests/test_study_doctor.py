@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from example_studies import study_config
+from live_studies import LiveRun
 
 from study.checks import DISK_FREE, checks
 from study.config import StudyConfig
@@ -155,19 +156,19 @@ def test_expected_time_counts_what_nodes_get_done_side_by_side(
     nodes: list[Node], changes: dict[str, Any], expected: str
 ) -> None:
     found = check("expected time", nodes, study_config(**changes))
-    assert found.found.startswith(f"at most {expected}: 12 trials × 4 epochs")
+    assert found.found.startswith(f"about {expected}: 12 trials × 4 epochs")
 
 
 def test_expected_time_counts_the_float_baselines() -> None:
     trial = {"regularize_epochs": 3, "finetune_epochs": 1, "init": "pretrained"}
     config = study_config(trial=trial, baseline_epochs=12, replicates=2)
     found = check("expected time", [node(epoch_seconds=30.0)], config)
-    assert found.found.startswith("at most 9:00: 12 trials × 4 epochs, none stopped, and 24 of the float baseline;")
+    assert found.found.startswith("about 9:00: 12 trials × 4 epochs, none stopped, and 24 of the float baseline;")
 
 
 def test_expected_cost_is_for_all_nodes() -> None:
     nodes = [node(epoch_seconds=3600.0), node("two"), node("head", cpus=0)]
-    assert check("expected cost", nodes, price=2.0).found.startswith("at most 36.00")  # 6 hours, 3 nodes
+    assert check("expected cost", nodes, price=2.0).found.startswith("about 36.00")  # 6 hours, 3 nodes
 
 
 def test_skew_is_only_what_the_way_does_not_explain() -> None:
@@ -203,3 +204,29 @@ def test_marks_of_others_are_seen_where_the_storage_is_shared(tmp_path: Path) ->
     assert unseen_marks(shared, ["one", "two"]) == ["two"]
     (tmp_path / "file").write_text("")
     assert write_mark(str(tmp_path / "file"), "one")
+
+
+STUCK = """
+import json, os, time
+from study.cluster import start_ray
+start_ray(None, verbose=False)
+import ray
+from study.doctor import _answers, _on
+node = ray.get_runtime_context().get_node_id()
+asked = {"quick": _on(node, lambda: 1), "stuck": _on(node, lambda: time.sleep(600)),
+         "gone": _on(node, lambda: os._exit(1)), "broken": _on(node, lambda: {}["study"]),
+         "slow": _on(node, lambda: time.sleep(1) or 2)}
+print(json.dumps(_answers(asked, 25)))
+"""
+
+
+@pytest.mark.e2e
+def test_node_that_does_not_answer_is_not_waited_for(tmp_path: Path) -> None:
+    ended = LiveRun((), tmp_path, program=("-c", STUCK)).finish()
+    assert ended.status == 0, ended
+    answers, silent = json.loads(ended.stdout)
+    assert answers == {"quick": 1, "slow": 2}
+    assert silent["stuck"] == "no answer within 25 seconds"
+    assert silent["broken"] == "KeyError: 'study'"
+    assert set(silent) == {"stuck", "broken", "gone"}
+    assert "\n" not in silent["gone"]

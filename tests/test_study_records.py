@@ -25,6 +25,7 @@ from study.ledger import ASKED, ENDED, Ledger, Saved, StorageError, read_history
 from study.optuna_store import Mirror
 from study.provenance import provenance
 from study.records import MOST_LOSSES, Recorder, epoch_rows, trial_row, write_tables
+from trainables.datasets import DatasetError
 from trainables.result import (
     COMPLETE,
     EPOCH_COLUMNS,
@@ -385,6 +386,14 @@ def test_disk_of_a_node_that_is_full_is_no_failure_of_the_storage(recording: Rec
 def test_node_that_lacks_the_storage_ends_the_study_and_fails_no_trial(recording: Recording) -> None:
     with pytest.raises(StorageError, match=r"must be seen by all nodes, but is not by .*; mount it there"):
         recording.strike(task_error(RuntimeError("Unable to set up cluster storage with the following settings:\n…")))
+    assert recording.told.state == RUNNING
+
+
+def test_node_that_lacks_the_data_set_ends_the_study_and_fails_no_trial(recording: Recording) -> None:
+    """Of an actor that is used again; of one that begins there: test_cluster.py."""
+    missing = "/data/digits.npz: there must be this file, or /data/digits/*.npy, found neither; put one there"
+    with pytest.raises(StorageError, match=r"can't load the data set: /data/digits.npz: .*; or take that node away"):
+        recording.strike(task_error(DatasetError(missing)))
     assert recording.told.state == RUNNING
 
 

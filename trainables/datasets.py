@@ -97,6 +97,10 @@ def check_dataset_name(name: str) -> str:
     return name if name.startswith(NPZ) and name != NPZ else choose("dataset", name, [*DATASETS, f"{NPZ}<path>"])
 
 
+class DatasetError(ValueError):
+    """A data set can't be loaded on this machine: it is missing or damaged."""
+
+
 def load_dataset(name: str, data_dir: str | Path = "data") -> Dataset:
     """Loads a data set.
 
@@ -106,9 +110,14 @@ def load_dataset(name: str, data_dir: str | Path = "data") -> Dataset:
             fetched once a node.
 
     Raises:
-        ValueError: the name is unknown, or the data are missing, damaged, or break a rule of `checked_dataset`.
+        ValueError: the name is unknown.
+        DatasetError: the data are missing, damaged, or break a rule of `checked_dataset`.
     """
-    if check_dataset_name(name).startswith(NPZ):
-        path = name.removeprefix(NPZ)
-        return load_prepared(fetched(path) if is_uri(path) else Path(path).expanduser())
-    return DATASETS[name](data_dir)
+    check_dataset_name(name)
+    try:
+        if name.startswith(NPZ):
+            path = name.removeprefix(NPZ)
+            return load_prepared(fetched(path) if is_uri(path) else Path(path).expanduser())
+        return DATASETS[name](data_dir)
+    except ValueError as error:
+        raise DatasetError(str(error)) from error
