@@ -24,6 +24,7 @@ def float_baselines(folder: StudyFolder, config: StudyConfig, ledger: Ledger, co
     import ray
     from ray.exceptions import RayTaskError
 
+    from study.records import node_of
     from trainables.datasets import DatasetError
     from trainables.run import NonFiniteLossError
     from trainables.trainable import train_baseline
@@ -57,7 +58,7 @@ def float_baselines(folder: StudyFolder, config: StudyConfig, ledger: Ledger, co
                 "lower trial.recipe.learning_rate in another study"
             ) from None
         if isinstance(error.cause, DatasetError):
-            raise StorageError.without_dataset(folder, str(error.cause), getattr(error, "ip", None)) from None
+            raise StorageError.without_dataset(folder, str(error.cause), node_of(error)) from None
         raise
     return {seed: folder.baseline_address(seed) for seed in config.baseline_seeds}
 

@@ -17,7 +17,7 @@ from study.cluster import start_ray
 from study.config import StudyConfig
 from study.findings import Check, Lost, Node, kind_of
 from study.node import Look, clock, epoch_seconds, look, remove_marks, unseen_marks, write_mark
-from study.object_store import below, is_uri
+from study.object_store import PATIENCE, below, is_uri
 
 SECONDS_TO_ANSWER = 300.0
 """After which a node counts as lost: it may have to fetch the data set first."""
@@ -138,13 +138,16 @@ def _with_storage(nodes: dict[str, Node], storage: str) -> dict[str, Node]:
     """The nodes, with what each can write to the storage and read of what the others wrote."""
     name = f".qar-doctor-{uuid.uuid4().hex}"
     folder = below(storage, name) if is_uri(storage) else os.path.join(storage, name)
+    # What is asked of a bucket is tried again for a while, and says why it failed at last.
+    seconds = SECONDS_FOR_LITTLE + (PATIENCE if is_uri(storage) else 0.0)
+    stuck: dict[str, str] = {}
     try:
-        failures, stuck = _answers({node: _on(node, write_mark, folder, node) for node in nodes}, SECONDS_FOR_LITTLE)
+        failures, stuck = _answers({node: _on(node, write_mark, folder, node) for node in nodes}, seconds)
         written = [node for node, failure in failures.items() if failure is None]
         asked = {node: _on(node, unseen_marks, folder, written) for node in failures}
-        unseen, stuck_later = _answers(asked, SECONDS_FOR_LITTLE)
+        unseen, stuck_later = _answers(asked, seconds)
     finally:
-        _answers({node: _on(node, remove_marks, folder) for node in nodes if node not in stuck}, SECONDS_FOR_LITTLE)
+        _answers({node: _on(node, remove_marks, folder) for node in nodes if node not in stuck}, seconds)
     reasons = failures | stuck | stuck_later
     return {
         node: replace(seen, unwritable=reasons[node], unseen=tuple(nodes[other].name for other in unseen.get(node, ())))
@@ -163,7 +166,7 @@ def _with_objects(nodes: dict[str, Node]) -> dict[str, Node]:
     }
     unfetched, _ = _answers(asked, SECONDS_FOR_LITTLE + SECONDS_TO_FETCH)
     return {
-        node: replace(seen, unfetched=tuple(nodes[other].name for other in unfetched.get(node, nodes)))
+        node: replace(seen, unfetched=tuple(nodes[other].name for other in unfetched.get(node, nodes) if other != node))
         for node, seen in nodes.items()
     }
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -167,18 +168,19 @@ class Recorder(DerivedFromLedger, Callback):
         number = trial.config["number"]
         losses = self._ledger.history.trials[number].losses
         text = str(cause).strip() or type(cause).__name__
-        node = getattr(error, "ip", None)
+        node = node_of(error)
         if _NOT_SHARED in text or self._baseline_is_unseen(trial, text):
             raise StorageError.not_shared(self._folder, node)
-        if (reason := _why_no_dataset(cause, text)) is not None:
+        # A bucket that a worker could not reach may be in reach again, and another node may have room; the storage's
+        # own disk stays full.
+        unreached = losses < MOST_LOSSES and is_of_an_object_store(cause)
+        if (reason := _why_no_dataset(cause, text)) is not None and not unreached:
             raise StorageError.without_dataset(self._folder, reason, node)
         failure = StorageError.behind(cause, self._folder)
         of_a_node = False
         if failure and isinstance(cause, OSError) and self._lies_elsewhere(cause):
             of_a_node, failure = True, StorageError.of_a_node(self._folder, cause, node)
-        # A bucket that a worker could not reach may be in reach again, and another node may have room; the storage's
-        # own disk stays full.
-        passing = losses < MOST_LOSSES and (is_of_an_object_store(cause) or of_a_node)
+        passing = unreached or (losses < MOST_LOSSES and of_a_node)
         if failure and not passing:
             raise failure
         # An exception would come again; what takes an actor away (a node, the lack of memory) need not.
@@ -222,6 +224,12 @@ def _why_no_dataset(cause: Exception, text: str) -> str | None:
     # Of an actor that could not begin there is a traceback alone.
     _, found, reason = text.rpartition(f"{DatasetError.__module__}.{DatasetError.__name__}: ")
     return reason.splitlines()[0] if found else None
+
+
+def node_of(error: Exception) -> str | None:
+    """Address of the node on which a task or an actor has failed; Ray tells it in the text alone."""
+    found = re.search(r"\bip=([^,)\s]+)", str(error))
+    return found and found[1]
 
 
 def _error_of(trial: Any) -> Exception:

@@ -121,8 +121,12 @@ def _run(
     ledger.record(
         SESSION_STARTED, session=session, pid=os.getpid(), hostname=socket.gethostname(), provenance=provenance()
     )
-    with Connection(str(folder)):
-        baselines = float_baselines(folder, config, ledger, console)
+    try:
+        with Connection(str(folder)):
+            baselines = float_baselines(folder, config, ledger, console)
+    except KeyboardInterrupt:
+        ledger.record(SESSION_ENDED, session=session, outcome=INTERRUPTED)
+        raise
     sweep(folder, ledger.history)
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the ledger has all of it
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # a trial that diverges has no accuracy to report

@@ -16,6 +16,9 @@ from study import baselines
 from study.baselines import BaselineProgress
 from study.ledger import BASELINE
 
+EPOCHS = 60
+"""Of a baseline that is disturbed, so that there is time to."""
+
 
 def told(epochs: dict[int, int], ends: list[tuple[int, float]]) -> list[str]:
     """Lines on the console for these budgets by seed, and these seeds and accuracies of epochs, in their order."""
@@ -51,14 +54,20 @@ def test_nothing_is_told_where_all_are_there() -> None:
 
 
 @pytest.mark.e2e
-def test_study_that_is_killed_during_its_baseline_says_so_and_goes_on(tmp_path: Path) -> None:
+def test_study_that_is_interrupted_and_killed_during_its_baseline_says_so_and_goes_on(tmp_path: Path) -> None:
     short = ("--set", "trial.regularize_epochs=1", "--set", "trial.finetune_epochs=1", "--set", "trial.width=0.5")
-    pretrained = ("--set", "trial.init=pretrained", "--set", "baseline_epochs=30")
-    run = LiveRun(
-        ("launch", "digits", "--trials", "2", "--set", "early_stopping.scheduler=none", *short, *pretrained), tmp_path
-    )
+    pretrained = ("--set", "trial.init=pretrained", "--set", f"baseline_epochs={EPOCHS}")
+    stopping = ("--set", "early_stopping.scheduler=none")
     ledger = tmp_path / "studies" / "digits" / "ledger.jsonl"
+
+    run = LiveRun(("launch", "digits", "--trials", "2", *stopping, *short, *pretrained), tmp_path)
     run.wait_until(ledger, lambda history: len(history.baseline_seconds.get(0, {})) >= 3)
+    run.press_ctrl_c()
+    assert run.finish().status == 130
+    assert qar("status", "studies/digits", cwd=tmp_path).stdout.startswith("digits: interrupted; 0 of 2 trials; ")
+
+    run = LiveRun(("resume", "studies/digits"), tmp_path)
+    run.wait_until(ledger, lambda history: len(history.baseline_seconds[0]) >= EPOCHS // 2)
     run.kill_driver()
     run.finish()
     died = qar("status", "studies/digits", cwd=tmp_path).stdout.splitlines()
@@ -68,5 +77,5 @@ def test_study_that_is_killed_during_its_baseline_says_so_and_goes_on(tmp_path: 
     ended = qar("resume", "studies/digits", cwd=tmp_path)
     assert (ended.status, ended.stderr) == (0, ""), ended
     facts = [json.loads(line) for line in ledger.read_text().splitlines()]
-    assert [fact["epoch"] for fact in facts if fact["fact"] == BASELINE] == list(range(1, 31))
+    assert [fact["epoch"] for fact in facts if fact["fact"] == BASELINE] == list(range(1, EPOCHS + 1))
     assert qar("status", "studies/digits", cwd=tmp_path).stdout.startswith("digits: finished; 2 of 2 trials")

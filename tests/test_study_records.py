@@ -397,6 +397,16 @@ def test_node_that_lacks_the_data_set_ends_the_study_and_fails_no_trial(recordin
     assert recording.told.state == RUNNING
 
 
+def test_data_set_in_a_bucket_that_is_out_of_reach_is_asked_for_again(recording: Recording) -> None:
+    away = DatasetError(f"s3://bucket/digits.npz can't be fetched: {OF_A_STORE}; check the URI")
+    for losses in range(1, MOST_LOSSES + 1):
+        recording.strike(task_error(away))
+        assert (recording.told.state, recording.told.losses) == (RUNNING, losses)
+    with pytest.raises(StorageError, match=r"can't load the data set: s3://bucket/digits.npz can't be fetched"):
+        recording.strike(task_error(away))
+    assert recording.told.state == RUNNING
+
+
 def test_node_that_lacks_the_float_baseline_ends_the_study_and_fails_no_trial(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,7 +125,7 @@ def train_baseline(trial: dict[str, Any], cpus: int, folder: str) -> Iterator[di
     run = CompressionRun(TrialConfig.from_dict(trial), "cuda" if torch.cuda.is_available() else "cpu")
     so_far = _beside(folder, ".so-far")
     told: list[dict[str, Any]] = []
-    if (state := _first_whole([so_far, _beside(so_far, DRAFT)], run.device)) is not None:
+    if (state := _first_whole([so_far, _beside(so_far, DRAFT)], run.device)) and "told" in state:
         state["generator"] = state["generator"].cpu()
         run.load_state_dict(state)
         told = state["told"]
