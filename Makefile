@@ -11,8 +11,10 @@ JOBS := .venv/jobs
 study: $(READY)
 	$(BIN)/qar launch digits --resume-if-exists
 
+# Studies on a real Ray one after another, for each takes the whole machine.
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m 'not e2e' --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest -m e2e
 
 # What needs ray[default], in an environment of its own on top of the other: with it, each Ray of the suite would start
 # a whole dashboard.

@@ -45,10 +45,11 @@ def told(how: str) -> dict[str, int]:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
 def test_prepared_process_keeps_what_it_frees_until_it_gives_it_back() -> None:
-    # 64 MiB are 16,384 pages, or 32 huge ones. In one process of fifty, what else is in memory keeps blocks from their
-    # places.
-    prepared, other = [told("prepared") for _ in range(3)], told("as it is")
-    assert min(process["again"] for process in prepared) < other["again"] / 2
+    # 64 MiB are 16,384 pages, or 32 huge ones. Where the blocks come to lie differs from process to process: in one of
+    # fifty they are not kept where they should be, and in one of ten they are kept by chance.
+    prepared = [told("prepared") for _ in range(3)]
+    kept = min(process["again"] for process in prepared)
+    assert any(told("as it is")["again"] > 2 * kept for _ in range(10))
     assert max(process["given_back"] for process in prepared) > 32 * 2**20
 
 
