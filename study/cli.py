@@ -144,7 +144,9 @@ def confirm(
     ] = 0.0,
     levels: Annotated[
         str | None,
-        typer.Option(help="Confirm at these K alone: 2,4,8; at all of the front without.", show_default=False),
+        typer.Option(
+            help="Compare all families at these K alone: 2,4,8; without, confirm at the front's.", show_default=False
+        ),
     ] = None,
     address: Address = None,
     verbose: Verbose = False,
@@ -153,7 +155,8 @@ def confirm(
     from study.folder import StudyFolder
 
     with _one_line_errors():
-        from study.confirm import confirmation_of
+        from study.confirm import borrowed, confirmation_of
+        from study.ledger import read_history
 
         folder = StudyFolder.at(directory)
         confirmation, config = confirmation_of(folder, seeds, margin, _levels(levels))
@@ -164,6 +167,11 @@ def confirm(
             confirmation.create(config)
         elif confirmation.read_config() != config:
             confirmation.replace_config(config)
+        for trial in borrowed(read_history(folder.ledger), config.plan):
+            typer.echo(
+                f"{trial.family} at K = {trial.num_levels}: none was trained to its end there; λ = {trial.lam:.2g} and "
+                f"placement {trial.placement} are those of its best at the nearest K"
+            )
     _run(confirmation, config, address, verbose, report_on=folder)
 
 

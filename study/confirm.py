@@ -31,14 +31,32 @@ def worth_confirming(history: History, margin: float) -> list[Trial]:
     return sorted(chosen, key=lambda trial: float(trial.last["bits_per_weight"]))
 
 
-def best_of_families(history: History, levels: Set[int]) -> list[Trial]:
-    """The most accurate candidate for the front of each family and K among `levels`; on ties the one of fewer bits."""
-    best: dict[tuple[int, str], Trial] = {}
+def best_of_families(history: History, levels: Set[int], everywhere: bool = False) -> list[PlannedTrial]:
+    """The most accurate configuration of each family at each K among `levels`; on ties the one of fewer bits.
+
+    Args:
+        history: of the search.
+        levels: values of K.
+        everywhere: also of a family that has no candidate for the front at such a K. It is given the strength and
+            placement of its best at the nearest K, by ratio; of two as near, the smaller.
+    """
     candidates = [trial for trial in history.trials.values() if trial.is_front_candidate]
-    for trial in sorted(candidates, key=lambda trial: (-trial.last["val_accuracy"], trial.last["bits_per_weight"])):
-        if trial.config["num_levels"] in levels:
-            best.setdefault((trial.config["num_levels"], trial.config["family"]), trial)
-    return [best[key] for key in sorted(best)]
+    candidates.sort(key=lambda trial: (-trial.last["val_accuracy"], trial.last["bits_per_weight"]))
+    best: dict[str, dict[int, Trial]] = {}
+    for trial in candidates:
+        best.setdefault(trial.config["family"], {}).setdefault(trial.config["num_levels"], trial)
+    chosen = []
+    for num_levels in sorted(levels):
+        for _, at in sorted(best.items()):
+            nearest = min(at, key=lambda other: (max(other / num_levels, num_levels / other), other))
+            if everywhere or nearest == num_levels:
+                chosen.append(planned(at[nearest]).model_copy(update={"num_levels": num_levels}))
+    return chosen
+
+
+def planned(trial: Trial) -> PlannedTrial:
+    """The configuration of a trial of the search, to be run again."""
+    return PlannedTrial(**{name: trial.config[name] for name in PlannedTrial.model_fields})
 
 
 def plan_of(history: History, margin: float, only: Set[int] | None = None) -> list[PlannedTrial]:
@@ -49,30 +67,37 @@ def plan_of(history: History, margin: float, only: Set[int] | None = None) -> li
     Args:
         history: of the search.
         margin: as in `worth_confirming`.
-        only: values of K to confirm at; None for all of what is worth it.
+        only: values of K to confirm at, with every family at each of them, as `best_of_families` has it everywhere;
+            None for all of what is worth it.
 
     Raises:
-        ValueError: nothing is worth confirming at one of `only`.
+        ValueError: one of `only` is outside what the search has trained to its end.
     """
     worthy = worth_confirming(history, margin)
-    levels = {trial.config["num_levels"] for trial in worthy}
-    if only is not None:
-        if unworthy := sorted(only - levels):
-            raise ValueError(
-                f"levels must be among {sorted(levels)}, which are worth confirming, got {unworthy}; leave these out"
-            )
-        levels &= only
-        worthy = [trial for trial in worthy if trial.config["num_levels"] in levels]
-    chosen = [
-        PlannedTrial(**{name: trial.config[name] for name in PlannedTrial.model_fields})
-        for trial in [*worthy, *best_of_families(history, levels)]
-    ]
+    levels = only or {trial.config["num_levels"] for trial in worthy}
+    trained = [trial.config["num_levels"] for trial in history.trials.values() if trial.is_front_candidate]
+    if outside := sorted(num_levels for num_levels in levels if not min(trained) <= num_levels <= max(trained)):
+        raise ValueError(
+            f"levels must lie between {min(trained)} and {max(trained)}, which the search has trained to their end, "
+            f"got {outside}; leave these out"
+        )
     plain = [PlannedTrial(family="none", num_levels=num_levels) for num_levels in [None, *sorted(levels)]]
+    best = best_of_families(history, levels, everywhere=only is not None)
     plan: list[PlannedTrial] = []
-    for trial in [*plain, *chosen]:
+    for trial in [*plain, *(planned(trial) for trial in worthy if trial.config["num_levels"] in levels), *best]:
         if trial not in plan:
             plan.append(trial)
     return plan
+
+
+def borrowed(history: History, plan: list[PlannedTrial]) -> list[PlannedTrial]:
+    """Those of a plan that stand for a family at a K at which the search has trained none of it to its end."""
+    seen = {
+        (trial.config["family"], trial.config["num_levels"])
+        for trial in history.trials.values()
+        if trial.is_front_candidate
+    }
+    return [trial for trial in plan if trial.family != "none" and (trial.family, trial.num_levels) not in seen]
 
 
 def study_confirmed_by(folder: StudyFolder, config: StudyConfig) -> StudyFolder | None:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from analysis.load import load_trials
 from study.cli import app
 from study.config import parse_study
-from study.confirm import confirmation_of, plan_of, study_confirmed_by, worth_confirming
+from study.confirm import borrowed, confirmation_of, plan_of, study_confirmed_by, worth_confirming
 from study.folder import CONFIRM, StudyFolder
 from study.ledger import ASKED, ENDED, EPOCH, History, Ledger, read_history
 from study.space import first_trials
@@ -56,18 +56,23 @@ def test_plan_begins_with_the_float_baseline_and_plain_quantization_at_the_same_
     ]
 
 
-def test_plan_holds_the_best_of_each_family_where_something_is_confirmed() -> None:
+def searched_history(*trials: tuple[str, int, float, float, float]) -> History:
+    """Trials of uniform placement that were trained to their end: family, K, λ, accuracy, bits."""
     ledger = Unwritten()
-    trials = [  # family, K, λ, accuracy, bits: only the first is on the front
-        *(("RM", 3, 1e-3, 0.94, 2.0), ("RS", 3, 1e-3, 0.80, 2.4), ("RS", 3, 1e-2, 0.85, 2.5), ("none", 3, 0, 0.7, 2.4)),
-        *(("RE", 3, 1e-3, 0.90, 2.6), ("RE", 3, 1e-2, 0.90, 2.5), ("RC", 4, 1e-3, 0.93, 2.7)),
-    ]
     for number, (family, num_levels, lam, accuracy, bits) in enumerate(trials):
         searched = {"family": family, "num_levels": num_levels, "lam": lam, "placement": "uniform"}
         ledger.record(ASKED, **asked(number, CONFIG.trial_config(searched)))
         ledger.record(EPOCH, number=number, metrics=metrics(4, accuracy=accuracy, bits=bits, phase="finetune"))
         ledger.record(ENDED, number=number, state=COMPLETE, failure=None)
-    plan = [(trial.family, trial.num_levels, trial.lam, trial.placement) for trial in plan_of(ledger.history, 0.0)]
+    return ledger.history
+
+
+def test_plan_holds_the_best_of_each_family_where_something_is_confirmed() -> None:
+    history = searched_history(  # only the first is on the front
+        *(("RM", 3, 1e-3, 0.94, 2.0), ("RS", 3, 1e-3, 0.80, 2.4), ("RS", 3, 1e-2, 0.85, 2.5), ("none", 3, 0, 0.7, 2.4)),
+        *(("RE", 3, 1e-3, 0.90, 2.6), ("RE", 3, 1e-2, 0.90, 2.5), ("RC", 4, 1e-3, 0.93, 2.7)),
+    )
+    plan = [(trial.family, trial.num_levels, trial.lam, trial.placement) for trial in plan_of(history, 0.0)]
     assert plan == [
         *(("none", None, 0, "kmeans"), ("none", 3, 0, "kmeans"), ("RM", 3, 1e-3, "uniform")),
         *(("RE", 3, 1e-2, "uniform"), ("RS", 3, 1e-2, "uniform"), ("none", 3, 0, "uniform")),
@@ -82,11 +87,33 @@ def test_plan_at_some_levels_holds_these_and_the_float_baseline() -> None:
     ]
 
 
-def test_level_that_is_not_worth_confirming_is_refused_with_those_that_are() -> None:
-    with pytest.raises(
-        ValueError, match=r"^levels must be among \[2, 3, 5\], which are worth confirming, got \[4\]; leave these out$"
-    ):
-        plan_of(history_of(*POINTS), 0.0, {3, 4})
+def test_families_are_compared_at_levels_where_nothing_of_them_was_trained_to_its_end() -> None:
+    history = searched_history(
+        *(
+            ("RM", 3, 1e-3, 0.94, 2.0),
+            ("RM", 12, 1e-2, 0.95, 3.0),
+            ("RS", 6, 1e-4, 0.8, 2.4),
+            ("RS", 6, 1e-5, 0.7, 2.3),
+        ),
+        *(("none", 4, 0.0, 0.7, 2.2), ("RC", 2, 1e-1, 0.5, 1.5), ("RC", 8, 1e-2, 0.6, 2.6)),
+    )
+    plan = plan_of(history, 0.0, {4, 6})
+    assert [(trial.family, trial.num_levels, trial.lam, trial.placement) for trial in plan] == [
+        *(("none", None, 0, "kmeans"), ("none", 4, 0, "kmeans"), ("none", 6, 0, "kmeans")),
+        *(("RC", 4, 1e-1, "uniform"), ("RM", 4, 1e-3, "uniform"), ("RS", 4, 1e-4, "uniform")),  # 4 / 2 is 8 / 4
+        *(("none", 4, 0, "uniform"), ("RC", 6, 1e-2, "uniform"), ("RM", 6, 1e-3, "uniform")),
+        *(("RS", 6, 1e-4, "uniform"), ("none", 6, 0, "uniform")),
+    ]
+    told = [(trial.family, trial.num_levels) for trial in borrowed(history, plan)]
+    assert told == [("RC", 4), ("RM", 4), ("RS", 4), ("RC", 6), ("RM", 6)]
+    assert {(trial.family, trial.num_levels) for trial in plan_of(history, 0.0)} == {
+        *(("none", None), ("none", 2), ("none", 3), ("none", 12), ("RC", 2), ("RM", 3), ("RM", 12)),
+    }
+
+
+def test_level_outside_of_what_was_trained_to_its_end_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^levels must lie between 2 and 6, which .*, got \[7\]; leave these out$"):
+        plan_of(history_of(*POINTS), 0.0, {3, 7})
 
 
 def test_levels_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
