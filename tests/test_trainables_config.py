@@ -19,7 +19,7 @@ positive = st.floats(1e-9, 1e9)
 recipes = st.fixed_dictionaries(
     {},
     optional={
-        "batch_size": st.integers(1, 4096),
+        "batch_size": st.integers(2, 4096),
         "optimizer": st.sampled_from(["adam", "sgd"]),
         "learning_rate": positive,
         "finetune_learning_rate": positive,
@@ -72,7 +72,7 @@ def trials(draw: st.DrawFn) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("kind", "good", "name", "bad"),
     [
-        *((Recipe, {}, "batch_size", bad) for bad in (0, -1)),
+        *((Recipe, {}, "batch_size", bad) for bad in (1, 0, -1)),
         *(
             (Recipe, {}, name, bad)
             for name in ("learning_rate", "finetune_learning_rate", "representative_learning_rate")
@@ -171,7 +171,7 @@ def test_from_dict_names_the_key_when_it_is_unknown(values: dict[str, Any], unkn
 
 
 def test_from_dict_checks_nested_values() -> None:
-    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="batch_size must be at least 2, got 0"):
         TrialConfig.from_dict(PLAIN | {"recipe": {"batch_size": 0}})
 
 

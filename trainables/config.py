@@ -29,7 +29,7 @@ class Recipe:
     """How a network is trained, whatever the family.
 
     Attributes:
-        batch_size: images in a batch.
+        batch_size: images in a batch, at least 2: batch normalization can't train on a single image.
         optimizer: `adam` (with decoupled weight decay, AdamW) or `sgd` (Nesterov momentum 0.9), for the weights.
         learning_rate: the highest of the regularize phase.
         finetune_learning_rate: the highest of the finetune phase, for biases and normalization.
@@ -39,9 +39,10 @@ class Recipe:
             to a hundredth at three quarters.
         warmup_epochs: over which the learning rates of the regularize phase rise from 0, linearly.
         lam_warmup_epochs: over which λ rises from 0, linearly.
-        weight_decay: on the parameters that are not quantized, and on those that are if `decay_quantized`.
-        decay_quantized: also pull the quantized weights to 0. Off: the pull is towards 0, the penalty's towards the
-            representatives, and one would be measured through the other.
+        weight_decay: of the regularize phase, on weights that are not to be quantized, which are all of a float
+            network's (`num_levels: null`); on biases and normalization never.
+        decay_quantized: also on weights that are to be quantized, whatever the family. Off: the pull is towards 0, the
+            penalty's towards the representatives, and one would be measured through the other.
         augmentation: `none`, or `crop_flip`: random crops of images padded by 4 pixels, and horizontal flips.
         recalibration_batches: batches from which the statistics of batch normalization are estimated anew for each
             evaluation of the quantized network; 0 keeps those of the float weights. A choice of this project's.
@@ -68,7 +69,7 @@ class Recipe:
         choose("optimizer", self.optimizer, ("adam", "sgd"))
         choose("schedule", self.schedule, ("cosine", "step"))
         choose("augmentation", self.augmentation, ("none", "crop_flip"))
-        _require(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size, "raise it")
+        _require(self.batch_size >= 2, "batch_size", "at least 2", self.batch_size, "raise it")
         _require_positive(self, "learning_rate", "finetune_learning_rate", "representative_learning_rate")
         for name in ("warmup_epochs", "lam_warmup_epochs", "weight_decay", "recalibration_batches"):
             value = getattr(self, name)
