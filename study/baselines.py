@@ -19,10 +19,10 @@ def float_baselines(folder: StudyFolder, config: StudyConfig, ledger: Ledger, co
 
     Raises:
         ValueError: a baseline diverges.
-        StorageError: the ledger can't be written, or a node lacks the data set.
+        StorageError: the ledger can't be written, a node lacks the data set, or training fails there.
     """
     import ray
-    from ray.exceptions import RayTaskError
+    from ray.exceptions import RayError
 
     from study.records import node_of
     from trainables.datasets import DatasetError
@@ -51,15 +51,18 @@ def float_baselines(folder: StudyFolder, config: StudyConfig, ledger: Ledger, co
                 if metrics["epoch"] not in trained.get(seed, {}):  # a baseline that goes on tells all from its first
                     ledger.record(BASELINE, seed=seed, **metrics)
                 progress.tell(seed, metrics["val_accuracy"])
-    except RayTaskError as error:
-        if isinstance(error.cause, NonFiniteLossError):
+    except RayError as error:
+        cause = getattr(error, "cause", error)  # of a task's; a worker that is lost has none
+        if isinstance(cause, NonFiniteLossError):
             raise ValueError(
-                f"the float baseline that all trials begin from must converge, but {error.cause}; "
+                f"the float baseline that all trials begin from must converge, but {cause}; "
                 "lower trial.recipe.learning_rate in another study"
             ) from None
-        if isinstance(error.cause, DatasetError):
-            raise StorageError.without_dataset(folder, str(error.cause), node_of(error)) from None
-        raise
+        if isinstance(cause, DatasetError):
+            raise StorageError.without_dataset(folder, str(cause), node_of(error)) from None
+        if StorageError.behind(cause, folder):
+            raise
+        raise StorageError.of_a_baseline(folder, cause, node_of(error)) from None
     return {seed: folder.baseline_address(seed) for seed in config.baseline_seeds}
 
 

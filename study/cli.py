@@ -55,6 +55,18 @@ def _one_line_errors(*folders: "StudyFolder") -> Iterator[None]:
         yield
     except (ValueError, DamagedFileError, StorageError, NoRayError) as error:
         _fail(_as_told(str(error), folders), WRONG_REQUEST if isinstance(error, ValueError) else FAILED)
+    except OSError as error:
+        where = f"{error.filename} can't be used: " if error.filename else ""
+        reason = error.strerror or " ".join(str(error).split())
+        _fail(_as_told(f"{where}{reason}; make room or give the right there, then try again", folders), FAILED)
+
+
+def _study_at(address: str) -> "StudyFolder":
+    """The study with a path or URI."""
+    from study.folder import StudyFolder
+
+    with _one_line_errors():
+        return StudyFolder.at(address)
 
 
 def _as_told(text: str, folders: "Iterable[StudyFolder]") -> str:
@@ -79,7 +91,6 @@ def launch(
 ) -> None:
     """Run a study, and write its front and a summary."""
     from study.config import changes_by, load_study, parse_study
-    from study.folder import StudyFolder
     from study.object_store import below, is_uri
 
     with _one_line_errors():
@@ -87,7 +98,8 @@ def launch(
         config = load_study(study, overrides)
         if name is not None:
             config = parse_study(config.model_dump() | {"name": name}, "--name")
-        folder = StudyFolder.at(below(storage, config.name) if is_uri(storage) else f"{storage}/{config.name}")
+    folder = _study_at(below(storage, config.name) if is_uri(storage) else f"{storage}/{config.name}")
+    with _one_line_errors(folder):
         exists = resume_if_exists and folder.exists()
         if exists:
             config = folder.read_config()
@@ -97,6 +109,7 @@ def launch(
                     f"choose another --name than {config.name!r}"
                 )
         else:
+            folder.check_free()
             config = config.with_absolute_paths()
             _check_trials(config)
             _check_other_studies(folder, config)
@@ -116,10 +129,8 @@ def resume(
     verbose: Verbose = False,
 ) -> None:
     """Go on with a study that was interrupted, or extend a finished one; no finished trial is trained again."""
-    from study.folder import StudyFolder
-
-    with _one_line_errors():
-        folder = StudyFolder.at(directory)
+    folder = _study_at(directory)
+    with _one_line_errors(folder):
         config = folder.read_config()
         if trials is not None:
             config = _extended(folder, config, trials)
@@ -152,13 +163,11 @@ def confirm(
     verbose: Verbose = False,
 ) -> None:
     """Train the best of a study again under fresh seeds, and look at the test split; resumes what was interrupted."""
-    from study.folder import StudyFolder
-
-    with _one_line_errors():
+    folder = _study_at(directory)
+    with _one_line_errors(folder):
         from study.confirm import borrowed, confirmation_of
         from study.ledger import read_history
 
-        folder = StudyFolder.at(directory)
         confirmation, config = confirmation_of(folder, seeds, margin, _levels(levels))
         if not confirmation.exists():
             _check_other_studies(confirmation, config)
@@ -166,6 +175,11 @@ def confirm(
         if not confirmation.exists():
             confirmation.create(config)
         elif confirmation.read_config() != config:
+            if confirmation.is_driven():
+                raise ValueError(
+                    f"{confirmation} is being run by another process, so it can't be given more seeds now; watch it "
+                    f"with: qar status {confirmation}"
+                )
             confirmation.replace_config(config)
         for trial in borrowed(read_history(folder.ledger), config.plan):
             typer.echo(
@@ -204,13 +218,18 @@ def _extended(folder: "StudyFolder", config: "StudyConfig", more: int) -> "Study
 
 
 def _check_trials(config: "StudyConfig") -> None:
-    """Finds out now, not in every trial, that a data set or a network can't be had."""
+    """Finds out now, not in every trial, that a data set, a split of it, or a network can't be had."""
+    import numpy as np
+
+    from trainables.data import train_and_validation_indices
     from trainables.datasets import load_dataset
     from trainables.models import build_model, check_model_name
 
     trial = config.trial
     check_model_name(trial["model"])
     dataset = load_dataset(trial["dataset"], trial["data_dir"])
+    rng = np.random.default_rng(config.seed)
+    train_and_validation_indices(dataset, trial["validation_fraction"], rng, trial["subset"])
     build_model(trial["model"], dataset.image_shape, dataset.num_classes, config.seed, trial["width"])
 
 
@@ -243,11 +262,11 @@ def _create(folder: "StudyFolder", config: "StudyConfig", address: str | None, v
     """Makes the study's folder, unless its trials fit nowhere."""
     from study.cluster import connect
 
-    folder.create(config)
+    made = folder.create(config)
     try:
         connect(config, address, verbose)
-    except ValueError:
-        folder.discard()
+    except (ValueError, NoRayError):
+        folder.discard(made)
         raise
 
 
@@ -264,7 +283,7 @@ def _run(
     from study.tuner import INTERRUPTED as WAS_INTERRUPTED
     from study.tuner import run_study
 
-    with _one_line_errors():
+    with _one_line_errors(folder):
         try:
             outcome = run_study(folder, config, Console(highlight=False), address=address, verbose=verbose)
         except KeyboardInterrupt:  # before Ray Tune takes care of it
@@ -283,13 +302,12 @@ def status(directory: Folder, as_json: Annotated[bool, typer.Option("--json", he
 
     from study.costs import costs_of
     from study.durations import duration
-    from study.folder import StudyFolder
     from study.ledger import read_history
     from study.progress import cost_lines, front_so_far, front_table, states_line
     from study.tuner import liveliness
 
-    with _one_line_errors():
-        folder = StudyFolder.at(directory)
+    folder = _study_at(directory)
+    with _one_line_errors(folder):
         config = folder.read_config()
         history = read_history(folder.ledger)
         state = liveliness(folder, history, config.trials)
@@ -358,11 +376,11 @@ def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65535, help="On this machine.")] = 8080,
 ) -> None:
     """Show a study in optuna-dashboard, on this machine alone, until Ctrl-C."""
-    with _one_line_errors():
+    folder = _study_at(directory)
+    with _one_line_errors(folder):
         from study.dashboard import serve
-        from study.folder import StudyFolder
 
-        serve(StudyFolder.at(directory), port, lambda address: typer.echo(f"{address}  (Ctrl-C ends it)"))
+        serve(folder, port, lambda address: typer.echo(f"{address}  (Ctrl-C ends it)"))
 
 
 @app.command()
@@ -383,14 +401,10 @@ def report(
     ] = None,
 ) -> None:
     """Write the figures and tables of a study for a paper, or compare several studies."""
-    from study.folder import StudyFolder
-
-    with _one_line_errors():
+    folders = [_study_at(directory) for directory in directories]
+    with _one_line_errors(*folders):
         from analysis.report import Format, write_comparison, write_report
         from study.importance import hyperparameter_importances
-
-        folders = [StudyFolder.at(directory) for directory in directories]
-    with _one_line_errors(*folders):
 
         def named(path: Path) -> str:
             return next((folder.named(path) for folder in folders if path.is_relative_to(folder.path)), str(path))
@@ -428,11 +442,11 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Write the quantized network of a trial's last checkpoint to a compressed file."""
-    with _one_line_errors():
+    folder = _study_at(directory)
+    with _one_line_errors(folder):
         from study.export import export_trial
-        from study.folder import StudyFolder
 
-        exported, artifact = export_trial(StudyFolder.at(directory), trial, out, force)
+        exported, artifact = export_trial(folder, trial, out, force)
     epoch, accuracy = artifact.provenance["epoch"], artifact.provenance["val_accuracy"]
     typer.echo(f"{out}: trial {exported.number} ({exported.trial_id}), {exported.state}")
     if epoch < artifact.config.epochs:
@@ -449,17 +463,17 @@ def reproduce(
     data_dir: Annotated[str | None, typer.Option(help="Where data sets lie, if not where the trial had them.")] = None,
 ) -> None:
     """Train a trial again, here and without Ray, and compare it with the record; exit status 1 if it differs."""
-    with _one_line_errors():
+    folder = _study_at(directory)
+    with _one_line_errors(folder):
         from rich.console import Console
 
-        from study.folder import StudyFolder
         from study.reproduction import comparison_table, conclusions
         from study.reproduction import reproduce as run_again
 
         console = Console(highlight=False)
         with console.status("training") as status:
             done = run_again(
-                StudyFolder.at(directory),
+                folder,
                 trial,
                 data_dir,
                 lambda epoch, epochs: status.update(f"training epoch {epoch} of {epochs}"),

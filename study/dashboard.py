@@ -13,7 +13,7 @@ from optuna_dashboard import wsgi
 
 from study.folder import StudyFolder
 from study.ledger import StorageError, read_history
-from study.optuna_store import Mirror
+from study.optuna_store import Mirror, first_line
 
 HOST = "127.0.0.1"
 """Whoever can reach the dashboard can delete a study from it, so it is for this machine; tunnel to it from another."""
@@ -63,7 +63,13 @@ def serve(folder: StudyFolder, port: int, ready: Callable[[str], None]) -> None:
         if mirror.trouble:
             raise ValueError(f"{mirror.trouble}; correct that and try again")
     try:
-        server = make_server(HOST, port, wsgi(RDBStorage(mirror.uri)), _Server, _Quiet)
+        storage = RDBStorage(mirror.uri)
+    except Exception as error:  # of any driver's own type
+        raise ValueError(
+            f"Optuna's storage {mirror.uri} can't be read: {first_line(error)}; correct that and try again"
+        ) from None
+    try:
+        server = make_server(HOST, port, wsgi(storage), _Server, _Quiet)
     except OSError as error:
         raise ValueError(f"--port must be free, got {port}: {error.strerror}; choose another --port") from None
     if ours:

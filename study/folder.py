@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,15 @@ def write_atomically(path: Path, text: str) -> None:
 def draft_of(path: Path) -> Path:
     """Where a file is written before it takes its place; a kill may leave it."""
     return path.with_name(f".{path.name}.draft")
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Removes those of nested folders that are empty, beginning with the innermost, which comes first."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
 
 
 @dataclass(frozen=True)
@@ -122,42 +132,55 @@ class StudyFolder:
     def exists(self) -> bool:
         return self.study_yaml.exists()
 
-    def create(self, config: StudyConfig) -> None:
-        """Makes the folder and writes study.yaml; raises ValueError if that can't be, and then leaves nothing."""
-        if self.exists():
-            raise ValueError(f"{self} holds a study already; continue it with: qar resume {self}")
-        if self.remote and self.remote.bucket.names():
-            raise ValueError(f"{self} is not empty and holds no study; choose another --name or --storage")
-        missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+    def check_free(self) -> None:
+        """Raises ValueError if another study, or something else, is in the folder, or it can't be seen."""
         try:
-            if self.path.is_dir() and set(self.path.iterdir()) - {draft_of(self.study_yaml)}:
-                raise ValueError(f"{self.path} is not empty and holds no study; choose another --name or --storage")
+            if self.exists():
+                raise ValueError(f"{self} holds a study already; continue it with: qar resume {self}")
+            taken = self.remote.bucket.names() if self.remote else self._names() - {draft_of(self.study_yaml).name}
+        except OSError as error:
+            raise self._unusable(error) from None
+        if taken:
+            raise ValueError(f"{self} is not empty and holds no study; choose another --name or --storage")
+
+    def create(self, config: StudyConfig) -> list[Path]:
+        """Makes the folder and writes study.yaml; raises ValueError if that can't be, and then leaves nothing.
+
+        Returns:
+            The folders that were made, the innermost first: for `discard`.
+        """
+        self.check_free()
+        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.replace_config(config)
         except OSError as error:
-            for folder in missing:
-                if folder.is_dir() and not any(folder.iterdir()):
-                    folder.rmdir()
-            raise ValueError(f"storage {self} can't be written: {error.strerror}; choose another --storage") from None
+            with suppress(OSError):
+                draft_of(self.study_yaml).unlink()
+            _remove_empty(made)
+            raise self._unusable(error) from None
         except StorageError as error:
             raise ValueError(str(error)) from None
+        return made
+
+    def _names(self) -> set[str]:
+        return {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
+
+    def _unusable(self, error: OSError) -> ValueError:
+        return ValueError(f"storage {self} can't be written: {error.strerror}; choose another --storage")
 
     def replace_config(self, config: StudyConfig) -> None:
         """Writes study.yaml anew, in one stroke."""
         write_atomically(self.study_yaml, yaml.safe_dump(config.model_dump(), sort_keys=False))
         self.publish()
 
-    def discard(self) -> None:
-        """Takes back `create`, as long as nothing else is in the folder."""
+    def discard(self, made: list[Path]) -> None:
+        """Takes back `create`, which has told what it `made`, as far as nothing else is in there."""
         self.study_yaml.unlink()
         if self.remote:
             self.remote.bucket.remove(self.study_yaml.name)
             return
-        for folder in (self.path, *self.path.parents):
-            try:
-                folder.rmdir()
-            except OSError:  # not empty, so not made for this study alone
-                return
+        _remove_empty(made)
 
     def read_config(self) -> StudyConfig:
         """Reads study.yaml.
@@ -235,7 +258,7 @@ class StudyFolder:
 
     def relative(self, checkpoint: str) -> str:
         """Path of a checkpoint of Ray's, relative to the study."""
-        return os.path.relpath(checkpoint, self.remote.bucket.path if self.remote else self.path)
+        return os.path.relpath(checkpoint, self.remote.bucket.path if self.remote else self.path.resolve())
 
     def address_of(self, path: str) -> str:
         """The path or URI by which every node finds what is called so in the study."""

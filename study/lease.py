@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from study.ledger import StorageError
@@ -26,7 +27,8 @@ CLAIMS = 3
 """After so many a driver goes on though its store is slower: signs of life tell rivals apart too, only later."""
 
 Driver = dict[str, Any]
-"""`token`, `hostname`, `pid`, `time` (seconds since 1970) and `beat` of the latest sign of life; `ended`."""
+"""`token`, `hostname`, `machine` (as `_machine`), `pid`, `time` (seconds since 1970) and `beat` of the latest sign of
+life; `ended`."""
 
 
 def read_driver(bucket: BucketFolder) -> Driver | None:
@@ -44,7 +46,7 @@ def _is_over(driver: Driver) -> bool:
     """Whether a driver is known to be dead: by its own word, or as a process of this machine that is gone."""
     if driver["ended"]:
         return True
-    if driver["hostname"] != socket.gethostname():
+    if driver.get("machine") != _machine():
         return False
     try:
         os.kill(driver["pid"], 0)
@@ -53,6 +55,15 @@ def _is_over(driver: Driver) -> bool:
     except PermissionError:
         return False
     return False
+
+
+def _machine() -> str:
+    """What a process id is one of: this boot of this machine and the container, which may have a name in common."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:  # not Linux
+        return socket.gethostname()
 
 
 class Lease:
@@ -111,8 +122,9 @@ class Lease:
 
     def _sign(self, ended: bool) -> None:
         self._beat += 1
-        sign = {"token": self._token, "hostname": socket.gethostname(), "pid": os.getpid(), "time": time.time()}
-        self._bucket.write(NAME, json.dumps(sign | {"beat": self._beat, "ended": ended}).encode())
+        sign = {"token": self._token, "hostname": socket.gethostname(), "machine": _machine(), "pid": os.getpid()}
+        sign |= {"time": time.time(), "beat": self._beat, "ended": ended}
+        self._bucket.write(NAME, json.dumps(sign).encode())
 
     def _keep(self) -> None:
         while not self._over.wait(INTERVAL):

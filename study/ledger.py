@@ -275,6 +275,15 @@ class StorageError(Exception):
         )
 
     @classmethod
+    def of_a_baseline(cls, folder: object, cause: BaseException, node: str | None) -> "StorageError":
+        """Of a float baseline that could not be trained, for a reason that is not the storage's."""
+        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+        return cls(
+            f"a float baseline that all trials begin from could not be trained on {node or 'a node'}: {reason}; mend "
+            f"that, then go on with: qar resume {folder}"
+        )
+
+    @classmethod
     def without_locks(cls, folder: object, error: OSError) -> "StorageError":
         """Of a file system that keeps no locks, as Lustre does not unless it is mounted with them."""
         return cls(
@@ -375,7 +384,12 @@ class Ledger:
         self.history.apply(entry)
 
     def check(self) -> None:
-        """Raises StorageError if the next fact could not be written, as far as that is known."""
+        """Raises StorageError if the next fact could not be written, as far as that is known.
+
+        Of some facts that can't be written, Ray logs the exception and goes on.
+        """
+        if self._unwritable:
+            raise self._unwritable
         if self._copy:
             self._copy.check()
 

@@ -52,7 +52,7 @@ class Mirror:
         except Exception as error:  # of any driver's own type
             raise ValueError(
                 f"optuna_storage must be the URI of a database that can be reached, got {self.uri!r}: "
-                f"{_first_line(error)}; correct it, or leave it out"
+                f"{first_line(error)}; correct it, or leave it out"
             ) from None
         if taken:
             raise ValueError(
@@ -68,7 +68,7 @@ class Mirror:
             self._follow(self._storage, history)
             self.trouble = None
         except Exception as error:  # of any driver's own type
-            self.trouble = f"Optuna's storage {self.uri} can't be brought up to date: {_first_line(error)}"
+            self.trouble = f"Optuna's storage {self.uri} can't be brought up to date: {first_line(error)}"
             self._storage = None
 
     def _connect(self, history: History) -> RDBStorage:
@@ -159,7 +159,8 @@ def _identity(history: History) -> str:
     return f"{first.hostname} {first.pid} {first.started}"
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What a database's driver says, without SQLAlchemy's advice below it."""
     cause = error.__cause__ or error
     return (str(cause).strip() or type(cause).__name__).splitlines()[0]
 

@@ -12,21 +12,27 @@ PACKAGES = ("qar", "ray", "torch", "torchvision", "optuna", "numpy", "pandas")
 
 
 def provenance() -> dict[str, Any]:
-    """This process's command, versions of what decides the numbers, and the checkout's commit (None outside of one)."""
+    """This process's command, versions of what decides the numbers, and the checkout's commit (None outside of one).
+
+    A package that is installed inside of another project's repository, as in its virtual environment, is outside.
+    """
+
+    here = Path(__file__)
 
     def git(*arguments: str) -> str | None:
-        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        command = ["git", "-C", str(here.parent), *arguments]
         try:
             return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
         except (OSError, subprocess.CalledProcessError):
             return None
 
-    changes = git("status", "--porcelain", "--untracked-files=no")
+    ours = git("ls-files", "--error-unmatch", here.name) is not None
+    changes = git("status", "--porcelain", "--untracked-files=no") if ours else None
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "versions": {"python": platform.python_version()} | {package: version_of(package) for package in PACKAGES},
         "platform": platform.platform(),
-        "git_sha": git("rev-parse", "HEAD"),
+        "git_sha": git("rev-parse", "HEAD") if ours else None,
         "git_dirty": None if changes is None else bool(changes),
     }
 

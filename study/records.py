@@ -160,7 +160,7 @@ class Recorder(DerivedFromLedger, Callback):
         self._ledger.record(CHECKPOINT, number=trial.config["number"], epoch=trial.last_result["epoch"], path=path)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._end(trial, *outcome(trial.last_result, False, self._epochs))
+        self._end(trial, *outcome(trial.last_result, self._epochs))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         error = _error_of(trial)

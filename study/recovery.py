@@ -16,8 +16,10 @@ def settle(ledger: Ledger, config: StudyConfig) -> None:
         # Without a checkpoint of its last epoch, a trial could not be exported.
         whole = trial.checkpoint is not None and trial.checkpoint.epoch == config.epochs
         if whole or rungs.stopped(trial.number):
-            state, failure = outcome(trial.last, False, config.epochs)
-            ledger.record(ENDED, number=trial.number, state=state, failure=failure)
+            state, failure = outcome(trial.last, config.epochs)
+            # While the last session ran, or its wall clock would go on until now.
+            ended = ledger.history.sessions[-1].latest
+            ledger.record(ENDED, number=trial.number, state=state, failure=failure, time=ended)
 
 
 def sweep(folder: StudyFolder, history: History) -> None:
@@ -26,11 +28,11 @@ def sweep(folder: StudyFolder, history: History) -> None:
     if folder.remote:
         folder.remote.sweep(checkpoints)
         return
-    kept = {folder.path / path for path in checkpoints}
+    kept = {(folder.path / path).resolve() for path in checkpoints}
     for session in folder.ray.glob("session-*"):
         for path in session.iterdir():
             if path.is_file():
                 path.unlink()
         for checkpoint in session.glob("*/checkpoint_*"):
-            if checkpoint not in kept:
+            if checkpoint.resolve() not in kept:
                 shutil.rmtree(checkpoint)

@@ -173,15 +173,14 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
         raise RuntimeError("a study is resumed with `qar resume`, from its ledger, not from Ray's experiment state")
 
 
-def outcome(result: dict[str, Any] | None, error: bool, epochs: int) -> tuple[str, str | None]:
+def outcome(result: dict[str, Any] | None, epochs: int) -> tuple[str, str | None]:
     """How a trial ended, from its last result: its state, and the reason of a failure if the result holds one.
 
     Args:
         result: the last that was reported, if any.
-        error: whether the trial ended by an exception or the loss of its actor.
         epochs: full budget.
     """
-    if error or result is None or result.get("failure"):
+    if result is None or result.get("failure"):
         return FAIL, result.get("failure") if result else None
     for name in OBJECTIVES:
         if not math.isfinite(result.get(name, 0.0)):

@@ -43,7 +43,7 @@ def _priors_of(source: str, config: StudyConfig) -> list[dict[str, Any]]:
     told = source if is_uri(source) else str(path)
     metrics = [*OBJECTIVES, *(Constraint.parse(text).metric for text in config.constraints)]
     needed = list(dict.fromkeys(["state", *_SEARCHED, *metrics]))
-    table = _read(path, needed)
+    table = _read(path, told, needed)
     priors = []
     for row in table.select(needed).to_pylist():
         if row["state"] != COMPLETE or row["family"] not in FAMILIES:
@@ -73,25 +73,26 @@ def _table_of(source: str) -> Path:
     return path / "trials.parquet" if path.is_dir() else path
 
 
-def _read(path: Path, needed: list[str]) -> pa.Table:
+def _read(path: Path, told: str, needed: list[str]) -> pa.Table:
+    """The table at a path, which messages name as it is `told`."""
     if not path.exists():
         raise ValueError(
-            f"warm_start must name study folders or files trials.parquet, got {str(path)!r}, which is not there"
+            f"warm_start must name study folders or files trials.parquet, got {told!r}, which is not there"
         )
     try:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
-        raise DamagedFileError(f"warm_start: {path} is damaged: {reason}; write it anew with: qar resume") from None
+        raise DamagedFileError(f"warm_start: {told} is damaged: {reason}; write it anew with: qar resume") from None
     written = int((table.schema.metadata or {}).get(SCHEMA_VERSION_KEY.encode(), SCHEMA_VERSION))
     if written > SCHEMA_VERSION:
         raise ValueError(
-            f"warm_start: {path} must be of schema {SCHEMA_VERSION} or older, got {written}; read it with a newer qar"
+            f"warm_start: {told} must be of schema {SCHEMA_VERSION} or older, got {written}; read it with a newer qar"
         )
     missing = [name for name in needed if name not in table.column_names]
     if missing:
         raise ValueError(
-            f"warm_start: {path} must be a table of trials, got one without the columns {missing}; correct it"
+            f"warm_start: {told} must be a table of trials, got one without the columns {missing}; correct it"
         )
     return table
 

@@ -92,6 +92,7 @@ WRONG_LAUNCHES: dict[str, tuple[list[str], list[str]]] = {
     "unknown family": (["digits", "--set", "space.family=[RX]"], ["family", "'RX'", *FAMILIES]),
     "unknown model": (["digits", "--set", "trial.model=resnet999"], ["model", "'resnet999'", "small_cnn"]),
     "unknown dataset": (["digits", "--set", "trial.dataset=mnist999"], ["dataset", "'mnist999'", "digits"]),
+    "too few images": (["digits", "--set", "trial.subset=5000"], ["subset", "5000"]),
     "unknown scheduler": (["digits", "--set", "early_stopping.scheduler=median"], ["'asha'", "'none'", "'median'"]),
     "K below 2": (["digits", "--set", "space.num_levels.low=1"], ["space.num_levels.low", "2", "got 1"]),
     "lam below 0": (["digits", "--set", "space.lam.low=-0.001"], ["space.lam.low", "0", "-0.001"]),
@@ -144,7 +145,7 @@ def test_malformed_command_line_is_refused_in_one_line(arguments: list[str], tmp
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("storage", ["file", "file/below"])
+@pytest.mark.parametrize("storage", ["file", "file/below", "x" * 300])
 def test_launch_refuses_a_storage_that_cant_be_written(storage: str, here: Path) -> None:
     (here / "file").write_text("in the way")
     result = run("launch", "digits", "--trials", "1", "--storage", here / storage)
@@ -165,6 +166,24 @@ def test_launch_into_a_folder_of_something_else_is_refused(here: Path) -> None:
     before = files_below(here)
     assert_refused(run("launch", "digits", "--trials", "1"), "studies/digits", "not empty")
     assert files_below(here) == before
+
+
+def test_refused_launch_leaves_the_folders_that_were_there(here: Path) -> None:
+    study = StudyFolder(here / "mine" / "new" / "small")
+    (here / "mine").mkdir()
+    study.discard(study.create(study_config()))
+    assert list(here.rglob("*")) == [here / "mine"]
+
+
+def test_file_that_cant_be_read_is_told_in_one_line(here: Path) -> None:
+    study = make_study(here / "small")
+    study.ledger.unlink()
+    study.ledger.mkdir()
+    result = run("status", "small")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "qar: small/ledger.jsonl can't be used: Is a directory; make room or give the right there, then try again\n"
+    )
 
 
 @pytest.mark.parametrize("folder", ["empty", "nosuch", "file"])
@@ -357,6 +376,14 @@ def test_dashboard_refuses_what_is_no_study_and_one_that_has_not_begun(here: Pat
     assert_refused(run("dashboard", "nowhere"), "is no study folder")
     StudyFolder(here / "small").create(study_config())
     assert_refused(run("dashboard", "small"), "has not begun", "qar resume small")
+
+
+def test_dashboard_of_a_running_study_says_that_its_database_is_away(here: Path) -> None:
+    uri = f"sqlite:///{here}/nowhere/optuna.db"
+    study = make_study(here / "small", study_config(trials=5, optuna_storage=uri), ended=False)
+    driver = Ledger(study.ledger)
+    assert_refused(run("dashboard", "small"), f"Optuna's storage {uri} can't be read: ")
+    driver.close()
 
 
 def free_port() -> int:

@@ -5,16 +5,20 @@ Studies that begin from them: test_study_confirm.py, and on an object store test
 
 import io
 import json
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from example_studies import start_session, study_config
 from live_studies import LiveRun, qar
 from rich.console import Console
 
 from study import baselines
 from study.baselines import BaselineProgress
-from study.ledger import BASELINE
+from study.folder import StudyFolder
+from study.ledger import BASELINE, Ledger, StorageError
 
 EPOCHS = 60
 """Of a baseline that is disturbed, so that there is time to."""
@@ -51,6 +55,41 @@ def test_only_the_end_is_told_where_they_are_short() -> None:
 
 def test_nothing_is_told_where_all_are_there() -> None:
     assert told({}, []) == []
+
+
+@pytest.mark.e2e
+def test_baseline_that_cant_be_trained_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    from trainables import trainable
+
+    def fails(*arguments: object) -> Iterator[dict[str, float]]:
+        yield {"epoch": 1, "val_accuracy": 0.5, "train_seconds": 1.0}
+        raise RuntimeError("CUDA out of memory.\nTried to allocate 2 GiB")
+
+    def dies(*arguments: object) -> Iterator[dict[str, float]]:
+        yield {"epoch": 1, "val_accuracy": 0.5, "train_seconds": 1.0}
+        os._exit(1)
+
+    config = study_config(trial={"init": "pretrained"}, baseline_epochs=2)
+    folder = StudyFolder(tmp_path / "small")
+    folder.create(config)
+    ledger = Ledger(folder.ledger)
+    start_session(ledger)
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        for train_baseline, reason in ((fails, "CUDA out of memory."), (dies, ".+")):
+            monkeypatch.setattr(trainable, "train_baseline", train_baseline)
+            with pytest.raises(StorageError) as told:
+                baselines.float_baselines(folder, config, ledger, Console(file=io.StringIO()))
+            assert re.fullmatch(
+                rf"a float baseline that all trials begin from could not be trained on [\w.]+( node)?: {reason}; "
+                rf"mend that, then go on with: qar resume {re.escape(str(folder))}",
+                str(told.value),
+            )
+    finally:
+        ray.shutdown()
+        ledger.close()
 
 
 @pytest.mark.e2e

@@ -151,6 +151,19 @@ def test_confirmation_that_began_is_gone_on_with_or_named(tmp_path: Path) -> Non
         confirmation_of(study, seeds=1, margin=0.0)
 
 
+def test_confirmation_that_is_being_run_is_given_no_more_seeds(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small")
+    folder, config = confirmation_of(study, seeds=2, margin=0.0)
+    folder.create(config)
+    driver = Ledger(folder.ledger)
+    before = files_below(tmp_path)
+    told = CliRunner().invoke(app, ["confirm", str(study.path), "--seeds", "3"])
+    assert (told.exit_code, told.stderr.count("\n")) == (2, 1)
+    assert "is being run by another process" in told.stderr
+    assert files_below(tmp_path) == before
+    driver.close()
+
+
 def test_confirmation_goes_on_with_more_seeds(tmp_path: Path) -> None:
     study = make_study(tmp_path / "small")
     folder, fewer = confirmation_of(study, seeds=2, margin=0.0)

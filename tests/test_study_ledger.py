@@ -383,6 +383,24 @@ def test_file_system_without_locks_is_told_in_one_line(tmp_path: Path, monkeypat
             ask(path)
 
 
+def test_ledger_that_could_not_be_written_says_so_when_it_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray swallows what is raised while a checkpoint is recorded."""
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.check()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("study.ledger.os.fsync", full)
+    with pytest.raises(StorageError):
+        start_session(ledger)
+    with pytest.raises(StorageError, match="No space left on device"):
+        ledger.check()
+    ledger.close()
+
+
 def test_fact_is_on_disk_before_record_returns(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
     ledger = Ledger(path)

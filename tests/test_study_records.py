@@ -236,6 +236,20 @@ def test_provenance_holds_versions_and_commit() -> None:
     json.dumps(told)
 
 
+def test_package_inside_of_another_repository_has_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the virtual environment of somebody's project."""
+    installed = tmp_path / ".venv" / "provenance.py"
+    installed.parent.mkdir()
+    installed.touch()
+    (tmp_path / "paper.tex").touch()
+    for command in (("init", "-q"), ("add", "paper.tex"), ("commit", "-qm", "begin")):
+        author = ("-c", "user.name=a", "-c", "user.email=a@b")
+        subprocess.run(["git", "-C", str(tmp_path), *author, *command], check=True)
+    monkeypatch.setattr("study.provenance.__file__", str(installed))
+    told = provenance()
+    assert (told["git_sha"], told["git_dirty"]) == (None, None)
+
+
 class Storage(StorageContext):
     """Ray's, with the driver's own files beside the rest: their usual place is made when Ray starts."""
 

@@ -1,5 +1,6 @@
 """What is left of a study whose driver was killed: trials at their end that nobody wrote down, and old files."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,18 @@ def test_settle_stops_no_anchor_and_nothing_without_early_stopping(ledger: Ledge
     assert ledger.history.trials[3].state == RUNNING
 
 
+def test_settle_adds_nothing_to_the_wall_clock(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study that was killed on Friday and is resumed on Monday has not run over the weekend."""
+    ask(ledger, 0)
+    train(ledger, 0, 4)
+    before = ledger.history.seconds
+    now = time.time()
+    monkeypatch.setattr("study.ledger.time.time", lambda: now + 3 * 24 * 3600)
+    settle(ledger, config_of())
+    assert ledger.history.trials[0].state == COMPLETE
+    assert ledger.history.seconds == before
+
+
 def test_settle_twice_is_settle_once(ledger: Ledger) -> None:
     for number in range(4):
         ask(ledger, number)
@@ -101,6 +114,22 @@ def test_sweep_keeps_the_last_checkpoints_of_every_trial_and_nothing_else_of_ray
     sweep(study, read_history(study.ledger))
     assert sorted(path.name for path in trial.iterdir()) == ["checkpoint_000001", "checkpoint_000002"]
     assert [path.name for path in trial.parent.iterdir()] == [trial.name]
+
+
+def test_sweep_of_a_study_behind_a_symbolic_link_keeps_its_checkpoints(tmp_path: Path) -> None:
+    """As a home folder's `scratch` is on many clusters; Ray is given the path without links, and names it so."""
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "scratch").symlink_to(tmp_path / "far" / "away")
+    study = make_study(tmp_path / "scratch" / "small", ended=False)
+    kept = Path(study.ray_storage["storage_path"], "session-001", "small-00003-0", "checkpoint_000001")
+    kept.mkdir(parents=True)
+    ledger = Ledger(study.ledger)
+    ledger.record(CHECKPOINT, number=3, epoch=2, path=study.relative(str(kept)))
+    ledger.close()
+    history = read_history(study.ledger)
+    sweep(study, history)
+    assert kept.is_dir()
+    assert [Path(path) for path in study.checkpoints_of(history.trials[3])] == [kept]
 
 
 def test_sweep_of_a_study_that_never_ran_does_nothing(tmp_path: Path) -> None:

@@ -165,12 +165,23 @@ def test_silent_driver_elsewhere_is_taken_over_from_whatever_its_clock_says(buck
 
 
 def test_dead_driver_of_this_machine_is_taken_over_from_at_once(bucket: BucketFolder) -> None:
-    import socket
-
-    bucket.write(NAME, elsewhere(hostname=socket.gethostname(), pid=2**22 + 1))
+    Lease(bucket, hush).release()
+    ours = json.loads(bucket.read(NAME) or b"")
+    bucket.write(NAME, json.dumps(ours | {"token": "x", "ended": False, "pid": 2**22 + 1}).encode())
     said: list[str] = []
     Lease(bucket, said.append).release()
     assert said == []
+
+
+def test_driver_in_a_container_of_the_same_name_is_watched_first(bucket: BucketFolder) -> None:
+    """There its process has a number of its own."""
+    Lease(bucket, hush).release()
+    ours = json.loads(bucket.read(NAME) or b"")
+    there = {"token": "x", "ended": False, "pid": 2**22 + 1, "machine": ours["machine"] + "1"}
+    bucket.write(NAME, json.dumps(ours | there).encode())
+    said: list[str] = []
+    Lease(bucket, said.append).release()
+    assert len(said) == 1
 
 
 def test_driver_that_was_taken_over_from_stops_in_one_line(bucket: BucketFolder) -> None:
@@ -386,9 +397,24 @@ def test_folder_that_holds_something_else_is_refused(uri: str, bucket: BucketFol
 
 def test_discarded_study_leaves_nothing(uri: str, bucket: BucketFolder) -> None:
     folder = StudyFolder.at(uri)
-    folder.create(study_config())
-    folder.discard()
+    folder.discard(folder.create(study_config()))
     assert bucket.names() == []
+
+
+def test_damaged_study_in_a_bucket_is_named_by_its_uri(uri: str, bucket: BucketFolder) -> None:
+    bucket.write("study.yaml", b"[")
+    for command in (
+        ["status"],
+        ["resume"],
+        ["confirm"],
+        ["dashboard"],
+        ["export", "--trial", "1", "--out", "x"],
+        ["reproduce", "--trial", "1"],
+    ):
+        told = CliRunner().invoke(app, [command[0], uri, *command[1:]])
+        assert (told.exit_code, told.stderr.count("\n")) == (1, 1)
+        assert uri.replace("?", "/study.yaml?") in told.stderr
+        assert tempfile.gettempdir() not in told.stderr
 
 
 def test_ledger_without_a_copy_is_as_ever(tmp_path: Path) -> None:

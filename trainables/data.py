@@ -138,20 +138,15 @@ def channel_moments(
     return torch.tensor(mean, device=device), torch.tensor(std, device=device)
 
 
-def train_and_validation(
-    dataset: Dataset,
-    validation_fraction: float,
-    rng: np.random.Generator,
-    device: torch.device,
-    subset: int | None = None,
-) -> tuple[Split, Split]:
-    """Splits the training images, stratified by class, and puts both parts on the device.
+def train_and_validation_indices(
+    dataset: Dataset, validation_fraction: float, rng: np.random.Generator, subset: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the training images are trained on and which validated on, both stratified by class.
 
     Args:
         dataset: whose test images stay untouched.
         validation_fraction: share of each class that is held out.
         rng: decides which.
-        device: where the splits live.
         subset: size of a stratified choice of training images, which alone are then split; None for all.
 
     Raises:
@@ -170,7 +165,18 @@ def train_and_validation(
             f"with {len(available)} images and validation_fraction={validation_fraction}; "
             "raise subset, lower validation_fraction, or give it more images"
         )
+    return train, validation
 
+
+def train_and_validation(
+    dataset: Dataset,
+    validation_fraction: float,
+    rng: np.random.Generator,
+    device: torch.device,
+    subset: int | None = None,
+) -> tuple[Split, Split]:
+    """Splits the training images as `train_and_validation_indices`, and puts both parts on the device."""
+    train, validation = train_and_validation_indices(dataset, validation_fraction, rng, subset)
     parts = [_part(dataset, indices, device) for indices in (train, validation)]
     pool, indices, _ = parts[0]
     chunks = (pool if indices is None else indices).split(AT_ONCE)
