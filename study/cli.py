@@ -165,7 +165,7 @@ def confirm(
     """Train the best of a study again under fresh seeds, and look at the test split; resumes what was interrupted."""
     folder = _study_at(directory)
     with _one_line_errors(folder):
-        from study.confirm import borrowed, confirmation_of
+        from study.confirm import confirmation_of, left_wanting
         from study.ledger import read_history
 
         confirmation, config = confirmation_of(folder, seeds, margin, _levels(levels))
@@ -181,11 +181,8 @@ def confirm(
                     f"with: qar status {confirmation}"
                 )
             confirmation.replace_config(config)
-        for trial in borrowed(read_history(folder.ledger), config.plan):
-            typer.echo(
-                f"{trial.family} at K = {trial.num_levels}: none was trained to its end there; λ = {trial.lam:.2g} and "
-                f"placement {trial.placement} are those of its best at the nearest K"
-            )
+        for line in left_wanting(read_history(folder.ledger), folder.read_config(), config.plan):
+            typer.echo(line)
     _run(confirmation, config, address, verbose, report_on=folder)
 
 

@@ -90,14 +90,23 @@ def plan_of(history: History, margin: float, only: Set[int] | None = None) -> li
     return plan
 
 
-def borrowed(history: History, plan: list[PlannedTrial]) -> list[PlannedTrial]:
-    """Those of a plan that stand for a family at a K at which the search has trained none of it to its end."""
-    seen = {
+def left_wanting(history: History, searched: StudyConfig, plan: list[PlannedTrial]) -> list[str]:
+    """What a confirmation can't compare as it should, a line each: families that the search has given up too early."""
+    trained = {
         (trial.config["family"], trial.config["num_levels"])
         for trial in history.trials.values()
         if trial.is_front_candidate
     }
-    return [trial for trial in plan if trial.family != "none" and (trial.family, trial.num_levels) not in seen]
+    missing = sorted(set(searched.space.family) - {family for family, _ in trained})
+    return [
+        *(f"{family} is not compared: no trial of it was trained to its end" for family in missing),
+        *(
+            f"{trial.family} at K = {trial.num_levels}: no trial of it was trained to its end there; "
+            f"λ = {trial.lam:.2g} and placement {trial.placement} are those of its best at the nearest K"
+            for trial in plan
+            if trial.family != "none" and (trial.family, trial.num_levels) not in trained
+        ),
+    ]
 
 
 def study_confirmed_by(folder: StudyFolder, config: StudyConfig) -> StudyFolder | None:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from analysis.load import load_trials
 from study.cli import app
 from study.config import parse_study
-from study.confirm import borrowed, confirmation_of, plan_of, study_confirmed_by, worth_confirming
+from study.confirm import confirmation_of, left_wanting, plan_of, study_confirmed_by, worth_confirming
 from study.folder import CONFIRM, StudyFolder
 from study.ledger import ASKED, ENDED, EPOCH, History, Ledger, read_history
 from study.space import first_trials
@@ -104,8 +104,11 @@ def test_families_are_compared_at_levels_where_nothing_of_them_was_trained_to_it
         *(("none", 4, 0, "uniform"), ("RC", 6, 1e-2, "uniform"), ("RM", 6, 1e-3, "uniform")),
         *(("RS", 6, 1e-4, "uniform"), ("none", 6, 0, "uniform")),
     ]
-    told = [(trial.family, trial.num_levels) for trial in borrowed(history, plan)]
-    assert told == [("RC", 4), ("RM", 4), ("RS", 4), ("RC", 6), ("RM", 6)]
+    lines = left_wanting(history, CONFIG, plan)
+    assert [line.partition(":")[0] for line in lines] == [
+        *("RE is not compared", "RC at K = 4", "RM at K = 4", "RS at K = 4", "RC at K = 6", "RM at K = 6")
+    ]
+    assert lines[2].endswith("; λ = 0.001 and placement uniform are those of its best at the nearest K")
     assert {(trial.family, trial.num_levels) for trial in plan_of(history, 0.0)} == {
         *(("none", None), ("none", 2), ("none", 3), ("none", 12), ("RC", 2), ("RM", 3), ("RM", 12)),
     }
