@@ -108,13 +108,12 @@ def _on_fronts(trials: pd.DataFrame, by: list[str] | None = None) -> pd.Index:
 def search_points(selection: Selection) -> dict[str, Any]:
     """The chosen trials by column, a list each, null where a value is missing."""
     trials = selection.trials
-    exact = ("number", "trial_id", "state", "family", "num_levels", "placement", "seed", "epochs", "config_hash")
+    exact = ("number", "trial_id", "state", "family", "num_levels", "lam", "placement", "seed", "epochs", "config_hash")
     places = {"val_accuracy": 5, "val_accuracy_pre_tuning": 5, "float_val_accuracy": 5, "train_seconds": 1}
     places |= {f"{kind}bits_per_weight": 4 for kind in ("", "index_", "entropy_")}
     return {
         **{name: _plain(trials[name]) for name in (*exact, "artifact_bytes", "device", "hostname")},
         **{name: _plain(trials[name].round(digits)) for name, digits in places.items()},
-        "lam": [None if pd.isna(lam) else float(f"{lam:.4g}") for lam in trials["lam"]],
     }
 
 
@@ -152,12 +151,10 @@ def confirmed_points(
     for config_hash, trials in complete.groupby("config_hash", sort=False):
         exact_bits.append(float(trials["bits_per_weight"].mean()))
         seen = finished[finished["config_hash"] == config_hash]
-        first = trials.iloc[0]
         points.append(
             {
                 "config_hash": config_hash,
-                **{name: _plain(trials[name].iloc[:1])[0] for name in ("family", "num_levels", "placement")},
-                "lam": None if pd.isna(first["lam"]) else float(f"{first['lam']:.4g}"),
+                **{name: _plain(trials[name].iloc[:1])[0] for name in ("family", "num_levels", "lam", "placement")},
                 "bits_per_weight": round(float(trials["bits_per_weight"].mean()), 4),
                 "accuracy": {
                     split: {phase: _interval(trials, column) for phase, column in columns.items()}

@@ -257,6 +257,18 @@ def test_page_fits_its_window(width: int, page: Page) -> None:
     page.send("Emulation.setDeviceMetricsOverride", width=1280, height=900, deviceScaleFactor=1, mobile=False)
 
 
+@pytest.mark.parametrize("width", [360, 1280])
+def test_confirmed_marks_stay_inside_the_plot(width: int, page: Page) -> None:
+    page.send("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False)
+    page.run("new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))")
+    marks = "[...document.querySelectorAll('#plot .confirmed')].map((mark) => mark.getBBox().x + mark.getBBox().width)"
+    right = page.run("plot.firstChild.viewBox.baseVal.width")
+    ends = page.run(marks)
+    assert ends
+    assert max(ends) <= right
+    page.send("Emulation.setDeviceMetricsOverride", width=1280, height=900, deviceScaleFactor=1, mobile=False)
+
+
 def test_page_is_readable_without_its_script(report: Path) -> None:
     with Page(scripts=False) as page:
         page.open(report)

@@ -132,7 +132,7 @@
     const x = (value) => box.left + (box.right - box.left) * Math.log(value / least) / Math.log(most / least);
     const y = (value) => box.bottom - (box.bottom - box.top) * (value - low) / (high - low);
     shown = candidates.filter((point) => accuracy(point)[0] >= low && accuracy(point)[0] <= high);
-    const aside = movedApart(shown.filter((point) => point.kind === "confirmed"), x);
+    const aside = movedApart(shown.filter((point) => point.kind === "confirmed"), x, box.right - 6);
     const across = (point) => aside.get(point) ?? x(point.bits);
     place = (point) => [across(point), y(accuracy(point)[0])];
     const below = candidates.length - shown.length;
@@ -195,15 +195,12 @@
   }
 
   // Where confirmed results would hide each other's bars: where to draw them instead, side by side.
-  function movedApart(confirmed, x) {
-    const moved = new Map();
-    let before = -Infinity;
-    for (const point of [...confirmed].sort((a, b) => a.bits - b.bits || rank(a.family) - rank(b.family))) {
-      const at = Math.max(x(point.bits), before + 10);
-      if (at > x(point.bits)) moved.set(point, at);
-      before = at;
-    }
-    return moved;
+  function movedApart(confirmed, x, right) {
+    const inOrder = [...confirmed].sort((a, b) => a.bits - b.bits || rank(a.family) - rank(b.family));
+    const places = [];
+    inOrder.forEach((point, i) => places.push(i ? Math.max(x(point.bits), places[i - 1] + 10) : x(point.bits)));
+    for (let i = places.length - 1, most = right; i >= 0; i--, most = places[i + 1] - 10) places[i] = Math.min(places[i], most);
+    return new Map(inOrder.map((point, i) => [point, places[i]]).filter(([point, at]) => at !== x(point.bits)));
   }
 
   function confirmedMark(point, at, y, low, high) {
