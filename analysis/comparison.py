@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.special import stdtr
 
 from analysis.front import candidates
-from analysis.gains import ACCURACIES, BASELINE, TEST, comparable
+from analysis.gains import BASELINE, TEST, accuracies_of, comparable
 from analysis.intervals import accuracy_interval, mean_interval
 
 COLUMNS = (
@@ -48,7 +48,7 @@ def compare(trials: pd.DataFrame, *, split: str, confidence: float = 0.95) -> pd
             f"a family and K must have one configuration, got {counts.max()} of {where[0]} at {where[1]:g}; choose one"
         )
     rows = []
-    for phase, column in ACCURACIES[split].items():
+    for phase, column in accuracies_of(of, split).items():
         # A seed that was run twice counts once.
         measured = of[of[column].notna()].drop_duplicates(["family", "num_levels", "seed"])
         groups = [group for _, group in measured.groupby(["num_levels", "family"])]

@@ -34,6 +34,9 @@ from trainables.result import FINETUNE, REGULARIZE
 WIDTHS = {"": COLUMN_WIDTH, "-wide": PAGE_WIDTH}
 """Inches, by what stands after the figure's name in its files."""
 
+FEWEST_SEEDS = 3
+"""Of which a front has a median: of two, half are the better one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FigureKind:
@@ -78,8 +81,8 @@ def _of_attainment(findings: Findings) -> pd.DataFrame:
     if findings.confirmation is None:
         raise NothingToShow(f"it needs several seeds of each configuration; run: qar confirm {findings.folder}")
     shown = candidates(findings.confirmation, "test_accuracy")
-    if shown["seed"].nunique() < 2:
-        raise NothingToShow("it needs several seeds of each configuration")
+    if shown["seed"].nunique() < FEWEST_SEEDS:
+        raise NothingToShow(f"it needs {FEWEST_SEEDS} seeds of each configuration at least, to have a median")
     return shown
 
 
@@ -106,6 +109,8 @@ def _of_improvements(findings: Findings) -> pd.DataFrame:
         raise NothingToShow(f"one seed of a family tells no probability; run: qar confirm {findings.folder}")
     if findings.improvements.empty:
         raise NothingToShow("no family was confirmed beside none at the same K")
+    if (findings.improvements[["n", "n_over"]].min(axis=1) < 2).all():
+        raise NothingToShow("one seed of a family tells no probability; confirm with more --seeds")
     return findings.compared
 
 
@@ -200,6 +205,14 @@ def _by_study(trials: pd.DataFrame, findings: Findings) -> Points:
     return {name: list(part["trial_id"]) for name, part in parts.items() if len(part)}
 
 
+def _on_confirmed_front(findings: Findings) -> pd.DataFrame:
+    """Trials of the configurations that are on the front of what was confirmed."""
+    assert findings.confirmation is not None
+    assert findings.results is not None
+    trials = tested(findings.confirmation)
+    return trials[trials["config_hash"].isin(front(as_trials(findings.results))["config_hash"])]
+
+
 def points_of_studies_figures(studies: Mapping[str, Findings]) -> dict[str, Points]:
     """The same of the figures of several studies that `write_studies_figures` draws."""
     shown = {"studies": {name: front(findings.trials) for name, findings in studies.items()}}
@@ -209,8 +222,11 @@ def points_of_studies_figures(studies: Mapping[str, Findings]) -> dict[str, Poin
         if findings.confirmation is not None
     }
     if len(confirmations) == len(studies):
-        shown["studies-confirmed"] = {name: tested(trials) for name, trials in confirmations.items()}
-        shown["studies-attainment"] = {name: candidates(of, "test_accuracy") for name, of in confirmations.items()}
+        on_front = [_on_confirmed_front(findings) for findings in studies.values()]
+        shown["studies-confirmed"] = dict(zip(confirmations, on_front, strict=True))
+        with suppress(NothingToShow):
+            attained = [_of_attainment(findings) for findings in studies.values()]
+            shown["studies-attainment"] = dict(zip(confirmations, attained, strict=True))
     return {
         figure: {name: list(trials["trial_id"]) for name, trials in parts.items()} for figure, parts in shown.items()
     }
@@ -283,9 +299,12 @@ def write_studies_figures(
             confirmed = {name: as_trials(of) for name, of in results.items() if of is not None}
             plot_studies(confirmed, axes[0], label="test accuracy, 95% intervals")
             paths += save_figure(figure, out / f"studies-confirmed{suffix}", formats)
-            figure, axes = _figure(1, 2.3, width)
-            _attainment_of(studies, axes[0])
-            paths += save_figure(figure, out / f"studies-attainment{suffix}", formats)
+            with suppress(NothingToShow):
+                for findings in studies.values():
+                    _of_attainment(findings)
+                figure, axes = _figure(1, 2.3, width)
+                _attainment_of(studies, axes[0])
+                paths += save_figure(figure, out / f"studies-attainment{suffix}", formats)
     return paths
 
 

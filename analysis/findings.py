@@ -93,11 +93,14 @@ def load_findings(study: Path, importances: Callable[[pd.DataFrame], pd.DataFram
         importances: from trials to their importances; given by the caller, since this package knows no Optuna.
 
     Raises:
-        ValueError: there is no study, or one without tables.
+        ValueError: there is no study, or one without tables, or it is a confirmation.
         DamagedFileError: a file can't be read.
     """
+    told = _told(study / "study.yaml")
+    if told.get("plan") and study.resolve().name == FOLDER:
+        raise ValueError(f"{study} is a confirmation, which the report of its study shows; give {study.parent}")
+    told_of_confirmation = _told(study / FOLDER / "study.yaml")
     trials, confirmation = load_trials(study), load_confirmation(study)
-    told, told_of_confirmation = (_told(folder / "study.yaml") for folder in (study, study / FOLDER))
     return Findings(
         folder=study,
         name=str(told.get("name") or study.resolve().name),

@@ -30,6 +30,15 @@ ACCURACIES = {
 }
 """The same on each split."""
 
+
+def accuracies_of(trials: pd.DataFrame, split: str) -> dict[str, str]:
+    """Of `ACCURACIES` those phases that there were: without finetuning, nothing comes after it."""
+    columns = ACCURACIES[split]
+    before, after = (trials[columns[phase]] for phase in (REGULARIZE, FINETUNE))
+    tuned = not before.equals(after)
+    return columns if tuned or before.isna().all() else {REGULARIZE: columns[REGULARIZE]}
+
+
 GAIN_COLUMNS = ("family", "num_levels", "phase", "n", "n_none", "accuracy", "accuracy_none", "gain", "low", "high")
 IMPROVEMENT_COLUMNS = ("family", "over", "num_levels", "phase", "n", "n_over", "probability", "low", "high")
 
@@ -169,10 +178,11 @@ def _pairs(trials: pd.DataFrame, other: str, split: str) -> Iterator[Pair]:
     if split not in ACCURACIES:
         raise ValueError(f"unknown split {split!r}; choose from {list(ACCURACIES)}")
     of = comparable(trials)
+    columns = accuracies_of(of, split)
     others = dict(list(of[of["family"] == other].groupby("num_levels")))
     for _, rows in of[of["family"] != other].groupby(["family", "num_levels"]):
         family, levels = str(rows["family"].iloc[0]), int(rows["num_levels"].iloc[0])
-        for phase, column in ACCURACIES[split].items():
+        for phase, column in columns.items():
             if levels not in others:
                 continue
             mine, theirs = (

@@ -25,6 +25,12 @@ PHASES = {REGULARIZE: "Before tuning", FINETUNE: "After tuning"}
 INTERVALS = r"95\% interval (Student's $t$ below 20 seeds, percentile bootstrap from there on)"
 
 
+INTERVALS_OF_GAINS = (
+    r" In brackets 95\% intervals: Fieller's, in pairs where both have the same seeds, and Newcombe's (Reiser and "
+    r"Guttman's where ranks of so few seeds can't reach 95\%) below 20 seeds, percentile bootstrap from there on."
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """A table: every number in `frame`, those for a reader in `latex`."""
@@ -96,12 +102,15 @@ def _what_is_shown(findings: Findings, frame: pd.DataFrame, split: str) -> str:
     if split == TEST:
         text = (
             rf"Confirmed: test accuracy in \%, mean over {seeds} fresh {plural} $\pm$ half the width of its "
-            rf"{INTERVALS}. Configurations were chosen by the search's validation accuracy."
+            rf"{INTERVALS}. Configurations were chosen by the search's validation accuracy{_borrowed_note(findings)}."
         )
         optimism = _mean_optimism(findings)
         if not math.isnan(optimism):
+            assert findings.results is not None
+            seen, of = findings.results["optimism"].count(), len(findings.results)
+            which = "the confirmed configurations" if seen == of else f"{seen} of the {of} confirmed configurations"
             text += (
-                rf" The search's validation accuracy of the confirmed configurations is "
+                rf" The search's validation accuracy of {which} is "
                 rf"{number(100 * abs(optimism), 1)} points {'above' if optimism >= 0 else 'below'} their test accuracy "
                 "on average."
             )
@@ -112,6 +121,14 @@ def _what_is_shown(findings: Findings, frame: pd.DataFrame, split: str) -> str:
         rf"{complete} complete trials ({seeds} {plural} each). They were chosen by the numbers shown, which are "
         f"therefore too high.{_gaps_note(findings)}"
     )
+
+
+def _borrowed_note(findings: Findings) -> str:
+    """How many configurations stand for a family at a K at which the search has trained none of it to its end."""
+    assert findings.results is not None
+    unseen = findings.results["searched_val_accuracy"].isna() & (findings.results["family"] != BASELINE)
+    count = int(unseen.sum())
+    return f"; {count} of them at the nearest $K$, for it has trained none of the family to its end there" * bool(count)
 
 
 def _mean_optimism(findings: Findings) -> float:
@@ -154,6 +171,8 @@ def gains_table(findings: Findings) -> Table:
         columns={"low": "probability_low", "high": "probability_high"}
     )
     frame = gains.merge(better, on=names, how="left")
+    several = frame[["n", "n_none"]].min(axis=1) > 1  # one seed against one tells no probability
+    frame["probability"] = frame["probability"].where(several)
     levels = shown_levels(frame["num_levels"], most=12)
     blocks = []
     for phase, title in PHASES.items():
@@ -176,9 +195,7 @@ def gains_table(findings: Findings) -> Table:
     )
     notes = (
         rf"{where} Accuracies in \%; factor: accuracy over that of none at the same $K$; $P$: probability that a seed "
-        r"of the family beats one of none, ties counting half. In brackets 95\% intervals: Fieller's, in pairs where "
-        "both have the same seeds, and Newcombe's (of 2 or 3 seeds Reiser and Guttman's) below 20 seeds, percentile "
-        "bootstrap from there on. "
+        rf"of the family beats one of none, ties counting half.{INTERVALS_OF_GAINS if several.any() else ''} "
         f"{_range(frame['n'])} {'seed' if frame['n'].max() == 1 else 'seeds'} a family and $K$. A factor over a "
         f"collapsed baseline says little by itself.{_levels_note(frame, levels)}{_gaps_note(findings)}"
     )
@@ -208,7 +225,8 @@ def confirmed_table(findings: Findings) -> Table:
     notes = (
         rf"Test accuracy in \%, mean over {_range(frame['seeds'])} fresh seeds with its {INTERVALS}. $^{{\circ}}$: on "
         "the front. Search: the validation accuracy that the search saw (best of its trials of that configuration); "
-        "optimism: how many points that is above the test accuracy."
+        "optimism: how many points that is above the test accuracy; a dash where the search has not trained it to its "
+        "end."
         f"{_gaps_note(findings)}"
     )
     return Table(frame=frame, latex=tabular(header, [(None, rows)], notes, "llrrlr@{~}rrr"))

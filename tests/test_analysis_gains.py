@@ -10,6 +10,7 @@ from example_studies import trials_frame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analysis.comparison import compare
 from analysis.gains import GAIN_COLUMNS, IMPROVEMENT_COLUMNS, best_replicates, gains, improvements
 from analysis.intervals import improvement_interval, ratio_interval
 from trainables.result import FAIL, FINETUNE, PRUNED, REGULARIZE
@@ -48,6 +49,12 @@ def test_gains_match_a_computation_by_hand() -> None:
     expected = [ratio_interval([0.6, 0.8], [0.1, 0.3]), ratio_interval([0.9, 0.6], [0.5, 0.7])]
     assert found["low"].iloc[2:].tolist() == [interval.low for interval in expected]
     assert found["high"].iloc[2:].tolist() == [interval.high for interval in expected]
+
+
+def test_nothing_comes_after_tuning_where_nothing_was_tuned() -> None:
+    untuned = trials_frame(*(trial(family, 2, 0.5, 0.5, seed=seed) for family in ("none", "RS") for seed in (1, 2)))
+    assert set(gains(untuned)["phase"]) == set(improvements(untuned)["phase"]) == {REGULARIZE}
+    assert set(compare(untuned, split="validation")["phase"]) == {REGULARIZE}
 
 
 def test_gains_on_the_test_split_are_of_its_columns() -> None:

@@ -17,7 +17,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.markers import CARETUPBASE, MarkerStyle
+from matplotlib.markers import CARETDOWNBASE, CARETUPBASE, MarkerStyle
 
 from analysis.attainment import attainment_surfaces
 from analysis.confirmed import as_trials, confirmed
@@ -297,6 +297,31 @@ def test_plot_confirmed_shows_every_interval(ax: Axes) -> None:
     assert np.allclose(drawn, expected)
     assert ax.get_ylim()[0] < quantized["low"].min()
     assert texts(ax) == ["float: 0.970"]
+
+
+def test_plot_confirmed_tells_of_intervals_that_go_on_beyond_its_axes(ax: Axes) -> None:
+    wide = RESULTS.assign(low=RESULTS["low"] - 0.4, high=RESULTS["high"] + 0.4)
+    plot_confirmed(wide, ax)
+    lowest, highest = ax.get_ylim()
+    cut = {line.get_marker(): len(line.get_xdata()) for line in ax.lines if line.get_gid() == "cut"}  # type: ignore[arg-type]
+    quantized = wide.dropna(subset="num_levels")
+    assert (quantized["low"] < lowest).all()
+    assert (quantized["high"] > highest).all()
+    assert set(cut) == {CARETUPBASE, CARETDOWNBASE}
+    ax.clear()
+    plot_confirmed(RESULTS, ax)
+    assert ax.get_ylim()[1] > RESULTS["high"].dropna().max()
+    assert not [line for line in ax.lines if line.get_gid() == "cut"]
+
+
+def test_axis_says_that_levels_are_left_out(ax: Axes) -> None:
+    rows = [{"family": family, "num_levels": k, "seed": 0} for family in ("none", "RS") for k in range(2, 17)]
+    table = gains(trials_frame(*rows))
+    plot_gains(table, ax, phase=FINETUNE)
+    assert ax.get_xlabel() == "levels per layer $K$ (4 of 15 values)"
+    ax.clear()
+    plot_gains(table[table["num_levels"] < 6], ax, phase=FINETUNE)
+    assert ax.get_xlabel() == "levels per layer $K$"
 
 
 def test_plot_confirmed_of_one_seed_has_no_interval(ax: Axes) -> None:

@@ -1,6 +1,7 @@
 """The report: clear whatever became of the study, and the same each time."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 from example_studies import (
     confirm_study,
+    confirmed_rows,
     files_below,
     make_explored_study,
     make_study,
@@ -299,7 +301,7 @@ def test_very_long_front_is_cut_and_says_so(tmp_path: Path) -> None:
 
 
 def test_studies_are_compared_in_figures_and_a_table(tmp_path: Path) -> None:
-    for name, seeds in (("one", 2), ("two", 3)):
+    for name, seeds in (("one", 3), ("two", 4)):
         write_confirmed_study(tmp_path / name, seeds)
         (tmp_path / name / "study.yaml").write_text(f"name: {name}\n")
     report = write_comparison([tmp_path / "one", tmp_path / "two"], tmp_path / "out", how=SVG)
@@ -311,6 +313,48 @@ def test_studies_are_compared_in_figures_and_a_table(tmp_path: Path) -> None:
     assert table["study"].tolist() == ["one", "two"]
     assert table["hypervolume"].tolist() == [hypervolume(searched_frame())] * 2
     assert "studies compared:" in report.text
+
+
+def test_fronts_of_two_seeds_have_no_median(tmp_path: Path) -> None:
+    for name, seeds in (("one", 2), ("two", 3)):
+        write_confirmed_study(tmp_path / name, seeds)
+    report = write_comparison([tmp_path / "one", tmp_path / "two"], tmp_path / "out", how=SVG)
+    compared = {path.stem for path in report.files if path.name.startswith("studies")}
+    assert compared == {"studies", "studies-wide", "studies-confirmed", "studies-confirmed-wide"}
+    assert "no figure attainment of one: it needs 3 seeds of each configuration at least" in report.text
+
+
+def test_report_of_a_confirmation_alone_is_refused_with_the_way_to_it(tmp_path: Path) -> None:
+    study = make_explored_study(tmp_path / "explored")
+    confirm_study(study)
+    with pytest.raises(ValueError, match=rf"is a confirmation, .*; give {re.escape(str(study.path))}$"):
+        write_report(study.confirmation.path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_seed_against_another_tells_no_probability(tmp_path: Path) -> None:
+    make_explored_study(tmp_path / "explored")
+    write_report(tmp_path / "explored", tmp_path / "out", how=SVG)
+    table = pd.read_csv(tmp_path / "out" / "table-gains.csv")
+    assert table["gain"].notna().all()
+    assert table[["probability", "probability_low", "probability_high"]].isna().all(axis=None)
+    assert "In brackets" not in (tmp_path / "out" / "table-gains.tex").read_text()
+
+
+def test_configurations_that_the_search_has_not_seen_are_counted(tmp_path: Path) -> None:
+    """As `qar confirm --levels` has them, of a family at a K at which none of it was trained to its end."""
+    search = searched_frame()
+    write_tables_of(tmp_path / "study", search[search["config_hash"] != "RE-4"])
+    write_tables_of(tmp_path / "study" / "confirm", trials_frame(*confirmed_rows()))
+    write_report(tmp_path / "study", tmp_path / "out", how=SVG)
+    told = (tmp_path / "out" / "table-accuracy.tex").read_text()
+    assert "; 1 of them at the nearest $K$, for it has trained none of the family to its end there." in told
+    assert "validation accuracy of 6 of the 7 confirmed configurations is 2.0 points above" in told
+    write_confirmed_study(tmp_path / "whole")
+    write_report(tmp_path / "whole", tmp_path / "all", how=SVG)
+    told = (tmp_path / "all" / "table-accuracy.tex").read_text()
+    assert "nearest $K$" not in told
+    assert "validation accuracy of the confirmed configurations is" in told
 
 
 def test_studies_that_are_not_all_confirmed_are_compared_by_their_searches(tmp_path: Path) -> None:

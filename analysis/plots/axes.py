@@ -1,12 +1,11 @@
 """What several plots have in common: axes of bits and of levels, crowds that are thinned, legends of families."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from analysis.levels import shown_levels
 from analysis.style import FAMILY_MARKS, MARKS, Mark
 
 MOST_DRAWN = 2_000
@@ -35,11 +34,19 @@ def set_bits_axis(ax: Axes) -> None:
     ax.set_xlabel("bits per weight")
 
 
-def set_levels_axis(ax: Axes, levels: Sequence[int]) -> None:
-    """A place for each value of K on the x axis, at 0, 1, 2, …"""
-    ax.set_xticks(range(len(levels)), [f"{value}" for value in levels])
-    ax.set_xlim(-0.6, max(len(levels) - 0.4, 0.6))
-    ax.set_xlabel("levels per layer $K$")
+def set_levels_axis(ax: Axes, levels: pd.Series) -> list[int]:
+    """A place on the x axis for each value of K that is shown, at 0, 1, 2, …; returns these.
+
+    Args:
+        ax: whose axis it is.
+        levels: all values of K that there are; the label says so where too many are left out.
+    """
+    shown, found = shown_levels(levels), levels.nunique()
+    ax.set_xticks(range(len(shown)), [f"{value}" for value in shown])
+    ax.set_xlim(-0.6, max(len(shown) - 0.4, 0.6))
+    left_out = f" ({len(shown)} of {found} values)" if len(shown) < found else ""
+    ax.set_xlabel(f"levels per layer $K${left_out}")
+    return shown
 
 
 def dodged(place: int, member: int, members: int, width: float = 0.6) -> float:

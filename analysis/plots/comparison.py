@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.markers import CARETUPBASE
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from analysis.levels import families_of, shown_levels
+from analysis.levels import families_of
 from analysis.plots.axes import dodged, family_mark, nothing_to_show, set_levels_axis
 from trainables.result import FINETUNE, REGULARIZE
 
@@ -25,7 +25,7 @@ def plot_gains(gains: pd.DataFrame, ax: Axes, *, phase: str) -> Axes:
     """
     factors = gains["gain"].to_numpy(dtype=float)
     rows = gains[(gains["phase"] == phase) & np.isfinite(factors) & (factors > 0)]
-    _draw(rows, "gain", ax, neutral=1.0)
+    rows = _draw(rows, "gain", ax, neutral=1.0)
     ax.set_title(PHASE_TITLES[phase])
     ax.set_ylabel("accuracy over that of none")
     if rows.empty:
@@ -59,21 +59,24 @@ def plot_improvements(improvements: pd.DataFrame, ax: Axes, *, phase: str) -> Ax
     return ax
 
 
-def _draw(rows: pd.DataFrame, value: str, ax: Axes, *, neutral: float) -> None:
-    """A mark and an interval for each family and K, side by side at each K; an arrow where it has no upper bound."""
-    levels = shown_levels(rows["num_levels"])
+def _draw(rows: pd.DataFrame, value: str, ax: Axes, *, neutral: float) -> pd.DataFrame:
+    """A mark and an interval for each family and K, side by side at each K; an arrow where it has no upper bound.
+
+    Returns the rows that are drawn: of too many values of K some are left out.
+    """
+    levels = set_levels_axis(ax, rows["num_levels"])
+    rows = rows[rows["num_levels"].isin(levels)]
     families = families_of(rows["family"])
-    set_levels_axis(ax, levels)
     if rows.empty:
         nothing_to_show(ax, "no family beside none at equal $K$")
-        return
+        return rows
     place: Callable[[pd.Series], list[int]] = lambda column: [levels.index(int(k)) for k in column]  # noqa: E731
     ax.axhline(neutral, c="0.55", lw=0.8, ls=(0, (4, 3)), zorder=1)
     ends = rows[[value, "low", "high"]].to_numpy(dtype=float)
     ceiling = 1.3 * float(ends[np.isfinite(ends)].max())
     for member, family in enumerate(families):
         mark = family_mark(family)
-        of = rows[(rows["family"] == family) & rows["num_levels"].isin(levels)]
+        of = rows[rows["family"] == family]
         x = [dodged(at, member, len(families)) for at in place(of["num_levels"])]
         y = of[value].to_numpy(dtype=float)
         low, high = (np.where(of[end].isna(), y, of[end]) for end in ("low", "high"))
@@ -89,3 +92,4 @@ def _draw(rows: pd.DataFrame, value: str, ax: Axes, *, neutral: float) -> None:
             elinewidth=0.8,
             label=family,
         )
+    return rows

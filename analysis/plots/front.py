@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.markers import CARETDOWNBASE, CARETUPBASE
 
 from analysis.confirmed import as_trials
 from analysis.front import candidates, float_baseline, front, knee
@@ -89,11 +90,16 @@ def plot_confirmed(results: pd.DataFrame, ax: Axes, search: pd.DataFrame | None 
         )
     searched = best[:0] if search is None else front(search)
     # The ends of the intervals too, but of those of two or three seeds, which may be as wide as all there is.
-    deepest = 2 * best["val_accuracy"].min() - best["val_accuracy"].max() - 0.01
-    ends = of.assign(val_accuracy=results["low"].fillna(results["test_accuracy"]).clip(lower=deepest))
+    least, greatest = best["val_accuracy"].min(), best["val_accuracy"].max()
+    reach = greatest - least + 0.01
+    ends = [
+        of.assign(val_accuracy=results[end].fillna(results["test_accuracy"]).clip(least - reach, greatest + reach))
+        for end in ("low", "high")
+    ]
     floats = results.loc[results["num_levels"].isna(), "test_accuracy"]
     baseline = float(floats.iloc[0]) if len(floats) else None
-    _frame(ax, pd.concat([best, ends, searched]), of, baseline)
+    _frame(ax, pd.concat([best, *ends, searched]), of, baseline)
+    _draw_cut_ends(results.loc[of.index], families, ax)
     _draw_staircase(best, ax, colour="0.35", line="-")
     extra = []
     if len(searched):
@@ -110,6 +116,20 @@ def plot_confirmed(results: pd.DataFrame, ax: Axes, search: pd.DataFrame | None 
 def _beside(family: str, families: list[str]) -> float:
     """Factor on the bits of a family that sets its marks beside those of the others."""
     return float(1.01 ** (families.index(family) - (len(families) - 1) / 2))
+
+
+def _draw_cut_ends(results: pd.DataFrame, families: list[str], ax: Axes) -> None:
+    """An arrow at the edge of the axes for each interval that goes on beyond it."""
+    lowest, highest = ax.get_ylim()
+    for edge, marker, beyond in (
+        (lowest, CARETDOWNBASE, results["low"] < lowest),
+        (highest, CARETUPBASE, results["high"] > highest),
+    ):
+        for family, cut in results[beyond].groupby("family"):
+            x = cut["bits_per_weight"] * _beside(str(family), families)
+            inwards = edge + (0.03 if edge == lowest else -0.03) * (highest - lowest)
+            colour = family_mark(str(family)).colour
+            ax.plot(x, [inwards] * len(cut), ls="", marker=marker, ms=4, c=colour, mew=0, zorder=4, gid="cut")
 
 
 def _frame(ax: Axes, shown: pd.DataFrame, of: pd.DataFrame, baseline: float | None) -> None:

@@ -4,7 +4,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.front import candidates
-from analysis.levels import shown_levels
 from analysis.plots.axes import dodged, nothing_to_show, set_levels_axis
 
 KINDS = {
@@ -25,8 +24,7 @@ def plot_layers(trials: pd.DataFrame, ax: Axes) -> Axes:
         ax: drawn on; returned.
     """
     of = candidates(trials)
-    levels = shown_levels(of["num_levels"])
-    set_levels_axis(ax, levels)
+    levels = set_levels_axis(ax, of["num_levels"])
     ax.set_ylabel("bits per weight")
     if of.empty:
         return nothing_to_show(ax, "no quantized trial with its full budget")
