@@ -8,11 +8,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.importance import FanovaImportanceEvaluator
 from optuna.trial import FrozenTrial, create_trial
 
+from study.optuna_trials import OBJECTIVES
 from trainables.result import COMPLETE
 
 COLUMNS = ("objective", "parameter", "importance", "n")
-
-OBJECTIVES = ("val_accuracy", "bits_per_weight")
 
 PARAMETERS = ("family", "num_levels", "lam", "placement")
 

@@ -14,12 +14,12 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from study.ledger import StorageError
 from study.object_store import BucketFolder, is_uri
+from study.provenance import version_of
 
 PACKAGES = ("qar", "ray", "torch", "torchvision", "numpy", "optuna")
 """Of which all nodes must have the same version: what decides the numbers, and what must understand each other."""
@@ -73,7 +73,7 @@ def look(trial: dict[str, Any] | None, temporary: str | None = None) -> Look:
     """
     shm = Path("/dev/shm")
     dataset, dataset_error = _dataset(trial) if trial else (None, None)
-    versions = {package: _version(package) for package in PACKAGES}
+    versions = {package: version_of(package) for package in PACKAGES}
     return Look(
         hostname=socket.gethostname(),
         versions={"python": platform.python_version(), **versions, "code": _code()},
@@ -167,13 +167,6 @@ def _code() -> str:
         for file in sorted(folder.glob("*.py")):
             digest.update(f"{package}/{file.name}".encode() + file.read_bytes())
     return digest.hexdigest()[:8]
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _dataset(trial: dict[str, Any]) -> tuple[str | None, str | None]:

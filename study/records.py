@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from ray.exceptions import RayActorError, RayTaskError
 from ray.tune import Callback
 
-from study.folder import StudyFolder, write_atomically
+from study.folder import StudyFolder, draft_of, write_atomically
 from study.ledger import (
     CHECKPOINT,
     ENDED,
@@ -95,7 +95,7 @@ def _write_table(path: Path, columns: tuple[Column, ...], rows: list[dict[str, A
         pa.field(column.name, _ARROW_TYPES[column.type], metadata={"meaning": column.meaning}) for column in columns
     ]
     schema = pa.schema(fields, metadata={SCHEMA_VERSION_KEY: str(SCHEMA_VERSION)})
-    draft = path.with_name(f".{path.name}.draft")
+    draft = draft_of(path)
     pq.write_table(pa.Table.from_pylist(rows, schema), draft)
     os.replace(draft, path)
 
