@@ -187,7 +187,8 @@ class Recorder(DerivedFromLedger, Callback):
         if passing:
             self._ledger.record(LOST, number=number, reason=text.splitlines()[0])
         elif isinstance(error, RayTaskError) or (isinstance(error, RayActorError) and error.actor_init_failed):
-            self._end(trial, FAIL, text.splitlines()[-1])
+            # Of an actor that could not begin there is a traceback alone, whose last line is the reason.
+            self._end(trial, FAIL, text.splitlines()[0 if isinstance(error, RayTaskError) else -1])
         elif losses < MOST_LOSSES:
             self._ledger.record(LOST, number=number, reason=text.splitlines()[0])
         else:

@@ -471,18 +471,21 @@ def test_float_baseline_that_diverges_ends_the_study_in_one_line(tmp_path: Path)
     assert re.fullmatch(r"qar: the float baseline .* must converge, but the .* is not finite .*learning_rate.*", line)
 
 
-def test_trial_that_raises_fails_with_its_reason_and_without_a_traceback(tmp_path: Path) -> None:
-    """A configuration that is valid on paper and breaks in training: all images are held out."""
+def test_trial_that_raises_fails_with_its_reason_and_without_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A configuration that is valid on paper and breaks in training: there is no compiler for the network."""
+    monkeypatch.setenv("CXX", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     ended = qar(
         *("launch", "digits", "--trials", "1", "--set", "early_stopping.scheduler=none"),
-        *("--set", "trial.validation_fraction=0.9999"),
+        *("--set", "trial.recipe.compile=true"),
         cwd=tmp_path,
     )
     assert ended.status == 0, ended
     (row,) = rows(tmp_path / "studies" / "digits")
     assert row["state"] == FAIL
-    assert row["failure"]
-    assert "actor" not in str(row["failure"]).lower()  # the reason, and not what became of Ray's process
+    assert "No working C++ compiler" in str(row["failure"])
     assert_quiet(ended)
 
 
