@@ -158,10 +158,9 @@ def test_host_that_joins_without_the_data_set_ends_the_study_and_fails_no_trial(
         cluster.add_worker("worker-2")
         ended = run.finish()
         assert ended.status == 1, ended
-        (line,) = ended.stderr.splitlines()
-        assert re.search(
-            rf"^qar: [\d.]+ can't load the data set: {file}: .*; or take that node away; .*qar resume", line
-        )
+        assert re.fullmatch(
+            rf"qar: [\d.]+ can't load the data set: {file}: .*; or take that node away; .*qar resume .*\n", ended.stderr
+        ), ended
 
         write_digits(cluster.hosts["worker-2"])
         assert cluster.qar("resume", str(folder.path), *where).status == 0

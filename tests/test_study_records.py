@@ -362,7 +362,7 @@ def test_trial_whose_bucket_was_out_of_reach_goes_on_from_its_checkpoint(recordi
 
 def test_exception_in_a_trial_fails_it_at_once(recording: Recording) -> None:
     recording.report(metrics(1))
-    recording.strike(task_error(ValueError("first line\nthe reason")))
+    recording.strike(task_error(ValueError("the reason\nand advice")))
     assert (recording.told.state, recording.told.failure) == (FAIL, "the reason")
 
 
