@@ -158,9 +158,11 @@ def test_host_that_joins_without_the_data_set_ends_the_study_and_fails_no_trial(
         cluster.add_worker("worker-2")
         ended = run.finish()
         assert ended.status == 1, ended
-        assert re.fullmatch(
-            rf"qar: [\d.]+ can't load the data set: {file}: .*; or take that node away; .*qar resume .*\n", ended.stderr
+        *others, line = ended.stderr.splitlines()  # Ray may say something of its own on a busy machine
+        assert re.search(
+            rf"^qar: [\d.]+ can't load the data set: {file}: .*; or take that node away; .*qar resume", line
         ), ended
+        assert not [other for other in others if "Traceback" in other or "qar" in other], ended
 
         write_digits(cluster.hosts["worker-2"])
         assert cluster.qar("resume", str(folder.path), *where).status == 0
