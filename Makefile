@@ -23,7 +23,7 @@ test-jobs: $(READY)
 	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
 		> "$$($(JOBS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/base.pth"
 	$(JOBS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt 'ray[default]'
-	$(JOBS)/bin/python -m pytest tests/test_cluster.py tests/test_project.py -k 'afar or pin_all'
+	$(JOBS)/bin/python -m pytest tests/end_to_end/test_cluster.py tests/project/test_project.py -k 'afar or pin_all'
 
 chaos: $(READY)
 	$(BIN)/python -m pytest -m chaos --kills-alone 20 --kills-together 50 --workers-killed 4 --heads-killed 4

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from measure import in_turn, print_table, ratios, spread
 
-from analysis.front import REFERENCE, front, hypervolume
+from analysis.statistics.front import REFERENCE, front, hypervolume
 from trainables.result import COMPLETE, EPOCH_COLUMNS, FINETUNE, PRUNED, REGULARIZE, TRIAL_COLUMNS, Column
 
 FAMILIES = np.array(["none", "RS", "RC", "RM", "RE"])
@@ -107,8 +107,8 @@ def write_study(folder: Path, count: int, epochs: int) -> int:
 def report_once(study: Path, out: Path) -> None:
     """What `qar report` does, imports included; prints seconds, the processors', peak GiB, MB of the largest file."""
     started = time.perf_counter()
-    from analysis.report import write_report
-    from study.importance import hyperparameter_importances
+    from analysis.report.report import write_report
+    from study.commands.importance import hyperparameter_importances
 
     report = write_report(study, out, importances=hyperparameter_importances)
     seconds = time.perf_counter() - started

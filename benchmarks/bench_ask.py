@@ -20,10 +20,10 @@ from bench_search import UnwrittenLedger
 from measure import print_table
 from optuna.samplers import GPSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
 
-from study.config import StudyConfig, load_study
-from study.ledger import ENDED, EPOCH
-from study.search import OptunaSearcher
-from study.space import suggest
+from study.config.schema import StudyConfig, load_study
+from study.ledger.ledger import ENDED, EPOCH
+from study.search.searcher import OptunaSearcher
+from study.search.space import suggest
 from trainables.result import COMPLETE
 
 STOCK = {

@@ -18,11 +18,11 @@ from ray import tune
 from ray.tune.search import Searcher
 from rich.console import Console
 
-from study.cluster import connect
-from study.config import load_study
-from study.folder import StudyFolder
-from study.ledger import ENDED, read_history
-from study.tuner import run_study
+from study.cluster.connect import connect
+from study.config.schema import load_study
+from study.ledger.ledger import ENDED, read_history
+from study.run.tuner import run_study
+from study.storage.folder import StudyFolder
 from trainables.checkpoint import write_checkpoint
 
 CPUS = 2

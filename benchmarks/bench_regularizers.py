@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 from trainables.config import PenaltyForm, Recipe, TrialConfig
 from trainables.models import build_model, quantized_weights
 from trainables.phases import RegularizePhase
-from trainables.regularizers import REGULARIZERS
+from trainables.regularizers.registry import REGULARIZERS
 
 LEVELS = (2, 16, 256)
 BATCH = 128

@@ -31,12 +31,12 @@ from measure import print_table
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from study.config import StudyConfig, load_study
-from study.ledger import ENDED, EPOCH, History
-from study.optuna_trials import OBJECTIVES
-from study.scheduler import make_scheduler
-from study.search import OptunaSearcher, outcome
-from study.space import suggest
+from study.config.schema import StudyConfig, load_study
+from study.ledger.ledger import ENDED, EPOCH, History
+from study.search.optuna_trials import OBJECTIVES
+from study.search.scheduler import make_scheduler
+from study.search.searcher import OptunaSearcher, outcome
+from study.search.space import suggest
 from trainables.result import COMPLETE
 
 CURVES = Path(__file__).parent / "data" / "curves-digits.parquet"

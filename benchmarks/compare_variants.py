@@ -17,9 +17,9 @@ import pandas as pd
 import torch
 from measure import print_table
 
+from trainables.codebooks.placement import assign, place
 from trainables.config import PenaltyForm, Recipe, TrialConfig
-from trainables.pieces import flat
-from trainables.representatives import assign, place
+from trainables.regularizers.chunks import flat
 from trainables.run import CompressionRun, accuracy
 
 PLACEMENTS = ("own", "kmeans", "uniform")

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from study.connection import NoRayError
-from study.ledger import StorageError
+from study.cluster.watchdog import NoRayError
+from study.ledger.ledger import StorageError
 from trainables.result import DamagedFileError
 
 if TYPE_CHECKING:
-    from study.config import StudyConfig
-    from study.findings import Check
-    from study.folder import StudyFolder
+    from study.config.schema import StudyConfig
+    from study.doctor.check import Check
+    from study.storage.folder import StudyFolder
 
 app = typer.Typer(
     name="qar",
@@ -63,7 +63,7 @@ def _one_line_errors(*folders: "StudyFolder") -> Iterator[None]:
 
 def _study_at(address: str) -> "StudyFolder":
     """The study with a path or URI."""
-    from study.folder import StudyFolder
+    from study.storage.folder import StudyFolder
 
     with _one_line_errors():
         return StudyFolder.at(address)
@@ -90,8 +90,8 @@ def launch(
     verbose: Verbose = False,
 ) -> None:
     """Run a study, and write its front and a summary."""
-    from study.config import changes_by, load_study, parse_study
-    from study.object_store import below, is_uri
+    from study.config.schema import changes_by, load_study, parse_study
+    from study.storage.object_store import below, is_uri
 
     with _one_line_errors():
         overrides = list(set_ or []) + ([f"trials={trials}"] if trials is not None else [])
@@ -136,11 +136,11 @@ def resume(
             config = _extended(folder, config, trials)
         _check_cluster(folder, config, address, verbose)
         if trials is not None:
-            from study.cluster import connect
+            from study.cluster.connect import connect
 
             connect(config, address, verbose)  # before anything is written: its trials may fit nowhere
             folder.replace_config(config)
-        from study.confirm import study_confirmed_by
+        from study.commands.confirm import study_confirmed_by
 
         report_on = study_confirmed_by(folder, config)
     _run(folder, config, address, verbose, report_on)
@@ -165,8 +165,8 @@ def confirm(
     """Train the best of a study again under fresh seeds, and look at the test split; resumes what was interrupted."""
     folder = _study_at(directory)
     with _one_line_errors(folder):
-        from study.confirm import confirmation_of, left_wanting
-        from study.ledger import read_history
+        from study.commands.confirm import confirmation_of, left_wanting
+        from study.ledger.ledger import read_history
 
         confirmation, config = confirmation_of(folder, seeds, margin, _levels(levels))
         if not confirmation.exists():
@@ -197,8 +197,8 @@ def _levels(text: str | None) -> set[int] | None:
 
 def _extended(folder: "StudyFolder", config: "StudyConfig", more: int) -> "StudyConfig":
     """The configuration of a finished study that is asked for more trials."""
-    from study.ledger import read_history
-    from study.tuner import FINISHED, liveliness
+    from study.ledger.ledger import read_history
+    from study.run.tuner import FINISHED, liveliness
 
     if config.plan:
         raise ValueError(
@@ -218,8 +218,8 @@ def _check_trials(config: "StudyConfig") -> None:
     """Finds out now, not in every trial, that a data set, a split of it, or a network can't be had."""
     import numpy as np
 
-    from trainables.data import train_and_validation_indices
-    from trainables.datasets import load_dataset
+    from trainables.data.batches import train_and_validation_indices
+    from trainables.data.datasets import load_dataset
     from trainables.models import build_model, check_model_name
 
     trial = config.trial
@@ -232,8 +232,8 @@ def _check_trials(config: "StudyConfig") -> None:
 
 def _check_other_studies(folder: "StudyFolder", config: "StudyConfig") -> None:
     """Finds out, before anything is written, that studies to begin from can't be read, or a name is taken."""
-    from study.optuna_store import Mirror
-    from study.warm_start import check_warm_start
+    from study.records.optuna_mirror import Mirror
+    from study.search.warm_start import check_warm_start
 
     check_warm_start(config)
     Mirror(folder, config).check_free()
@@ -241,13 +241,13 @@ def _check_other_studies(folder: "StudyFolder", config: "StudyConfig") -> None:
 
 def _check_cluster(folder: "StudyFolder", config: "StudyConfig", address: str | None, verbose: bool) -> None:
     """Runs the doctor's quick checks where a study is to be run on a cluster; shows them if one of them fails."""
-    from study.ledger import read_history
-    from study.tuner import FINISHED, RUNNING, liveliness
+    from study.ledger.ledger import read_history
+    from study.run.tuner import FINISHED, RUNNING, liveliness
 
     if address is None or liveliness(folder, read_history(folder.ledger), config.trials) in (FINISHED, RUNNING):
         return
-    from study.doctor import examine
-    from study.findings import FAIL
+    from study.doctor.check import FAIL
+    from study.doctor.examine import examine
 
     found = examine(config, address, folder.storage, price=None, quick=True, verbose=verbose)
     if any(check.status == FAIL for check in found):
@@ -257,7 +257,7 @@ def _check_cluster(folder: "StudyFolder", config: "StudyConfig", address: str | 
 
 def _create(folder: "StudyFolder", config: "StudyConfig", address: str | None, verbose: bool) -> None:
     """Makes the study's folder, unless its trials fit nowhere."""
-    from study.cluster import connect
+    from study.cluster.connect import connect
 
     made = folder.create(config)
     try:
@@ -277,8 +277,8 @@ def _run(
     """Runs what is left of a study, and reports on it, or on the study that it confirms."""
     from rich.console import Console
 
-    from study.tuner import INTERRUPTED as WAS_INTERRUPTED
-    from study.tuner import run_study
+    from study.run.tuner import INTERRUPTED as WAS_INTERRUPTED
+    from study.run.tuner import run_study
 
     with _one_line_errors(folder):
         try:
@@ -297,11 +297,11 @@ def status(directory: Folder, as_json: Annotated[bool, typer.Option("--json", he
     """Say how far a study is, from its files alone."""
     from rich.console import Console
 
-    from study.costs import costs_of
     from study.durations import duration
-    from study.ledger import read_history
-    from study.progress import cost_lines, front_so_far, front_table, states_line
-    from study.tuner import liveliness
+    from study.ledger.costs import costs_of
+    from study.ledger.ledger import read_history
+    from study.run.progress import cost_lines, front_so_far, front_table, states_line
+    from study.run.tuner import liveliness
 
     folder = _study_at(directory)
     with _one_line_errors(folder):
@@ -346,8 +346,8 @@ def doctor(
 ) -> None:
     """Check a cluster, and whether a study can run there and what it takes; exit status 1 if something fails."""
     with _one_line_errors():
-        from study.config import load_study
-        from study.doctor import examine
+        from study.config.schema import load_study
+        from study.doctor.examine import examine
 
         config = load_study(study, set_).with_absolute_paths() if study is not None else None
         found = examine(config, address, storage, price, quick, verbose)
@@ -359,7 +359,7 @@ def _print_checks(found: "list[Check]") -> bool:
     """Prints what the doctor found; returns whether a check has failed."""
     from rich.console import Console
 
-    from study.findings import FAIL, lines_of
+    from study.doctor.check import FAIL, lines_of
 
     console = Console(highlight=False, soft_wrap=True)
     for line in lines_of(found):
@@ -375,7 +375,7 @@ def dashboard(
     """Show a study in optuna-dashboard, on this machine alone, until Ctrl-C."""
     folder = _study_at(directory)
     with _one_line_errors(folder):
-        from study.dashboard import serve
+        from study.commands.dashboard import serve
 
         serve(folder, port, lambda address: typer.echo(f"{address}  (Ctrl-C ends it)"))
 
@@ -400,8 +400,8 @@ def report(
     """Write the figures and tables of a study for a paper, or compare several studies."""
     folders = [_study_at(directory) for directory in directories]
     with _one_line_errors(*folders):
-        from analysis.report import Format, write_comparison, write_report
-        from study.importance import hyperparameter_importances
+        from analysis.report.report import Format, write_comparison, write_report
+        from study.commands.importance import hyperparameter_importances
 
         def named(path: Path) -> str:
             return next((folder.named(path) for folder in folders if path.is_relative_to(folder.path)), str(path))
@@ -422,7 +422,7 @@ def report(
 
 def _report_briefly(folder: "StudyFolder") -> None:
     """Writes and prints what a run leaves: the front and the summary."""
-    from analysis.report import write_brief_report
+    from analysis.report.report import write_brief_report
 
     with _one_line_errors(folder):
         folder.fetch_results()
@@ -441,7 +441,7 @@ def export(
     """Write the quantized network of a trial's last checkpoint to a compressed file."""
     folder = _study_at(directory)
     with _one_line_errors(folder):
-        from study.export import export_trial
+        from study.commands.export import export_trial
 
         exported, artifact = export_trial(folder, trial, out, force)
     epoch, accuracy = artifact.provenance["epoch"], artifact.provenance["val_accuracy"]
@@ -464,8 +464,8 @@ def reproduce(
     with _one_line_errors(folder):
         from rich.console import Console
 
-        from study.reproduction import comparison_table, conclusions
-        from study.reproduction import reproduce as run_again
+        from study.commands.reproduce import comparison_table, conclusions
+        from study.commands.reproduce import reproduce as run_again
 
         console = Console(highlight=False)
         with console.status("training") as status:
@@ -492,7 +492,7 @@ def evaluate(
     with _one_line_errors():
         import torch
 
-        from trainables.artifact import read_artifact
+        from trainables.codebooks.artifact import read_artifact
         from trainables.evaluation import evaluate as accuracy_of
 
         artifact = read_artifact(file)

@@ -10,7 +10,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 if TYPE_CHECKING:
-    from faulty_store import FaultyStore
+    from tests.support.faulty_store import FaultyStore
 
 # Sums in another order differ in their last bits, and tests that compare runs bit by bit share a small machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="module")
 def server() -> Iterator["FaultyStore"]:
     """A real S3 server with an empty bucket, `bucket`, that fails when it is told to."""
-    from faulty_store import ENVIRONMENT, faulty_store  # moto takes a second to import
+    from tests.support.faulty_store import ENVIRONMENT, faulty_store  # moto takes a second to import
 
     with faulty_store("bucket") as store, pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
@@ -58,9 +58,9 @@ def quick_names(monkeypatch: pytest.MonkeyPatch) -> None:
     import numpy as np
     from torch import nn
 
-    from trainables.datasets import DATASETS, load_dataset
+    from trainables.data.datasets import DATASETS, load_dataset
+    from trainables.data.prepared import Dataset
     from trainables.models import MODELS
-    from trainables.prepared import Dataset
 
     def tiny_cnn(image_shape: tuple[int, int, int], num_classes: int, width: float) -> nn.Module:
         convolution = nn.Conv2d(image_shape[0], 16, 3, padding=1, bias=False)

@@ -78,7 +78,7 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class PenaltyForm:
-    """The switches of the penalties (`trainables.regularizers`).
+    """The switches of the penalties (`trainables.regularizers.registry`).
 
     Attributes:
         reduction: `sum` over a layer's weights, so that the pull on a weight does not depend on the size of
@@ -120,7 +120,7 @@ class TrialConfig:
         model: a key of `trainables.models.MODELS`, or `torchvision:` and the name of one of its classifiers.
         width: multiplies the channels of every layer of a model of `MODELS`.
         init: `scratch`, or `pretrained`: from the study's float baseline, trained once and shared.
-        dataset: a key of `trainables.datasets.DATASETS`, or `npz:` and the path of a prepared file.
+        dataset: a key of `trainables.data.datasets.DATASETS`, or `npz:` and the path of a prepared file.
         data_dir: where prepared data sets lie, and downloads go; no part of what the configuration is.
         subset: training images used, a stratified choice; None for all.
         validation_fraction: share of the training images held out for validation, stratified by class.

@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 
-from trainables.artifact import Artifact
+from trainables.codebooks.artifact import Artifact
 from trainables.config import TrialConfig
-from trainables.data import Split, mapped, train_and_validation
-from trainables.datasets import load_dataset
+from trainables.data.batches import Split, mapped, train_and_validation
+from trainables.data.datasets import load_dataset
+from trainables.data.prepared import Dataset
 from trainables.families import choose
-from trainables.prepared import Dataset
 from trainables.run import accuracy, trial_seeds
 
 SPLITS = ("validation", "test")

@@ -3,7 +3,7 @@
 The source of all of them is Malchiodi, Ferraretto, Frasca, "Quantization-Aware Regularizers for Deep
 Neural Networks Compression", arXiv 2602.03614, of which we know the names and the parts marked "paper";
 parts marked "ours" are this project's reading of what is left open. The implementations are in
-`trainables.regularizers`; this module imports nothing, so that a name can be checked without torch.
+`trainables.regularizers.registry`; this module imports nothing, so that a name can be checked without torch.
 """
 
 from dataclasses import dataclass

@@ -8,16 +8,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from trainables.codebooks.placement import Codebook, assign, place
 from trainables.config import Recipe, TrialConfig
-from trainables.dynamic import mean_spacing
-from trainables.pieces import flat
-from trainables.regularizers import REGULARIZERS, Regularizer
-from trainables.representatives import assign, place
+from trainables.regularizers.chunks import flat
+from trainables.regularizers.dynamic import mean_spacing
+from trainables.regularizers.registry import REGULARIZERS, Regularizer
 from trainables.result import FINETUNE, REGULARIZE
 from trainables.schedule import warmup_share
-
-Codebook = tuple[Tensor, Tensor]
-"""Representatives (k,) and assignment (levels, in the shape of the weight) of one quantized weight."""
 
 
 def _weight_optimizer(

@@ -1,6 +1,6 @@
 """Names, types and meaning of every metric, and the schema of a study's two tables. Standard library only.
 
-`study.records` writes the tables and `analysis.load` reads them; this module is all that the two share.
+`study.records.recorder` writes the tables and `analysis.load` reads them; this module is all that the two share.
 """
 
 from dataclasses import dataclass

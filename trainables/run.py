@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from trainables.bits import NetworkBits, network_bits
+from trainables.codebooks.artifact import Artifact
+from trainables.codebooks.bits import NetworkBits, network_bits
 from trainables.config import TrialConfig
-from trainables.data import Split, test_split, train_and_validation
-from trainables.datasets import load_dataset
+from trainables.data.batches import Split, test_split, train_and_validation
+from trainables.data.datasets import load_dataset
 from trainables.models import build_model, quantized_weights
 from trainables.phases import FinetunePhase, Phase, RegularizePhase
 from trainables.result import FINETUNE, REGULARIZE
@@ -159,6 +160,31 @@ class CompressionRun:
         finally:
             if float_phase:
                 self.model.load_state_dict(before)
+
+    def artifact(self, provenance: Mapping[str, Any]) -> Artifact:
+        """Return the hard-quantized network as of now, ready to be written to a file.
+
+        Args:
+            provenance: where the network comes from; anything that JSON can hold.
+        """
+        codebooks = self.phase.codebooks()
+        with self.hard_quantized():
+            floats = {
+                name: tensor.detach().to("cpu", torch.float32, copy=True).contiguous()
+                for name, tensor in self.model.state_dict().items()
+                if name not in codebooks and tensor.is_floating_point()
+            }
+        dataset = load_dataset(self.config.dataset, self.config.data_dir)
+        return Artifact(
+            config=self.config,
+            image_shape=dataset.image_shape,
+            num_classes=dataset.num_classes,
+            mean=tuple(self.train_split.mean.tolist()),
+            std=tuple(self.train_split.std.tolist()),
+            codebooks={name: (values.detach().cpu(), levels.cpu()) for name, (values, levels) in codebooks.items()},
+            floats=floats,
+            provenance=provenance,
+        )
 
     @torch.no_grad()
     def _recalibrate(self) -> None:

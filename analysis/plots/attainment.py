@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.plots.axes import nothing_to_show, set_bits_axis, staircase
-from analysis.style import MARKS, Mark
+from analysis.plots.style import MARKS, Mark
 
 FAR_RIGHT = 64.0
 """Bits per weight, beyond all axes: a surface has no end to the right."""
@@ -18,7 +18,7 @@ def plot_attainment(surfaces: pd.DataFrame, ax: Axes, *, label: str = "median", 
     highest quantile does: left of that, some runs attain nothing. Several can be drawn on the same axes.
 
     Args:
-        surfaces: rows of `analysis.attainment.attainment_surfaces`, 0.5 among the quantiles.
+        surfaces: rows of `analysis.statistics.attainment.attainment_surfaces`, 0.5 among the quantiles.
         ax: drawn on; returned.
         label: of the median, in the legend.
         mark: colour and line.

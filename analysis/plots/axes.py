@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from analysis.levels import shown_levels
-from analysis.style import FAMILY_MARKS, MARKS, Mark
+from analysis.plots.style import FAMILY_MARKS, MARKS, Mark
 
 MOST_DRAWN = 2_000
 """Marks of a crowd: more would hide each other, and make a vector figure of many megabytes."""

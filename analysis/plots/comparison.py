@@ -19,7 +19,7 @@ def plot_gains(gains: pd.DataFrame, ax: Axes, *, phase: str) -> Axes:
     """Accuracy of each family over that of `none` at the same K, with intervals; above 1 the penalty has helped.
 
     Args:
-        gains: rows of `analysis.gains.gains`.
+        gains: rows of `analysis.statistics.gains.gains`.
         ax: drawn on; returned.
         phase: `regularize` (before tuning) or `finetune` (after).
     """
@@ -47,7 +47,7 @@ def plot_improvements(improvements: pd.DataFrame, ax: Axes, *, phase: str) -> Ax
     """Probability that a seed of each family beats one of `none` at the same K, with intervals; 0.5 is no difference.
 
     Args:
-        improvements: rows of `analysis.gains.improvements`.
+        improvements: rows of `analysis.statistics.gains.improvements`.
         ax: drawn on; returned.
         phase: `regularize` (before tuning) or `finetune` (after).
     """

@@ -7,9 +7,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis.front import front
 from analysis.levels import families_of
 from analysis.plots.axes import family_mark, nothing_to_show, thinned
+from analysis.statistics.front import front
 from trainables.result import FINETUNE, PRUNED, REGULARIZE
 
 MOST_CURVES = 80

@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.markers import CARETDOWNBASE, CARETUPBASE
 
-from analysis.confirmed import as_trials
-from analysis.front import candidates, float_baseline, front, knee
 from analysis.levels import families_of
 from analysis.plots.axes import family_mark, nothing_to_show, set_bits_axis, staircase, thinned
-from analysis.style import Line
+from analysis.plots.style import Line
+from analysis.statistics.confirmed import as_trials
+from analysis.statistics.front import candidates, float_baseline, front, knee
 
 GREY = "0.45"
 
@@ -63,7 +63,7 @@ def plot_confirmed(results: pd.DataFrame, ax: Axes, search: pd.DataFrame | None 
     Families stand side by side, each within 2% of its bits, so that equal bits hide no interval.
 
     Args:
-        results: rows of `analysis.confirmed.confirmed`.
+        results: rows of `analysis.statistics.confirmed.confirmed`.
         ax: drawn on; returned.
         search: trials.parquet of the search, whose front is drawn behind as a thin line; None to leave it out.
     """

@@ -5,16 +5,17 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.front import candidates, front
 from analysis.plots.axes import nothing_to_show, set_bits_axis, staircase
-from analysis.style import MARKS
+from analysis.plots.style import MARKS
+from analysis.statistics.front import candidates, front
 
 
 def plot_studies(studies: Mapping[str, pd.DataFrame], ax: Axes, *, label: str = "validation accuracy (search)") -> Axes:
     """The front of each study as a staircase with its marks, and with intervals where it has columns `low` and `high`.
 
     Args:
-        studies: rows of trials.parquet by the study's name; of confirmed results `analysis.confirmed.as_trials`.
+        studies: rows of trials.parquet by the study's name; for confirmed results, the rows of
+            `analysis.statistics.confirmed.as_trials`.
         ax: drawn on; returned.
         label: of the accuracy.
     """

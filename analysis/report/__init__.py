@@ -1,0 +1,1 @@
+"""The report of a study: figures, tables, the page, and provenance."""

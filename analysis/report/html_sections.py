@@ -1,0 +1,224 @@
+"""The sections of report.html that are readable without its script: tables, and where the numbers come from."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from analysis.report.page import PageStudy
+from analysis.statistics.front import front
+from trainables.result import REGULARIZE
+
+Cell = tuple[str, object]
+"""What a cell of a table shows, and what it is sorted by."""
+
+
+def confirmed_section(studies: Sequence[PageStudy]) -> str:
+    """The confirmed results as a table, which is the result, and how optimistic the search was; empty without any."""
+    rows = []
+    optimism = []
+    several = len(studies) > 1
+    # Confirmations of an older version have looked at the test split after tuning only.
+    tested = any(point["accuracy"]["test"][REGULARIZE] for study in studies for point in study.confirmed)
+    for index, study in enumerate(studies):
+        results = study.results
+        if results is None:
+            continue
+        for (_, row), point in zip(results.iterrows(), study.confirmed, strict=True):
+            assert row["config_hash"] == point["config_hash"]
+            before = point["accuracy"]["test" if tested else "validation"][REGULARIZE]
+            rows.append(
+                (
+                    f"c{index}:{point['config_hash']}",
+                    [
+                        *([_text(study.origin.name)] if several else []),
+                        *_configuration_cells(row),
+                        _number(row["bits_per_weight"], ".2f"),
+                        _with_interval([row["test_accuracy"], row["low"], row["high"]]),
+                        _with_interval(before),
+                        _number(row["val_accuracy"], ".4f"),
+                        _number(row["searched_val_accuracy"], ".4f"),
+                        _number(row["optimism"], "+.4f"),
+                        _number(row["seeds"], ".0f"),
+                    ],
+                )
+            )
+        if len(found := results["optimism"].dropna()):
+            optimism.append(
+                f"{study.origin.name}: validation accuracy as searched minus test accuracy as confirmed is "
+                f"{found.mean():+.4f} on average over {len(found)} configurations."
+            )
+    if not rows:
+        return ""
+    head = [*(["Study"] if several else []), "Family", "K", "λ", "Placement", "Bits/weight"]
+    head += [
+        "Test accuracy",
+        f"{'Test' if tested else 'Validation'} before tuning",
+        "Validation",
+        "As searched",
+        "Optimism",
+        "Seeds",
+    ]
+    table = _table("confirmed", "Confirmed results, by increasing bits", head, rows)
+    notes = "".join(f"<p>{escape(text)}</p>" for text in optimism)
+    return (
+        '<section aria-labelledby="confirmed-title"><h2 id="confirmed-title">Confirmed results</h2>'
+        "<p>Trained again under fresh seeds to the full budget; means, with 95% intervals over seeds. Only "
+        "these have looked at the test split.</p>"
+        f'{table}<h3 id="optimism">Optimism of the search</h3>{notes}</section>'
+    )
+
+
+def front_section(studies: Sequence[PageStudy]) -> str:
+    """The front of the search as a table, or that there is none."""
+    several = len(studies) > 1
+    rows = [
+        (
+            f"s{index}:{row['number']}",
+            [
+                *([_text(study.origin.name)] if several else []),
+                *_configuration_cells(row),
+                _number(row["bits_per_weight"], ".2f"),
+                _number(row["val_accuracy"], ".4f"),
+                _number(row["val_accuracy_pre_tuning"], ".4f"),
+                _number(row["float_val_accuracy"], ".4f"),
+                _number(row["artifact_bytes"], ",.0f"),
+                _number(row["seed"], ".0f"),
+                (str(row["trial_id"]), row["number"]),
+            ],
+        )
+        for index, study in enumerate(studies)
+        for _, row in front(study.trials).iterrows()
+    ]
+    text = (
+        "Trials of the search with the full budget that no other beats in both accuracy and bits. Chosen on the "
+        "validation split and measured on it, so higher than what a fresh seed gives."
+    )
+    head = [*(["Study"] if several else []), "Family", "K", "λ", "Placement", "Bits/weight", "Validation accuracy"]
+    head += ["Before tuning", "Float", "Bytes", "Seed", "Trial"]
+    shown = _table("front", "Front of the search, by increasing bits", head, rows) if rows else ""
+    empty = "<p>No front yet: no quantized trial has been trained for the full budget.</p>"
+    return (
+        '<section aria-labelledby="front-title"><h2 id="front-title">Front of the search</h2>'
+        f"<p>{text}</p>{shown or empty}</section>"
+    )
+
+
+def failures_section(studies: Sequence[PageStudy]) -> str:
+    """Failed trials by reason; empty without any."""
+    rows: list[tuple[str, list[Cell]]] = []
+    for study in studies:
+        for reason, count in study.trials["failure"].dropna().value_counts().items():
+            rows.append(("", [_text(study.origin.name), _number(count, ",.0f"), _text(str(reason))]))
+    if not rows:
+        return ""
+    table = _table("failures", "Failed trials by reason", ["Study", "Trials", "Reason"], rows)
+    return f'<section aria-labelledby="failed-title"><h2 id="failed-title">Failed trials</h2>{table}</section>'
+
+
+def provenance_section(study: PageStudy) -> str:
+    """Where a study's numbers come from, and what they have cost."""
+    origin, trials = study.origin, study.trials
+    regularize, finetune = study.budget
+    facts = {
+        "Folder": origin.address,
+        "Epochs of a trial": f"{regularize} regularize, {finetune} finetune",
+        "Seeds of the search": _some(origin.told.get("seeds")),
+        "Hosts": _some(origin.told.get("hosts")),
+        "Devices": _some(sorted(trials["device"].dropna().unique())),
+        "Training, summed over trials": _duration(trials["train_seconds"].sum()),
+        "By family": _costs(trials.groupby("family")["train_seconds"].sum()),
+        "By phase": _costs(study.epochs.groupby("phase")["train_seconds"].sum().sort_index(ascending=False)),
+        "Wall clock": _duration(origin.told["wall_seconds"]) if "wall_seconds" in origin.told else "–",
+    }
+    if study.confirmation is not None:
+        facts["Confirmation"] = (
+            f"{len(study.confirmation)} trials, seeds {_some(sorted(study.confirmation['seed'].unique()))}, "
+            f"training {_duration(study.confirmation['train_seconds'].sum())}"
+        )
+    listed = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
+    rows = [
+        (
+            "",
+            [
+                (str(number), number),
+                _text(str(session.get("started", "–"))[:16].replace("T", " ")),
+                _text(str(session.get("outcome") or "was cut off")),
+                _text(str(session.get("driver", "–"))),
+                _text(_commit(session)),
+                _text(", ".join(f"{name} {version}" for name, version in (session.get("versions") or {}).items())),
+            ],
+        )
+        for number, session in enumerate(origin.sessions, start=1)
+    ]
+    head = ["Session", "Started (UTC)", "Outcome", "Driver", "Commit", "Versions"]
+    name = escape(origin.name)
+    table = _table(f"sessions of {origin.name}", f"Sessions of {origin.name}", head, rows) if rows else ""
+    return (
+        f'<section class="provenance"><h2>Where {name} comes from</h2><dl class="facts">{listed}</dl>{table}</section>'
+    )
+
+
+def _commit(session: dict[str, Any]) -> str:
+    sha = session.get("git_sha")
+    return "unknown" if not sha else f"{sha[:12]}{', with uncommitted changes' if session.get('git_dirty') else ''}"
+
+
+def _some(values: Iterable[object] | None, most: int = 12) -> str:
+    texts = [str(value) for value in values or ()]
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return (", ".join(texts[:most]) + more) or "–"
+
+
+def _costs(seconds: pd.Series) -> str:
+    return ", ".join(f"{name} {_duration(value)}" for name, value in seconds.items()) or "–"
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,}:{minutes:02}:{seconds:02}"
+
+
+def _configuration_cells(row: pd.Series) -> list[Cell]:
+    quantized = not pd.isna(row["num_levels"])
+    return [
+        _text(str(row["family"]) if quantized else "float"),
+        _number(row["num_levels"], ".0f"),
+        _number(row["lam"], ".1e"),
+        _text(str(row["placement"]) if quantized else "–"),
+    ]
+
+
+def _text(value: str) -> Cell:
+    return value, value
+
+
+def _number(value: Any, form: str) -> Cell:
+    return ("–", "") if pd.isna(value) else (format(value, form), float(value))
+
+
+def _with_interval(values: Sequence[float | None] | None) -> Cell:
+    """Mean and bounds of an interval, as far as they are there."""
+    if values is None or pd.isna(values[0]):
+        return "–", ""
+    mean, low, high = values
+    bounds = "" if pd.isna(low) else f" [{low:.4f}, {high:.4f}]"
+    return f"{mean:.4f}{bounds}", mean
+
+
+def _table(name: str, caption: str, head: Sequence[str], rows: Sequence[tuple[str, list[Cell]]]) -> str:
+    """A table that the script makes sortable; rows with a key are points of the figure."""
+    header = "".join(f'<th scope="col">{escape(text)}</th>' for text in head)
+    body = "".join(_row(key, cells) for key, cells in rows)
+    label = escape(caption)
+    return (
+        f'<div class="scroll" role="region" aria-label="{label}" tabindex="0"><table data-table="{escape(name)}">'
+        f"<caption>{label}</caption><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _row(key: str, cells: Sequence[Cell]) -> str:
+    shown = "".join(f'<td data-value="{escape(str(order))}">{escape(text)}</td>' for text, order in cells)
+    return f'<tr data-point="{escape(key)}">{shown}</tr>' if key else f"<tr>{shown}</tr>"

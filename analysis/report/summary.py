@@ -1,0 +1,132 @@
+"""A study in short: for a program (summary.json) and for a terminal."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.report.findings import Findings
+from analysis.statistics.front import REFERENCE, candidates, float_baseline, front, hypervolume, knee
+from trainables.result import RUNNING, STATES
+
+MOST_ROWS = 200
+"""Of a front in the terminal; front.csv has them all."""
+
+
+def summarize(findings: Findings) -> dict[str, object]:
+    """The figures of a study in short: counts by state, float baseline, front, knee, hypervolume, optimism."""
+    trials, results = findings.trials, findings.results
+    best = knee(trials)
+    return {
+        "finished": findings.finished,
+        "trials": len(trials),
+        **{state: int((trials["state"] == state).sum()) for state in STATES},
+        "float_baseline_val_accuracy": float_baseline(trials),
+        "front_size": len(front(trials)),
+        "knee": None if best is None else best["trial_id"],
+        "hypervolume": hypervolume(trials),
+        "hypervolume_reference": {"val_accuracy": REFERENCE[0], "bits_per_weight": REFERENCE[1]},
+        "confirmed": 0 if results is None else len(results),
+        "optimism": None if results is None or results["optimism"].isna().all() else float(results["optimism"].mean()),
+    }
+
+
+def text_of(findings: Findings) -> str:
+    """What the command prints: the confirmed results, which are the result, after the search that led to them."""
+    parts = [_search_text(findings)]
+    if findings.gaps:
+        parts.append("\n".join(findings.gaps))
+    if findings.results is not None:
+        parts.append(_confirmed_text(findings.results))
+    return "\n\n".join(parts)
+
+
+def _search_text(findings: Findings) -> str:
+    trials = findings.trials
+    counts = [f"{(trials['state'] == state).sum()} {state}" for state in STATES if (trials["state"] == state).any()]
+    lines = [f"{len(trials)} trial{'s'[: len(trials) != 1]}" + (": " + ", ".join(counts) if counts else "")]
+    if not findings.finished:
+        ended = int((trials["state"] != RUNNING).sum())
+        of = "" if findings.planned is None else f" of {findings.planned}"
+        lines.append(f"not finished: {ended}{of} trials have ended; all below is of those")
+    reasons = trials["failure"].dropna().value_counts()
+    lines += [f"{count} failed: {reason}" for reason, count in reasons.items()]
+    baseline = float_baseline(trials)
+    if baseline is not None:
+        lines.append(f"float baseline: validation accuracy {baseline:.4f}")
+    if candidates(trials).empty:
+        return "\n".join([*lines, "no front yet: no quantized trial has been trained for the full budget"])
+    accuracy, bits = REFERENCE
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "front of accuracy against bits, as the search saw it (* is the knee):",
+            _front_text(front(trials), knee(trials)),
+            "",
+            f"hypervolume {hypervolume(trials):.4f} of the area up to accuracy {accuracy:g} and {bits:g} bits",
+        ]
+    )
+
+
+def _front_text(rows: pd.DataFrame, best: pd.Series | None) -> str:
+    left_out = len(rows) - MOST_ROWS
+    knee_id = None if best is None else best["trial_id"]
+    shown = pd.DataFrame(
+        {
+            "": rows["trial_id"].map(lambda name: "*" if name == knee_id else ""),
+            "bits/weight": rows["bits_per_weight"].map("{:.2f}".format),
+            "val accuracy": rows["val_accuracy"].map("{:.4f}".format),
+            "pre-tuning": rows["val_accuracy_pre_tuning"].map(_accuracy),
+            "family": rows["family"],
+            "K": rows["num_levels"].astype(int),
+            "λ": rows["lam"].map(_lam),
+            "placement": rows["placement"],
+            "trial": rows["trial_id"],
+        }
+    ).head(MOST_ROWS)
+    return shown.to_string(index=False) + (f"\n… and {left_out:,} more in front.csv" if left_out > 0 else "")
+
+
+def _confirmed_text(results: pd.DataFrame) -> str:
+    shown = pd.DataFrame(
+        {
+            "bits/weight": results["bits_per_weight"].map("{:.2f}".format),
+            "test accuracy": results["test_accuracy"].map("{:.4f}".format),
+            "95% interval": [
+                "–" if pd.isna(low) else f"[{low:.4f}, {high:.4f}]"
+                for low, high in zip(results["low"], results["high"], strict=True)
+            ],
+            "seeds": results["seeds"],
+            "searched": results["searched_val_accuracy"].map(_accuracy),
+            "family": results["family"],
+            "K": results["num_levels"].map(lambda levels: "float" if pd.isna(levels) else f"{levels:.0f}"),
+            "λ": results["lam"].map(_lam),
+            "placement": results["placement"].fillna("–"),
+        }
+    )
+    lines = ["confirmed under fresh seeds, on the test split:", shown.to_string(index=False)]
+    optimism = results["optimism"].dropna()
+    if len(optimism):
+        lines += ["", f"optimism of the search: validation minus test accuracy {optimism.mean():+.4f} on average"]
+    return "\n".join(lines)
+
+
+def _accuracy(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:.4f}"
+
+
+def _lam(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:.1e}"
+
+
+def files_text(out: Path, missing: dict[str, str], without_latex: bool) -> str:
+    """Where things are, and why some are not."""
+    lines = [
+        f"figures: {out / 'figures'}; tables: {out}/table-*.tex and .csv",
+        f"to explore, in a browser: {out / 'report.html'}; where every point comes from: {out / 'provenance.json'}",
+    ]
+    if without_latex:
+        lines.append(
+            "no PGF figures: there is no whole LaTeX here (Debian: texlive-latex-recommended, texlive-pictures)"
+        )
+    return "\n".join([*lines, *(f"no {name}: {reason}" for name, reason in missing.items())])

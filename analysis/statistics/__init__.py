@@ -1,0 +1,1 @@
+"""Statistics of results: fronts, intervals, comparisons of families."""

@@ -1,0 +1,122 @@
+"""What a table of accuracies says: means with intervals by family and K, the best, and what differs from `none`."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtr
+
+from analysis.statistics.front import candidates
+from analysis.statistics.gains import BASELINE, TEST, accuracies_of, comparable
+from analysis.statistics.intervals import accuracy_interval, mean_interval
+
+COLUMNS = (
+    *("family", "num_levels", "phase", "config_hash", "lam", "placement", "n", "accuracy", "low", "high", "best"),
+    *("difference", "difference_low", "difference_high", "p", "p_adjusted", "significant"),
+)
+
+
+def compare(trials: pd.DataFrame, *, split: str, confidence: float = 0.95) -> pd.DataFrame:
+    """Accuracy of each family at each K before and after tuning, and its difference from `none` at the same K.
+
+    The difference is of trials with the same seed, which share the split and the order of images: a paired t-test,
+    two-sided, over the seeds that both have. All tests of the table are corrected together (Holm), so that the chance
+    of any false mark among them is at most 1 − confidence. On the validation split nothing is tested: configurations
+    were chosen by the very numbers that a test would look at, and a fifth of tables would have a false mark.
+
+    Args:
+        trials: one configuration per family and K: `analysis.statistics.confirmed.selected`, or
+            `analysis.statistics.gains.best_replicates`.
+        split: `validation`, or `test` for confirmed trials.
+        confidence: of the intervals; 1 − confidence is the level of the tests.
+
+    Returns:
+        Columns `COLUMNS`, by phase, K and family. `n` counts seeds, `accuracy` is their mean, `low` and `high` bound it
+        (`accuracy_interval`); `best` marks the highest mean of a phase and K, on ties several; none without rivals. `p`
+        is of a single test, `p_adjusted` after Holm; NaN for `none`, for fewer than two common seeds, where all
+        differences are equal, and on the validation split.
+
+    Raises:
+        ValueError: the trials are of several models, data sets or budgets, or a family and K has two configurations.
+
+    Source: Holm, "A simple sequentially rejective multiple test procedure" (Scand. J. Statistics 6, 1979).
+    """
+    of = comparable(trials)
+    counts = of.groupby(["family", "num_levels"])["config_hash"].nunique()
+    if (counts > 1).any():
+        where: Any = counts.idxmax()
+        raise ValueError(
+            f"a family and K must have one configuration, got {counts.max()} of {where[0]} at {where[1]:g}; choose one"
+        )
+    rows = []
+    for phase, column in accuracies_of(of, split).items():
+        # A seed that was run twice counts once.
+        measured = of[of[column].notna()].drop_duplicates(["family", "num_levels", "seed"])
+        groups = [group for _, group in measured.groupby(["num_levels", "family"])]
+        plain = {group["num_levels"].iloc[0]: group for group in groups if group["family"].iloc[0] == BASELINE}
+        for mine in groups:
+            family, levels = str(mine["family"].iloc[0]), int(mine["num_levels"].iloc[0])
+            interval = accuracy_interval(mine[column], confidence=confidence)
+            compared = plain.get(levels) if family != BASELINE else None
+            against = (np.nan,) * 4 if compared is None else _paired(mine, compared, column, confidence)
+            configuration = mine.iloc[0][["config_hash", "lam", "placement"]]
+            means = (len(mine), interval.estimate, interval.low, interval.high)
+            rows.append((family, levels, phase, *configuration, *means, False, *against, np.nan, False))
+    found = pd.DataFrame(rows, columns=list(COLUMNS))
+    rivals = found.groupby(["phase", "num_levels"])["accuracy"]
+    found["best"] = (found["accuracy"] == rivals.transform("max")) & (rivals.transform("size") > 1)
+    if split != TEST:
+        found["p"] = np.nan
+    found["p_adjusted"] = holm(found["p"].to_numpy(dtype=float))
+    found["significant"] = found["p_adjusted"] < 1 - confidence
+    return found
+
+
+def _paired(mine: pd.DataFrame, plain: pd.DataFrame, column: str, confidence: float) -> tuple[float, ...]:
+    """Mean difference over common seeds, its bounds, and the p of no difference."""
+    _, first, second = np.intersect1d(mine["seed"].to_numpy(), plain["seed"].to_numpy(), return_indices=True)
+    differences = mine[column].to_numpy()[first] - plain[column].to_numpy()[second]
+    if len(differences) == 0:
+        return (np.nan,) * 4
+    interval = mean_interval(differences, confidence=confidence)
+    if np.allclose(differences, differences[0], rtol=0, atol=1e-12):  # no spread to tell a difference by
+        return interval.estimate, interval.low, interval.high, np.nan
+    t = abs(interval.estimate) / (differences.std(ddof=1) / np.sqrt(len(differences)))
+    return interval.estimate, interval.low, interval.high, float(2 * stdtr(len(differences) - 1, -t))
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """(n,) p-values adjusted for being n tests, those that are no NaN; see `compare` for the source."""
+    adjusted = np.full(len(p), np.nan)
+    order = np.argsort(p)[: np.count_nonzero(~np.isnan(p))]
+    factors = len(order) - np.arange(len(order))
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0) if len(order) else []
+    return adjusted
+
+
+def sizes(trials: pd.DataFrame) -> pd.DataFrame:
+    """Bits and bytes of each family and K, means over seeds.
+
+    Args:
+        trials: as in `compare`.
+
+    Returns:
+        Columns `family`, `num_levels`, `config_hash`, `lam`, `placement`, `n`, then the bits per weight (of all, of
+        convolutions, of fully connected layers, and the entropy bound), `artifact_bytes`, and `times_smaller`: 32 bits
+        over `bits_per_weight`. By K and family.
+    """
+    of = candidates(trials)
+    names = ["num_levels", "family", "config_hash"]
+    measures = [
+        *("bits_per_weight", "conv_bits_per_weight", "linear_bits_per_weight", "index_bits_per_weight"),
+        *("entropy_bits_per_weight", "artifact_bytes"),
+    ]
+    grouped = of.groupby(names, sort=True)
+    found = grouped[measures].mean()
+    found.insert(0, "n", grouped.size())
+    for place, column in enumerate(("lam", "placement")):
+        found.insert(place, column, grouped[column].first())
+    found["times_smaller"] = 32 / found["bits_per_weight"]
+    found = found.reset_index()
+    found["num_levels"] = found["num_levels"].astype(int)
+    return found[["family", "num_levels", "config_hash", *found.columns[3:]]]

@@ -1,0 +1,1 @@
+"""The Ray cluster: connecting, watching the connection, and counting what fits."""

@@ -1,0 +1,1 @@
+"""Commands on existing studies: confirm, export, reproduce, dashboard, importance."""

@@ -1,0 +1,82 @@
+"""`qar dashboard`: the stock optuna-dashboard on the mirror of a study."""
+
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from socketserver import ThreadingMixIn
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna_dashboard import wsgi
+
+from study.ledger.ledger import StorageError, read_history
+from study.records.optuna_mirror import Mirror, first_line
+from study.storage.folder import StudyFolder
+
+HOST = "127.0.0.1"
+"""Whoever can reach the dashboard can delete a study from it, so it is for this machine; tunnel to it from another."""
+SECONDS_BETWEEN_LOOKS = 10.0
+"""At a study on an object store, whose driver may go on elsewhere."""
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """A thread a request, for browsers keep connections open that they don't use yet."""
+
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing of requests."""
+
+
+def _follow(folder: StudyFolder, mirror: Mirror) -> None:
+    """Keeps the mirror of a study on an object store up to date with what its driver writes there."""
+    assert folder.remote
+    while True:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+        try:
+            folder.remote.fetch_ledger()
+            mirror.sync(read_history(folder.ledger))
+        except StorageError:
+            continue  # next time it may answer
+
+
+def serve(folder: StudyFolder, port: int, ready: Callable[[str], None]) -> None:
+    """Serves the dashboard until Ctrl-C; calls `ready` with its address once it answers.
+
+    Raises:
+        ValueError: the folder holds no study, it hasn't begun, its database can't be reached, or the port is taken.
+    """
+    config = folder.read_config()
+    history = read_history(folder.ledger)
+    if not history.sessions:
+        raise ValueError(f"{folder} holds a study that has not begun; start it with: qar resume {folder}")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", module="optuna")
+    mirror = Mirror(folder, config)
+    ours = folder.remote is not None and config.optuna_storage is None  # in the working copy
+    if ours or not folder.is_driven():  # else its driver keeps the mirror, and only one may
+        mirror.sync(history)
+        if mirror.trouble:
+            raise ValueError(f"{mirror.trouble}; correct that and try again")
+    try:
+        storage = RDBStorage(mirror.uri)
+    except Exception as error:  # of any driver's own type
+        raise ValueError(
+            f"Optuna's storage {mirror.uri} can't be read: {first_line(error)}; correct that and try again"
+        ) from None
+    try:
+        server = make_server(HOST, port, wsgi(storage), _Server, _Quiet)
+    except OSError as error:
+        raise ValueError(f"--port must be free, got {port}: {error.strerror}; choose another --port") from None
+    if ours:
+        threading.Thread(target=_follow, args=(folder, mirror), name="qar-follow", daemon=True).start()
+    with server:
+        ready(f"http://{HOST}:{server.server_port}/dashboard/")
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            return

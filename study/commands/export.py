@@ -1,0 +1,84 @@
+"""From a trial of a study to the compressed file of its network."""
+
+from pathlib import Path
+
+from study.ledger.ledger import History, Trial, read_history
+from study.storage.folder import StudyFolder
+from trainables.checkpoint import read_checkpoint
+from trainables.codebooks.artifact import Artifact, write_artifact
+from trainables.config import TrialConfig
+from trainables.result import DamagedFileError
+from trainables.run import CompressionRun
+
+
+def export_trial(folder: StudyFolder, name: str, out: Path, force: bool = False) -> tuple[Trial, Artifact]:
+    """Writes the hard-quantized network of a trial's last checkpoint to a file.
+
+    Args:
+        folder: of the study.
+        name: number or trial_id of the trial.
+        out: the file.
+        force: replace a file that is there already.
+
+    Returns:
+        The trial, which need not be COMPLETE, and what was written.
+
+    Raises:
+        ValueError: there is no such study, trial or checkpoint, or the file can't be written or is there already.
+        DamagedFileError: the study's files can't be read.
+    """
+    folder.read_config()
+    if out.exists() and not force:
+        raise ValueError(f"{out} exists already; choose another --out, or replace it with --force")
+    history = read_history(folder.ledger)
+    trial = find_trial(history, name, folder)
+    run = _restore(trial, folder)
+    trained = {session for epoch, session in trial.sessions.items() if epoch <= run.epoch}
+    provenance = {
+        "study": folder.path.resolve().name,
+        "trial_id": trial.trial_id,
+        "number": trial.number,
+        "state": trial.state,
+        "config_hash": trial.config_hash,
+        "epoch": run.epoch,
+        "val_accuracy": trial.epochs.get(run.epoch, {}).get("val_accuracy"),
+        "trained_with": [session.provenance for number, session in enumerate(history.sessions, 1) if number in trained],
+    }
+    artifact = run.artifact(provenance)
+    write_artifact(out, artifact)
+    return trial, artifact
+
+
+def find_trial(history: History, name: str, folder: StudyFolder) -> Trial:
+    """The trial of that number or trial_id; raises ValueError, which names what to choose from, if there is none."""
+    for trial in history.trials.values():
+        if name in (str(trial.number), trial.trial_id):
+            return trial
+    last = max(history.trials, default=None)
+    if last is None and not folder.ledger.exists() and folder.trials.exists():
+        raise ValueError(f"{folder} must hold its {folder.ledger.name}, and has tables alone; copy the whole study")
+    known = f"choose from 0 to {last}, or a trial_id" if last is not None else f"{folder} has no trials yet"
+    raise ValueError(f"unknown trial {name!r}; {known}")
+
+
+def _restore(trial: Trial, folder: StudyFolder) -> CompressionRun:
+    """The trial as its last checkpoint has it, on the CPU."""
+    if trial.checkpoint is None:
+        raise ValueError(f"trial {trial.number} ({trial.state}) has no checkpoint; choose another --trial")
+    path = folder.path / trial.checkpoint.path
+    if folder.remote:
+        folder.remote.fetch_folder(trial.checkpoint.path)
+    if not path.is_dir():
+        raise ValueError(f"the checkpoint of trial {trial.number} is gone from {path}; choose another --trial")
+    state = read_checkpoint(path)
+    config = TrialConfig.from_dict(trial.config)
+    run = CompressionRun(config, initial_weights=state["model"] if config.init == "pretrained" else None)
+    try:
+        run.load_state_dict(state)
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise DamagedFileError(f"{path} doesn't fit its trial: {_one_line(error)}") from None
+    return run
+
+
+def _one_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

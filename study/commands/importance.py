@@ -1,0 +1,90 @@
+"""How much of the accuracy and of the bits each hyperparameter explains: Optuna's fANOVA on finished trials."""
+
+from collections.abc import Callable
+
+import optuna
+import pandas as pd
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.importance import FanovaImportanceEvaluator
+from optuna.trial import FrozenTrial, create_trial
+
+from study.search.optuna_trials import OBJECTIVES
+from trainables.result import COMPLETE
+
+COLUMNS = ("objective", "parameter", "importance", "n")
+
+PARAMETERS = ("family", "num_levels", "lam", "placement")
+
+FEWEST = 10
+"""Trials below which a forest says nothing."""
+
+NUM_TREES = 32
+
+MOST = 300
+"""Trials that the forest is grown on; of more, so many are drawn. Time grows with their square: a second or two."""
+
+
+def hyperparameter_importances(trials: pd.DataFrame) -> pd.DataFrame:
+    """Share of each objective's variance that each hyperparameter explains alone.
+
+    Of complete trials with a penalty: the others have no λ. What does not vary is left out.
+
+    Args:
+        trials: rows of trials.parquet.
+
+    Returns:
+        Columns `COLUMNS`; `importance` is in [0, 1], `n` the number of trials. Empty if there are fewer than `FEWEST`,
+        or nothing varies.
+
+    Source: Hutter, Hoos and Leyton-Brown, "An efficient approach for assessing hyperparameter importance" (ICML 2014),
+    as Optuna computes it.
+    """
+    usable = (trials["state"] == COMPLETE) & trials[["num_levels", "lam", *OBJECTIVES]].notna().all(axis=1)
+    of = trials[usable]
+    if len(of) > MOST:
+        of = of.sample(MOST, random_state=0)
+    varied = [name for name in PARAMETERS if of[name].nunique() > 1]
+    rows: list[tuple[str, str, float, int]] = []
+    if len(of) >= FEWEST and varied:
+        optuna_study = _as_optuna_study(of, varied)
+        evaluator = FanovaImportanceEvaluator(n_trees=NUM_TREES, seed=0)
+        for place, objective in enumerate(OBJECTIVES):
+            if of[objective].nunique() > 1:
+                found = evaluator.evaluate(optuna_study, varied, target=_value(place))
+                rows += [(objective, name, float(share), len(of)) for name, share in found.items()]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _value(place: int) -> Callable[[FrozenTrial], float]:
+    return lambda trial: trial.values[place]
+
+
+def _as_optuna_study(of: pd.DataFrame, names: list[str]) -> optuna.Study:
+    """In memory: the trials with these hyperparameters, over the ranges that they span."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        optuna_study = optuna.create_study(directions=["maximize", "minimize"])
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    distributions = {name: _distribution(of[name]) for name in names}
+    kinds = {"num_levels": int, "lam": float, "family": str, "placement": str}
+    optuna_study.add_trials(
+        [
+            create_trial(
+                params={name: kinds[name](row[name]) for name in names},
+                distributions=distributions,
+                values=[float(row[objective]) for objective in OBJECTIVES],
+            )
+            for row in of.to_dict("records")
+        ]
+    )
+    return optuna_study
+
+
+def _distribution(values: pd.Series) -> BaseDistribution:
+    if values.name == "num_levels":
+        return IntDistribution(int(values.min()), int(values.max()), log=True)
+    if values.name == "lam":
+        return FloatDistribution(float(values.min()), float(values.max()), log=True)
+    return CategoricalDistribution(sorted(values.unique()))

@@ -1,0 +1,224 @@
+"""`qar reproduce`: a trial run again, and compared number by number with what the study has recorded. No Ray."""
+
+import math
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from rich.table import Table
+
+from study.commands.export import find_trial
+from study.ledger.ledger import History, Session, Trial, read_history
+from study.records.provenance import provenance
+from study.storage.folder import StudyFolder
+from trainables.checkpoint import read_checkpoint
+from trainables.config import TrialConfig
+from trainables.process import prepare_process
+from trainables.result import FAIL
+from trainables.run import CompressionRun, NonFiniteLossError
+
+TIMES_AND_PLACES = {"train_seconds", "device", "hostname"}
+"""Metrics that no second run is expected to repeat."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One number of one epoch, as recorded and as it comes out here.
+
+    Attributes:
+        epoch: counted across both phases, from 1.
+        metric: as in `trainables.result`, or `failure`.
+    """
+
+    epoch: int
+    metric: str
+    recorded: Any
+    reproduced: Any
+
+    @property
+    def equal(self) -> bool:
+        """Whether all bits are the same; a NaN equals a NaN."""
+        both_nan = all(isinstance(value, float) and math.isnan(value) for value in (self.recorded, self.reproduced))
+        return both_nan or self.recorded == self.reproduced
+
+    @property
+    def difference(self) -> float | None:
+        """Reproduced minus recorded; None where one of them is no number."""
+        numbers = all(isinstance(value, (int, float)) for value in (self.recorded, self.reproduced))
+        return self.reproduced - self.recorded if numbers else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """Something of the environment that is not the same, or can't be known to be."""
+
+    name: str
+    recorded: str
+    here: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reproduction:
+    """What came out.
+
+    Attributes:
+        trial: as recorded.
+        comparisons: of every metric of every epoch, in order.
+        surroundings: what differs from where the trial was trained.
+    """
+
+    trial: Trial
+    comparisons: list[Comparison]
+    surroundings: list[Surroundings]
+
+    @property
+    def differing(self) -> list[Comparison]:
+        return [comparison for comparison in self.comparisons if not comparison.equal]
+
+    @property
+    def last_epoch(self) -> list[Comparison]:
+        """Comparisons of the last epoch that was reached."""
+        last = max(comparison.epoch for comparison in self.comparisons)
+        return [comparison for comparison in self.comparisons if comparison.epoch == last]
+
+
+def reproduce(
+    folder: StudyFolder, name: str, data_dir: str | None = None, on_epoch: Callable[[int, int], None] | None = None
+) -> Reproduction:
+    """Trains a trial again, as far as it was trained, in this process; the study is only read.
+
+    Args:
+        folder: of the study.
+        name: number or trial_id of the trial.
+        data_dir: where data sets lie, if not where the trial had them.
+        on_epoch: is told the epoch that begins, and how many there are.
+
+    Raises:
+        ValueError: there is no such study or trial, nothing of it is recorded, or its data set can't be had.
+        DamagedFileError: the study's files can't be read.
+    """
+    study = folder.read_config()
+    history = read_history(folder.ledger)
+    trial = find_trial(history, name, folder)
+    if not trial.epochs and trial.state != FAIL:
+        raise ValueError(f"trial {trial.number} ({trial.state}) has no epoch to compare with; choose another --trial")
+    config = TrialConfig.from_dict(trial.config)
+    if data_dir is not None:
+        config = replace(config, data_dir=data_dir)
+    prepare_process(study.resources.cpus)
+    run = CompressionRun(config, "cuda" if torch.cuda.is_available() else "cpu", _initial_weights(folder, config))
+    return Reproduction(
+        trial=trial,
+        comparisons=_compare(trial, run, on_epoch or (lambda epoch, epochs: None)),
+        surroundings=surroundings_of(trial, history),
+    )
+
+
+def _initial_weights(folder: StudyFolder, config: TrialConfig) -> dict[str, Any] | None:
+    if config.init != "pretrained":
+        return None
+    path = folder.fetched_baseline(config.seed)
+    if not path.is_dir():
+        raise ValueError(f"the float baseline that the trial began from is gone from {path}; restore it from a copy")
+    weights: dict[str, Any] = read_checkpoint(path)["model"]
+    return weights
+
+
+def _compare(trial: Trial, run: CompressionRun, on_epoch: Callable[[int, int], None]) -> list[Comparison]:
+    """Trains as many epochs as are recorded, and of a trial that failed one more, which should fail again."""
+    comparisons: list[Comparison] = []
+    failed = trial.state == FAIL
+    epochs = min(max(trial.epochs, default=0) + failed, run.config.epochs)
+    for epoch in range(1, epochs + 1):
+        on_epoch(epoch, epochs)
+        recorded = trial.epochs.get(epoch)
+        try:
+            metrics = run.run_epoch()
+        except NonFiniteLossError as error:
+            text = trial.failure if recorded is None else None
+            return [*comparisons, Comparison(epoch=epoch, metric="failure", recorded=text, reproduced=str(error))]
+        if recorded is None:
+            comparisons.append(Comparison(epoch=epoch, metric="failure", recorded=trial.failure, reproduced=None))
+            continue
+        comparisons += [
+            Comparison(epoch=epoch, metric=metric, recorded=recorded[metric], reproduced=metrics[metric])
+            for metric in metrics
+            if metric in recorded and metric not in TIMES_AND_PLACES
+        ]
+    return comparisons
+
+
+def surroundings_of(trial: Trial, history: History) -> list[Surroundings]:
+    """What differs between here and where the trial was trained: versions, platform, commit, device, host."""
+    here = provenance()
+    found = {"host": (trial.last.get("hostname"), socket.gethostname())}
+    found["device"] = (trial.last.get("device"), torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu")
+    differing = [
+        Surroundings(name=name, recorded=str(recorded), here=str(now))
+        for name, (recorded, now) in found.items()
+        if recorded not in (None, now)
+    ]
+    known = sorted(set(trial.sessions.values()))
+    if not known:  # it has not told an epoch, so nor where it was trained
+        differing += [Surroundings(name=name, recorded="unknown", here=str(now)) for name, (_, now) in found.items()]
+        known = list(range(1, len(history.sessions) + 1))
+    for number in known:
+        differing += _differences(history.sessions[number - 1], here)
+    return list(dict.fromkeys(differing))
+
+
+def _differences(session: Session, here: dict[str, Any]) -> list[Surroundings]:
+    then = session.provenance
+    pairs = {"platform": (then.get("platform"), here["platform"])}
+    pairs |= {
+        package: (version, here["versions"].get(package)) for package, version in then.get("versions", {}).items()
+    }
+    differing = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    # Of uncommitted changes nobody knows whether they are the same.
+    if then.get("git_sha") != here["git_sha"] or then.get("git_dirty") or here["git_dirty"]:
+        differing["commit"] = (_commit(then), _commit(here))
+    return [Surroundings(name=name, recorded=str(then), here=str(now)) for name, (then, now) in differing.items()]
+
+
+def _commit(provenance: dict[str, Any]) -> str:
+    sha = provenance.get("git_sha")
+    if sha is None:
+        return "unknown"
+    return sha[:12] + (" with uncommitted changes" if provenance.get("git_dirty") else "")
+
+
+def comparison_table(done: Reproduction) -> Table:
+    """The metrics of the last epoch, as recorded and as they came out."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for header in ("metric", "recorded", "reproduced", "difference"):
+        table.add_column(header, justify="left" if header == "metric" else "right")
+    for comparison in done.last_epoch:
+        difference = comparison.difference
+        shown = "equal" if comparison.equal else "differs" if difference is None else f"{difference:+.2g}"
+        table.add_row(comparison.metric, _value(comparison.recorded), _value(comparison.reproduced), shown)
+    return table
+
+
+def conclusions(done: Reproduction) -> list[str]:
+    """Whether all is equal, where it is not, and what of the environment may be why."""
+    trial, differing = done.trial, done.differing
+    epochs = len({comparison.epoch for comparison in done.comparisons})
+    lines = [f"trial {trial.number} ({trial.trial_id}), {trial.state}, seed {trial.config['seed']}, {epochs} epochs"]
+    total = len(done.comparisons)
+    if differing:
+        first = differing[0]
+        lines.append(f"differs: {len(differing)} of {total} numbers, first {first.metric} of epoch {first.epoch}")
+    else:
+        lines.append(f"equal: all {total} numbers, bit by bit")
+    if done.surroundings:
+        lines.append("of the environment, this is not known to be the same:")
+        lines += [f"    {part.name}: recorded {part.recorded}, here {part.here}" for part in done.surroundings]
+    else:
+        lines.append("the environment is the same: host, device, versions, commit")
+    return lines
+
+
+def _value(value: Any) -> str:
+    return "–" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)

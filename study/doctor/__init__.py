@@ -1,0 +1,1 @@
+"""The doctor: probes of nodes, and the checks made from what they report."""

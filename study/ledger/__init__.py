@@ -1,0 +1,1 @@
+"""The ledger: the append-only log of facts, the history it tells, and the costs derived from it."""

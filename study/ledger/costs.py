@@ -1,0 +1,69 @@
+"""What a study has cost, in seconds of training: by trial, phase and family; lost to crashes; saved by stopping."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from statistics import mean
+
+from study.ledger.ledger import History, Trial
+from trainables.result import FINETUNE, PRUNED, REGULARIZE
+
+
+@dataclass
+class Costs:
+    """Seconds of training, evaluation included; summed over what ran side by side.
+
+    Attributes:
+        baseline: of the float baselines that trials begin from.
+        by_trial: by trial_id; of all epochs that count.
+        by_phase: the same by phase.
+        by_family: the same by family.
+        lost: spent on epochs that had to be trained again after a crash.
+        saved: that the stopped trials would have taken to their full budget, at the mean pace of their phase in
+            trials of their family (of all trials where the family has none).
+    """
+
+    baseline: float = 0.0
+    by_trial: dict[str, float] = field(default_factory=dict)
+    by_phase: dict[str, float] = field(default_factory=lambda: {REGULARIZE: 0.0, FINETUNE: 0.0})
+    by_family: dict[str, float] = field(default_factory=dict)
+    lost: float = 0.0
+    saved: float = 0.0
+
+    @property
+    def trials(self) -> float:
+        """Of all trials."""
+        return sum(self.by_trial.values())
+
+
+def costs_of(history: History, regularize_epochs: int, epochs: int) -> Costs:
+    """The costs that a history tells of.
+
+    Args:
+        history: of a study that may still run.
+        regularize_epochs: length of the first phase.
+        epochs: full budget, of both phases.
+    """
+    costs = Costs(baseline=sum(sum(epochs.values()) for epochs in history.baseline_seconds.values()))
+    paces: dict[tuple[str | None, str], list[float]] = defaultdict(list)
+    for trial in history.trials.values():
+        family = trial.config["family"]
+        costs.lost += trial.seconds_lost
+        costs.by_trial[trial.trial_id] = 0.0
+        for metrics in trial.epochs.values():
+            seconds, phase = metrics["train_seconds"], metrics["phase"]
+            costs.by_trial[trial.trial_id] += seconds
+            costs.by_phase[phase] += seconds
+            costs.by_family[family] = costs.by_family.get(family, 0.0) + seconds
+            paces[family, phase].append(seconds)
+            paces[None, phase].append(seconds)
+    pace = {key: mean(seconds) for key, seconds in paces.items()}
+
+    def rest_of(trial: Trial) -> float:
+        done = max(trial.epochs, default=0)
+        left = {REGULARIZE: max(0, regularize_epochs - done)}
+        left[FINETUNE] = epochs - done - left[REGULARIZE]
+        family = trial.config["family"]
+        return sum(number * pace.get((family, phase), pace.get((None, phase), 0.0)) for phase, number in left.items())
+
+    costs.saved = sum(rest_of(trial) for trial in history.trials.values() if trial.state == PRUNED)
+    return costs

@@ -1,0 +1,1 @@
+"""Records for readers outside: tables, provenance, and the mirror in Optuna's database."""

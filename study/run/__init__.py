@@ -1,0 +1,1 @@
+"""Running a study: launch, resume, float baselines, recovery and progress."""

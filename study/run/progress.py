@@ -1,0 +1,145 @@
+"""Progress of a study in the terminal: trials by state, the front so far, elapsed and expected time."""
+
+import time
+from typing import Any
+
+import moocore
+import numpy as np
+from ray.tune import Callback, ProgressReporter
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from study.durations import duration
+from study.ledger.costs import Costs
+from study.ledger.ledger import DerivedFromLedger, History, Trial
+from trainables.result import STATES
+
+
+def front_so_far(history: History) -> list[Trial]:
+    """Complete, quantized trials that no other beats in both accuracy and bits, by increasing bits."""
+    candidates = [trial for trial in history.trials.values() if trial.is_front_candidate]
+    if not candidates:
+        return []
+    points = np.array([(-trial.last["val_accuracy"], trial.last["bits_per_weight"]) for trial in candidates])
+    kept = moocore.is_nondominated(points, keep_weakly=True)
+    front = [trial for trial, keep in zip(candidates, kept, strict=True) if keep]
+    return sorted(front, key=lambda trial: float(trial.last["bits_per_weight"]))
+
+
+def front_table(trials: list[Trial]) -> Table:
+    """The front as a table: accuracy, bits, and the configuration behind each point."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for header in ("bits/weight", "val accuracy", "family", "K", "λ", "placement", "trial"):
+        table.add_column(header, justify="left" if header in ("family", "placement") else "right")
+    for trial in trials:
+        config = trial.config
+        table.add_row(
+            f"{trial.last['bits_per_weight']:.2f}",
+            f"{trial.last['val_accuracy']:.4f}",
+            config["family"],
+            str(config["num_levels"]),
+            f"{config['lam']:.1e}" if config["lam"] else "–",
+            config["placement"],
+            str(trial.number),
+        )
+    return table
+
+
+def cost_lines(costs: Costs) -> list[str]:
+    """What a study has cost, and what its crashes and its early stopping changed about that; hours:minutes:seconds."""
+
+    def parts(seconds: dict[str, float]) -> str:
+        return ", ".join(f"{name} {duration(value)}" for name, value in seconds.items() if value)
+
+    lines = [f"float baselines: training {duration(costs.baseline)}"] if costs.baseline else []
+    if costs.trials:
+        lines += [
+            f"training {duration(costs.trials)}, summed over trials: {parts(costs.by_phase)}",
+            f"by family: {parts(costs.by_family)}",
+        ]
+    if costs.lost >= 1:
+        lines.append(f"lost to crashes: {duration(costs.lost)} of epochs that were trained twice")
+    if costs.saved >= 1:
+        lines.append(f"saved by early stopping: about {duration(costs.saved)} against full budgets")
+    return lines
+
+
+def expected_seconds(history: History, trials: int, ended_before: int, elapsed: float) -> float | None:
+    """Seconds that the rest of the study takes if it goes on as in this session; None before a trial has ended."""
+    ended_now = history.num_ended - ended_before
+    return elapsed / ended_now * (trials - history.num_ended) if ended_now else None
+
+
+def states_line(history: History, trials: int) -> str:
+    """`12 of 64 trials: 9 COMPLETE, 2 PRUNED, 1 RUNNING`."""
+    counts = ", ".join(f"{history.count(state)} {state}" for state in STATES if history.count(state))
+    return f"{history.num_ended} of {trials} trials" + (f": {counts}" if counts else "")
+
+
+class Progress(DerivedFromLedger, Callback):
+    """Shows a study's history while it runs: a live panel in a terminal, a plain line now and then elsewhere."""
+
+    def __init__(self, history: History, trials: int, console: Console, seconds_between_lines: float = 10.0) -> None:
+        self._history = history
+        self._trials = trials
+        self._console = console
+        self._seconds_between_lines = seconds_between_lines if not console.is_terminal else 0.25
+        self._ended_before = history.num_ended
+        self._started = self._shown = time.monotonic()
+        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+
+    def __enter__(self) -> "Progress":
+        if self._live:
+            self._live.start()
+            self._live.update(self._panel(), refresh=True)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Leaves the terminal as it was found."""
+        if self._live:
+            self._live.stop()
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if time.monotonic() - self._shown < self._seconds_between_lines:
+            return
+        self._shown = time.monotonic()
+        if self._live:
+            self._live.update(self._panel(), refresh=True)
+        else:
+            self._console.print(self._line(), soft_wrap=True, highlight=False)
+
+    def _times(self) -> str:
+        elapsed = time.monotonic() - self._started
+        expected = expected_seconds(self._history, self._trials, self._ended_before, elapsed)
+        rest = "" if expected is None else f", about {duration(expected)} to go"
+        return f"{duration(elapsed)} elapsed{rest}"
+
+    def _line(self) -> str:
+        front = front_so_far(self._history)
+        points = [f"{trial.last['val_accuracy']:.3f}@{trial.last['bits_per_weight']:.2f}" for trial in front]
+        tail = f"; front (accuracy@bits): {', '.join(dict.fromkeys(points))}" if points else ""
+        return f"{states_line(self._history, self._trials)}; {self._times()}{tail}"
+
+    def _panel(self) -> RenderableType:
+        bar = Table.grid()  # alone, the bar would not end its line
+        bar.add_row(ProgressBar(total=self._trials, completed=self._history.num_ended, width=60))
+        parts: list[RenderableType] = [bar, Text(states_line(self._history, self._trials)), Text(self._times())]
+        if front := front_so_far(self._history):
+            parts += [Text("\nfront so far", style="bold"), front_table(front)]
+        return Group(*parts)
+
+
+class SilentReporter(ProgressReporter):
+    """In place of Ray's own table."""
+
+    def should_report(self, trials: list[Any], done: bool = False) -> bool:
+        return False
+
+    def report(self, trials: list[Any], done: bool, *sys_info: dict[str, Any]) -> None:
+        pass

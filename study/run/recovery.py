@@ -1,0 +1,38 @@
+"""What a killed driver has left undone, and what it has left lying about."""
+
+import shutil
+
+from study.config.schema import StudyConfig
+from study.ledger.ledger import ENDED, History, Ledger
+from study.search.rungs import Rungs
+from study.search.searcher import outcome
+from study.storage.folder import StudyFolder
+
+
+def settle(ledger: Ledger, config: StudyConfig) -> None:
+    """Ends the trials whose driver was killed after their last epoch and before it wrote down their end."""
+    rungs = Rungs.replay(config, ledger.history)
+    for trial in ledger.history.unfinished:
+        # Without a checkpoint of its last epoch, a trial could not be exported.
+        whole = trial.checkpoint is not None and trial.checkpoint.epoch == config.epochs
+        if whole or rungs.stopped(trial.number):
+            state, failure = outcome(trial.last, config.epochs)
+            # While the last session ran, or its wall clock would go on until now.
+            ended = ledger.history.sessions[-1].latest
+            ledger.record(ENDED, number=trial.number, state=state, failure=failure, time=ended)
+
+
+def sweep(folder: StudyFolder, history: History) -> None:
+    """Removes what earlier sessions of Ray have left: their state, and checkpoints that no trial goes back to."""
+    checkpoints = [saved.path for trial in history.trials.values() for saved in trial.checkpoints]
+    if folder.remote:
+        folder.remote.sweep(checkpoints)
+        return
+    kept = {(folder.path / path).resolve() for path in checkpoints}
+    for session in folder.ray.glob("session-*"):
+        for path in session.iterdir():
+            if path.is_file():
+                path.unlink()
+        for checkpoint in session.glob("*/checkpoint_*"):
+            if checkpoint.resolve() not in kept:
+                shutil.rmtree(checkpoint)

@@ -1,0 +1,1 @@
+"""The search: space, samplers, searcher, rungs and early stopping."""

@@ -1,0 +1,428 @@
+"""Plots: what they show, whatever the study; each takes axes and returns them."""
+
+import io
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.markers import CARETDOWNBASE, CARETUPBASE, MarkerStyle
+
+from analysis.levels import shown_levels
+from analysis.plots import (
+    plot_attainment,
+    plot_confirmed,
+    plot_curves,
+    plot_front,
+    plot_gains,
+    plot_importances,
+    plot_improvements,
+    plot_layers,
+    plot_studies,
+)
+from analysis.plots.axes import MOST_DRAWN, thinned
+from analysis.plots.curves import MOST_CURVES
+from analysis.plots.style import FAMILY_MARKS
+from analysis.statistics.attainment import attainment_surfaces
+from analysis.statistics.confirmed import as_trials, confirmed
+from analysis.statistics.front import front, knee
+from analysis.statistics.gains import gains, improvements
+from tests.support.example_studies import trials_frame
+from trainables.families import FAMILIES
+from trainables.result import FAIL, FINETUNE, PRUNED, REGULARIZE
+
+FAMILY_TABLE = trials_frame(
+    {"family": "none", "num_levels": None, "lam": None, "val_accuracy": 0.97, "bits_per_weight": 32.1},
+    *(
+        {
+            "family": family,
+            "val_accuracy": 0.5 + place / 20 + better / 10,
+            "bits_per_weight": 1.5 + place,
+            "conv_bits_per_weight": 1.6 + place,
+            "epochs": 4,
+        }
+        for place, family in enumerate(FAMILIES)
+        for better in (0, 1)
+    ),
+)
+"""Of each family one trial on the front and one behind it, and the float baseline."""
+
+CONFIRMATION = trials_frame(
+    *(
+        {
+            "family": family,
+            "config_hash": f"{family}-{levels}",
+            "num_levels": levels,
+            "seed": seed,
+            "bits_per_weight": 1.0 + levels / 2,
+            "val_accuracy": 0.8,
+            "val_accuracy_pre_tuning": 0.5,
+            "test_accuracy_pre_tuning": 0.3 + seed / 50 + (family != "none") / 5,
+            "test_accuracy": 0.7 + levels / 40 + seed / 100,
+        }
+        for family in ("none", "RS", "RE")
+        for levels in (2, 4)
+        for seed in range(3)
+    ),
+    {"family": "none", "num_levels": None, "config_hash": "float", "seed": 0, "test_accuracy": 0.97},
+)
+"""Three seeds of three families at two K, and the float baseline."""
+
+RESULTS = confirmed(FAMILY_TABLE, CONFIRMATION)
+
+
+def epochs_of(trials: pd.DataFrame) -> pd.DataFrame:
+    """Three epochs of the first phase and one of the second, as many as each trial has."""
+    rows = [
+        (trial.trial_id, epoch, REGULARIZE if epoch < 4 else FINETUNE, epoch / 10)
+        for trial in trials.itertuples()
+        for epoch in range(1, int(trial.epochs if trial.epochs == trial.epochs else 0) + 1)
+    ]
+    return pd.DataFrame(rows, columns=["trial_id", "epoch", "phase", "val_accuracy"])
+
+
+IMPORTANCES = pd.DataFrame(
+    {
+        "objective": ["val_accuracy"] * 2 + ["bits_per_weight"] * 2,
+        "parameter": ["num_levels", "lam"] * 2,
+        "importance": [0.6, 0.2, 0.9, 0.0],
+        "n": 20,
+    }
+)
+
+EVERY_PLOT: dict[str, Callable[[Axes], Axes]] = {
+    "front": lambda ax: plot_front(FAMILY_TABLE, ax),
+    "confirmed": lambda ax: plot_confirmed(RESULTS, ax, FAMILY_TABLE),
+    "attainment": lambda ax: plot_attainment(attainment_surfaces(CONFIRMATION, accuracy="test_accuracy"), ax),
+    "gains": lambda ax: plot_gains(gains(CONFIRMATION, split="test"), ax, phase=REGULARIZE),
+    "improvements": lambda ax: plot_improvements(improvements(CONFIRMATION, split="test"), ax, phase=FINETUNE),
+    "curves": lambda ax: plot_curves(FAMILY_TABLE, epochs_of(FAMILY_TABLE), ax),
+    "importances": lambda ax: plot_importances(IMPORTANCES, ax),
+    "layers": lambda ax: plot_layers(FAMILY_TABLE, ax),
+    "studies": lambda ax: plot_studies({"one": FAMILY_TABLE, "another": FAMILY_TABLE.iloc[:4]}, ax),
+}
+
+NO_TRIAL = trials_frame()
+
+EVERY_EMPTY_PLOT: dict[str, Callable[[Axes], Axes]] = {
+    "front": lambda ax: plot_front(NO_TRIAL, ax),
+    "confirmed": lambda ax: plot_confirmed(confirmed(NO_TRIAL, NO_TRIAL), ax),
+    "attainment": lambda ax: plot_attainment(attainment_surfaces(NO_TRIAL), ax),
+    "gains": lambda ax: plot_gains(gains(NO_TRIAL), ax, phase=REGULARIZE),
+    "improvements": lambda ax: plot_improvements(improvements(NO_TRIAL), ax, phase=REGULARIZE),
+    "curves": lambda ax: plot_curves(NO_TRIAL, epochs_of(NO_TRIAL), ax),
+    "importances": lambda ax: plot_importances(IMPORTANCES[:0], ax),
+    "layers": lambda ax: plot_layers(NO_TRIAL, ax),
+    "studies": lambda ax: plot_studies({"one": NO_TRIAL}, ax),
+}
+
+
+@pytest.fixture
+def ax() -> Iterator[Axes]:
+    with mpl.rc_context():
+        yield Figure(layout="constrained").add_subplot()
+
+
+def texts(ax: Axes) -> list[str]:
+    return [text.get_text() for text in ax.texts]
+
+
+def legend(ax: Axes) -> list[str]:
+    found = ax.get_legend()
+    return [] if found is None else [text.get_text() for text in found.get_texts()]
+
+
+def staircase(ax: Axes) -> Line2D | None:
+    lines = [line for line in ax.lines if line.get_drawstyle() == "steps-post"]
+    assert len(lines) <= 1
+    return lines[0] if lines else None
+
+
+def markers(ax: Axes) -> dict[str, list[tuple[tuple[float, float], float | None]]]:
+    """Points and opacity of what is drawn, by the family whose marker and colour it has."""
+    found: dict[str, list[Any]] = {family: [] for family in FAMILY_MARKS}
+    for collection in ax.collections:
+        if not isinstance(collection, PathCollection) or not len(collection.get_facecolor()):
+            continue
+        for family, mark in FAMILY_MARKS.items():
+            style = MarkerStyle(mark.marker)
+            path = style.get_path().transformed(style.get_transform())
+            drawn = collection.get_paths()[0].vertices
+            same_marker = path.vertices.shape == drawn.shape and np.allclose(path.vertices, drawn)
+            if same_marker and np.allclose(collection.get_facecolor()[0][:3], to_rgb(mark.colour)):
+                found[family] += [(tuple(point), collection.get_alpha()) for point in collection.get_offsets()]
+    return found
+
+
+@pytest.mark.parametrize("plot", EVERY_PLOT.values(), ids=EVERY_PLOT)
+def test_plot_returns_the_axes_that_it_draws_on_and_names_both_of_them(plot: Callable[[Axes], Axes], ax: Axes) -> None:
+    assert plot(ax) is ax
+    assert ax.get_xlabel()
+    assert ax.get_ylabel() or len(ax.get_yticklabels())
+    assert ax.lines or ax.collections or ax.patches
+
+
+@pytest.mark.parametrize("plot", EVERY_EMPTY_PLOT.values(), ids=EVERY_EMPTY_PLOT)
+def test_plot_of_nothing_says_so(plot: Callable[[Axes], Axes], ax: Axes) -> None:
+    assert plot(ax) is ax
+    (reason,) = texts(ax)
+    assert reason
+    assert not legend(ax)
+
+
+def test_every_family_has_a_mark_of_its_own() -> None:
+    assert set(FAMILY_MARKS) == set(FAMILIES)
+    for part in ("colour", "marker", "line"):
+        assert len({getattr(mark, part) for mark in FAMILY_MARKS.values()}) == len(FAMILIES), part
+
+
+def test_plot_front_draws_each_family_in_its_marker(ax: Axes) -> None:
+    plot_front(FAMILY_TABLE, ax)
+    quantized = FAMILY_TABLE[FAMILY_TABLE["num_levels"].notna()]
+    for family, drawn in markers(ax).items():
+        rows = quantized[quantized["family"] == family]
+        expected = set(zip(rows["bits_per_weight"], rows["val_accuracy"], strict=True))
+        assert {point for point, _ in drawn} == expected, family
+
+
+def test_plot_front_draws_what_is_beaten_fainter(ax: Axes) -> None:
+    plot_front(FAMILY_TABLE, ax)
+    best = front(FAMILY_TABLE)
+    on_front = set(zip(best["bits_per_weight"], best["val_accuracy"], strict=True))
+    for drawn in markers(ax).values():
+        for point, alpha in drawn:
+            assert (alpha is None) == (point in on_front)
+
+
+def test_plot_front_names_only_the_families_that_it_shows(ax: Axes) -> None:
+    plot_front(trials_frame({"family": "RE"}, {"family": "RC", "state": PRUNED}), ax)
+    assert legend(ax) == ["RE", "knee"]
+
+
+def test_plot_front_rings_the_knee(ax: Axes) -> None:
+    plot_front(FAMILY_TABLE, ax)
+    best = knee(FAMILY_TABLE)
+    assert best is not None
+    (ring,) = [c for c in ax.collections if isinstance(c, PathCollection) and not len(c.get_facecolor())]
+    assert ring.get_offsets().tolist() == [[best["bits_per_weight"], best["val_accuracy"]]]
+
+
+def test_plot_front_marks_its_accuracy_as_the_searchs(ax: Axes) -> None:
+    assert "search" in plot_front(FAMILY_TABLE, ax).get_ylabel()
+    assert plot_confirmed(RESULTS, Figure().add_subplot()).get_ylabel() == "test accuracy"
+
+
+def test_plot_front_counts_what_is_too_low_to_be_shown(ax: Axes) -> None:
+    rows = [{"val_accuracy": 0.9 + place / 100, "bits_per_weight": 1.0 + place} for place in range(5)]
+    plot_front(trials_frame(*rows, {"val_accuracy": 0.1}, {"val_accuracy": 0.2}), ax)
+    assert texts(ax) == ["2 below"]
+    assert ax.get_ylim()[0] > 0.2
+
+
+def test_plot_front_thins_a_crowd_and_says_so(ax: Axes) -> None:
+    count = MOST_DRAWN + 500
+    rows = pd.concat([trials_frame({"val_accuracy": 0.9, "bits_per_weight": 1.0}), *[trials_frame({})] * 1])
+    crowd = rows.iloc[[1]].loc[lambda row: row.index.repeat(count)]
+    plot_front(pd.concat([rows.iloc[[0]], crowd], ignore_index=True), ax)
+    assert sum(len(drawn) for drawn in markers(ax).values()) == MOST_DRAWN + 1
+    assert legend(ax)[-1] == f"beaten ({MOST_DRAWN:,} of {count:,})"
+
+
+def test_thinned_takes_the_same_rows_each_time() -> None:
+    rows = pd.DataFrame({"value": range(100)})
+    first = thinned(rows, 10)["value"].tolist()
+    assert thinned(rows, 10)["value"].tolist() == first == sorted(set(first))
+    assert len(thinned(rows, 100)) == 100
+
+
+@settings(max_examples=25)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 9)), min_size=1, max_size=12))
+def test_staircase_climbs_and_passes_through_the_front(points: list[tuple[int, int]]) -> None:
+    trials = trials_frame(*({"val_accuracy": a / 5, "bits_per_weight": float(b)} for a, b in points))
+    ax = plot_front(trials, Figure().add_subplot())
+    line = staircase(ax)
+    assert line is not None
+    bits, accuracies = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+    assert (np.diff(bits) > 0).all()
+    assert (np.diff(accuracies[:-1]) > 0).all()
+    best = front(trials)
+    corners = set(zip(best["bits_per_weight"], best["val_accuracy"], strict=True))
+    assert set(zip(bits[:-1], accuracies[:-1], strict=True)) == corners
+    assert accuracies[-1] == accuracies[-2]
+    low, high = ax.get_xlim()
+    assert low <= trials["bits_per_weight"].min()
+    assert trials["bits_per_weight"].max() <= high
+
+
+def test_plot_front_draws_the_float_baseline(ax: Axes) -> None:
+    plot_front(FAMILY_TABLE, ax)
+    (line,) = [line for line in ax.lines if line.get_drawstyle() != "steps-post"]
+    assert set(np.asarray(line.get_ydata())) == {0.97}
+    assert texts(ax) == ["float: 0.970"]
+
+
+def test_plot_front_holds_a_float_baseline_that_is_below_all_else(ax: Axes) -> None:
+    """As where float weights have not converged; words outside the axes would leave them no place in the figure."""
+    floats = {"family": "none", "num_levels": None, "val_accuracy": 0.1, "bits_per_weight": 32.1}
+    plot_front(trials_frame({"val_accuracy": 0.3}, {"val_accuracy": 0.05}, {"val_accuracy": 0.09}, floats), ax)
+    low, high = ax.get_ylim()
+    assert low < 0.05 < 0.3 < high, "what is hardly lower is seen too, and not counted as being below"
+    assert texts(ax) == ["float: 0.100"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ax.figure.savefig(io.BytesIO())
+
+
+def test_plot_front_draws_neither_pruned_nor_failed_trials(ax: Axes) -> None:
+    plot_front(trials_frame({}, {"state": PRUNED}, {"state": FAIL, "val_accuracy": None, "bits_per_weight": None}), ax)
+    assert sum(len(drawn) for drawn in markers(ax).values()) == 1
+
+
+def test_plot_confirmed_shows_every_interval(ax: Axes) -> None:
+    plot_confirmed(RESULTS, ax)
+    quantized = RESULTS.dropna(subset="num_levels")
+    ends = [segment for bars in ax.containers for segment in bars[2][0].get_segments()]  # type: ignore[index]
+    drawn = sorted((low, high) for (_, low), (_, high) in ends)
+    expected = sorted(zip(quantized["low"], quantized["high"], strict=True))
+    assert np.allclose(drawn, expected)
+    assert ax.get_ylim()[0] < quantized["low"].min()
+    assert texts(ax) == ["float: 0.970"]
+
+
+def test_plot_confirmed_tells_of_intervals_that_go_on_beyond_its_axes(ax: Axes) -> None:
+    wide = RESULTS.assign(low=RESULTS["low"] - 0.4, high=RESULTS["high"] + 0.4)
+    plot_confirmed(wide, ax)
+    lowest, highest = ax.get_ylim()
+    cut = {line.get_marker(): len(line.get_xdata()) for line in ax.lines if line.get_gid() == "cut"}  # type: ignore[arg-type]
+    quantized = wide.dropna(subset="num_levels")
+    assert (quantized["low"] < lowest).all()
+    assert (quantized["high"] > highest).all()
+    assert set(cut) == {CARETUPBASE, CARETDOWNBASE}
+    ax.clear()
+    plot_confirmed(RESULTS, ax)
+    assert ax.get_ylim()[1] > RESULTS["high"].dropna().max()
+    assert not [line for line in ax.lines if line.get_gid() == "cut"]
+
+
+def test_axis_says_that_levels_are_left_out(ax: Axes) -> None:
+    rows = [{"family": family, "num_levels": k, "seed": 0} for family in ("none", "RS") for k in range(2, 17)]
+    table = gains(trials_frame(*rows))
+    plot_gains(table, ax, phase=FINETUNE)
+    assert ax.get_xlabel() == "levels per layer $K$ (4 of 15 values)"
+    ax.clear()
+    plot_gains(table[table["num_levels"] < 6], ax, phase=FINETUNE)
+    assert ax.get_xlabel() == "levels per layer $K$"
+
+
+def test_plot_confirmed_of_one_seed_has_no_interval(ax: Axes) -> None:
+    plot_confirmed(confirmed(FAMILY_TABLE, CONFIRMATION[CONFIRMATION["seed"] == 0]), ax)
+    for bars in ax.containers:
+        for (_, low), (_, high) in bars[2][0].get_segments():  # type: ignore[index]
+            assert low == high
+
+
+def test_plot_attainment_has_its_median_within_its_band(ax: Axes) -> None:
+    surfaces = attainment_surfaces(CONFIRMATION, accuracy="test_accuracy")
+    plot_attainment(surfaces, ax)
+    assert legend(ax) == ["25% to 75% of seeds", "median"]
+    (band,) = ax.collections
+    heights = band.get_paths()[0].vertices[:, 1]
+    median = surfaces.loc[surfaces["quantile"] == 0.5, "test_accuracy"]
+    assert heights.min() <= median.min() <= median.max() <= heights.max()
+
+
+def test_factor_without_an_upper_bound_is_drawn_to_the_top(ax: Axes) -> None:
+    table = gains(CONFIRMATION, split="test").head(1).assign(phase=FINETUNE, gain=5.0, low=0.8, high=np.inf)
+    plot_gains(table, ax, phase=FINETUNE)
+    (bars,) = ax.containers
+    (bar,) = bars[2][0].get_segments()  # type: ignore[index]
+    assert bar[0][1] == pytest.approx(0.8)
+    assert bar[1][1] > 6
+    assert any(line.get_marker() == CARETUPBASE and len(line.get_xdata()) == 1 for line in ax.lines)  # type: ignore[arg-type]
+
+
+def test_fronts_of_confirmed_studies_have_their_intervals(ax: Axes) -> None:
+    results = as_trials(RESULTS)
+    plot_studies({"one": results}, ax)
+    best = front(results)
+    (bars,) = ax.containers
+    ends = sorted(segment[end][1] for segment in bars[2][0].get_segments() for end in (0, 1))  # type: ignore[index]
+    assert ends == pytest.approx(sorted([*best["low"], *best["high"]]))
+
+
+@pytest.mark.parametrize(
+    ("levels", "shown"),
+    [
+        ([2, 3, 5], [2, 3, 5]),
+        (range(2, 40), [2, 4, 8, 16, 32]),
+        ([2, *range(17, 30)], [2, 17, 18, 20, 21, 23, 24, 26, 27, 29]),
+    ],
+)
+def test_of_too_many_levels_the_powers_of_two_are_shown_or_an_even_share(levels: list[int], shown: list[int]) -> None:
+    assert shown_levels(levels) == shown
+
+
+def test_plot_gains_draws_the_phase_that_is_asked_for(ax: Axes) -> None:
+    table = gains(CONFIRMATION, split="test")
+    plot_gains(table, ax, phase=REGULARIZE)
+    assert ax.get_title() == "before tuning"
+    drawn = sorted(float(y) for bars in ax.containers for y in bars[0].get_ydata())  # type: ignore[index]
+    assert drawn == sorted(table.loc[table["phase"] == REGULARIZE, "gain"])
+    assert ax.get_legend_handles_labels()[1] == ["RS", "RE"]
+
+
+def test_plot_gains_of_a_collapsed_baseline_leaves_out_what_is_infinite(ax: Axes) -> None:
+    table = gains(CONFIRMATION.assign(test_accuracy_pre_tuning=0.0), split="test")
+    plot_gains(table, ax, phase=REGULARIZE)
+    assert not ax.containers
+
+
+def test_plot_curves_tells_where_trials_were_stopped(ax: Axes) -> None:
+    trials = trials_frame(
+        {"epochs": 4},
+        {"epochs": 2, "state": PRUNED},
+        {"epochs": 2, "state": PRUNED},
+        {"epochs": 3, "state": PRUNED},
+        {"epochs": 0, "state": FAIL, "val_accuracy": None, "bits_per_weight": None},
+    )
+    plot_curves(trials, epochs_of(trials), ax)
+    assert sorted(text for text in texts(ax) if "stopped" in text) == ["1 stopped", "2 stopped"]
+    assert {"regularize", "finetune"} < set(texts(ax))
+    (crosses,) = [line for line in ax.lines if line.get_marker() == "x"]
+    assert sorted(np.asarray(crosses.get_xdata())) == [2, 2, 3]
+
+
+def test_plot_curves_thins_a_crowd_and_keeps_the_front(ax: Axes) -> None:
+    count = MOST_CURVES + 50
+    rows = [{"epochs": 2, "state": PRUNED, "val_accuracy": 0.1}] * count
+    trials = trials_frame({"epochs": 4, "val_accuracy": 0.9}, *rows)
+    plot_curves(trials, epochs_of(trials), ax)
+    assert sorted(len(collection.get_paths()) for collection in ax.collections) == [1, MOST_CURVES]
+    assert f"{MOST_CURVES:,} of {count:,} drawn" in legend(ax)
+    assert f"{count:,} stopped" in texts(ax)
+
+
+def test_plot_layers_draws_only_layers_that_there_are(ax: Axes) -> None:
+    plot_layers(FAMILY_TABLE, ax)  # which has no fully connected layers
+    assert [label for label in legend(ax) if "log" not in label] == ["convolutions", "whole network"]
+
+
+def test_plot_importances_draws_a_bar_for_each_share(ax: Axes) -> None:
+    plot_importances(IMPORTANCES, ax)
+    assert sorted(bar.get_width() for bar in ax.patches) == sorted(IMPORTANCES["importance"])
+    assert [label.get_text() for label in ax.get_yticklabels()] == [r"strength $\lambda$", "levels $K$"]
+
+
+def test_plot_studies_names_each_study(ax: Axes) -> None:
+    plot_studies({"one": FAMILY_TABLE, "another": FAMILY_TABLE, "empty": trials_frame()}, ax)
+    assert legend(ax) == ["one", "another"]

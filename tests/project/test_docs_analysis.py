@@ -1,0 +1,45 @@
+"""The example of docs/analysis.md runs, and what the page names is there."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from analysis.plots.axes import MOST_DRAWN
+from analysis.plots.curves import MOST_CURVES
+from analysis.report.figures import FIGURES
+from analysis.report.tables import TABLES
+from study.commands.importance import MOST
+from tests.support.example_studies import write_confirmed_study
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "analysis.md").read_text()
+
+
+def test_example_runs_as_it_stands(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    write_confirmed_study(tmp_path / "studies" / "digits", seeds=5)
+    environment = {"PYTHONPATH": str(ROOT), "MPLBACKEND": "agg", "PATH": "", "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", example], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "hypervolume 0." in done.stdout
+    assert (tmp_path / "confirmed.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_page_names_every_figure(name: str) -> None:
+    assert f"| `{name}` |" in PAGE
+
+
+@pytest.mark.parametrize("name", [*TABLES, "studies"])
+def test_page_names_every_table(name: str) -> None:
+    assert f"| `table-{name}` |" in PAGE
+
+
+def test_page_says_how_many_are_drawn() -> None:
+    for text in (f"{MOST_DRAWN:,} of the beaten trials", f"{MOST_CURVES} learning curves", f"up to {MOST} complete"):
+        assert text in PAGE.replace("\n", " ")

@@ -1,0 +1,100 @@
+"""The results of docs/results.md: the studies lie beside it, and everything on the page can be made from them again."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis.load import load_trials
+from analysis.report.report import Format, write_comparison
+from trainables.result import COMPLETE, FAIL, FINETUNE, PRUNED, REGULARIZE
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "docs" / "results"
+PAGE = (ROOT / "docs" / "results.md").read_text()
+STUDIES = sorted(path.parent for path in RESULTS.glob("*/study.yaml"))
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of all studies, made anew from their tables."""
+    out = tmp_path_factory.mktemp("report")
+    write_comparison(STUDIES, out, how=Format(suffixes=("svg",)))
+    return out
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
+def test_study_has_ended_all_of_its_trials(study: Path) -> None:
+    trials = load_trials(study)
+    assert len(trials) >= 150
+    assert set(trials["state"]) <= {COMPLETE, PRUNED, FAIL}
+    assert f"`{study.name}`" in PAGE
+
+
+@pytest.mark.parametrize("name", sorted(path.relative_to(RESULTS).as_posix() for path in RESULTS.rglob("table-*.csv")))
+def test_table_is_what_its_study_gives(name: str, report: Path) -> None:
+    assert (report / name).read_text() == (RESULTS / name).read_text()
+
+
+@pytest.mark.parametrize("name", sorted(path.relative_to(RESULTS).as_posix() for path in RESULTS.rglob("*.svg")))
+def test_figure_is_one_of_the_report_and_small(name: str, report: Path) -> None:
+    assert (report / name).exists()
+    assert (RESULTS / name).stat().st_size < 300_000
+
+
+def test_both_networks_are_there_with_their_tables_and_figures() -> None:
+    assert [study.name for study in STUDIES] == ["cifar10-small-alexnet", "cifar10-small-vgg16"]
+    for study in STUDIES:
+        names = {path.relative_to(study).as_posix() for path in study.rglob("*") if path.is_file()}
+        assert {"table-accuracy.csv", "table-gains.csv", "figures/front.svg", "confirm/trials.parquet"} <= names
+
+
+def numbers_of(study: str) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """What the tables of a study say of each K and family: accuracies and factors before and after tuning."""
+    accuracies, gains = (
+        pd.read_csv(RESULTS / study / f"table-{name}.csv").set_index(["num_levels", "family", "phase"])
+        for name in ("accuracy", "gains")
+    )
+
+    def factor(key: tuple[int, str, str]) -> str:
+        if key not in gains.index:
+            return "–"
+        found = gains.loc[key]
+        return f"{found['gain']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
+
+    def accuracy(key: tuple[int, str, str]) -> str:
+        found = accuracies.loc[key]
+        return f"{found['accuracy']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+
+    return {
+        (str(levels), family): tuple(
+            told((levels, family, phase)) for phase in (REGULARIZE, FINETUNE) for told in (accuracy, factor)
+        )
+        for levels, family in {(levels, family) for levels, family, _ in accuracies.index}
+    }
+
+
+@pytest.mark.parametrize("heading", ["AlexNet", "VGG16"])
+def test_numbers_of_the_page_are_those_of_its_tables(heading: str) -> None:
+    section = PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
+    rows = {(levels, family): tuple(told) for levels, family, _, *told in cells if levels.isdigit()}
+    expected = numbers_of(f"cifar10-small-{heading.lower()}")
+    assert rows == {key: expected[key] for key in rows}
+    assert len(rows) >= 10
+
+
+def test_page_shows_what_lies_beside_it() -> None:
+    linked = re.findall(r"\]\((results/[^)#]+)\)", PAGE)
+    assert linked
+    for path in linked:
+        assert (ROOT / "docs" / path).exists(), path
+
+
+def test_studies_are_small_and_name_no_place_of_one_machine() -> None:
+    files = [path for study in STUDIES for path in study.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files if path.suffix == ".parquet") < 2_000_000
+    for path in files:
+        if path.suffix in (".yaml", ".json"):
+            assert not re.search(r"(?<![\w.])/(?:home|root|work|tmp|Users)/", path.read_text()), path

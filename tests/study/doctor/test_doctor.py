@@ -1,0 +1,232 @@
+"""The doctor: each check on nodes made by hand, and what a node tells of itself. On real nodes: test_cluster.py."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from study.config.schema import StudyConfig
+from study.doctor.check import FAIL, PASS, WARN, Check, Lost, Node
+from study.doctor.cluster_checks import DISK_FREE, checks
+from study.doctor.examine import _skew
+from study.doctor.probe import PACKAGES, Look, epoch_seconds, look, unseen_marks, write_mark
+from tests.support.example_studies import study_config
+from tests.support.live_studies import LiveRun
+
+GIB = 2**30
+LOOK = Look(
+    hostname="node",
+    versions={"python": "3.11.7"} | dict.fromkeys(PACKAGES, "1.0") | {"code": "0123abcd"},
+    cores=4,
+    gpus=[],
+    disk_free=50 * GIB,
+    shm_total=8 * GIB,
+    open_files=65536,
+    token=True,
+    dataset="abc",
+)
+
+
+def node(name: str = "one", *, cpus: float = 4, gpus: float = 0, seen: dict[str, Any] | None = None, **of: Any) -> Node:
+    resources = {"CPU": cpus, "GPU": gpus, "object_store_memory": 4.0 * GIB}
+    return replace(Node(name, resources, replace(LOOK, hostname=name, **seen or {})), **of)
+
+
+def check(name: str, nodes: list[Node], config: StudyConfig | None = None, price: float | None = None) -> Check:
+    """The one check of that name."""
+    (found,) = (found for found in checks(nodes, [], config or study_config(), "/shared", price) if found.name == name)
+    return found
+
+
+def test_good_cluster_passes_every_check() -> None:
+    found = checks([node("head", cpus=0), node("one"), node("two")], [], study_config(), "/shared")
+    assert {check.status for check in found} == {PASS}
+    assert all(check.found and not check.remedy for check in found)
+
+
+BAD = {
+    "other version": (
+        "versions",
+        FAIL,
+        [node(), node("two", seen={"versions": LOOK.versions | {"torch": "2.0"}})],
+        "torch 1.0 on 1, 2.0 on 1",
+    ),
+    "other code": (
+        "versions",
+        FAIL,
+        [node(), node("two", seen={"versions": LOOK.versions | {"code": "4567cdef"}})],
+        "code 0123abcd on 1, 4567cdef on 1",
+    ),
+    "missing package": (
+        "versions",
+        FAIL,
+        [node(seen={"versions": LOOK.versions | {"optuna": None}})],
+        "optuna missing on 1",
+    ),
+    "unwritable": ("storage", FAIL, [node(), node("two", unwritable="Permission denied")], "two: Permission denied"),
+    "not shared": ("storage", FAIL, [node(unseen=("two",)), node("two", unseen=("one",))], "one doesn't see"),
+    "clock ahead": ("clocks", WARN, [node(skew=5.0)], "one +5 s"),
+    "clock far behind": ("clocks", FAIL, [node(skew=-90.0)], "one -90 s"),
+    "full disk": ("free disk", WARN, [node(seen={"disk_free": DISK_FREE // 2})], "one 5.0 GiB"),
+    "small shm": ("/dev/shm", WARN, [node(seen={"shm_total": GIB})], "one 1.0 of 4.0 GiB"),
+    "closed ports": ("object store", FAIL, [node(unfetched=("two",)), node("two")], "one gets nothing from two"),
+    "few cores": ("threads", WARN, [node(cpus=8)], "one 8 CPUs for Ray on 4 cores"),
+    "no token": ("authentication", WARN, [node(), node("two", seen={"token": False})], "none on two"),
+    "epoch fails": ("expected time", FAIL, [node(epoch_error="out of memory")], "fails on one: out of memory"),
+    "few open files": ("open files", WARN, [node(seen={"open_files": 1024})], "one 1024"),
+    "GPU that torch can't see": ("GPUs", FAIL, [node(gpus=1)], "one: 1 for Ray, 0 for torch"),
+    "GPU that Ray can't see": ("GPUs", WARN, [node(seen={"gpus": ["H200"]})], "none of those of one"),
+    "none to time": ("expected time", WARN, [node(cpus=0)], "no node is there to time an epoch on"),
+    "too small": ("room for trials", WARN, [node(cpus=0)], "no node has 1 CPU now"),
+    "no data": ("data set", FAIL, [node(seen={"dataset": None, "dataset_error": "is missing"})], "one: is missing"),
+    "other data": ("data set", FAIL, [node(), node("two", seen={"dataset": "def"})], "abc on 1, def on 1"),
+}
+
+
+@pytest.mark.parametrize("case", list(BAD))
+def test_what_is_wrong_is_told_with_its_remedy(case: str) -> None:
+    name, status, nodes, fragment = BAD[case]
+    found = check(name, nodes)
+    assert (found.status, fragment in found.found) == (status, True), found
+    assert found.remedy
+
+
+@pytest.mark.parametrize("nodes", [[], [node()]])
+def test_node_of_which_nothing_is_seen_is_told(nodes: list[Node]) -> None:
+    found = checks(nodes, [Lost("two", "No module named 'study'")], study_config(), "/shared")
+    assert [(check.name, check.status) for check in found[:2]] == [
+        ("configuration", PASS),
+        ("package on all nodes", FAIL),
+    ]
+    assert found[1].found == "two: No module named 'study'"
+    assert len(found) == 2 or nodes, "nothing is said of what nobody has seen"
+
+
+def test_gpus_are_seen_though_ray_hides_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stub = tmp_path / "python"
+    stub.write_text('#!/bin/sh\necho "${CUDA_VISIBLE_DEVICES-H200}"\n')
+    stub.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(stub))
+    monkeypatch.setattr("study.doctor.probe.GPU_DEVICES", (str(stub),))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert look(None).gpus == ["H200"]
+
+
+def test_cores_are_those_that_a_container_may_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quota = tmp_path / "cpu.max"
+    monkeypatch.setattr("study.doctor.probe.CPU_QUOTA", quota)
+    cores = look(None).cores
+    quota.write_text("max 100000\n")
+    assert look(None).cores == cores
+    quota.write_text("100000 100000\n")
+    assert look(None).cores == 1
+
+
+def test_single_node_needs_no_token() -> None:
+    assert check("authentication", [node(seen={"token": False})]).status == PASS
+
+
+@pytest.mark.parametrize(
+    ("gpus", "status", "fragment"),
+    [
+        (0.25, PASS, "4 trials"),
+        (1 / 3, PASS, "3 trials"),
+        (0.3, WARN, "leave 10%"),
+        (1, PASS, "1 GPU"),
+        (1.5, FAIL, "1.5"),
+    ],
+)
+def test_fractions_of_a_gpu_that_leave_some_idle_are_told(gpus: float, status: str, fragment: str) -> None:
+    found = check("GPU fractions", [node(gpus=1, seen={"gpus": ["H200"]})], study_config(resources={"gpus": gpus}))
+    assert (found.status, fragment in found.found) == (status, True), found
+
+
+@pytest.mark.parametrize(
+    ("nodes", "changes", "expected"),
+    [
+        ([node(epoch_seconds=30.0)], {}, "6:00"),  # 12 trials × 4 epochs × 30 s, four at a time
+        ([node(epoch_seconds=30.0), node("same kind")], {}, "3:00"),
+        ([node(epoch_seconds=30.0)], {"resources": {"max_concurrent": 1}}, "24:00"),
+        ([node(epoch_seconds=30.0), node("fast", cpus=8, epoch_seconds=15.0)], {}, "1:12"),
+    ],
+)
+def test_expected_time_counts_what_nodes_get_done_side_by_side(
+    nodes: list[Node], changes: dict[str, Any], expected: str
+) -> None:
+    found = check("expected time", nodes, study_config(**changes))
+    assert found.found.startswith(f"about {expected}: 12 trials × 4 epochs")
+
+
+def test_expected_time_counts_the_float_baselines() -> None:
+    trial = {"regularize_epochs": 3, "finetune_epochs": 1, "init": "pretrained"}
+    config = study_config(trial=trial, baseline_epochs=12, replicates=2)
+    found = check("expected time", [node(epoch_seconds=30.0)], config)
+    assert found.found.startswith("about 9:00: 12 trials × 4 epochs, none stopped, and 24 of the float baseline;")
+
+
+def test_expected_cost_is_for_all_nodes() -> None:
+    nodes = [node(epoch_seconds=3600.0), node("two"), node("head", cpus=0)]
+    assert check("expected cost", nodes, price=2.0).found.startswith("about 36.00")  # 6 hours, 3 nodes
+
+
+def test_skew_is_only_what_the_way_does_not_explain() -> None:
+    assert _skew(clock=10.5, before=10.0, after=11.0) == 0.0
+    assert _skew(clock=12.0, before=10.0, after=11.0) == 1.0
+    assert _skew(clock=7.0, before=10.0, after=11.0) == -3.0
+
+
+def test_node_tells_of_itself_and_of_the_data_set(tmp_path: Path) -> None:
+    trial = study_config().trial_config({"family": "none", "num_levels": None}).to_dict()
+    seen = look(trial, str(tmp_path))
+    assert None not in seen.versions.values()
+    assert seen.dataset is not None
+    assert seen.disk_free > 0
+    assert epoch_seconds(trial, cpus=1) > 0
+    json.dumps(seen.versions)
+
+
+def test_data_sets_that_differ_have_other_checksums(tmp_path: Path) -> None:
+    trial = study_config().trial_config({"family": "none", "num_levels": None}).to_dict()
+    (tmp_path / "cifar10.npz").write_bytes(b"nonsense")
+    digits = look(trial).dataset
+    broken = look(trial | {"dataset": "cifar10", "data_dir": str(tmp_path)})
+    assert digits == look(trial).dataset
+    assert broken.dataset is None
+    assert "cifar10.npz" in (broken.dataset_error or "")
+
+
+def test_marks_of_others_are_seen_where_the_storage_is_shared(tmp_path: Path) -> None:
+    shared, own = str(tmp_path / "shared"), str(tmp_path / "own")
+    assert write_mark(shared, "one") is None
+    assert write_mark(own, "two") is None
+    assert unseen_marks(shared, ["one", "two"]) == ["two"]
+    (tmp_path / "file").write_text("")
+    assert write_mark(str(tmp_path / "file"), "one")
+
+
+STUCK = """
+import json, os, time
+from study.cluster.connect import start_ray
+start_ray(None, verbose=False)
+import ray
+from study.doctor.examine import _answers, _on
+node = ray.get_runtime_context().get_node_id()
+asked = {"quick": _on(node, lambda: 1), "stuck": _on(node, lambda: time.sleep(600)),
+         "gone": _on(node, lambda: os._exit(1)), "broken": _on(node, lambda: {}["study"]),
+         "slow": _on(node, lambda: time.sleep(1) or 2)}
+print(json.dumps(_answers(asked, 25)))
+"""
+
+
+@pytest.mark.e2e
+def test_node_that_does_not_answer_is_not_waited_for(tmp_path: Path) -> None:
+    ended = LiveRun((), tmp_path, program=("-c", STUCK)).finish()
+    assert ended.status == 0, ended
+    answers, silent = json.loads(ended.stdout)
+    assert answers == {"quick": 1, "slow": 2}
+    assert silent["stuck"] == "no answer within 25 seconds"
+    assert silent["broken"] == "KeyError: 'study'"
+    assert set(silent) == {"stuck", "broken", "gone"}
+    assert "\n" not in silent["gone"]

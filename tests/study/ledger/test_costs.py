@@ -1,0 +1,87 @@
+"""What a study has cost, counted by hand; an epoch e of the examples takes 0.125 · e seconds."""
+
+import pytest
+
+from study.ledger.costs import Costs, costs_of
+from study.ledger.ledger import ASKED, BASELINE, ENDED, EPOCH
+from study.run.progress import cost_lines
+from tests.support.example_studies import Unwritten, asked, metrics, study_config, train
+from trainables.result import COMPLETE, FAIL, PRUNED
+
+CONFIG = study_config()
+REGULARIZE_EPOCHS, EPOCHS = 3, 4
+
+
+def ask(ledger: Unwritten, number: int, family: str) -> None:
+    searched = {"family": family, "num_levels": 4, "lam": 0.0 if family == "none" else 1e-3}
+    placement = {"placement": "kmeans"}
+    ledger.record(ASKED, **asked(number, CONFIG.trial_config(searched | placement)))
+
+
+def costs(ledger: Unwritten) -> Costs:
+    return costs_of(ledger.history, REGULARIZE_EPOCHS, EPOCHS)
+
+
+@pytest.fixture
+def ledger() -> Unwritten:
+    """RS to its end, RE failed after two epochs."""
+    ledger = Unwritten()
+    ask(ledger, 0, "RS")
+    train(ledger, 0, 4)
+    ledger.record(ENDED, number=0, state=COMPLETE, failure=None)
+    ask(ledger, 1, "RE")
+    train(ledger, 1, 2)
+    ledger.record(ENDED, number=1, state=FAIL, failure="it broke")
+    return ledger
+
+
+def test_seconds_are_summed_by_trial_phase_and_family(ledger: Unwritten) -> None:
+    found = costs(ledger)
+    assert found.by_trial == {"small-00000": 1.25, "small-00001": 0.375}
+    assert found.by_phase == {"regularize": 1.125, "finetune": 0.5}
+    assert found.by_family == {"RS": 1.25, "RE": 0.375}
+    assert (found.trials, found.lost, found.saved) == (1.625, 0.0, 0.0)
+
+
+def test_float_baselines_are_counted_apart_from_trials(ledger: Unwritten) -> None:
+    before = costs(ledger).trials
+    for seed, epoch in ((0, 1), (1, 1), (0, 2)):
+        ledger.record(BASELINE, seed=seed, epoch=epoch, val_accuracy=0.5, train_seconds=2.0)
+    assert costs(ledger).baseline == 6.0
+    assert costs(ledger).trials == before
+    assert cost_lines(costs(ledger))[0] == "float baselines: training 0:06"
+    assert cost_lines(Costs(baseline=6.0)) == ["float baselines: training 0:06"], "before the first trial"
+
+
+def test_epoch_that_was_trained_twice_is_lost_once(ledger: Unwritten) -> None:
+    ask(ledger, 2, "RS")
+    for epoch in (1, 2, 2, 3):
+        ledger.record(EPOCH, number=2, metrics=metrics(epoch))
+    found = costs(ledger)
+    assert found.lost == 0.25
+    assert found.by_trial["small-00002"] == 0.75
+
+
+def test_stopped_trial_saves_what_its_family_takes_on_average(ledger: Unwritten) -> None:
+    ask(ledger, 2, "RS")
+    ledger.record(EPOCH, number=2, metrics=metrics(1))
+    ledger.record(ENDED, number=2, state=PRUNED, failure=None)
+    regularize = (0.125 + 0.25 + 0.375 + 0.125) / 4
+    assert costs(ledger).saved == pytest.approx(2 * regularize + 0.5)
+
+
+def test_stopped_trial_of_a_family_without_finetuning_takes_the_pace_of_all(ledger: Unwritten) -> None:
+    ask(ledger, 2, "RE")
+    train(ledger, 2, 3)
+    ledger.record(ENDED, number=2, state=PRUNED, failure=None)
+    assert costs(ledger).saved == pytest.approx(0.5)
+
+
+def test_lines_say_all_of_it_and_nothing_of_nothing(ledger: Unwritten) -> None:
+    assert cost_lines(Costs()) == []
+    found = costs(ledger)
+    assert len(cost_lines(found)) == 2
+    found.lost, found.saved = 75.0, 3600.0
+    lines = cost_lines(found)
+    assert lines[2] == "lost to crashes: 1:15 of epochs that were trained twice"
+    assert lines[3] == "saved by early stopping: about 1:00:00 against full budgets"

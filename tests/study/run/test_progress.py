@@ -1,0 +1,266 @@
+"""What is shown while a study runs, on recorded consoles."""
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from study.ledger.ledger import ASKED, ENDED, History, Ledger, read_history
+from study.run.progress import (
+    Progress,
+    SilentReporter,
+    duration,
+    expected_seconds,
+    front_so_far,
+    front_table,
+    states_line,
+)
+from study.run.tuner import liveliness
+from study.storage.folder import StudyFolder
+from tests.support.example_studies import Unwritten, asked, make_study, study_config, train
+from trainables.result import COMPLETE, FAIL, PRUNED, STATES
+
+CONFIG = study_config()
+COARSE = st.integers(0, 4).map(lambda quarter: quarter / 4)
+"""So few values that ties and duplicates are common."""
+
+
+def history_of(*trials: tuple[float, float, str | None, int | None]) -> History:
+    """A history of trials that reached (accuracy, bits), ended in a state (None: not at all), and have K levels."""
+    ledger = Unwritten()
+    for number, (accuracy, bits, state, num_levels) in enumerate(trials):
+        config = CONFIG.trial_config({"family": "none", "num_levels": num_levels})
+        ledger.record(ASKED, **asked(number, config))
+        train(ledger, number, 4, accuracy=accuracy, bits=bits)
+        if state:
+            ledger.record(ENDED, number=number, state=state, failure=None)
+    return ledger.history
+
+
+def console(*, terminal: bool) -> tuple[Console, io.StringIO]:
+    shown = io.StringIO()
+    return Console(file=shown, force_terminal=terminal, width=100, highlight=False), shown
+
+
+def lines_of(panel: str) -> list[str]:
+    """Lines of what a terminal was sent, without the escape codes."""
+    return [line.rstrip() for line in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", panel).splitlines()]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            COARSE, COARSE, st.sampled_from([COMPLETE, COMPLETE, PRUNED, FAIL, None]), st.sampled_from([None, 4])
+        ),
+        max_size=12,
+    )
+)
+def test_front_so_far_matches_brute_force(trials: list[tuple[float, float, str | None, int | None]]) -> None:
+    front = front_so_far(history_of(*trials))
+    of = {(accuracy, bits) for accuracy, bits, state, num_levels in trials if state == COMPLETE and num_levels}
+    expected = {
+        (accuracy, bits)
+        for accuracy, bits in of
+        if not any(a >= accuracy and b <= bits and (a, b) != (accuracy, bits) for a, b in of)
+    }
+    points = [(trial.last["val_accuracy"], trial.last["bits_per_weight"]) for trial in front]
+    assert set(points) == expected
+    assert points == sorted(points, key=lambda point: point[1])
+    assert all(trial.state == COMPLETE and trial.config["num_levels"] for trial in front)
+
+
+def test_front_so_far_of_nothing_is_empty() -> None:
+    assert front_so_far(History()) == []
+    assert front_so_far(history_of((0.9, 32.0, COMPLETE, None))) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0:00"),
+        (0.9, "0:00"),
+        (59.99, "0:59"),
+        (60, "1:00"),
+        (75, "1:15"),
+        (3599, "59:59"),
+        (3600, "1:00:00"),
+        (3661, "1:01:01"),
+        (360000, "100:00:00"),
+    ],
+)
+def test_duration_is_written_like_a_clock(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@given(st.integers(0, 10**7))
+def test_duration_loses_no_second(seconds: int) -> None:
+    total = 0
+    for part in duration(seconds).split(":"):
+        total = total * 60 + int(part)
+    assert total == seconds
+
+
+def test_expected_seconds_go_on_at_the_pace_of_this_session() -> None:
+    history = history_of(*[(0.5, 2.0, COMPLETE, 4)] * 6)
+    assert expected_seconds(history, trials=10, ended_before=4, elapsed=60.0) == pytest.approx(120.0)
+    assert expected_seconds(history, trials=6, ended_before=0, elapsed=60.0) == 0.0
+
+
+def test_expected_seconds_are_unknown_before_a_trial_has_ended() -> None:
+    history = history_of((0.5, 2.0, COMPLETE, 4), (0.5, 2.0, None, 4))
+    assert expected_seconds(history, trials=10, ended_before=1, elapsed=60.0) is None
+
+
+def test_states_line_counts_each_state() -> None:
+    history = history_of(
+        *[(0.5, 2.0, COMPLETE, 4)] * 3, (0.5, 2.0, PRUNED, 4), (0.5, 2.0, FAIL, 4), (0.5, 2.0, None, 4)
+    )
+    assert states_line(history, 64) == "5 of 64 trials: 3 COMPLETE, 1 PRUNED, 1 FAIL, 1 RUNNING"
+
+
+def test_states_line_of_nothing_has_no_colon() -> None:
+    assert states_line(History(), 64) == "0 of 64 trials"
+
+
+@given(st.lists(st.sampled_from([COMPLETE, PRUNED, FAIL, None]), max_size=9))
+def test_states_line_adds_up(states: list[str | None]) -> None:
+    line = states_line(history_of(*[(0.5, 2.0, state, 4) for state in states]), 9)
+    counts = {state: int(count) for count, state in re.findall(rf"(\d+) ({'|'.join(STATES)})", line)}
+    assert sum(counts.values()) == len(states)
+    assert line.startswith(f"{sum(state is not None for state in states)} of 9 trials")
+
+
+def test_front_table_shows_every_point_with_its_configuration(tmp_path: Path) -> None:
+    history = read_history(make_study(tmp_path / "small").ledger)
+    screen, shown = console(terminal=False)
+    screen.print(front_table(front_so_far(history)))
+    header, *rows = [line.split() for line in shown.getvalue().splitlines()]
+    assert header == ["bits/weight", "val", "accuracy", "family", "K", "λ", "placement", "trial"]
+    assert rows == [
+        ["1.30", "0.8000", "none", "2", "–", "kmeans", "1"],
+        ["3.30", "0.9500", "RE", "8", "1.0e-03", "own", "2"],
+    ]
+
+
+def test_front_table_fits_a_terminal_of_80_columns(tmp_path: Path) -> None:
+    history = read_history(make_study(tmp_path / "small").ledger)
+    shown = io.StringIO()
+    Console(file=shown, width=80).print(front_table(front_so_far(history)))
+    assert "…" not in shown.getvalue()
+    assert len(shown.getvalue().splitlines()) == 3
+
+
+def test_progress_outside_of_a_terminal_is_plain_lines(tmp_path: Path) -> None:
+    history = read_history(make_study(tmp_path / "small").ledger)
+    screen, shown = console(terminal=False)
+    with Progress(history, 64, screen, seconds_between_lines=0.0) as progress:
+        progress.on_step_end(0, [])
+        progress.on_step_end(1, [])
+    first, second = shown.getvalue().splitlines()
+    assert first.startswith("5 of 64 trials: 3 COMPLETE, 1 PRUNED, 1 FAIL; 0:00 elapsed")
+    assert first.endswith("front (accuracy@bits): 0.800@1.30, 0.950@3.30")
+    assert second.startswith("5 of 64 trials")
+    assert "\x1b" not in shown.getvalue()
+
+
+def test_progress_line_names_points_that_look_the_same_once() -> None:
+    screen, shown = console(terminal=False)
+    history = history_of((0.8, 2.0, COMPLETE, 4), (0.8, 2.0, COMPLETE, 4), (0.9, 3.0, COMPLETE, 4))
+    with Progress(history, 64, screen, seconds_between_lines=0.0) as progress:
+        progress.on_step_end(0, [])
+    assert shown.getvalue().rstrip().endswith("front (accuracy@bits): 0.800@2.00, 0.900@3.00")
+
+
+def test_progress_line_of_many_points_is_one_line() -> None:
+    trials = [(0.5 + number / 100, 1 + number / 10, COMPLETE, 4) for number in range(40)]
+    screen, shown = console(terminal=False)
+    with Progress(history_of(*trials), 64, screen, seconds_between_lines=0.0) as progress:
+        progress.on_step_end(0, [])
+    assert len(shown.getvalue().splitlines()) == 1
+    assert shown.getvalue().count("@") == 1 + 40
+
+
+def test_progress_outside_of_a_terminal_says_nothing_before_its_time() -> None:
+    screen, shown = console(terminal=False)
+    with Progress(History(), 64, screen, seconds_between_lines=10_000.0) as progress:
+        progress.on_step_end(0, [])
+    assert shown.getvalue() == ""
+
+
+def test_progress_before_anything_has_happened_is_shown_too() -> None:
+    screen, shown = console(terminal=False)
+    with Progress(History(), 64, screen, seconds_between_lines=0.0) as progress:
+        progress.on_step_end(0, [])
+    assert shown.getvalue().strip() == "0 of 64 trials; 0:00 elapsed"
+
+
+def test_progress_expects_only_once_a_trial_of_this_session_has_ended(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small", ended=False)
+    ledger = Ledger(study.ledger)
+    screen, shown = console(terminal=False)
+    with Progress(ledger.history, 64, screen, seconds_between_lines=0.0) as progress:
+        progress.on_step_end(0, [])
+        ledger.record(ENDED, number=4, state=FAIL, failure="late")
+        progress.on_step_end(1, [])
+    ledger.close()
+    first, second = shown.getvalue().splitlines()
+    assert "to go" not in first
+    assert "to go" in second
+
+
+def test_progress_in_a_terminal_is_a_panel_that_vanishes(tmp_path: Path) -> None:
+    history = read_history(make_study(tmp_path / "small").ledger)
+    screen, shown = console(terminal=True)
+    with Progress(history, 64, screen):
+        panel = shown.getvalue()
+    lines = lines_of(panel)
+    assert set(lines[0]) <= set("━╸╺ ")
+    assert lines[1:5] == ["5 of 64 trials: 3 COMPLETE, 1 PRUNED, 1 FAIL", "0:00 elapsed", "", "front so far"]
+    assert len(lines) == 5 + 1 + 2
+    assert "0.9500" in lines[-1]
+    after = shown.getvalue().removeprefix(panel)
+    assert after.endswith("\x1b[1A\x1b[2K" * len(lines))  # each of its lines is erased
+
+
+def test_progress_in_a_terminal_without_a_front_has_no_table() -> None:
+    screen, shown = console(terminal=True)
+    with Progress(History(), 64, screen):
+        pass
+    assert "0 of 64 trials" in lines_of(shown.getvalue())
+    assert "front" not in shown.getvalue()
+
+
+def test_progress_leaves_the_cursor_as_it_was_after_an_error() -> None:
+    screen, shown = console(terminal=True)
+    with pytest.raises(KeyboardInterrupt), Progress(History(), 64, screen):
+        raise KeyboardInterrupt
+    assert shown.getvalue().rfind("\x1b[?25h") > shown.getvalue().rfind("\x1b[?25l")
+
+
+def test_silent_reporter_reports_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    reporter = SilentReporter()
+    assert not reporter.should_report([], done=True)
+    reporter.report([], True)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_liveliness_tells_every_condition_of_a_study(tmp_path: Path) -> None:
+    finished = make_study(tmp_path / "finished")
+    assert liveliness(finished, read_history(finished.ledger), 5) == "finished"
+    assert liveliness(finished, read_history(finished.ledger), 12) == "interrupted", "extended, and not begun with"
+
+    died = make_study(tmp_path / "died", ended=False)
+    assert liveliness(died, read_history(died.ledger), 5) == "died"
+
+    ledger = Ledger(died.ledger)
+    assert liveliness(died, ledger.history, 5) == "running"
+    ledger.record("session_ended", session=1, outcome="interrupted")
+    ledger.close()
+    assert liveliness(died, read_history(died.ledger), 5) == "interrupted"
+
+    unstarted = StudyFolder(tmp_path / "unstarted")
+    assert liveliness(unstarted, read_history(unstarted.ledger), 5) == "not started"

@@ -1,0 +1,134 @@
+"""Rungs: rankings against brute force, promises about who goes on, and the same rungs after a replay."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from study.config.schema import StudyConfig
+from study.ledger.ledger import ASKED, EPOCH
+from study.search.rungs import RANKINGS, Rungs, best_by_accuracy, best_by_front
+from tests.support.example_studies import Unwritten, asked, metrics, study_config
+
+POINTS = st.lists(
+    st.tuples(st.integers(0, 6).map(lambda n: n / 6), st.integers(1, 6).map(float)), min_size=1, max_size=24
+).map(np.array)
+
+
+def config_of(scheduler: str = "pareto-asha", *, epochs: int = 20, grace: int = 2, factor: int = 3) -> StudyConfig:
+    return study_config(
+        trial={"regularize_epochs": epochs - 1, "finetune_epochs": 1},
+        early_stopping={"scheduler": scheduler, "grace_period": grace, "reduction_factor": factor},
+    )
+
+
+def arrival(epoch: int, accuracy: float, bits: float = 2.0) -> dict[str, Any]:
+    return {"epoch": epoch, "val_accuracy": accuracy, "bits_per_weight": bits}
+
+
+def fronts_by_brute_force(points: np.ndarray) -> np.ndarray:
+    """The front of each point: 0 for those that none dominates, 1 for those that only these do, …"""
+    fronts = np.full(len(points), -1)
+    for front in range(len(points)):
+        left = np.flatnonzero(fronts < 0)
+        for index in left:
+            accuracy, bits = points[index]
+            others = points[left]
+            at_least_as_good = (others[:, 0] >= accuracy) & (others[:, 1] <= bits)
+            better = (others[:, 0] > accuracy) | (others[:, 1] < bits)
+            if not (at_least_as_good & better).any():
+                fronts[index] = front
+    return fronts
+
+
+@given(POINTS, st.data())
+def test_best_by_front_keeps_whole_fronts_and_the_number_asked_for(points: np.ndarray, data: st.DataObject) -> None:
+    number = data.draw(st.integers(1, len(points)))
+    kept = best_by_front(points, number, np.random.default_rng(0))
+    assert kept.sum() == number
+    fronts = fronts_by_brute_force(points)
+    assert fronts[kept].max() <= fronts[~kept].min(initial=len(points))
+
+
+@given(POINTS, st.data())
+def test_best_by_accuracy_keeps_no_one_below_one_it_gives_up(points: np.ndarray, data: st.DataObject) -> None:
+    number = data.draw(st.integers(1, len(points)))
+    kept = best_by_accuracy(points, number, np.random.default_rng(0))
+    assert kept.sum() >= number
+    assert points[kept, 0].min() > points[~kept, 0].max(initial=-1.0)
+
+
+def test_of_a_front_that_is_too_large_those_that_cover_it_are_kept() -> None:
+    """A crowd at 8 bits, and two that stand alone at few: whichever is drawn first, the lonely ones are kept."""
+    crowd = [(0.9 + step / 1000, 8.0 + step / 100) for step in range(6)]
+    points = np.array([*crowd, (0.2, 1.0), (0.6, 2.5)])
+    for seed in range(20):
+        kept = best_by_front(points, 3, np.random.default_rng(seed))
+        assert kept[-2:].all()
+
+
+def test_points_that_are_all_alike_are_kept_up_to_the_number() -> None:
+    assert best_by_front(np.full((5, 2), 1.0), 2, np.random.default_rng(0)).sum() == 2
+
+
+@pytest.mark.parametrize(
+    ("epochs", "grace", "factor", "expected"),
+    [(20, 2, 3, [2, 6, 18]), (18, 2, 3, [2, 6]), (18, 12, 2, [12]), (20, 20, 2, []), (8, 1, 2, [1, 2, 4])],
+)
+def test_rungs_sit_where_they_should(epochs: int, grace: int, factor: int, expected: list[int]) -> None:
+    assert Rungs(config_of(epochs=epochs, grace=grace, factor=factor)).epochs == expected
+
+
+def test_there_are_no_rungs_without_a_scheduler() -> None:
+    assert Rungs(config_of("none")).epochs == []
+
+
+@pytest.mark.parametrize("scheduler", list(RANKINGS))
+def test_second_arrival_gets_the_first_answer(scheduler: str) -> None:
+    rungs = Rungs(config_of(scheduler, factor=2))
+    assert rungs.arrive(0, False, arrival(2, 0.5))
+    assert not rungs.arrive(1, False, arrival(2, 0.4, 3.0))
+    assert rungs.arrive(2, False, arrival(2, 0.9))
+    assert rungs.arrive(0, False, arrival(2, 0.0, 9.0))
+    assert not rungs.arrive(1, False, arrival(2, 1.0, 1.0))
+    assert [rungs.stopped(number) for number in range(3)] == [False, True, False]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_result_that_is_not_finite_is_no_member(bad: float) -> None:
+    rungs = Rungs(config_of())
+    assert rungs.arrive(0, False, arrival(2, bad))
+    assert rungs.arrive(1, False, arrival(2, 0.9, bad))
+    assert rungs.arrive(2, False, arrival(2, 0.1)), "the first member"
+
+
+@pytest.mark.parametrize("scheduler", list(RANKINGS))
+@given(st.data())
+def test_replay_gives_the_rungs_back(scheduler: str, data: st.DataObject) -> None:
+    """Cut a history at any place: what the replayed rungs decide after it is what the first ones did."""
+    config = config_of(scheduler)
+    arrivals = data.draw(
+        st.lists(
+            st.tuples(st.integers(0, 9), st.sampled_from([1, 2, 6]), st.integers(0, 9), st.integers(1, 9)),
+            min_size=1,
+            max_size=40,
+            unique_by=lambda arrived: arrived[:2],
+        )
+    )
+    cut = data.draw(st.integers(0, len(arrivals)))
+    ledger, living = Unwritten(), Rungs(config)
+    searched = {"family": "RS", "num_levels": 4, "lam": 1e-3, "placement": "own"}
+    for number in range(10):
+        ledger.record(ASKED, **asked(number, config.trial_config(searched), anchor=number == 0))
+    resumed = None
+    for index, (number, epoch, accuracy, bits) in enumerate(arrivals):
+        if index == cut:
+            resumed = Rungs.replay(config, ledger.history)
+        result = metrics(epoch, accuracy=accuracy / 10, bits=float(bits))
+        answer = living.arrive(number, number == 0, result)
+        assert resumed is None or resumed.arrive(number, number == 0, result) == answer
+        ledger.record(EPOCH, number=number, metrics=result)
+    replayed = Rungs.replay(config, ledger.history)
+    assert [replayed.stopped(number) for number in range(10)] == [living.stopped(number) for number in range(10)]

@@ -1,0 +1,159 @@
+"""What samplers are shown, and that each proposal depends on the configuration and on what was told before it alone."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_study_search import Driver, config_of
+
+from study.config.constraints import SAMPLERS_WITH_CONSTRAINTS, Constraint
+from study.ledger.ledger import Told
+from study.search.optuna_trials import metrics_of, values_of
+from study.search.sampler_history import NEW_WINDOW_EVERY, select
+from study.search.samplers import SAMPLERS, make_sampler
+from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
+
+SPACE = {"family": ["none", "RS", "RE"], "num_levels": {"low": 2, "high": 9}}
+HOW = ("complete", "complete", "stopped", "complete", "diverged")
+TRIALS = {"gp": 14}
+"""Enough for every sampler to leave its random beginning; for the others past the first new window."""
+
+
+def proposed(folder: Path, sampler: str, restarts: set[int]) -> list[dict[str, Any]]:
+    """Configurations of a study, one trial at a time, whose driver is killed before the trials in `restarts`."""
+    folder.mkdir()
+    config = config_of(sampler=sampler, space=SPACE)
+    driver = Driver(folder, config)
+    for number in range(TRIALS.get(sampler, NEW_WINDOW_EVERY + 14)):
+        if number in restarts:
+            driver.die()
+            driver = Driver(folder, config)
+        driver.end(driver.ask()["number"], HOW[number % len(HOW)])
+    driver.die()
+    return [trial.config for trial in driver.ledger.history.trials.values()]
+
+
+@pytest.mark.parametrize("sampler", list(SAMPLERS))
+def test_killed_driver_goes_on_with_the_proposals_of_an_undisturbed_one(sampler: str, tmp_path: Path) -> None:
+    undisturbed = proposed(tmp_path / "undisturbed", sampler, set())
+    restarts = {1, 5, 9, 12, 13, NEW_WINDOW_EVERY, NEW_WINDOW_EVERY + 1, NEW_WINDOW_EVERY + 9}
+    assert proposed(tmp_path / "killed", sampler, restarts) == undisturbed
+    sampled = {(config["family"], config["num_levels"], config["lam"]) for config in undisturbed[6:]}
+    assert len(sampled) > 3, "they are not all alike"
+
+
+def test_window_that_is_chosen_after_a_kill_is_that_of_an_undisturbed_driver(tmp_path: Path) -> None:
+    """A driver that dies while a trial is trained may find the next window due, and must wait for the trial."""
+    trials = 3 * NEW_WINDOW_EVERY + 14
+
+    def proposed(folder: Path, killed: bool) -> list[dict[str, Any]]:
+        folder.mkdir()
+        config = config_of(trials=trials)
+        driver = Driver(folder, config)
+        for number in range(trials):
+            asked = driver.ask()
+            if killed and len(driver.ledger.history.proposals) % NEW_WINDOW_EVERY == 0:
+                driver.die()
+                driver = Driver(folder, config)
+                asked = driver.ask()
+            driver.end(asked["number"], HOW[number % len(HOW)])
+        driver.die()
+        assert len(driver.ledger.history.proposals) > 3 * NEW_WINDOW_EVERY
+        return [trial.config for trial in driver.ledger.history.trials.values()]
+
+    assert proposed(tmp_path / "killed", killed=True) == proposed(tmp_path / "undisturbed", killed=False)
+
+
+@pytest.mark.parametrize("sampler", sorted(set(SAMPLERS) - {"gp"}))
+def test_studies_with_other_seeds_propose_other_trials(sampler: str, tmp_path: Path) -> None:
+    found = []
+    for seed in (0, 1):
+        (tmp_path / str(seed)).mkdir()
+        driver = Driver(tmp_path / str(seed), config_of(sampler=sampler, seed=seed))
+        driver.run(14)
+        driver.die()
+        found.append([trial.config["lam"] for trial in driver.ledger.history.trials.values() if not trial.anchor])
+    assert found[0] != found[1]
+
+
+@pytest.mark.parametrize("name", list(SAMPLERS))
+def test_sampler_is_the_same_whenever_it_is_made(name: str) -> None:
+    config = config_of(sampler=name)
+    assert type(make_sampler(config, 7)) is type(make_sampler(config, 7))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS_WITH_CONSTRAINTS)
+def test_constraints_reach_the_sampler(sampler: str, tmp_path: Path) -> None:
+    driver = Driver(tmp_path, config_of(sampler=sampler, constraints=["val_accuracy >= 0.5", "bits_per_weight <= 3"]))
+    driver.run(8)
+    for trial in driver.optuna_trials:
+        accuracy, bits = trial.values
+        assert trial.constraints == pytest.approx(
+            {"val_accuracy >= 0.5": (0.5 - accuracy) / 0.5, "bits_per_weight <= 3": (bits - 3) / 3}
+        )
+    assert driver.ask(), "and it goes on with them"
+    driver.die()
+
+
+def test_replicates_run_under_further_seeds_and_then_no_more(tmp_path: Path) -> None:
+    space = {"family": ["none"], "num_levels": {"low": 4, "high": 5}, "placement": ["kmeans"]}
+    driver = Driver(tmp_path, config_of(space=space, anchors={"num_levels": [4]}, replicates=3, seed=7, trials=7))
+    driver.run(7)
+    driver.die()
+    seeds: dict[int | None, list[int]] = {}
+    for trial in driver.ledger.history.trials.values():
+        seeds.setdefault(trial.config["num_levels"], []).append(trial.config["seed"])
+    assert seeds == {None: [7], 4: [7, 8, 9], 5: [7, 8, 9]}
+
+
+def told(state: str, accuracy: float, bits: float) -> Told:
+    return Told({"num_levels": 4}, {}, state, {"val_accuracy": accuracy, "bits_per_weight": bits})
+
+
+PROPOSALS = st.lists(
+    st.builds(
+        told,
+        st.sampled_from([COMPLETE, COMPLETE, PRUNED, FAIL, RUNNING]),
+        st.integers(0, 5).map(lambda fifths: fifths / 5),
+        st.integers(1, 6).map(float),
+    ),
+    max_size=40,
+)
+
+
+@given(PROPOSALS, st.integers(2, 12))
+def test_window_holds_all_that_run_and_as_many_of_the_finished_as_it_may(proposals: list[Told], size: int) -> None:
+    chosen = select(proposals, size, [], "seed")
+    assert chosen == sorted(set(chosen)) == select(proposals, size, [], "seed")
+    states = [proposals[index].state for index in chosen]
+    assert states.count(RUNNING) == sum(proposal.state == RUNNING for proposal in proposals)
+    finished = sum(proposal.state in (COMPLETE, PRUNED) for proposal in proposals)
+    assert states.count(COMPLETE) + states.count(PRUNED) == min(size, finished)
+    assert FAIL not in states
+
+
+@given(PROPOSALS, st.integers(2, 12))
+def test_window_holds_the_whole_front_if_there_is_room(proposals: list[Told], size: int) -> None:
+    complete = [index for index, proposal in enumerate(proposals) if proposal.state == COMPLETE]
+    front = {
+        index for index in complete if not any(dominates(proposals[other], proposals[index]) for other in complete)
+    }
+    chosen = set(select(proposals, size, [], "seed"))
+    assert front <= chosen or len(front) > size // 2
+
+
+def dominates(one: Told, other: Told) -> bool:
+    (accuracy, bits), (others_accuracy, others_bits) = values_of(one) or [], values_of(other) or []
+    return accuracy >= others_accuracy and bits <= others_bits and (accuracy, bits) != (others_accuracy, others_bits)
+
+
+def test_window_prefers_what_fulfils_the_constraints() -> None:
+    generator = np.random.default_rng(0)
+    proposals = [told(COMPLETE, accuracy, 1 + 5 * accuracy) for accuracy in generator.random(100)]
+    constraint = Constraint.parse("bits_per_weight <= 2")
+    chosen = select(proposals, 20, [constraint], "seed")
+    feasible = [index for index in chosen if constraint.violation(metrics_of(proposals[index])) <= 0]
+    assert len(feasible) >= 10

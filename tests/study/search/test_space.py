@@ -1,0 +1,162 @@
+"""The search space: whatever a sampler draws is a valid configuration of a trial."""
+
+from typing import Any
+
+import optuna
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from study.config.schema import StudyConfig
+from study.search.space import ANCHOR, distributions, first_trials, params_of, suggest
+from tests.support.example_studies import study_config
+from trainables.families import FAMILIES, PLACEMENTS
+
+
+@st.composite
+def spaces(draw: st.DrawFn) -> dict[str, Any]:
+    low = draw(st.integers(2, 300))
+    strengths = draw(st.tuples(st.floats(1e-12, 1e3), st.floats(1e-12, 1e3)))
+    space = {
+        "family": draw(st.lists(st.sampled_from(sorted(FAMILIES)), min_size=1, unique=True)),
+        "num_levels": {"low": low, "high": low + draw(st.integers(0, 300))},
+        "lam": {"low": min(strengths), "high": max(strengths)},
+        "placement": draw(st.lists(st.sampled_from(PLACEMENTS), min_size=1, unique=True)),
+    }
+    assume("none" not in space["family"] or space["placement"] != ["own"])
+    return space
+
+
+def optuna_study_of(config: StudyConfig, seed: int) -> optuna.Study:
+    return optuna.create_study(
+        directions=["maximize", "minimize"], sampler=optuna.samplers.RandomSampler(seed=seed), storage=None
+    )
+
+
+@given(spaces(), st.integers(0, 2**32 - 1))
+def test_suggest_gives_valid_configs_inside_the_space(space: dict[str, Any], seed: int) -> None:
+    config = study_config(space=space)
+    optuna_study = optuna_study_of(config, seed)
+    for _ in range(3):
+        searched = suggest(optuna_study.ask(), config.space)
+        trial = config.trial_config(searched)  # checks the rules of TrialConfig
+        family = FAMILIES[trial.family]
+        assert trial.family in space["family"]
+        assert trial.placement in space["placement"]
+        assert trial.placement in family.placements
+        assert trial.num_levels is not None
+        assert space["num_levels"]["low"] <= trial.num_levels <= space["num_levels"]["high"]
+        assert ("lam" in searched) == family.has_penalty
+        if family.has_penalty:
+            assert space["lam"]["low"] <= trial.lam <= space["lam"]["high"]
+
+
+@given(spaces(), st.integers(0, 2**32 - 1))
+def test_suggest_is_decided_by_the_seed(space: dict[str, Any], seed: int) -> None:
+    config = study_config(space=space)
+    drawn = [
+        [suggest(optuna_study.ask(), config.space) for _ in range(3)]
+        for optuna_study in (optuna_study_of(config, seed), optuna_study_of(config, seed))
+    ]
+    assert drawn[0] == drawn[1]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_draws_all_of_its_placements(family: str) -> None:
+    config = study_config(space={"family": [family]})
+    optuna_study = optuna_study_of(config, 0)
+    drawn = {suggest(optuna_study.ask(), config.space)["placement"] for _ in range(50)}
+    assert drawn == set(FAMILIES[family].placements)
+
+
+def test_first_trials_are_baseline_then_plain_quantization_then_each_family() -> None:
+    config = study_config(anchors={"num_levels": [2, 8, 3]})
+    first = first_trials(config)
+    anchors = [attributes[ANCHOR] for _, attributes in first if ANCHOR in attributes]
+    assert anchors == [
+        {"family": "none", "num_levels": None},
+        {"family": "none", "num_levels": 2, "placement": "kmeans"},
+        {"family": "none", "num_levels": 8, "placement": "kmeans"},
+        {"family": "none", "num_levels": 3, "placement": "kmeans"},
+    ]
+    assert first[len(anchors) :] == [({"family": family}, {}) for family in ("none", "RS", "RC", "RM", "RE")]
+
+
+def test_suggest_gives_the_first_trials_as_asked_for() -> None:
+    config = study_config()
+    optuna_study = optuna_study_of(config, 0)
+    first = [(parameters, attributes) for parameters, attributes in first_trials(config) if parameters]
+    for parameters, attributes in first:
+        optuna_study.enqueue_trial(parameters, user_attrs=attributes)
+    for parameters, attributes in first:
+        searched = suggest(optuna_study.ask(), config.space)
+        if ANCHOR in attributes:
+            assert searched == attributes[ANCHOR]
+        else:
+            assert searched["family"] == parameters["family"]
+        config.trial_config(searched)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        {"family": ["RS"]},
+        {"family": ["none"], "num_levels": {"low": 3, "high": 8}},
+        {"family": ["none"], "placement": ["uniform"]},
+    ],
+    ids=["family", "K", "placement"],
+)
+def test_anchor_outside_the_space_has_no_parameters(space: dict[str, Any]) -> None:
+    config = study_config(space=space, anchors={"num_levels": [2]})
+    parameters, attributes = first_trials(config)[1]
+    assert parameters == {}
+    assert attributes == {ANCHOR: {"family": "none", "num_levels": 2, "placement": "kmeans"}}
+
+
+@given(spaces(), st.integers(0, 2**32 - 1))
+def test_distributions_and_parameters_are_those_that_suggest_uses(space: dict[str, Any], seed: int) -> None:
+    config = study_config(space=space)
+    optuna_trial = optuna_study_of(config, seed).ask()
+    searched = suggest(optuna_trial, config.space)
+    assert distributions(config.space, searched["family"]) == optuna_trial.distributions
+    assert params_of(searched, config.space) == optuna_trial.params
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"family": "RC"},
+        {"family": "none"},
+        {"num_levels": None},
+        {"num_levels": 3},
+        {"num_levels": 9},
+        {"lam": 9e-6},
+        {"lam": 2e-2},
+        {"lam": None},
+        {"placement": "uniform"},
+        {"placement": None},
+    ],
+    ids=str,
+)
+def test_configuration_outside_the_space_has_no_parameters(change: dict[str, Any]) -> None:
+    config = study_config(
+        space={"family": ["RS", "RM"], "num_levels": {"low": 4, "high": 8}, "placement": ["own", "kmeans"]}
+    )
+    inside = {"family": "RS", "num_levels": 4, "lam": 1e-3, "placement": "own"}
+    assert params_of(inside, config.space) == inside
+    assert params_of(inside | change, config.space) is None
+
+
+def test_anchor_inside_the_space_teaches_optuna() -> None:
+    config = study_config(anchors={"num_levels": [4]})
+    optuna_study = optuna_study_of(config, 0)
+    parameters, attributes = first_trials(config)[1]
+    optuna_study.enqueue_trial(parameters, user_attrs=attributes)
+    optuna_trial = optuna_study.ask()
+    suggest(optuna_trial, config.space)
+    assert {"family": "none", "num_levels": 4}.items() <= optuna_trial.params.items()
+
+
+def test_float_baseline_is_the_first_trial_without_any_other_anchor() -> None:
+    first = first_trials(study_config(anchors={"num_levels": []}, space={"family": ["RM"]}))
+    assert first == [({}, {ANCHOR: {"family": "none", "num_levels": None}}), ({"family": "RM"}, {})]

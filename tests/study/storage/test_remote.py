@@ -1,0 +1,445 @@
+"""Segments, lease and working copy of a study in a bucket, on a real S3 server."""
+
+import json
+import pickle
+import shlex
+import shutil
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from study.cli import app
+from study.commands.confirm import confirmation_of
+from study.doctor.probe import remove_marks, unseen_marks, write_mark
+from study.ledger.ledger import ASKED, EPOCH, Ledger, StorageError, read_history
+from study.search.searcher import OptunaSearcher
+from study.search.warm_start import read_priors
+from study.storage import lease, object_store, segments
+from study.storage.folder import StudyFolder
+from study.storage.lease import NAME, Lease, read_driver, seems_alive
+from study.storage.object_store import BucketFolder, below
+from study.storage.segments import FOLDER, Segments, read_ledger
+from tests.support.example_studies import asked, make_study, start_session, study_config, train
+from tests.support.faulty_store import FaultyStore
+from trainables.result import RUNNING
+
+
+def hush(text: str) -> None:
+    pass
+
+
+@pytest.fixture
+def store(server: FaultyStore, monkeypatch: pytest.MonkeyPatch) -> FaultyStore:
+    """The server, in order, and impatient users of it."""
+    for module, name, value in (
+        *((object_store, "PATIENCE", 1.0), (object_store, "FIRST_PATIENCE", 1.0)),
+        *((lease, "INTERVAL", 0.2), (lease, "SILENCE", 1.5), (lease, "SETTLE", 0.3)),
+        (segments, "FOLD", 4),
+    ):
+        monkeypatch.setattr(module, name, value)
+    server.fault = lambda method, path: None
+    return server
+
+
+@pytest.fixture
+def uri(store: FaultyStore, request: pytest.FixtureRequest) -> str:
+    return store.uri(f"bucket/{abs(hash(request.node.name))}")
+
+
+@pytest.fixture
+def bucket(uri: str) -> BucketFolder:
+    return BucketFolder.open(uri)
+
+
+def elsewhere(**changes: object) -> bytes:
+    """What a driver on another machine has written."""
+    driver = {"token": "x", "hostname": "another", "pid": 1, "time": time.time(), "beat": 1, "ended": False}
+    return json.dumps(driver | changes).encode()
+
+
+# --- segments ---
+
+
+def test_ledger_of_segments_is_what_was_written_at_any_moment(bucket: BucketFolder) -> None:
+    assert read_ledger(bucket) == b""
+    written = b"begin\n"
+    generation = Segments(bucket, written)
+    for number in range(11):
+        line = f"fact {number}\n".encode()
+        generation.append(line, durable=True)
+        written += line
+        assert read_ledger(bucket) == written
+
+
+def test_facts_that_can_wait_are_written_with_the_next_that_can_not(bucket: BucketFolder) -> None:
+    generation = Segments(bucket, b"")
+    before = len(bucket.names())
+    generation.append(b"one\n", durable=False)
+    generation.append(b"two\n", durable=False)
+    assert (read_ledger(bucket), len(bucket.names())) == (b"", before)
+    generation.append(b"three\n", durable=True)
+    assert (read_ledger(bucket), len(bucket.names())) == (b"one\ntwo\nthree\n", before + 1)
+
+
+def test_folded_segments_spare_readers_most_requests(bucket: BucketFolder, store: FaultyStore) -> None:
+    generation = Segments(bucket, b"")
+    for number in range(16):
+        generation.append(b"%d\n" % number, durable=True)
+    before = store.requests["GET"]
+    assert len(read_ledger(bucket).splitlines()) == 16
+    assert store.requests["GET"] - before == 1 + 16 // 4  # the list, and the folded
+
+
+def test_new_generation_holds_the_ledger_and_sweeps_the_earlier_away(bucket: BucketFolder) -> None:
+    first = Segments(bucket, b"")
+    first.append(b"one\n", durable=True)
+    Segments(bucket, read_ledger(bucket))
+    assert read_ledger(bucket) == b"one\n"
+    assert len(bucket.names(FOLDER)) == 1
+
+
+def test_driver_that_was_taken_over_from_writes_what_nobody_reads(bucket: BucketFolder) -> None:
+    late = Segments(bucket, b"")
+    late.append(b"one\n", durable=True)
+    second = Segments(bucket, read_ledger(bucket))
+    late.append(b"too late\n", durable=True)
+    second.append(b"two\n", durable=True)
+    assert read_ledger(bucket) == b"one\ntwo\n"
+
+
+def test_reader_gets_a_whole_ledger_while_drivers_follow_each_other(bucket: BucketFolder) -> None:
+    generation = Segments(bucket, b"")
+    found: list[bytes] = []
+    over = threading.Event()
+
+    def read() -> None:
+        while not over.is_set():
+            found.append(read_ledger(bucket))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for number in range(24):
+        generation.append(b"%d\n" % number, durable=True)
+        if number % 6 == 5:
+            generation = Segments(bucket, read_ledger(bucket))
+    over.set()
+    reader.join()
+    whole = b"".join(b"%d\n" % number for number in range(24))
+    assert len(found) > 2
+    assert all(whole.startswith(content) for content in found)
+    assert found == sorted(found, key=len)
+
+
+# --- lease ---
+
+
+def test_second_driver_is_refused_and_the_first_drives_on(bucket: BucketFolder) -> None:
+    first = Lease(bucket, hush)
+    with pytest.raises(ValueError, match=r"is being run by process \d+ on .*; watch it with: qar status"):
+        Lease(bucket, hush)
+    first.check()
+    assert seems_alive(read_driver(bucket))
+    first.release()
+    assert not seems_alive(read_driver(bucket))
+    Lease(bucket, hush).release()
+
+
+def test_driver_elsewhere_that_gives_signs_of_life_is_left_alone(bucket: BucketFolder) -> None:
+    bucket.write(NAME, elsewhere())
+    threading.Timer(0.5, lambda: bucket.write(NAME, elsewhere(beat=2))).start()
+    said: list[str] = []
+    with pytest.raises(ValueError, match="is being run by process 1 on another"):
+        Lease(bucket, said.append)
+    assert said == ["waiting for up to 2 s to see whether process 1 on another still drives the study"]
+
+
+def test_silent_driver_elsewhere_is_taken_over_from_whatever_its_clock_says(bucket: BucketFolder) -> None:
+    bucket.write(NAME, elsewhere(time=time.time() + 1e6))
+    taken = Lease(bucket, hush)
+    taken.check()
+    taken.release()
+
+
+def test_dead_driver_of_this_machine_is_taken_over_from_at_once(bucket: BucketFolder) -> None:
+    Lease(bucket, hush).release()
+    ours = json.loads(bucket.read(NAME) or b"")
+    bucket.write(NAME, json.dumps(ours | {"token": "x", "ended": False, "pid": 2**22 + 1}).encode())
+    said: list[str] = []
+    Lease(bucket, said.append).release()
+    assert said == []
+
+
+def test_driver_in_a_container_of_the_same_name_is_watched_first(bucket: BucketFolder) -> None:
+    """There its process has a number of its own."""
+    Lease(bucket, hush).release()
+    ours = json.loads(bucket.read(NAME) or b"")
+    there = {"token": "x", "ended": False, "pid": 2**22 + 1, "machine": ours["machine"] + "1"}
+    bucket.write(NAME, json.dumps(ours | there).encode())
+    said: list[str] = []
+    Lease(bucket, said.append).release()
+    assert len(said) == 1
+
+
+def test_driver_that_was_taken_over_from_stops_in_one_line(bucket: BucketFolder) -> None:
+    first = Lease(bucket, hush)
+    bucket.write(NAME, elsewhere())
+    time.sleep(0.6)
+    bucket.write(NAME, elsewhere(beat=2))  # the first may just have written over it
+    time.sleep(0.6)
+    with pytest.raises(StorageError, match="is driven by process 1 on another now, so this driver has stopped"):
+        first.check()
+    first.release()
+    assert read_driver(bucket) == json.loads(elsewhere(beat=2)) | {"time": read_driver(bucket)["time"]}  # type: ignore[index]
+
+
+def test_late_sign_of_the_driver_that_was_taken_over_from_changes_nothing(bucket: BucketFolder) -> None:
+    bucket.write(NAME, elsewhere())
+    second = Lease(bucket, hush)
+    bucket.write(NAME, elsewhere(beat=2))
+    time.sleep(0.6)
+    second.check()
+    assert read_driver(bucket)["token"] != "x", "it has signed again"  # type: ignore[index]
+    second.release()
+
+
+def test_driver_hears_of_an_outage_between_two_facts(bucket: BucketFolder, store: FaultyStore) -> None:
+    held = Lease(bucket, hush)
+    store.fault = lambda method, path: "503"
+    deadline = time.monotonic() + 30
+    while held._failure is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    with pytest.raises(StorageError, match="can't be reached"):
+        held.check()
+
+
+def test_only_one_of_many_drivers_that_begin_together_goes_on(bucket: BucketFolder) -> None:
+    won: list[Lease] = []
+
+    def claim() -> None:
+        try:
+            won.append(Lease(bucket, hush))
+        except ValueError:
+            return
+
+    rivals = [threading.Thread(target=claim) for _ in range(6)]
+    for rival in rivals:
+        rival.start()
+    for rival in rivals:
+        rival.join()
+    assert len(won) == 1
+    won[0].release()
+
+
+# --- study ---
+
+
+def test_facts_are_in_the_bucket_before_they_are_acted_on(uri: str) -> None:
+    folder = StudyFolder.at(uri)
+    folder.create(study_config())
+    ledger = folder.open_ledger(hush)
+    start_session(ledger)
+    config = study_config().trial_config({"family": "none", "num_levels": None})
+    ledger.record(ASKED, **asked(0, config))
+    train(ledger, 0, 2)
+    seen = read_history(StudyFolder.at(uri).ledger)
+    assert seen.trials[0].state == RUNNING
+    assert seen == ledger.history
+    ledger.close()
+
+
+def test_fact_that_can_not_reach_the_bucket_never_was(uri: str, store: FaultyStore) -> None:
+    folder = StudyFolder.at(uri)
+    folder.create(study_config())
+    ledger = folder.open_ledger(hush)
+    start_session(ledger)
+    store.fault = lambda method, path: "503"
+    config = study_config().trial_config({"family": "none", "num_levels": None})
+    with pytest.raises(StorageError):
+        ledger.record(ASKED, **asked(0, config))
+    store.fault = lambda method, path: None
+    with pytest.raises(StorageError):  # nothing that follows is a fact either
+        ledger.record(EPOCH, number=0, metrics={})
+    assert ledger.history.trials == {} == read_history(StudyFolder.at(uri).ledger).trials
+    ledger.close()
+
+
+def test_working_copy_is_published_but_for_what_is_not_its(uri: str) -> None:
+    folder = StudyFolder.at(uri)
+    folder.create(study_config())
+    for name in ("report/front.svg", ".draft", "optuna.db-journal", "confirm/trials.parquet", "ledger.jsonl"):
+        file = folder.path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(name)
+    folder.publish()
+    assert BucketFolder.open(uri).names() == ["report/front.svg", "study.yaml"]
+
+
+def test_confirmation_of_a_study_in_a_bucket_is_a_study_in_its_bucket(uri: str, tmp_path: Path) -> None:
+    folder = StudyFolder.at(uri)
+    local = make_study(tmp_path / "small")
+    folder.create(local.read_config())
+    Segments(BucketFolder.open(uri), local.ledger.read_bytes())
+    confirmation, config = confirmation_of(StudyFolder.at(uri), seeds=1, margin=0.0)
+    confirmation.create(config)
+    assert "confirm/study.yaml" in BucketFolder.open(uri).names()
+    again = StudyFolder.at(below(uri, "confirm"))
+    assert again.read_config() == config
+    assert str(confirmation) == str(again)
+
+
+def test_status_of_a_study_in_a_bucket_is_that_of_its_folder(uri: str, tmp_path: Path) -> None:
+    local = make_study(tmp_path / "small")
+    StudyFolder.at(uri).create(local.read_config())
+    Segments(BucketFolder.open(uri), local.ledger.read_bytes())
+    told = CliRunner().invoke(app, ["status", uri])
+    assert told.stdout == CliRunner().invoke(app, ["status", str(local.path)]).stdout
+    assert "finished; 5 of 5 trials" in told.stdout
+
+
+def test_report_of_a_study_in_a_bucket_names_its_uri_and_no_working_copy(uri: str, tmp_path: Path) -> None:
+    local = make_study(tmp_path / "small")
+    remote = StudyFolder.at(uri)
+    remote.create(local.read_config())
+    for name in ("study.json", "trials.parquet", "epochs.parquet"):
+        shutil.copy(local.path / name, remote.path / name)
+    remote.publish()
+    told = CliRunner().invoke(app, ["report", uri, "--formats", "svg"])
+    assert told.exit_code == 0, told
+    written = {name: BucketFolder.open(uri).read(f"report/{name}") for name in ("report.html", "provenance.json")}
+    command = f"qar reproduce {shlex.quote(uri)} --trial 0"
+    assert command in [point["reproduce"] for point in json.loads(written["provenance.json"] or b"")["trials"]]
+    texts = [told.stdout, *((content or b"").decode() for content in written.values())]
+    assert command[:-1] in texts[1]
+    for text in texts:
+        assert tempfile.gettempdir() not in text
+
+
+def test_report_of_a_damaged_study_in_a_bucket_names_its_uri(uri: str, tmp_path: Path) -> None:
+    local = make_study(tmp_path / "small")
+    remote = StudyFolder.at(uri)
+    remote.create(local.read_config())
+    (remote.path / "trials.parquet").write_bytes(b"PAR1 and no more")
+    remote.publish()
+    told = CliRunner().invoke(app, ["report", uri, "--formats", "svg"])
+    assert told.exit_code == 1
+    assert tempfile.gettempdir() not in told.stderr
+    assert "trials.parquet" in told.stderr
+    assert "is damaged" in told.stderr
+    assert uri.partition("?")[0] in told.stderr
+
+
+def test_trial_in_a_bucket_goes_on_from_addresses_that_every_node_understands(uri: str, tmp_path: Path) -> None:
+    local = make_study(tmp_path / "small", ended=False)
+    folder = StudyFolder.at(uri)
+    folder.create(local.read_config())
+    history = read_history(local.ledger)
+    (address,) = folder.checkpoints_of(history.trials[2])
+    BucketFolder.open(address).write("x", b"content")
+    assert BucketFolder.open(uri).read(f"{history.trials[2].checkpoints[0].path}/x") == b"content"
+
+
+def test_what_a_trial_is_sent_is_small(uri: str) -> None:
+    folder = StudyFolder.at(uri)
+    config = study_config(trial={"regularize_epochs": 3, "finetune_epochs": 1, "data_dir": below(uri, "data")})
+    folder.create(config.with_absolute_paths())
+    ledger = folder.open_ledger(hush)
+    searcher = OptunaSearcher(folder.read_config(), ledger, {0: folder.baseline_address(0)}, folder=folder)
+    sent = searcher.suggest("ray-0")
+    ledger.close()
+    assert isinstance(sent, dict)
+    assert sent["trial"]["data_dir"] == below(uri, "data")
+    assert len(pickle.dumps(sent)) < 4000
+
+
+def test_sweep_of_a_bucket_keeps_what_trials_go_on_from(uri: str, bucket: BucketFolder) -> None:
+    kept = "ray/session-001/small-00001-0/checkpoint_000001"
+    for name in (f"{kept}/trial.pt", "ray/session-001/small-00001-0/checkpoint_000000/trial.pt", "ray/session-001/x"):
+        bucket.write(name, b"x")
+    remote = StudyFolder.at(uri).remote
+    assert remote is not None
+    remote.sweep([kept])
+    assert bucket.names() == [f"{kept}/trial.pt"]
+
+
+def test_study_begins_from_the_results_of_one_in_a_bucket(uri: str, bucket: BucketFolder, tmp_path: Path) -> None:
+    local = make_study(tmp_path / "small")
+    bucket.write("trials.parquet", local.trials.read_bytes())
+    from_bucket, from_folder = (
+        read_priors(study_config(warm_start=[source]).with_absolute_paths()) for source in (uri, str(local.path))
+    )
+    assert from_bucket
+    assert [prior | {"source": ""} for prior in from_bucket] == [prior | {"source": ""} for prior in from_folder]
+    assert from_bucket[0]["source"] == uri
+
+
+def test_marks_of_the_doctor_are_seen_in_a_bucket_and_leave_nothing(uri: str, bucket: BucketFolder) -> None:
+    folder = below(uri, ".qar-doctor")
+    assert [write_mark(folder, name) for name in ("one", "two")] == [None, None]
+    assert unseen_marks(folder, ["one", "two", "three"]) == ["three"]
+    remove_marks(folder)
+    assert bucket.names() == []
+    told = write_mark(folder.replace("bucket/", "nowhere/"), "one")
+    assert told is not None
+    assert "there is no bucket 'nowhere'" in told
+
+
+def test_folder_that_holds_something_else_is_refused(uri: str, bucket: BucketFolder) -> None:
+    bucket.write("somebody's", b"x")
+    with pytest.raises(ValueError, match="is not empty and holds no study"):
+        StudyFolder.at(uri).create(study_config())
+    assert bucket.names() == ["somebody's"]
+
+
+def test_discarded_study_leaves_nothing(uri: str, bucket: BucketFolder) -> None:
+    folder = StudyFolder.at(uri)
+    folder.discard(folder.create(study_config()))
+    assert bucket.names() == []
+
+
+def test_damaged_study_in_a_bucket_is_named_by_its_uri(uri: str, bucket: BucketFolder) -> None:
+    bucket.write("study.yaml", b"[")
+    for command in (
+        ["status"],
+        ["resume"],
+        ["confirm"],
+        ["dashboard"],
+        ["export", "--trial", "1", "--out", "x"],
+        ["reproduce", "--trial", "1"],
+    ):
+        told = CliRunner().invoke(app, [command[0], uri, *command[1:]])
+        assert (told.exit_code, told.stderr.count("\n")) == (1, 1)
+        assert uri.replace("?", "/study.yaml?") in told.stderr
+        assert tempfile.gettempdir() not in told.stderr
+
+
+def test_ledger_without_a_copy_is_as_ever(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    ledger.check()
+    ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("storage", "told"),
+    [
+        ("nowhere", "there is no bucket 'nowhere'"),
+        ("ftp://host/x", "storage must be a folder, or one of a bucket"),
+        ("s3://k:s@bucket/x", "storage must hold no credentials"),
+    ],
+)
+def test_launch_into_a_place_that_is_none_is_refused(
+    storage: str, told: str, store: FaultyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = storage if "://" in storage else store.uri(storage)
+    before = store.requests["PUT"]
+    ended = CliRunner().invoke(app, ["launch", "digits", "--storage", place])
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    (line,) = ended.stderr.splitlines()
+    assert told in line
+    assert store.requests["PUT"] == before
+    assert list(tmp_path.iterdir()) == []

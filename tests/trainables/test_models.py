@@ -1,0 +1,133 @@
+"""Networks by name, which weights are quantized, and what importing the package costs."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+import trainables.models
+from trainables.families import FAMILIES
+from trainables.models import MODELS, build_model, quantized_weights
+from trainables.regularizers.registry import REGULARIZERS
+
+MNIST_LIKE = ((1, 8, 8), 10)
+
+
+@pytest.mark.parametrize(("image_shape", "num_classes"), [((1, 8, 8), 10), ((1, 28, 28), 10), ((3, 32, 32), 100)])
+@pytest.mark.parametrize("name", [*sorted(MODELS), "torchvision:resnet18"])
+def test_model_builds_and_forwards(name: str, image_shape: tuple[int, int, int], num_classes: int) -> None:
+    if name.startswith("torchvision:") and image_shape[0] != 3:
+        image_shape = (3, 64, 64)  # torchvision's classifiers take colour images
+    width = 0.25 if name in MODELS else 1.0
+    model = build_model(name, image_shape, num_classes, seed=0, width=width)
+    logits = model(torch.randn(3, *image_shape, generator=torch.Generator().manual_seed(0)))
+    assert logits.shape == (3, num_classes)
+    assert logits.isfinite().all()
+    logits.sum().backward()
+    assert all(weight.grad is not None for weight in quantized_weights(model).values())
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_quantized_weights_are_all_tensors_of_two_or_more_dimensions(name: str) -> None:
+    model = build_model(name, *MNIST_LIKE, seed=0, width=0.25)
+    parameters = dict(model.named_parameters())
+    # Biases and normalization parameters are vectors; the weights of layers are not.
+    expected = {name for name, parameter in parameters.items() if parameter.dim() >= 2}
+    weights = quantized_weights(model)
+    assert set(weights) == expected
+    assert expected
+    assert all(weights[name] is parameters[name] for name in weights)
+    assert set(weights) <= set(model.state_dict())
+
+
+def test_quantized_weights_are_found_by_type_at_any_depth() -> None:
+    model = nn.ModuleDict(
+        {
+            "stem": nn.Conv1d(2, 3, 3),
+            "body": nn.Sequential(nn.BatchNorm2d(3), nn.ModuleList([nn.Conv3d(1, 1, 1), nn.Linear(2, 2)])),
+            "norm": nn.LayerNorm((2, 2)),
+            "table": nn.Embedding(4, 2),
+        }
+    )
+    assert set(quantized_weights(model)) == {"stem.weight", "body.1.0.weight", "body.1.1.weight"}
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_model_weights_are_decided_by_the_seed_alone(name: str) -> None:
+    def weights(seed: int) -> torch.Tensor:
+        return torch.cat([weight.flatten() for weight in build_model(name, *MNIST_LIKE, seed, width=0.25).parameters()])
+
+    torch.manual_seed(1)
+    first, state = weights(7), torch.get_rng_state()
+    torch.manual_seed(2)
+    assert torch.equal(weights(7), first)
+    assert not torch.equal(weights(8), first)
+    torch.manual_seed(1)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_width_scales_every_layer(name: str) -> None:
+    narrow, wide = (quantized_weights(build_model(name, *MNIST_LIKE, seed=0, width=width)) for width in (0.125, 0.25))
+    assert set(narrow) == set(wide)
+    assert all(wide[name].numel() > narrow[name].numel() for name in narrow)
+
+
+def test_torchvision_classifiers_are_built_by_name() -> None:
+    model = build_model("torchvision:mobilenet_v3_small", (3, 32, 32), 7, seed=0)
+    assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
+    assert set(quantized_weights(model)) == {name for name, p in model.named_parameters() if p.dim() >= 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "message"),
+    [
+        ("torchvision:resnet", 1.0, r"unknown torchvision model 'resnet'; choose from \[.*'resnet18'"),
+        ("torchvision:resnet18", 0.5, r"width must be 1 .*got 0\.5"),
+    ],
+)
+def test_build_model_refuses_torchvision_models_it_does_not_have(name: str, width: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_model(name, (3, 32, 32), 10, seed=0, width=width)
+
+
+def test_build_model_lists_its_choices_when_the_name_is_unknown() -> None:
+    with pytest.raises(ValueError, match=r"unknown model 'resnet'; choose from \[.*'small_cnn'"):
+        build_model("resnet", *MNIST_LIKE, seed=0)
+
+
+def test_every_family_with_a_penalty_has_a_regularizer() -> None:
+    assert set(FAMILIES) == {"none"} | set(REGULARIZERS)
+    assert {name for name, family in FAMILIES.items() if family.has_penalty} == set(REGULARIZERS)
+
+
+@pytest.mark.parametrize("family", sorted(REGULARIZERS))
+def test_family_says_truly_whether_its_representatives_are_trained(family: str) -> None:
+    from trainables.config import PenaltyForm
+
+    regularizer = REGULARIZERS[family](torch.linspace(-1, 1, 9), 3, PenaltyForm())
+    assert regularizer.representatives.requires_grad == FAMILIES[family].trainable
+
+
+def test_only_the_adapter_imports_ray() -> None:
+    program = """
+import importlib, pkgutil, sys
+import trainables
+assert "torch" not in sys.modules, "the package itself imports torch"
+for module in pkgutil.iter_modules(trainables.__path__):
+    if module.name != "trainable":
+        importlib.import_module(f"trainables.{module.name}")
+print(*sorted({"ray", "optuna", "pandas", "pydantic", "sklearn", "study", "analysis"} & set(sys.modules)))
+assert "trainables.phases" in sys.modules
+"""
+    command = [sys.executable, "-c", program]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == []
+
+
+def test_shapes_are_checked_while_tests_run() -> None:
+    # If this fails, the import hook of conftest.py came too late, and no annotation is checked.
+    with pytest.raises(Exception, match=r"[Tt]ype-check"):
+        trainables.models.build_model("small_cnn", (1, 8), 10, 0)

@@ -1,0 +1,1 @@
+"""Codebooks: where representatives lie, which weight takes which, and what they cost in bits."""

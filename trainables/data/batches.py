@@ -1,0 +1,209 @@
+"""Seeded splits of a data set, and batches that live on the device."""
+
+import math
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainables.data.augmentation import AUGMENTATIONS, crop_flip, draw_crop_flips
+from trainables.data.prepared import Dataset
+from trainables.families import choose
+from trainables.shapes import Float, Int, UInt8
+
+AT_ONCE = 2048
+"""Images whose pixels are summed up at once."""
+
+
+def stratified_split(labels: np.ndarray, fraction: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Splits indices in two, each class in the same proportion.
+
+    Args:
+        labels: class of each image, (n,).
+        fraction: share of each class that goes to the second part, rounded, at least one image of each.
+        rng: decides which.
+
+    Returns:
+        Indices of the first and of the second part, each in increasing order.
+    """
+    held_out = []
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        held_out.append(members[: max(1, round(fraction * len(members)))])
+    second = np.sort(np.concatenate(held_out))
+    return np.setdiff1d(np.arange(len(labels)), second), second
+
+
+def stratified_choice(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Chooses exactly `size` indices, in increasing order, each class in proportion to within one image.
+
+    Raises:
+        ValueError: there are fewer.
+    """
+    if not 1 <= size <= len(labels):
+        raise ValueError(
+            f"subset must be from 1 to {len(labels)}, the training images available, got {size}; "
+            "lower it, or leave it out for all"
+        )
+    classes, counts = np.unique(labels, return_counts=True)
+    quotas, remainders = np.divmod(size * counts, len(labels))
+    # Largest remainders: the images that rounding down leaves over go where most was cut off.
+    quotas[np.argsort(-remainders, kind="stable")[: size - quotas.sum()]] += 1
+    chosen = [
+        rng.permutation(np.flatnonzero(labels == label))[:quota] for label, quota in zip(classes, quotas, strict=True)
+    ]
+    return np.sort(np.concatenate(chosen))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Images of one split on a device, normalized as they are read.
+
+    Attributes:
+        pool: uint8, (m, channels, height, width), channels last in memory: the images that the split's are among. On a
+            CPU those of the whole data set, which all trials of a node map from one file and none copies.
+        indices: int64, (n,), of the split's images in the pool; None if they are all of it, in this order.
+        labels: int64, (n,), of the split's images.
+        mean: of each channel over the training split, in units of uint8.
+        std: likewise.
+    """
+
+    pool: UInt8[Tensor, "m c h w"]
+    labels: Int[Tensor, " n"]
+    indices: Int[Tensor, " n"] | None = None
+    mean: Float[Tensor, " c"]
+    std: Float[Tensor, " c"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def images(self) -> UInt8[Tensor, "n c h w"]:
+        """The split's images alone: a copy, unless they are all of the pool."""
+        return self.pool if self.indices is None else self.pool[self.indices]
+
+    def batches(
+        self, batch_size: int, generator: torch.Generator | None = None, augmentation: str = "none"
+    ) -> Iterator[tuple[Float[Tensor, "b c h w"], Int[Tensor, " b"]]]:
+        """Yields normalized images, channels last in memory, and their classes.
+
+        Args:
+            batch_size: images in a batch; the last may be smaller.
+            generator: shuffles and augments; without one, images come in order.
+            augmentation: one of `AUGMENTATIONS`; `crop_flip` needs a generator.
+        """
+        device = self.labels.device
+        augmented = choose("augmentation", augmentation, AUGMENTATIONS) == "crop_flip"
+        if augmented and generator is None:
+            raise ValueError("generator must be given for augmentation 'crop_flip', got None; set it")
+        order = crop_flips = None
+        if generator is not None:
+            order = torch.randperm(len(self), generator=generator).to(device)
+            crop_flips = draw_crop_flips(len(self), generator).to(device) if augmented else None
+        for start in range(0, len(self), batch_size):
+            stop = min(start + batch_size, len(self))
+            if stop - start == 1 and generator is not None and start > 0:
+                return  # batch normalization can't train on a single image
+            chosen = slice(start, stop) if order is None else order[start:stop]
+            at = chosen if self.indices is None else self.indices[chosen]
+            images = self.pool[at].to(torch.float32, memory_format=torch.channels_last)
+            images.sub_(self.mean[:, None, None]).div_(self.std[:, None, None])
+            if crop_flips is not None:
+                images = crop_flip(images, crop_flips[start:stop])
+            yield images, self.labels[chosen]
+
+
+def channel_moments(
+    split_images: Iterable[UInt8[Tensor, "_ c h w"]],
+) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
+    """Mean and standard deviation of each channel, exact until they are rounded to float32.
+
+    Args:
+        split_images: parts of all images; in float64, whole, they would take eight times the memory.
+    """
+    totals: list[Tensor] = []
+    count = 0
+    for images in split_images:
+        values = images.permute(0, 2, 3, 1).reshape(-1, images.shape[1]).double()
+        totals.append(torch.stack([values.sum(0), values.square().sum(0)]))
+        count += len(values)
+    # Sums of integers below 2⁵³ have no rounding, whatever their order; Python's integers have none at all.
+    sums, squares = ([int(value) for value in row] for row in torch.stack(totals).sum(0).tolist())
+    mean = [value / count for value in sums]
+    std = [math.sqrt(count * square - value**2) / count for value, square in zip(sums, squares, strict=True)]
+    device = totals[0].device
+    return torch.tensor(mean, device=device), torch.tensor(std, device=device)
+
+
+def train_and_validation_indices(
+    dataset: Dataset, validation_fraction: float, rng: np.random.Generator, subset: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the training images are trained on and which validated on, both stratified by class.
+
+    Args:
+        dataset: whose test images stay untouched.
+        validation_fraction: share of each class that is held out.
+        rng: decides which.
+        subset: size of a stratified choice of training images, which alone are then split; None for all.
+
+    Raises:
+        ValueError: there are fewer images than `subset`, or the splits would leave a class out of training.
+    """
+    available = np.arange(len(dataset.y_train))
+    if subset is not None:
+        available = stratified_choice(dataset.y_train, subset, rng)
+    train, validation = (
+        available[part] for part in stratified_split(dataset.y_train[available], validation_fraction, rng)
+    )
+    missing = np.setdiff1d(np.arange(dataset.num_classes), dataset.y_train[train])
+    if len(missing):
+        raise ValueError(
+            f"each class must have images to train on and to validate on, got none to train on of class {missing[0]} "
+            f"with {len(available)} images and validation_fraction={validation_fraction}; "
+            "raise subset, lower validation_fraction, or give it more images"
+        )
+    return train, validation
+
+
+def train_and_validation(
+    dataset: Dataset,
+    validation_fraction: float,
+    rng: np.random.Generator,
+    device: torch.device,
+    subset: int | None = None,
+) -> tuple[Split, Split]:
+    """Splits the training images as `train_and_validation_indices`, and puts both parts on the device."""
+    train, validation = train_and_validation_indices(dataset, validation_fraction, rng, subset)
+    parts = [_part(dataset, indices, device) for indices in (train, validation)]
+    pool, indices, _ = parts[0]
+    chunks = (pool if indices is None else indices).split(AT_ONCE)
+    mean, std = channel_moments(chunk if indices is None else pool[chunk] for chunk in chunks)
+    std = std.clamp(min=1.0)
+    trained, held_out = (
+        Split(pool=pool, indices=indices, labels=labels, mean=mean, std=std) for pool, indices, labels in parts
+    )
+    return trained, held_out
+
+
+def mapped(array: np.ndarray) -> Tensor:
+    """The array as a tensor of the same memory, also if it is a file mapped for reading: nobody may write to it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+def _part(dataset: Dataset, indices: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Pool, indices and labels of the training images of these indices."""
+    labels = torch.from_numpy(dataset.y_train[indices]).to(device)
+    if device.type == "cpu":
+        return mapped(dataset.x_train).permute(0, 3, 1, 2), torch.from_numpy(indices), labels
+    return torch.from_numpy(dataset.x_train[indices]).to(device).permute(0, 3, 1, 2), None, labels
+
+
+def test_split(dataset: Dataset, train: Split) -> Split:
+    """The test images, on the device of the training split and normalized by its moments."""
+    images, labels = (mapped(array).to(train.pool.device) for array in (dataset.x_test, dataset.y_test))
+    return Split(pool=images.permute(0, 3, 1, 2), labels=labels, mean=train.mean, std=train.std)

@@ -1,0 +1,123 @@
+"""Data sets by name."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import numpy as np
+
+from trainables.data.batches import stratified_split
+from trainables.data.fetched import fetched, is_uri
+from trainables.data.prepared import (
+    ARRAYS,
+    Dataset,
+    checked_dataset,
+    install,
+    load_prepared,
+    map_folder,
+    one_line,
+    write_folder,
+)
+from trainables.families import choose
+
+NPZ = "npz:"
+"""Prefix of the path of a prepared data set."""
+
+
+def _digits(_: str | Path) -> Dataset:
+    """1,797 grey 8×8 images of handwritten digits that come with scikit-learn; a fixed fifth is the test split.
+
+    Source: Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998.
+    """
+    from sklearn.datasets import load_digits  # ponderous, and needed for this data set alone
+
+    bunch = load_digits()
+    images = (bunch.images * (255 / 16)).round().astype(np.uint8)[..., None]
+    labels = bunch.target.astype(np.int64)
+    # The test split is the data set's, not the trial's: its seed never changes.
+    train, test = stratified_split(labels, 0.2, np.random.default_rng(0))
+    return Dataset(x_train=images[train], y_train=labels[train], x_test=images[test], y_test=labels[test])
+
+
+def _torchvision_arrays(kind: Any, root: Path, download: bool) -> dict[str, np.ndarray]:
+    arrays = {}
+    for part in ("train", "test"):
+        source = kind(root, train=part == "train", download=download)
+        arrays[f"x_{part}"], arrays[f"y_{part}"] = np.asarray(source.data), np.asarray(source.targets)
+    return arrays
+
+
+def _prepared_or_torchvision(name: str, torchvision_name: str, data_dir: str | Path) -> Dataset:
+    """The prepared form if it is there; else torchvision's files or download, which leave the prepared form behind."""
+    if is_uri(data_dir):
+        parts = urlsplit(str(data_dir))
+        return load_prepared(fetched(urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}.npz"))))
+    data_dir = Path(data_dir).expanduser()
+    folder = data_dir / name
+    npz = data_dir / f"{name}.npz"
+    if npz.exists() or (folder / "x_train.npy").exists():
+        return load_prepared(npz)
+    from torchvision import datasets  # ponderous, and needed once
+
+    kind = getattr(datasets, torchvision_name)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            arrays = _torchvision_arrays(kind, data_dir, download=False)
+        except RuntimeError:  # no such files here
+            # Trials that start together download apart; torchvision would write one file from all of them.
+            with TemporaryDirectory(prefix=f".{name}-", dir=data_dir) as scratch:
+                arrays = _torchvision_arrays(kind, Path(scratch), download=True)
+    except (OSError, EOFError, RuntimeError) as error:
+        raise ValueError(
+            f"dataset {name!r} is missing: found neither {npz} nor {folder}/*.npy, and torchvision could not download "
+            f"it ({one_line(error)}); put a prepared .npz with {', '.join(ARRAYS)} at {npz}, or run once where there "
+            "is a network"
+        ) from error
+    with suppress(OSError):
+        install(folder, {}, partial(write_folder, arrays))
+        arrays = map_folder(folder)
+    return checked_dataset(folder, arrays)
+
+
+DATASETS: dict[str, Callable[[str | Path], Dataset]] = {
+    "digits": _digits,
+    "cifar10": partial(_prepared_or_torchvision, "cifar10", "CIFAR10"),
+    "cifar100": partial(_prepared_or_torchvision, "cifar100", "CIFAR100"),
+    "fashion_mnist": partial(_prepared_or_torchvision, "fashion_mnist", "FashionMNIST"),
+}
+
+
+def check_dataset_name(name: str) -> str:
+    """Returns `name` if it is a key of `DATASETS` or `npz:` and a path; raises ValueError naming them if not."""
+    return name if name.startswith(NPZ) and name != NPZ else choose("dataset", name, [*DATASETS, f"{NPZ}<path>"])
+
+
+class DatasetError(ValueError):
+    """A data set can't be loaded on this machine: it is missing or damaged."""
+
+
+def load_dataset(name: str, data_dir: str | Path = "data") -> Dataset:
+    """Loads a data set.
+
+    Args:
+        name: a key of `DATASETS`, or `npz:` and the path or URI of a prepared file.
+        data_dir: where prepared data sets lie, and downloads go; of a URI (`s3://…`, `gs://…`), the prepared file is
+            fetched once a node.
+
+    Raises:
+        ValueError: the name is unknown.
+        DatasetError: the data are missing, damaged, or break a rule of `checked_dataset`.
+    """
+    check_dataset_name(name)
+    try:
+        if name.startswith(NPZ):
+            path = name.removeprefix(NPZ)
+            return load_prepared(fetched(path) if is_uri(path) else Path(path).expanduser())
+        return DATASETS[name](data_dir)
+    except ValueError as error:
+        raise DatasetError(str(error)) from error

@@ -1,0 +1,1 @@
+"""Regularizers: how weights move towards representatives while a network trains."""
