@@ -17,11 +17,11 @@ from packaging.specifiers import SpecifierSet
 from ray.autoscaler._private.aws import config as ray_aws
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import cli as ray_cli
-from test_project import PACKAGES, PYPROJECT, pins
 from typer.main import get_command
 
 from study.cli import app
 from study.config.schema import load_study
+from tests.project.test_project import PACKAGES, PYPROJECT, pins
 
 ROOT = Path(__file__).parents[2]
 CLOUDS = ["cluster.yaml", "deploy/gcp.yaml"]

@@ -27,7 +27,7 @@ from study.storage.folder import StudyFolder
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-PACKAGES = sorted({name.split(".")[0] for name in PYPROJECT["tool"]["setuptools"]["packages"]})
+PACKAGES = ["analysis", "study", "trainables"]
 
 
 def cluster() -> dict[str, Any]:

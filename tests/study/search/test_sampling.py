@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_study_search import Driver, config_of
 
 from study.config.constraints import SAMPLERS_WITH_CONSTRAINTS, Constraint
 from study.ledger.ledger import Told
 from study.search.optuna_trials import metrics_of, values_of
 from study.search.sampler_history import NEW_WINDOW_EVERY, select
 from study.search.samplers import SAMPLERS, make_sampler
+from tests.study.search.test_searcher import Driver, config_of
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
 
 SPACE = {"family": ["none", "RS", "RE"], "num_levels": {"low": 2, "high": 9}}

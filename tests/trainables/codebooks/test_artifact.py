@@ -241,7 +241,9 @@ def test_well_formed_file_of_another_qar_is_refused(
     change: dict[str, Any], intact: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = json.dumps
-    monkeypatch.setattr("trainables.artifact.json.dumps", lambda header, **kw: original(header | change, **kw))
+    monkeypatch.setattr(
+        "trainables.codebooks.artifact.json.dumps", lambda header, **kw: original(header | change, **kw)
+    )
     write_artifact(tmp_path / "network", with_random_levels(4, 0.5, 0))
     assert "can't be understood" in damaged(tmp_path / "network", (tmp_path / "network").read_bytes())
 
