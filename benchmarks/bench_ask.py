@@ -20,7 +20,7 @@ from bench_search import UnwrittenLedger
 from measure import print_table
 from optuna.samplers import GPSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
 
-from study.config.schema import StudyConfig, load_study
+from study.config import StudyConfig, load_study
 from study.ledger.ledger import ENDED, EPOCH
 from study.search.searcher import OptunaSearcher
 from study.search.space import suggest

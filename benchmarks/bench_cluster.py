@@ -26,7 +26,7 @@ from measure import print_table, spread
 from ray.cluster_utils import Cluster
 from rich.console import Console
 
-from study.config.schema import load_study
+from study.config import load_study
 from study.ledger.ledger import ENDED, EPOCH, SESSION_STARTED, read_history
 from study.run.tuner import run_study
 from study.storage.folder import StudyFolder

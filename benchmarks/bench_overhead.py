@@ -19,7 +19,7 @@ from ray.tune.search import Searcher
 from rich.console import Console
 
 from study.cluster.connect import connect
-from study.config.schema import load_study
+from study.config import load_study
 from study.ledger.ledger import ENDED, read_history
 from study.run.tuner import run_study
 from study.storage.folder import StudyFolder

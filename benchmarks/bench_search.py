@@ -31,7 +31,7 @@ from measure import print_table
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from study.config.schema import StudyConfig, load_study
+from study.config import StudyConfig, load_study
 from study.ledger.ledger import ENDED, EPOCH, History
 from study.search.optuna_trials import OBJECTIVES
 from study.search.scheduler import make_scheduler

@@ -18,7 +18,7 @@ from study.ledger.ledger import StorageError
 from trainables.result import DamagedFileError
 
 if TYPE_CHECKING:
-    from study.config.schema import StudyConfig
+    from study.config import StudyConfig
     from study.doctor.check import Check
     from study.storage.folder import StudyFolder
 
@@ -90,7 +90,7 @@ def launch(
     verbose: Verbose = False,
 ) -> None:
     """Run a study, and write its front and a summary."""
-    from study.config.schema import changes_by, load_study, parse_study
+    from study.config import changes_by, load_study, parse_study
     from study.storage.object_store import below, is_uri
 
     with _one_line_errors():
@@ -346,7 +346,7 @@ def doctor(
 ) -> None:
     """Check a cluster, and whether a study can run there and what it takes; exit status 1 if something fails."""
     with _one_line_errors():
-        from study.config.schema import load_study
+        from study.config import load_study
         from study.doctor.examine import examine
 
         config = load_study(study, set_).with_absolute_paths() if study is not None else None

@@ -6,7 +6,7 @@ from typing import Any
 
 import ray
 
-from study.config.schema import Resources
+from study.config import Resources
 
 SECONDS_BETWEEN_LOOKS = 1.0
 

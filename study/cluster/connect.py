@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from study.cluster.watchdog import PATIENCE, NoRayError
-from study.config.schema import StudyConfig
+from study.config import StudyConfig
 
 SECONDS_TO_ANSWER = 10.0
 """After which a cluster counts as out of reach."""

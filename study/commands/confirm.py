@@ -9,7 +9,7 @@ from collections.abc import Set
 import moocore
 import numpy as np
 
-from study.config.schema import EarlyStopping, PlannedTrial, StudyConfig, parse_study
+from study.config import EarlyStopping, PlannedTrial, StudyConfig, parse_study
 from study.ledger.ledger import History, Trial, read_history
 from study.storage.folder import CONFIRM, StudyFolder
 from study.storage.object_store import above

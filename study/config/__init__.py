@@ -1,1 +1,22 @@
 """Configuration of a study: the schema of study.yaml, its checks, and loading."""
+
+from study.config.constraints import Constraint
+from study.config.loading import changes_by, load_study, named_studies, parse_study
+from study.config.schema import SEARCHED, StudyConfig
+from study.config.sections import GPU_PARTS, Anchors, EarlyStopping, PlannedTrial, Resources, Space
+
+__all__ = [
+    "GPU_PARTS",
+    "SEARCHED",
+    "Anchors",
+    "Constraint",
+    "EarlyStopping",
+    "PlannedTrial",
+    "Resources",
+    "Space",
+    "StudyConfig",
+    "changes_by",
+    "load_study",
+    "named_studies",
+    "parse_study",
+]

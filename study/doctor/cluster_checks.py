@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from study.config.schema import StudyConfig
+from study.config import StudyConfig
 from study.doctor.check import FAIL, PASS, WARN, Check, Lost, Node
 from study.doctor.study_checks import configuration, demands
 

@@ -13,7 +13,7 @@ from ray.exceptions import GetTimeoutError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from study.cluster.connect import start_ray
-from study.config.schema import StudyConfig
+from study.config import StudyConfig
 from study.doctor.check import Check, Lost, Node, kind_of
 from study.doctor.cluster_checks import checks
 from study.doctor.probe import Look, clock, epoch_seconds, look, remove_marks, unseen_marks, write_mark

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from study.config.schema import GPU_PARTS, StudyConfig
+from study.config import GPU_PARTS, StudyConfig
 from study.doctor.check import FAIL, PASS, WARN, Check, Node, kind_of
 from study.durations import duration
 

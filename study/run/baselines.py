@@ -4,7 +4,7 @@ import time
 
 from rich.console import Console
 
-from study.config.schema import StudyConfig
+from study.config import StudyConfig
 from study.durations import duration
 from study.ledger.ledger import BASELINE, Ledger, StorageError
 from study.storage.folder import StudyFolder

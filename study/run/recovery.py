@@ -2,7 +2,7 @@
 
 import shutil
 
-from study.config.schema import StudyConfig
+from study.config import StudyConfig
 from study.ledger.ledger import ENDED, History, Ledger
 from study.search.rungs import Rungs
 from study.search.searcher import outcome

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from study.cluster.connect import connect, quiet_libraries
-from study.config.schema import StudyConfig
+from study.config import StudyConfig
 from study.ledger.ledger import (
     CHECKPOINTS_KEPT,
     SESSION_ENDED,

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import moocore
 import numpy as np
 
-from study.config.schema import StudyConfig
+from study.config import StudyConfig
 from study.ledger.ledger import History
 
 Members = np.ndarray

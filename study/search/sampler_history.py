@@ -11,8 +11,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from study.config.constraints import Constraint
-from study.config.schema import StudyConfig
+from study.config import Constraint, StudyConfig
 from study.ledger.ledger import History, Told, Trial
 from study.search.optuna_trials import DIRECTIONS, OBJECTIVES, STATES, frozen, metrics_of, values_of
 from study.search.samplers import SAMPLERS, make_sampler

@@ -8,7 +8,7 @@ import numpy as np
 import optuna
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
 
-from study.config.schema import StudyConfig
+from study.config import StudyConfig
 from study.search.tpe import JointTPE
 
 POPULATION = 24

@@ -5,7 +5,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from study.config.schema import StudyConfig
+from study.config import StudyConfig
 from study.ledger.ledger import DerivedFromLedger, History
 from study.search.rungs import Rungs
 

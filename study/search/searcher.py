@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 from ray.tune.search import Searcher
 
-from study.config.schema import StudyConfig
+from study.config import StudyConfig
 from study.ledger.ledger import ASKED, REPEATED, DerivedFromLedger, Ledger, Told, Trial
 from study.search.optuna_trials import OBJECTIVES
 from study.search.sampler_history import Proposal, SamplerView

@@ -5,7 +5,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from study.config.schema import Space, StudyConfig
+from study.config import Space, StudyConfig
 from trainables.families import FAMILIES
 
 ANCHOR = "anchor"

@@ -12,7 +12,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 from scipy.special import ndtr, ndtri
 
-from study.config.schema import Space
+from study.config import Space
 from study.search.rungs import best_by_front
 from study.search.space import distributions
 

@@ -8,8 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from optuna.distributions import distribution_to_json
 
-from study.config.constraints import Constraint
-from study.config.schema import StudyConfig
+from study.config import Constraint, StudyConfig
 from study.ledger.ledger import PRIOR, Ledger, Told
 from study.search.optuna_trials import OBJECTIVES
 from study.search.space import distributions, params_of

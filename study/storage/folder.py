@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from study.config.schema import StudyConfig, parse_study
+from study.config import StudyConfig, parse_study
 from study.ledger.ledger import Ledger, StorageError, Trial, is_being_written
 from study.storage.object_store import above
 from trainables.result import DamagedFileError

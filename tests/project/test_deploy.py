@@ -20,7 +20,7 @@ from ray.scripts.scripts import cli as ray_cli
 from typer.main import get_command
 
 from study.cli import app
-from study.config.schema import load_study
+from study.config import load_study
 from tests.project.test_project import PACKAGES, PYPROJECT, pins
 
 ROOT = Path(__file__).parents[2]

@@ -21,7 +21,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 from typer.main import get_command
 
 from study.cli import app
-from study.config.schema import load_study, named_studies
+from study.config import load_study, named_studies
 from study.storage.folder import StudyFolder
 
 ROOT = Path(__file__).parents[2]

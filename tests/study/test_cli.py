@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from study.cli import app
-from study.config.schema import StudyConfig, named_studies
+from study.config import StudyConfig, named_studies
 from study.durations import duration
 from study.ledger.ledger import Ledger
 from study.storage.folder import StudyFolder
@@ -21,7 +21,7 @@ from trainables.families import FAMILIES
 from trainables.result import STATES
 
 COMMANDS = ("launch", "resume", "confirm", "status", "doctor", "dashboard", "report", "export", "evaluate", "families")
-HEAVY = ("torch", "ray", "optuna", "matplotlib", "pandas", "numpy", "sklearn", "study.config.schema")
+HEAVY = ("torch", "ray", "optuna", "matplotlib", "pandas", "numpy", "sklearn", "study.config")
 """Not pydantic: typer may import it by itself."""
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from study.commands.confirm import confirmation_of
-from study.config.schema import StudyConfig, parse_study
+from study.config import StudyConfig, parse_study
 from study.ledger.ledger import (
     ASKED,
     CHECKPOINT,

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from study.cluster.capacity import wanted_room
-from study.config.schema import Resources
+from study.config import Resources
 from tests.support.live_clusters import live_cluster
 from tests.support.live_studies import PATIENCE
 
@@ -57,7 +57,7 @@ WATCH = """
 import sys, time
 from study.cluster.connect import start_ray
 start_ray(sys.argv[1], verbose=False)
-from study.config.schema import Resources
+from study.config import Resources
 from study.cluster.capacity import Room, room_now
 room = Room(Resources(max_concurrent=3), grows=True, left=lambda: 9)
 told = []

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from analysis.load import load_trials
 from study.cli import app
 from study.commands.confirm import confirmation_of, left_wanting, plan_of, study_confirmed_by, worth_confirming
-from study.config.schema import parse_study
+from study.config import parse_study
 from study.ledger.ledger import ASKED, ENDED, EPOCH, History, Ledger, read_history
 from study.search.space import first_trials
 from study.storage.folder import CONFIRM, StudyFolder

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from study.config.schema import SEARCHED, StudyConfig, changes_by, load_study, named_studies, parse_study
+from study.config import SEARCHED, StudyConfig, changes_by, load_study, named_studies, parse_study
 from study.storage.folder import StudyFolder, draft_of
 from tests.support.example_studies import files_below, study_config
 from trainables.config import TrialConfig

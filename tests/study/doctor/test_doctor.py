@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from study.config.schema import StudyConfig
+from study.config import StudyConfig
 from study.doctor.check import FAIL, PASS, WARN, Check, Lost, Node
 from study.doctor.cluster_checks import DISK_FREE, checks
 from study.doctor.examine import _skew

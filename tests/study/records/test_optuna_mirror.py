@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from typer.testing import CliRunner
 
 from study.cli import app
-from study.config.schema import StudyConfig, parse_study
+from study.config import StudyConfig, parse_study
 from study.ledger.ledger import ASKED, ENDED, PRIOR, REPEATED, Ledger
 from study.records.optuna_mirror import Mirror
 from study.storage.folder import StudyFolder

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from study.config.schema import StudyConfig
+from study.config import StudyConfig
 from study.ledger.ledger import ASKED, CHECKPOINT, ENDED, EPOCH, Ledger, read_history
 from study.run.recovery import settle, sweep
 from study.storage.folder import StudyFolder

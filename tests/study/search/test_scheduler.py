@@ -8,7 +8,7 @@ import pytest
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
-from study.config.schema import StudyConfig
+from study.config import StudyConfig
 from study.ledger.ledger import ASKED, EPOCH, History
 from study.search.scheduler import make_scheduler
 from tests.support.example_studies import Unwritten, asked, metrics, study_config

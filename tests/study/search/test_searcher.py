@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from study.config.schema import StudyConfig
+from study.config import StudyConfig
 from study.ledger.ledger import CHECKPOINT, ENDED, EPOCH, LOST, Ledger
 from study.search.optuna_trials import OBJECTIVES
 from study.search.sampler_history import FAILURE

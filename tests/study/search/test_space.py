@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from study.config.schema import StudyConfig
+from study.config import StudyConfig
 from study.search.space import ANCHOR, distributions, first_trials, params_of, suggest
 from tests.support.example_studies import study_config
 from trainables.families import FAMILIES, PLACEMENTS

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from scipy.integrate import quad
 
-from study.config.schema import Space
+from study.config import Space
 from study.search.space import distributions, suggest
 from study.search.tpe import MOST_GOOD, JointTPE, Mixture, positions_of, split, value_of
 from trainables.families import FAMILIES

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from study.config.schema import StudyConfig
+from study.config import StudyConfig
 from study.ledger.ledger import Ledger, Told, read_history
 from study.search.optuna_trials import values_of
 from study.search.searcher import OptunaSearcher

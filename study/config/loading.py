@@ -1,0 +1,89 @@
+"""Reading a study's configuration: from an installed study or a YAML file, with single keys changed."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from study.config.messages import one_line
+from study.config.schema import StudyConfig
+
+
+def named_studies() -> list[str]:
+    """Names of the studies that are installed with the package."""
+    folder = resources.files("study") / "configs"
+    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+
+
+def parse_study(values: Any, source: str) -> StudyConfig:
+    """Checks a configuration; raises ValueError, one line that begins with `source`, if anything is wrong."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{source}: a study must be a mapping of keys to values, got {type(values).__name__}")
+    try:
+        return StudyConfig.model_validate(values)
+    except ValidationError as error:
+        raise ValueError(f"{source}: {one_line(error, StudyConfig)}") from None
+
+
+def load_study(study: str, overrides: list[str] | None = None) -> StudyConfig:
+    """Reads a study.
+
+    Args:
+        study: one of `named_studies()`, or the path of a YAML file.
+        overrides: `key=value` pairs, dots between nested keys: `trial.recipe.batch_size=32`.
+
+    Raises:
+        ValueError: there is no such study, or something in it is wrong; one line.
+    """
+    path = Path(study)
+    if study in named_studies():
+        text = (resources.files("study") / "configs" / f"{study}.yaml").read_bytes()
+    elif path.suffix in (".yaml", ".yml") and path.is_file():
+        text = path.read_bytes()
+    else:
+        raise ValueError(f"unknown study {study!r}; choose from {named_studies()} or give the path of a YAML file")
+    values = _yaml(text, study)
+    if isinstance(values, dict):  # anything else is refused below
+        _override(values, overrides or [])
+    return parse_study(values, study)
+
+
+def changes_by(overrides: list[str], config: StudyConfig) -> list[str]:
+    """Those of the `key=value` pairs that would change a study.
+
+    Raises:
+        ValueError: one of them is wrong.
+    """
+
+    def changes(override: str) -> bool:
+        values = config.model_dump()
+        _override(values, [override])
+        return parse_study(values, f"--set {override}").with_absolute_paths() != config
+
+    return [override for override in overrides if changes(override)]
+
+
+def _override(values: dict[str, Any], overrides: list[str]) -> None:
+    for override in overrides:
+        key, separator, value = override.partition("=")
+        if not separator or not key:
+            raise ValueError(f"--set must be KEY=VALUE, got {override!r}; for example --set trials=10")
+        _set(values, key.split("."), _yaml(value, f"--set {override}"))
+
+
+def _yaml(text: str | bytes, source: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{source}: not YAML: {' '.join(str(error).split())}; correct it") from None
+
+
+def _set(values: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        inner = values.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise ValueError(f"--set {'.'.join(keys)}: {key!r} holds no keys, got {inner!r}; leave out what follows it")
+        values = inner
+    values[keys[-1]] = value

@@ -1,0 +1,151 @@
+"""The sections of a study's configuration: ranges of the search, anchors, plan, early stopping, resources."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from trainables.families import FAMILIES, PLACEMENTS, choose
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_values(cls, values: Any) -> Any:
+        """YAML's `yes` is no number, though Python would count it as 1."""
+        for key, value in values.items() if isinstance(values, dict) else ():
+            if isinstance(value, bool):
+                raise ValueError(
+                    f"{key} must be an integer or another number, not a truth value, got {value}; correct it"
+                )
+        return values
+
+
+class IntegerRange(Section):
+    """Integers from `low` to `high`, both included."""
+
+    low: int = Field(ge=2)
+    high: int
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.high < self.low:
+            raise ValueError(f"high must be at least low ({self.low}), got {self.high}")
+        return self
+
+
+class FloatRange(Section):
+    """Numbers from `low` to `high`, searched on a logarithmic scale."""
+
+    low: float = Field(gt=0, allow_inf_nan=False)
+    high: float = Field(gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.high < self.low:
+            raise ValueError(f"high must be at least low ({self.low}), got {self.high}")
+        return self
+
+
+def _known_family(name: str) -> str:
+    return choose("family", name, FAMILIES)
+
+
+def _known_placement(name: str) -> str:
+    return choose("placement", name, PLACEMENTS)
+
+
+class Space(Section):
+    """What is searched: the dimensions and their ranges (`study.search.space` makes Optuna's distributions of them)."""
+
+    family: list[Annotated[str, AfterValidator(_known_family)]] = Field(min_length=1)
+    num_levels: IntegerRange = IntegerRange(low=2, high=64)
+    lam: FloatRange = FloatRange(low=1e-5, high=1e-2)
+    placement: list[Annotated[str, AfterValidator(_known_placement)]] = Field(list(PLACEMENTS), min_length=1)
+
+    @model_validator(mode="after")
+    def _every_family_has_a_placement(self) -> Self:
+        for family in self.family:
+            if not self.placements(family):
+                raise ValueError(
+                    f"placement must hold one of {list(FAMILIES[family].placements)} for family {family!r}, "
+                    f"got {self.placement}"
+                )
+        return self
+
+    def placements(self, family: str) -> list[str]:
+        """Placements to choose from for a family."""
+        return [placement for placement in self.placement if placement in FAMILIES[family].placements]
+
+
+class Anchors(Section):
+    """Trials that come first and are never stopped early, besides the float baseline.
+
+    Attributes:
+        num_levels: for each K, one network trained without a penalty and quantized by k-means.
+    """
+
+    num_levels: list[Annotated[int, Field(ge=2)]] = [2, 4, 16]
+
+
+class PlannedTrial(Section):
+    """A configuration to run, in place of what a search would propose: the fields of `TrialConfig` that differ."""
+
+    family: Annotated[str, AfterValidator(_known_family)]
+    num_levels: int | None = Field(ge=2)
+    lam: float = Field(default=0.0, ge=0)
+    placement: Annotated[str, AfterValidator(_known_placement)] = "kmeans"
+
+
+class EarlyStopping(Section):
+    """When a trial is given up.
+
+    Attributes:
+        scheduler: `pareto-asha` (asynchronous successive halving by rank on the front of accuracy and bits), `asha`
+            (the same on `val_accuracy` alone) or `none`.
+        grace_period: epochs that every trial gets, where trials are stopped at all.
+        reduction_factor: one in so many goes on at each rung.
+    """
+
+    scheduler: Literal["pareto-asha", "asha", "none"] = "pareto-asha"
+    grace_period: int = Field(default=4, ge=1)
+    reduction_factor: int = Field(default=3, ge=2)
+
+
+GPU_PARTS = 10_000
+"""In which Ray counts a GPU, cutting off the rest: three trials of 0.33334 fit on one."""
+
+
+class Resources(Section):
+    """What a trial occupies.
+
+    Attributes:
+        cpus: cores, and threads of torch.
+        gpus: GPUs; a fraction packs trials on one.
+        max_concurrent: most trials at a time, and what a cluster that can grow is to grow for; as many as fit if not
+            given.
+    """
+
+    cpus: int = Field(default=1, ge=1)
+    gpus: float = Field(default=0, ge=0)
+    max_concurrent: int | None = Field(default=None, ge=1)
+
+    @property
+    def trials_a_gpu(self) -> int:
+        """How many trials share a GPU; `gpus` must be a fraction."""
+        return GPU_PARTS // max(1, int(self.gpus * GPU_PARTS))
+
+    def trials_on(self, node: Mapping[str, float]) -> int:
+        """How many trials fit a node at a time.
+
+        Args:
+            node: what Ray counts there, by `CPU` and `GPU`.
+        """
+        by_cpus = int(node.get("CPU", 0)) // self.cpus
+        if not self.gpus:
+            return by_cpus
+        gpus = int(node.get("GPU", 0))
+        # A fraction is never taken from two GPUs.
+        return min(by_cpus, gpus * self.trials_a_gpu if self.gpus < 1 else int(gpus / self.gpus))
