@@ -408,6 +408,7 @@ def report(
 
         how = Format(style=style, suffixes=tuple(formats.split(",")) if formats else None, named=named)
         for folder in folders:
+            folder.check_no_links()
             folder.fetch_results()
         paths = [folder.path for folder in folders]
         if len(folders) == 1:
@@ -425,6 +426,7 @@ def _report_briefly(folder: "StudyFolder") -> None:
     from analysis.report.report import write_brief_report
 
     with _one_line_errors(folder):
+        folder.check_no_links()
         folder.fetch_results()
         written = write_brief_report(folder.path, folder.path / "report")
         folder.publish()

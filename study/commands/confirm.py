@@ -129,9 +129,10 @@ def confirmation_of(
     seeds than the confirmation has had so far go on with it. `margin` and `only` are as in `plan_of`.
 
     Raises:
-        ValueError: there is nothing to confirm, or another confirmation has begun.
+        ValueError: there is nothing to confirm, another confirmation has begun, or the study holds a symbolic link.
         DamagedFileError: the study's files can't be read.
     """
+    folder.check_no_links()
     searched = folder.read_config()
     if searched.plan:
         raise ValueError(f"{folder} is a confirmation itself; confirm the study that it belongs to")

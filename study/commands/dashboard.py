@@ -51,6 +51,7 @@ def serve(folder: StudyFolder, port: int, ready: Callable[[str], None]) -> None:
         ValueError: the folder holds no study, it hasn't begun, its database can't be reached, or the port is taken.
     """
     config = folder.read_config()
+    folder.check_no_links()  # the mirror is written
     history = read_history(folder.ledger)
     if not history.sessions:
         raise ValueError(f"{folder} holds a study that has not begun; start it with: qar resume {folder}")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from study.containment import is_file_name, is_inner_path
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING, DamagedFileError
 
 PRIOR = "prior"
@@ -170,6 +171,8 @@ class History:
                 self.baseline_seconds.setdefault(fact["seed"], {})[fact["epoch"]] = fact["train_seconds"]
             case "asked":
                 trial = Trial(**{name: fact[name] for name in _ASKED_FIELDS})
+                if not is_file_name(trial.trial_id):  # it names the trial's folder
+                    raise ValueError(f"trial_id {trial.trial_id!r} is no file name")
                 trial.sampler_state = fact.get("sampler_state", {})
                 self.trials[trial.number] = trial
                 self.proposals.append(trial)
@@ -182,6 +185,8 @@ class History:
                 self.trials[fact["number"]].losses += 1
             case "checkpoint":
                 trial = self.trials[fact["number"]]
+                if not is_inner_path(fact["path"]):
+                    raise ValueError(f"checkpoint {fact['path']!r} lies outside of the study")
                 trial.checkpoints = [*trial.checkpoints[1 - CHECKPOINTS_KEPT :], Saved(fact["epoch"], fact["path"])]
             case "ended":
                 trial = self.trials[fact["number"]]

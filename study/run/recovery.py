@@ -1,8 +1,7 @@
-"""What a killed driver has left undone, and what it has left lying about."""
-
-import shutil
+"""Recovery after a killed driver: trials whose end it did not record, and files it left behind."""
 
 from study.config import StudyConfig
+from study.containment import remove_file, remove_tree
 from study.ledger.ledger import ENDED, History, Ledger
 from study.search.rungs import Rungs
 from study.search.searcher import outcome
@@ -23,16 +22,22 @@ def settle(ledger: Ledger, config: StudyConfig) -> None:
 
 
 def sweep(folder: StudyFolder, history: History) -> None:
-    """Removes what earlier sessions of Ray have left: their state, and checkpoints that no trial goes back to."""
-    checkpoints = [saved.path for trial in history.trials.values() for saved in trial.checkpoints]
+    """Remove what earlier sessions of Ray have left: their state, and checkpoints that no trial goes back to.
+
+    Raises:
+        ValueError: the study holds a symbolic link.
+        OSError: something can't be removed.
+        StorageError: the study lies in a bucket that can't be reached.
+    """
+    checkpoints = {saved.path for trial in history.trials.values() for saved in trial.checkpoints}
     if folder.remote:
         folder.remote.sweep(checkpoints)
         return
-    kept = {(folder.path / path).resolve() for path in checkpoints}
+    folder.check_no_links()
     for session in folder.ray.glob("session-*"):
         for path in session.iterdir():
             if path.is_file():
-                path.unlink()
+                remove_file(folder.path, folder.inner(path))
         for checkpoint in session.glob("*/checkpoint_*"):
-            if checkpoint.resolve() not in kept:
-                shutil.rmtree(checkpoint)
+            if folder.inner(checkpoint) not in checkpoints:
+                remove_tree(folder.path, folder.inner(checkpoint))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from study.config import StudyConfig, parse_study
+from study.containment import check_no_links
 from study.ledger.ledger import Ledger, StorageError, Trial, is_being_written
 from study.storage.object_store import above
 from trainables.result import DamagedFileError
@@ -132,6 +133,17 @@ class StudyFolder:
     def exists(self) -> bool:
         return self.study_yaml.exists()
 
+    def check_no_links(self) -> None:
+        """Check that writing or removing the study's files touches nothing outside of it.
+
+        Raises:
+            ValueError: the folder holds a symbolic link, or anything else but files and folders.
+        """
+        if self.path.name == CONFIRM and (self.path.parent / self.study_yaml.name).exists():
+            check_no_links(self.path.parent)  # a confirmation is part of the study that it confirms
+        else:
+            check_no_links(self.path)
+
     def check_free(self) -> None:
         """Raises ValueError if another study, or something else, is in the folder, or it can't be seen."""
         try:
@@ -170,7 +182,8 @@ class StudyFolder:
         return ValueError(f"storage {self} can't be written: {error.strerror}; choose another --storage")
 
     def replace_config(self, config: StudyConfig) -> None:
-        """Writes study.yaml anew, in one stroke."""
+        """Write study.yaml anew, in one stroke; raises ValueError if the study holds a symbolic link."""
+        self.check_no_links()
         write_atomically(self.study_yaml, yaml.safe_dump(config.model_dump(), sort_keys=False))
         self.publish()
 
@@ -198,7 +211,13 @@ class StudyFolder:
             raise DamagedFileError(f"{self.study_yaml} is damaged: {text}") from None
 
     def open_ledger(self, say: Callable[[str], None]) -> Ledger:
-        """Opens the ledger for writing, as one driver at a time can; raises as `Ledger` and `RemoteStudy.drive` do."""
+        """Open the ledger for writing, as one driver at a time can.
+
+        Raises:
+            ValueError: the study holds a symbolic link.
+            Exception: as `Ledger` and `RemoteStudy.drive` raise.
+        """
+        self.check_no_links()
         if self.remote is None:
             return Ledger(self.ledger)
         return Ledger(self.ledger, self.remote.drive(say))
@@ -232,15 +251,16 @@ class StudyFolder:
 
     def baseline_address(self, seed: int) -> str:
         """The path or URI by which every node finds the float baseline of a seed."""
-        return self.address_of(self._below(self.baseline(seed)))
+        return self.address_of(self.inner(self.baseline(seed)))
 
     def fetched_baseline(self, seed: int) -> Path:
         """Where the float baseline of a seed lies on this machine, if there is one. Raises StorageError."""
         if self.remote:
-            self.remote.fetch_folder(self._below(self.baseline(seed)))
+            self.remote.fetch_folder(self.inner(self.baseline(seed)))
         return self.baseline(seed)
 
-    def _below(self, path: Path) -> str:
+    def inner(self, path: Path) -> str:
+        """Return the path relative to the study, as facts hold it."""
         return path.relative_to(self.path).as_posix()
 
     def fetch_results(self) -> None:
@@ -262,7 +282,7 @@ class StudyFolder:
 
     def address_of(self, path: str) -> str:
         """The path or URI by which every node finds what is called so in the study."""
-        return (self.remote.bucket / path).full_uri if self.remote else str((self.path / path).resolve())
+        return (self.remote.bucket / path).full_uri if self.remote else str(self.path.resolve() / path)
 
     def checkpoints_of(self, trial: Trial) -> list[str]:
         """Where a trial may go on from, the newest first; one without any begins anew."""

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from study.containment import inner_path
 from study.storage.lease import Lease, read_driver, seems_alive
 from study.storage.object_store import BucketFolder, below
 from study.storage.segments import Segments, read_ledger
@@ -59,10 +60,15 @@ class RemoteStudy:
         return str(self.bucket)
 
     def fetch(self, *names: str) -> None:
-        """Brings files into the working copy, as far as they exist. Raises StorageError."""
+        """Bring files into the working copy, as far as they exist.
+
+        Raises:
+            ValueError: a name leads out of the working copy.
+            StorageError: the store can't be reached.
+        """
         for name in names:
             if (content := self.bucket.read(name)) is not None:
-                file = self.path / name
+                file = inner_path(self.path, name)
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(content)
                 self._published[name] = _stamp(file)

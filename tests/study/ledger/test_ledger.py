@@ -40,6 +40,9 @@ from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING, DamagedFileError
 CONFIG = study_config()
 SOME_TRIAL = asked(0, CONFIG.trial_config({"family": "RE", "num_levels": 8, "lam": 1.0, "placement": "own"}))
 
+PATHS = st.from_regex(r"[\w-]{1,9}(/[\w-]{1,9}){0,3}", fullmatch=True)
+"""Paths that a checkpoint may have."""
+
 
 KINDS = ["session", "ask", "epoch", "checkpoint", "lose", "end", "repeat", "prior", "stop"]
 
@@ -75,7 +78,7 @@ def facts(draw: st.DrawFn) -> list[tuple[str, dict[str, Any]]]:
                 loss = draw(st.floats(allow_nan=False))
                 life.append((EPOCH, {"number": number, "metrics": metrics(draw(st.integers(1, 5))) | {"loss": loss}}))
             elif kind == "checkpoint":
-                life.append((CHECKPOINT, {"number": number, "epoch": draw(st.integers(1, 5)), "path": draw(st.text())}))
+                life.append((CHECKPOINT, {"number": number, "epoch": draw(st.integers(1, 5)), "path": draw(PATHS)}))
             elif kind == "lose":
                 life.append((LOST, {"number": number, "reason": draw(st.text())}))
             elif kind == "end":
