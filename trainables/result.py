@@ -1,8 +1,9 @@
-"""Names, types and meaning of every metric, and the schema of a study's two tables. Standard library only.
+"""Names, types, meaning and rules of every metric, and the schema of a study's two tables. Standard library only.
 
-`study.records.recorder` writes the tables and `analysis.load` reads them; this module is all that the two share.
+`study.records.recorder` writes the tables; `trainables.tables` reads and checks them for `analysis` and `study`.
 """
 
+import math
 from dataclasses import dataclass
 
 SCHEMA_VERSION = 3
@@ -26,60 +27,130 @@ FINETUNE = "finetune"
 
 
 @dataclass(frozen=True)
-class Column:
-    """One column: `type` is `int`, `float`, `bool` or `str`; every column may hold nulls.
+class Range:
+    """Finite numbers from `low` to `high`; `low` itself is excluded if `above` is true."""
 
-    `since` is the schema version that added it; tables of older ones are read as if it held nulls.
+    low: float
+    high: float = math.inf
+    above: bool = False
+
+    def __str__(self) -> str:
+        if self.high < math.inf:
+            return f"between {self.low:g} and {self.high:g}"
+        return f"above {self.low:g}" if self.above else f"of at least {self.low:g}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table, and the rules for its values.
+
+    Attributes:
+        name: in the Parquet file.
+        type: `int`, `float`, `bool` or `str`.
+        meaning: one line for readers of the file's metadata.
+        since: schema version that added the column; in older tables it is read as nulls.
+        range: of the numbers; None for any, infinite ones included.
+        choices: texts that are allowed; empty for any.
+        required: whether nulls are refused.
     """
 
     name: str
     type: str
     meaning: str
     since: int = 1
+    range: Range | None = None
+    choices: tuple[str, ...] = ()
+    required: bool = False
 
+
+ACCURACY = Range(0.0, 1.0)
+NOT_NEGATIVE = Range(0.0)
 
 BITS_COLUMNS = (
-    Column("bits_per_weight", "float", "bits of the compressed network over its number of parameters"),
-    Column("index_bits_per_weight", "float", "⌈log2 K⌉; 32 for the float baseline"),
-    Column("entropy_bits_per_weight", "float", "entropy of the levels of a quantized weight: a lower bound"),
-    Column("conv_bits_per_weight", "float", "codebooks, code tables and levels of convolutions, over their weights"),
-    Column("linear_bits_per_weight", "float", "the same of fully connected layers; null where there are none"),
+    Column(
+        "bits_per_weight",
+        "float",
+        "bits of the compressed network over its number of parameters",
+        range=Range(0.0, above=True),
+    ),
+    Column("index_bits_per_weight", "float", "⌈log2 K⌉; 32 for the float baseline", range=NOT_NEGATIVE),
+    Column(
+        "entropy_bits_per_weight",
+        "float",
+        "entropy of the levels of a quantized weight: a lower bound",
+        range=NOT_NEGATIVE,
+    ),
+    Column(
+        "conv_bits_per_weight",
+        "float",
+        "codebooks, code tables and levels of convolutions, over their weights",
+        range=NOT_NEGATIVE,
+    ),
+    Column(
+        "linear_bits_per_weight",
+        "float",
+        "the same of fully connected layers; null where there are none",
+        range=NOT_NEGATIVE,
+    ),
 )
 
 EPOCH_COLUMNS = (
-    Column("trial_id", "str", "the trial's name, unique over studies"),
-    Column("number", "int", "the trial's place in its study, from 0"),
-    Column("epoch", "int", "counted across both phases, from 1"),
-    Column("phase", "str", "regularize or finetune"),
+    Column("trial_id", "str", "the trial's name, unique over studies", required=True),
+    Column("number", "int", "the trial's place in its study, from 0", range=NOT_NEGATIVE, required=True),
+    Column("epoch", "int", "counted across both phases, from 1", range=Range(1), required=True),
+    Column("phase", "str", "regularize or finetune", choices=(REGULARIZE, FINETUNE), required=True),
     Column("train_loss", "float", "mean cross-entropy over the epoch's batches, nats"),
     Column("penalty", "float", "sum of the layers' penalties after the epoch, before λ; null in finetune"),
-    Column("val_accuracy", "float", "of the hard-quantized network on the validation split, in [0, 1]"),
-    Column("float_val_accuracy", "float", "of the network before quantization; the last one in finetune"),
+    Column("val_accuracy", "float", "of the hard-quantized network on the validation split, in [0, 1]", range=ACCURACY),
+    Column(
+        "float_val_accuracy", "float", "of the network before quantization; the last one in finetune", range=ACCURACY
+    ),
     *BITS_COLUMNS,
     Column("train_seconds", "float", "seconds of this epoch, evaluation included"),
-    Column("session", "int", "the driver's session that trained it; study.json tells of each, from 1", since=3),
+    Column(
+        "session",
+        "int",
+        "the driver's session that trained it; study.json tells of each, from 1",
+        since=3,
+        range=NOT_NEGATIVE,
+    ),
 )
 
 TRIAL_COLUMNS = (
-    Column("trial_id", "str", "the trial's name, unique over studies"),
-    Column("number", "int", "the trial's place in its study, from 0"),
-    Column("state", "str", "COMPLETE, PRUNED or FAIL (RUNNING while a study runs)"),
+    Column("trial_id", "str", "the trial's name, unique over studies", required=True),
+    Column("number", "int", "the trial's place in its study, from 0", range=NOT_NEGATIVE, required=True),
+    Column("state", "str", "COMPLETE, PRUNED or FAIL (RUNNING while a study runs)", choices=STATES, required=True),
     Column("anchor", "bool", "enqueued first and never stopped early"),
-    Column("family", "str", "regularizer family"),
-    Column("num_levels", "int", "K; null for the float baseline"),
-    Column("lam", "float", "λ; null where the family has none"),
+    Column("family", "str", "regularizer family", required=True),
+    Column("num_levels", "int", "K; null for the float baseline", range=Range(2)),
+    Column("lam", "float", "λ; null where the family has none", range=NOT_NEGATIVE),
     Column("placement", "str", "of the final representatives; null for the float baseline"),
-    Column("seed", "int", "of split, weights and order"),
+    Column("seed", "int", "of split, weights and order", range=NOT_NEGATIVE),
     Column("model", "str", "network"),
     Column("dataset", "str", "data set"),
-    Column("epochs", "int", "epochs trained"),
-    Column("val_accuracy_pre_tuning", "float", "val_accuracy right after quantization; null if not reached"),
-    Column("val_accuracy", "float", "of the hard-quantized network on the validation split, after the last epoch"),
-    Column("float_val_accuracy", "float", "of the network before quantization, on the validation split"),
-    Column("test_accuracy_pre_tuning", "float", "val_accuracy_pre_tuning's, on the test split; as below", since=2),
-    Column("test_accuracy", "float", "null but for confirmed trials"),
+    Column("epochs", "int", "epochs trained", range=NOT_NEGATIVE),
+    Column(
+        "val_accuracy_pre_tuning", "float", "val_accuracy right after quantization; null if not reached", range=ACCURACY
+    ),
+    Column(
+        "val_accuracy",
+        "float",
+        "of the hard-quantized network on the validation split, after the last epoch",
+        range=ACCURACY,
+    ),
+    Column(
+        "float_val_accuracy", "float", "of the network before quantization, on the validation split", range=ACCURACY
+    ),
+    Column(
+        "test_accuracy_pre_tuning",
+        "float",
+        "val_accuracy_pre_tuning's, on the test split; as below",
+        since=2,
+        range=ACCURACY,
+    ),
+    Column("test_accuracy", "float", "null but for confirmed trials", range=ACCURACY),
     *BITS_COLUMNS,
-    Column("artifact_bytes", "int", "payload of the compressed file, bytes"),
+    Column("artifact_bytes", "int", "payload of the compressed file, bytes", range=NOT_NEGATIVE),
     Column("train_seconds", "float", "seconds of all epochs, evaluation included"),
     Column("device", "str", "what it was trained on"),
     Column("hostname", "str", "where it was trained last"),
@@ -87,6 +158,12 @@ TRIAL_COLUMNS = (
     Column("failure", "str", "why the trial failed; null otherwise"),
     Column("checkpoint", "str", "the newest, relative to the study's folder; null without one", since=3),
 )
+
+TRIAL_KEYS = (("trial_id",), ("number",))
+"""Columns of the table of trials that name a row, each by itself."""
+
+EPOCH_KEYS = (("number", "epoch"),)
+"""Columns of the table of epochs that name a row together."""
 
 
 class DamagedFileError(Exception):

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from optuna.distributions import distribution_to_json
 
 from study.config import Constraint, StudyConfig
@@ -15,7 +14,8 @@ from study.search.space import distributions, params_of
 from study.storage.folder import StudyFolder
 from study.storage.object_store import is_uri
 from trainables.families import FAMILIES
-from trainables.result import COMPLETE, SCHEMA_VERSION, SCHEMA_VERSION_KEY, DamagedFileError
+from trainables.result import COMPLETE, TRIAL_COLUMNS, TRIAL_KEYS, DamagedFileError
+from trainables.tables import read_table
 
 _SEARCHED = ("family", "num_levels", "placement", "lam")
 
@@ -31,18 +31,17 @@ def read_priors(config: StudyConfig) -> list[dict[str, Any]]:
     Trials with their full budget alone: what was stopped early was stopped by the measure of its own study.
 
     Raises:
-        ValueError: a table isn't there, isn't one of trials, is of another schema, or holds nothing to begin from.
-        DamagedFileError: a table can't be read.
+        ValueError: a table isn't there, can't be read, breaks a rule of its schema, or holds nothing to begin from.
     """
     return [prior for source in config.warm_start for prior in _priors_of(source, config)]
 
 
 def _priors_of(source: str, config: StudyConfig) -> list[dict[str, Any]]:
     path = _table_of(source)
-    told = source if is_uri(source) else str(path)
+    shown_as = source if is_uri(source) else str(path)
     metrics = [*OBJECTIVES, *(Constraint.parse(text).metric for text in config.constraints)]
     needed = list(dict.fromkeys(["state", *_SEARCHED, *metrics]))
-    table = _read(path, told, needed)
+    table = _read(path, shown_as)
     priors = []
     for row in table.select(needed).to_pylist():
         if row["state"] != COMPLETE or row["family"] not in FAMILIES:
@@ -53,7 +52,7 @@ def _priors_of(source: str, config: StudyConfig) -> list[dict[str, Any]]:
             continue
         asked_of = distributions(config.space, row["family"])
         texts = {name: distribution_to_json(distribution) for name, distribution in asked_of.items()}
-        priors.append({"params": params, "distributions": texts, "metrics": result, "source": told})
+        priors.append({"params": params, "distributions": texts, "metrics": result, "source": shown_as})
     if not priors:
         raise ValueError(
             f"warm_start must name studies with COMPLETE trials inside this study's space, got {source!r} without one; "
@@ -72,28 +71,18 @@ def _table_of(source: str) -> Path:
     return path / "trials.parquet" if path.is_dir() else path
 
 
-def _read(path: Path, told: str, needed: list[str]) -> pa.Table:
-    """The table at a path, which messages name as it is `told`."""
+def _read(path: Path, shown_as: str) -> pa.Table:
+    """Read the table of trials at a path, which messages show as `shown_as`; raises as `read_priors` does."""
     if not path.exists():
         raise ValueError(
-            f"warm_start must name study folders or files trials.parquet, got {told!r}, which is not there"
+            f"warm_start must name study folders or files trials.parquet, got {shown_as!r}, which is not there"
         )
     try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise DamagedFileError(f"warm_start: {told} is damaged: {reason}; write it anew with: qar resume") from None
-    written = int((table.schema.metadata or {}).get(SCHEMA_VERSION_KEY.encode(), SCHEMA_VERSION))
-    if written > SCHEMA_VERSION:
-        raise ValueError(
-            f"warm_start: {told} must be of schema {SCHEMA_VERSION} or older, got {written}; read it with a newer qar"
+        return read_table(
+            path, TRIAL_COLUMNS, keys=TRIAL_KEYS, shown_as=shown_as, remedy="name another table, or leave it out"
         )
-    missing = [name for name in needed if name not in table.column_names]
-    if missing:
-        raise ValueError(
-            f"warm_start: {told} must be a table of trials, got one without the columns {missing}; correct it"
-        )
-    return table
+    except DamagedFileError as error:
+        raise ValueError(f"warm_start: {error}") from None
 
 
 def begin_from_priors(ledger: Ledger, config: StudyConfig) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -12,7 +13,7 @@ from study.search.optuna_trials import values_of
 from study.search.searcher import OptunaSearcher
 from study.search.warm_start import begin_from_priors, read_priors
 from tests.support.example_studies import arrow_schema, make_study, study_config, trials_frame, write_tables_of
-from trainables.result import COMPLETE, FAIL, PRUNED, TRIAL_COLUMNS, DamagedFileError
+from trainables.result import COMPLETE, FAIL, PRUNED, TRIAL_COLUMNS
 
 
 def config_of(*sources: Path, **changes: Any) -> StudyConfig:
@@ -109,8 +110,28 @@ def test_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_source_that_cant_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "trials.parquet").write_bytes(b"nonsense")
-    with pytest.raises(DamagedFileError, match=r"warm_start: .*trials\.parquet is damaged"):
+    with pytest.raises(ValueError, match=r"^warm_start: [^\n]*trials\.parquet is damaged[^\n]*leave it out$"):
         read_priors(config_of(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("lam", "0.001"), ("num_levels", 4.5), ("val_accuracy", 95.5), ("state", "complete"), ("number", 1)],
+)
+def test_table_that_breaks_a_rule_is_refused_with_column_and_value(column: str, value: Any, earlier: Path) -> None:
+    """The same rules as for a report: nothing of such a table reaches the sampler."""
+    path = earlier / "trials.parquet"
+    table = pd.read_parquet(path)
+    table.assign(**{column: [value] * len(table)}).to_parquet(path)
+    with pytest.raises(ValueError, match=rf"^warm_start: [^\n]*{column} must [^\n]*{value}[^\n]*$"):
+        read_priors(config_of(earlier))
+
+
+def test_table_that_pandas_has_written_with_an_index_gives_the_same_priors(earlier: Path) -> None:
+    usual = read_priors(config_of(earlier))
+    path = earlier / "trials.parquet"
+    pd.read_parquet(path).sort_values("val_accuracy").set_index("number").to_parquet(path)
+    assert read_priors(config_of(earlier)) == usual
 
 
 def test_source_with_nothing_inside_the_space_is_refused(earlier: Path) -> None:
@@ -120,14 +141,14 @@ def test_source_with_nothing_inside_the_space_is_refused(earlier: Path) -> None:
 
 def test_table_that_is_none_of_trials_is_refused(tmp_path: Path) -> None:
     pq.write_table(arrow_schema(TRIAL_COLUMNS[:2]).empty_table(), tmp_path / "trials.parquet")
-    with pytest.raises(ValueError, match=r"must be a table of trials, got one without the columns \['state'"):
+    with pytest.raises(ValueError, match=r"lacks the columns \['state'"):
         read_priors(config_of(tmp_path))
 
 
 def test_table_of_a_newer_schema_is_refused(earlier: Path) -> None:
     table = pq.read_table(earlier / "trials.parquet").replace_schema_metadata({"qar_schema_version": "99"})
     pq.write_table(table, earlier / "trials.parquet")
-    with pytest.raises(ValueError, match=r"must be of schema \d+ or older, got 99"):
+    with pytest.raises(ValueError, match=r"is of schema 99, and this version of qar reads up to \d+"):
         read_priors(config_of(earlier))
 
 
