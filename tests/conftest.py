@@ -9,6 +9,8 @@ import hypothesis
 import pytest
 from jaxtyping import install_import_hook
 
+from tests.support.requirements import FIXTURES, MISSING
+
 if TYPE_CHECKING:
     from tests.support.faulty_store import FaultyStore
 
@@ -36,9 +38,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos-seed", default="0", help="of the moments of the kills")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quick tests first: studies on a real Ray after them, and those that are killed at the end."""
+    """Mark the users of some fixtures, and sort: quick tests, studies on a real Ray, studies that are killed."""
+    for item in items:
+        for fixture in FIXTURES.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(FIXTURES[fixture])
     items.sort(key=lambda item: [mark in item.keywords for mark in ("chaos", "e2e")])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test where the machine lacks what a marker of it names."""
+    for marker, missing in MISSING.items():
+        if item.get_closest_marker(marker) and (what := missing()):
+            pytest.skip(f"needs {what}")
 
 
 @pytest.fixture(scope="module")

@@ -70,9 +70,8 @@ def test_doctor_finds_nothing_on_a_healthy_cluster(cluster: LiveCluster) -> None
     assert not storage.exists() or not any(storage.iterdir()), "nothing is left behind"
 
 
+@pytest.mark.netns
 def test_storage_that_each_host_has_for_itself_is_refused(cluster: LiveCluster) -> None:
-    if reason := told_apart():
-        pytest.skip(f"hosts can't have folders of their own here: {reason}")
     where = ("--address", cluster.address, "--storage", str(cluster.private / "studies"))
     ended = cluster.qar("launch", "digits", *where)
     assert ended.status == 2, ended
@@ -145,9 +144,8 @@ def write_digits(host: Host) -> None:
     np.savez(host.private / "digits.npz", **arrays)
 
 
+@pytest.mark.netns
 def test_host_that_joins_without_the_data_set_ends_the_study_and_fails_no_trial() -> None:
-    if reason := told_apart():
-        pytest.skip(f"hosts can't have folders of their own here: {reason}")
     with live_cluster("worker-1") as cluster:
         for name in ("head", "worker-1"):
             write_digits(cluster.hosts[name])
@@ -220,6 +218,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.netns
 def test_doctor_finds_all_that_is_wrong_with_a_cluster(broken_cluster: LiveCluster) -> None:
     settings = ("--set", "resources.gpus=0.3", "--set", f"trial.dataset=npz:{broken_cluster.private}/digits.npz")
     storage = str(broken_cluster.private / "studies")
@@ -310,12 +309,11 @@ class Storm:
 
 
 @pytest.mark.chaos
+@pytest.mark.netns
 @pytest.mark.timeout(3600)
 def test_study_survives_workers_and_heads_that_are_killed(
     tmp_path: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if reason := told_apart():
-        pytest.skip(f"hosts can't have names of their own here: {reason}")
     workers_killed, heads_killed = (request.config.getoption(name) for name in ("--workers-killed", "--heads-killed"))
     folder = StudyFolder(tmp_path / "studies" / "digits")
     storm = Storm(folder, random.Random(request.config.getoption("--chaos-seed")))

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from analysis.report.html import write_html
-from tests.support.chromium import CHROMIUM, Page
+from tests.support.chromium import Page
 from tests.support.example_studies import confirm_study, make_explored_study, make_study
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+pytestmark = pytest.mark.chromium
 
 
 @pytest.fixture(scope="module")

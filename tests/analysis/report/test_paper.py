@@ -22,11 +22,6 @@ DOCUMENT = r"""
 """
 
 
-def needs_latex() -> None:
-    if shutil.which("pdflatex") is None:
-        pytest.skip("pdflatex isn't installed (Debian: texlive-latex-recommended, texlive-pictures)")
-
-
 def compiled(folder: Path, body: str) -> str:
     """Sets a document with this body in a folder; returns what LaTeX said."""
     (folder / "paper.tex").write_text(DOCUMENT % body)
@@ -37,8 +32,8 @@ def compiled(folder: Path, body: str) -> str:
     return done.stdout
 
 
+@pytest.mark.latex
 def test_figures_and_tables_compile_in_a_latex_document(tmp_path: Path) -> None:
-    needs_latex()
     write_confirmed_study(tmp_path / "one", seeds=5)
     write_confirmed_study(tmp_path / "two_&_more", seeds=1)
     for name in ("one", "two_&_more"):
@@ -58,8 +53,8 @@ def test_figures_and_tables_compile_in_a_latex_document(tmp_path: Path) -> None:
     assert "Overfull \\hbox" not in said  # neither is wider than its column
 
 
+@pytest.mark.latex
 def test_a_study_without_confirmation_compiles_too(tmp_path: Path) -> None:
-    needs_latex()
     from analysis.report.report import write_report
 
     study = make_study(tmp_path / "small").path
@@ -70,8 +65,8 @@ def test_a_study_without_confirmation_compiles_too(tmp_path: Path) -> None:
     assert "Undefined control sequence" not in said
 
 
+@pytest.mark.latex
 def test_escaped_text_is_printed_as_it_is(tmp_path: Path) -> None:
-    needs_latex()
     text = r"50% of {ab} & c^2 ~ $5 #1 \x –"  # an underscore is a rule, which is no text in a PDF
     compiled(tmp_path, rf"{escape(text)} {escape('a_b')} \rule{{1cm}}{{1cm}}\clearpage " + "x" * 10)
     if shutil.which("pdftotext") is None:

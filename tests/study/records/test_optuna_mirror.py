@@ -24,6 +24,7 @@ from study.storage.folder import StudyFolder
 from tests.support.example_studies import asked, make_study, start_session, study_config, train
 from tests.support.live_studies import LiveRun, qar
 from tests.support.promises import assert_no_epoch_but_one_is_repeated, assert_three_ledgers_agree
+from tests.support.requirements import postgresql_programs
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
 
 PARAMS = {"num_levels": 4}
@@ -33,19 +34,11 @@ DISTRIBUTIONS = {
 PROPOSED: dict[str, Any] = {"params": PARAMS, "distributions": DISTRIBUTIONS}
 
 
-def postgres_programs() -> Path | None:
-    """Where initdb and postgres lie; Debian keeps them off the path."""
-    found = shutil.which("initdb")
-    places = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    return places[-1] if places else None
-
-
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A throw-away PostgreSQL on loopback: its URI."""
-    programs = postgres_programs()
-    if programs is None:
-        pytest.skip("PostgreSQL isn't installed")
+    programs = postgresql_programs()
+    assert programs is not None
     folder = tmp_path_factory.mktemp("postgres")
     user = "postgres" if os.geteuid() == 0 else None  # it refuses to be run by root
     if user:
@@ -83,7 +76,7 @@ def _answers(uri: str) -> bool:
     return True
 
 
-@pytest.fixture(params=["SQLite", "PostgreSQL"])
+@pytest.fixture(params=["SQLite", pytest.param("PostgreSQL", marks=pytest.mark.postgresql)])
 def config(request: pytest.FixtureRequest) -> StudyConfig:
     if request.param == "SQLite":
         return study_config()
