@@ -96,7 +96,7 @@ def _write_table(path: Path, columns: tuple[Column, ...], rows: list[dict[str, A
     ]
     schema = pa.schema(fields, metadata={SCHEMA_VERSION_KEY: str(SCHEMA_VERSION)})
     draft = draft_of(path)
-    pq.write_table(pa.Table.from_pylist(rows, schema), draft)
+    pq.write_table(pa.Table.from_pylist(rows, schema), draft, write_page_checksum=True)
     os.replace(draft, path)
 
 
