@@ -1,12 +1,13 @@
 # make study: from a fresh clone to a Pareto front.    make test: the whole suite.    make check: linters, types, imports.
 # make test-jobs: a study run from afar by `ray job`.
 # make chaos: studies killed 70 times, and 16 workers and 4 heads of clusters under another.
+# make fuzz: 2,000 damaged files of every kind that is read.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 JOBS := .venv/jobs
 
-.PHONY: study test test-jobs check chaos
+.PHONY: study test test-jobs check chaos fuzz
 
 study: $(READY)
 	$(BIN)/qar launch digits --resume-if-exists
@@ -27,6 +28,9 @@ test-jobs: $(READY)
 
 chaos: $(READY)
 	$(BIN)/python -m pytest -m chaos --kills-alone 20 --kills-together 50 --workers-killed 4 --heads-killed 4
+
+fuzz: $(READY)
+	$(BIN)/python -m pytest -m fuzz --fuzz-cases 2000 --numprocesses auto
 
 check: $(READY)
 	$(BIN)/ruff check .

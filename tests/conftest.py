@@ -30,11 +30,13 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """What `make chaos` asks for; the defaults are for every run of the suite."""
+    """Options of `make chaos` and `make fuzz`; the defaults are for every run of the suite."""
     parser.addoption("--kills-alone", type=int, default=3, help="kills of a study with one trial at a time")
     parser.addoption("--kills-together", type=int, default=3, help="kills of a study with several at a time")
     parser.addoption("--workers-killed", type=int, default=1, help="nodes killed under a study, for each head")
     parser.addoption("--heads-killed", type=int, default=1, help="heads killed, with the driver")
+    parser.addoption("--fuzz-cases", type=int, default=300, help="damaged files that are read, over all kinds")
+    parser.addoption("--fuzz-seed", default="0", help="of the damage")
     parser.addoption("--chaos-seed", default="0", help="of the moments of the kills")
 
 
