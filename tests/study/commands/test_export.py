@@ -211,8 +211,9 @@ def test_pretrained_trial_can_be_exported(tmp_path: Path) -> None:
     ledger = Ledger(folder.ledger)
     ledger.record(ASKED, **asked(0, config))
     ledger.record(EPOCH, number=0, metrics=recorded)
-    write_checkpoint(folder.path, trained.state_dict())
-    ledger.record(CHECKPOINT, number=0, epoch=1, path=".")
+    (folder.path / "checkpoint").mkdir()
+    write_checkpoint(folder.path / "checkpoint", trained.state_dict())
+    ledger.record(CHECKPOINT, number=0, epoch=1, path="checkpoint")
     ledger.close()
     assert export(folder.path, 0, tmp_path / "network").exit_code == 0
     measures = said(run("evaluate", tmp_path / "network").stdout)
