@@ -9,8 +9,8 @@ import torch
 from measure import in_turn, print_table, ratios, spread
 from sklearn.cluster import KMeans
 
+from trainables.codebooks.assignment import assign
 from trainables.codebooks.kmeans import kmeans
-from trainables.codebooks.placement import assign
 
 
 def main() -> None:

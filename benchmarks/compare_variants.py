@@ -17,7 +17,8 @@ import pandas as pd
 import torch
 from measure import print_table
 
-from trainables.codebooks.placement import assign, place
+from trainables.codebooks.assignment import assign
+from trainables.codebooks.placement import place_representatives
 from trainables.config import PenaltyForm, Recipe, TrialConfig
 from trainables.regularizers.chunks import flat
 from trainables.run import CompressionRun, accuracy
@@ -106,7 +107,7 @@ def accuracies_by_placement(run: CompressionRun) -> dict[str, float]:
     result = {}
     for placement in PLACEMENTS if run.config.family != "none" else PLACEMENTS[1:]:
         for name, weight in run.weights.items():
-            values = place(placement, flat(before[name]), run.config.num_levels or 0, own[name])
+            values = place_representatives(placement, flat(before[name]), run.config.num_levels or 0, own[name])
             weight.data.copy_(values[assign(before[name], values).long()])
         result[f"pre_tuning_{placement}"] = accuracy(run.model, run.validation_split)
     for name, weight in run.weights.items():

@@ -8,11 +8,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from trainables.codebooks.placement import Codebook, assign, place
+from trainables.codebooks.assignment import Codebook, assign
+from trainables.codebooks.placement import place_representatives
 from trainables.config import Recipe, TrialConfig
 from trainables.regularizers.chunks import flat
-from trainables.regularizers.dynamic import mean_spacing
-from trainables.regularizers.registry import REGULARIZERS, Regularizer
+from trainables.regularizers.protocol import Regularizer
+from trainables.regularizers.registry import REGULARIZERS
+from trainables.regularizers.representatives import mean_spacing
 from trainables.result import FINETUNE, REGULARIZE
 from trainables.schedule import warmup_share
 
@@ -118,7 +120,9 @@ class RegularizePhase:
         for name, weight in self.weights.items():
             regularizer = self.regularizers.get(name)
             own = None if regularizer is None else regularizer.representatives.detach()
-            representatives = place(self.config.placement, flat(weight.detach()), self.config.num_levels, own)
+            representatives = place_representatives(
+                self.config.placement, flat(weight.detach()), self.config.num_levels, own
+            )
             result[name] = representatives, assign(weight.detach(), representatives)
         return result
 

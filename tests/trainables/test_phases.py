@@ -13,7 +13,7 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from tests.support.example_trials import quick
-from trainables.codebooks.placement import place
+from trainables.codebooks.placement import place_representatives
 from trainables.config import PenaltyForm, Recipe, TrialConfig
 from trainables.data.datasets import load_dataset
 from trainables.families import FAMILIES
@@ -155,7 +155,7 @@ def test_pre_tuning_accuracy_is_that_of_a_network_quantized_by_hand(family: str,
     own = run.phase.state_dict()["representatives"]
     for name, weight in quantized_weights(by_hand).items():
         flat = weight.detach().flatten()
-        values = place(placement, flat, 4, own[name].detach() if family != "none" else None)
+        values = place_representatives(placement, flat, 4, own[name].detach() if family != "none" else None)
         nearest = (flat[:, None] - values).abs().argmin(1)
         weight.data.copy_(values[nearest].view_as(weight))
     assert metrics["val_accuracy"] == validation_accuracy(by_hand, run)

@@ -27,9 +27,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from trainables.codebooks.assignment import Codebook
 from trainables.codebooks.bits import LayerBits, NetworkBits, index_bits, network_bits
 from trainables.codebooks.huffman import decode, encode
-from trainables.codebooks.placement import Codebook
 from trainables.config import TrialConfig
 from trainables.models import build_model
 from trainables.result import DamagedFileError

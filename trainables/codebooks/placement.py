@@ -1,48 +1,53 @@
-"""Where the values lie that quantized weights may take, and which weight takes which."""
+"""Placement of representatives: evenly spaced, at quantiles, or as a placement's name says."""
 
 import torch
 from torch import Tensor
 
 from trainables.codebooks.kmeans import kmeans
 from trainables.families import choose
-from trainables.shapes import Float, Int
-
-Codebook = tuple[Tensor, Tensor]
-"""Representatives (k,) and assignment (levels, in the shape of the weight) of one quantized weight."""
+from trainables.shapes import Float
 
 
 def grid(low: float, high: float, num_levels: int) -> Float[Tensor, " k"]:
-    """`num_levels` points from `low` to `high`, ends included: the zeros of RS."""
+    """Return `num_levels` evenly spaced points from `low` to `high`, ends included, float64: the zeros of RS."""
     return torch.linspace(low, high, num_levels, dtype=torch.float64)
 
 
 def midpoints(low: float, high: float, num_levels: int) -> Float[Tensor, " k"]:
-    """Midpoints of `num_levels` equal bins of [low, high]: the zeros of RC."""
+    """Return the midpoints of `num_levels` equal bins of [low, high], float64: the zeros of RC."""
     half = (high - low) / (2 * num_levels)
     return grid(low + half, high - half, num_levels)
 
 
 def quantiles(weights: Float[Tensor, " n"], num_levels: int) -> Float[Tensor, " k"]:
-    """Medians of `num_levels` groups of equally many weights."""
+    """Return the medians of `num_levels` groups of equally many weights, in increasing order.
+
+    Args:
+        weights: (n,), any order, finite.
+        num_levels: K.
+    """
     ordered = weights.sort().values
     position = (torch.arange(num_levels, device=weights.device) + 0.5) * len(ordered) / num_levels
     return ordered[position.long().clamp(max=len(ordered) - 1)]
 
 
-def place(
+def place_representatives(
     placement: str, weights: Float[Tensor, " n"], num_levels: int, own: Float[Tensor, " k"] | None
 ) -> Float[Tensor, " k"]:
-    """Representatives of trained weights.
+    """Return the final representatives of trained weights.
 
     Args:
-        placement: `own` takes the family's, `kmeans` the best codebook (the authors' CWS), `uniform` the
-            midpoints of equal bins from the smallest to the largest weight (the authors' UQ).
-        weights: of one layer, any order.
+        placement: `own` takes the family's representatives, `kmeans` the codebook of least squared error (the authors'
+            CWS), `uniform` the midpoints of equal bins from the smallest to the largest weight (the authors' UQ).
+        weights: (n,), weights of one layer, any order, finite.
         num_levels: K.
-        own: what the family trained towards; None for a family without.
+        own: (K,), the representatives that the family trained towards; None for a family without.
 
     Returns:
-        K values in increasing order, in the type of `weights`.
+        (K,) in increasing order, in the type of `weights`.
+
+    Raises:
+        ValueError: the placement is unknown, or is `own` for a family without representatives.
     """
     choose("placement", placement, ("kmeans", "uniform") if own is None else ("own", "kmeans", "uniform"))
     if placement == "kmeans":
@@ -51,20 +56,3 @@ def place(
         return midpoints(weights.min().item(), weights.max().item(), num_levels).to(weights)
     assert own is not None
     return own.to(weights)
-
-
-def assign(weights: Float[Tensor, "*shape"], representatives: Float[Tensor, " k"]) -> Int[Tensor, "*shape"]:
-    """Level of the representative nearest to each weight; the lower one on a tie.
-
-    Args:
-        weights: any shape, finite.
-        representatives: in increasing order.
-
-    Returns:
-        Levels in [0, k), int32, in the shape of `weights`.
-
-    Source: midpoints of a sorted 1-D codebook bound its Voronoi cells (Lloyd, 1982, Sec. II).
-    """
-    # Sorted midpoints make this O(n log k); an n-by-k table would not fit beside VGG16.
-    boundaries = (representatives[1:] + representatives[:-1]) / 2
-    return torch.bucketize(weights.contiguous(), boundaries, out_int32=True)

@@ -1,7 +1,7 @@
-"""Work on long flat tensors in pieces that stay in the cache.
+"""Flat views of tensors, and chunks of them that stay in a CPU's cache.
 
-A handful of element-wise passes over a piece of this size run from the second-level cache; over a whole layer each
-pass would go through memory, and each intermediate result would cost page faults.
+A few element-wise passes over a chunk run from the second-level cache. Over a whole layer, each pass would go through
+memory, and each intermediate result would cost page faults.
 """
 
 from collections.abc import Iterator
@@ -10,16 +10,23 @@ from torch import Tensor
 
 from trainables.shapes import Float
 
-CPU_PIECE = 1 << 17
-"""Weights in a piece on a CPU. Other devices take a layer whole."""
+CPU_CHUNK = 1 << 17
+"""Weights in a chunk on a CPU. Other devices take a whole layer as one chunk."""
 
 
-def pieces(*tensors: Float[Tensor, " n"]) -> Iterator[tuple[Tensor, ...]]:
-    """Walks along flat tensors of equal length together, piece by piece; the pieces are views."""
-    length = CPU_PIECE if tensors[0].device.type == "cpu" else max(1, len(tensors[0]))
+def chunks(*tensors: Float[Tensor, " n"]) -> Iterator[tuple[Tensor, ...]]:
+    """Iterate over flat tensors of equal length in step.
+
+    Args:
+        tensors: (n,) each, all on one device.
+
+    Yields:
+        One view of each tensor, (m,) with m ≤ `CPU_CHUNK` on a CPU, in order.
+    """
+    length = CPU_CHUNK if tensors[0].device.type == "cpu" else max(1, len(tensors[0]))
     return zip(*(tensor.split(length) for tensor in tensors), strict=True)
 
 
 def flat(tensor: Tensor) -> Tensor:
-    """All entries of a dense tensor in the order in which they lie in memory, channels-last or not: a view."""
+    """Return a view of a dense tensor as (n,), in the order of its memory, whether channels-last or not."""
     return tensor.as_strided((tensor.numel(),), (1,))

@@ -1,46 +1,54 @@
-"""RM: the distance of each weight to its nearest representative."""
+"""RM: the distance from each weight to its nearest representative."""
 
 import torch
 from torch import Tensor
 
 from trainables.config import PenaltyForm
-from trainables.regularizers.chunks import pieces
-from trainables.regularizers.dynamic import per_weight, trainable_representatives
-from trainables.regularizers.lookup import Codes
+from trainables.regularizers.chunks import chunks
+from trainables.regularizers.codes import BreakpointCodes
+from trainables.regularizers.reduction import reduction_divisor
+from trainables.regularizers.representatives import trainable_representatives
 from trainables.shapes import Float
 
 
 class NearestDistance:
-    """A weight pays |w − r| of its nearest representative r, or (w − r)² when squared.
+    """The penalty |w − r| of each weight w with its nearest representative r, or (w − r)² with `form.squared`.
 
     The slope in w depends only on where w lies among the representatives and the midpoints between them, so one code
-    a weight (`trainables.regularizers.lookup.Codes`) tells its slope and its level; a representative's gradient is that
-    slope, negated, summed over its weights.
+    per weight (`trainables.regularizers.codes`) gives its slope and its level. A representative's gradient is the
+    negated sum of the slopes of its weights.
 
     Attributes:
-        representatives: (k,), trained.
+        representatives: (K,), trained.
 
     Source: `trainables.families`, RM; squared it is the regularizer of MSQE, arXiv 1809.00095.
     """
 
     def __init__(self, weights: Float[Tensor, " n"], num_levels: int, form: PenaltyForm) -> None:
+        """Place `num_levels` representatives among a layer's weights, (n,), as `form.initial` says."""
         self.form = form
         self.representatives = trainable_representatives(weights, num_levels, form.initial)
 
-    def _codes(self) -> Codes:
+    def _codes(self) -> BreakpointCodes:
+        """Return codes relative to the representatives and the midpoints between them, in turn."""
         values = self.representatives.detach()
         breakpoints = values.new_empty(2 * len(values) - 1)
         breakpoints[::2] = values
         breakpoints[1::2] = (values[1:] + values[:-1]) / 2
-        return Codes(breakpoints)
+        return BreakpointCodes(breakpoints)
 
     def _by_code(self, by_side: tuple[float, float, float, float]) -> Float[Tensor, " c"]:
-        """For each code: what holds below, on, and above a representative, and midway to the next."""
+        """Return a value for each code, (4K − 1,).
+
+        Args:
+            by_side: the values below, on and above a representative, and midway to the next one.
+        """
         values = self.representatives
         return torch.tensor(by_side, device=values.device, dtype=values.dtype).repeat(len(values))[:-1]
 
     def add_gradient(self, weights: Float[Tensor, " n"], gradient: Float[Tensor, " n"], strength: float) -> None:
-        strength *= per_weight(self.form, len(weights))
+        """Add the penalty's gradient in place; see `Regularizer.add_gradient`."""
+        strength *= 1 / reduction_divisor(self.form, len(weights))
         codes = self._codes()
         if self.form.squared:
             pull = self._add_squared(weights, gradient, strength, codes)
@@ -52,38 +60,40 @@ class NearestDistance:
         grad.sub_(padded.view(-1, 4).sum(1).to(grad.dtype))
 
     def _add_absolute(
-        self, weights: Float[Tensor, " n"], gradient: Float[Tensor, " n"], strength: float, codes: Codes
+        self, weights: Float[Tensor, " n"], gradient: Float[Tensor, " n"], strength: float, codes: BreakpointCodes
     ) -> Float[Tensor, " c"]:
-        """Adds to the weights' gradient, and returns its sum over the weights of each code."""
+        """Add the gradient of |w − r| in place; return its sum over the weights of each code, (4K − 1,), float64."""
         slopes = self._by_code((-strength, 0.0, strength, 0.0))
         counts = torch.zeros(len(slopes), dtype=torch.int64, device=weights.device)
-        for weight, grad in pieces(weights, gradient):
-            code = codes.of(weight)
+        for weight, grad in chunks(weights, gradient):
+            code = codes.encode(weight)
             grad.add_(slopes.index_select(0, code))
             counts.add_(torch.bincount(code, minlength=len(slopes)))
         return counts * slopes.double()
 
     def _add_squared(
-        self, weights: Float[Tensor, " n"], gradient: Float[Tensor, " n"], strength: float, codes: Codes
+        self, weights: Float[Tensor, " n"], gradient: Float[Tensor, " n"], strength: float, codes: BreakpointCodes
     ) -> Float[Tensor, " c"]:
+        """Add the gradient of (w − r)² in place; return its sum over the weights of each code, (4K − 1,), float64."""
         values = self.representatives.detach().repeat_interleave(4)[:-1]
         slopes = self._by_code((2 * strength, 0.0, 2 * strength, 0.0))
         pull = torch.zeros(len(slopes), dtype=torch.float64, device=weights.device)
-        for weight, grad in pieces(weights, gradient):
-            code = codes.of(weight)
+        for weight, grad in chunks(weights, gradient):
+            code = codes.encode(weight)
             slope = weight.sub(values.index_select(0, code)).mul_(slopes.index_select(0, code))
             grad.add_(slope)
-            pull.index_add_(0, code, slope.double())  # the two sides of a level cancel: float32 would lose digits
+            pull.index_add_(0, code, slope.double())  # in float32, the two sides of a level would cancel
         return pull
 
     def value(self, weights: Float[Tensor, " n"]) -> float:
+        """Return the layer's penalty; see `Regularizer.value`."""
         codes = self._codes()
         values = self.representatives.detach().repeat_interleave(4)[:-1]
         total = 0.0
-        for (weight,) in pieces(weights):
-            distance = weight.sub(values.index_select(0, codes.of(weight)))
+        for (weight,) in chunks(weights):
+            distance = weight.sub(values.index_select(0, codes.encode(weight)))
             total += (distance.square_() if self.form.squared else distance.abs_()).sum(dtype=torch.float64).item()
-        return total * per_weight(self.form, len(weights))
+        return total * (1 / reduction_divisor(self.form, len(weights)))
 
     def progress(self, fraction: float) -> None:
-        pass
+        """Do nothing: the penalty stays the same over the phase."""

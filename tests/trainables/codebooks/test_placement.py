@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from trainables.codebooks.assignment import assign
 from trainables.codebooks.kmeans import kmeans
-from trainables.codebooks.placement import assign, grid, midpoints, place, quantiles
+from trainables.codebooks.placement import grid, midpoints, place_representatives, quantiles
 
 NUM_LEVELS = [2, 3, 4, 8, 16, 32, 64, 128, 256]
 
@@ -154,13 +155,15 @@ def test_place_takes_what_its_name_says() -> None:
     own = torch.tensor([-1.0, 0.0, 0.25, 1.0], dtype=torch.float64)
     low, high = weights.min().item(), weights.max().item()
     for family_has_own in (own, None):
-        assert torch.equal(place("kmeans", weights, 4, family_has_own), kmeans(weights, 4))
-        assert torch.equal(place("uniform", weights, 4, family_has_own), midpoints(low, high, 4).float())
-    assert torch.equal(place("own", weights, 4, own), own.float())
+        assert torch.equal(place_representatives("kmeans", weights, 4, family_has_own), kmeans(weights, 4))
+        assert torch.equal(
+            place_representatives("uniform", weights, 4, family_has_own), midpoints(low, high, 4).float()
+        )
+    assert torch.equal(place_representatives("own", weights, 4, own), own.float())
 
 
 @pytest.mark.parametrize(("placement", "own"), [("own", None), ("nearest", None), ("nearest", torch.zeros(4))])
 def test_place_lists_its_choices_when_the_name_is_unknown(placement: str, own: Tensor | None) -> None:
     with pytest.raises(ValueError, match=f"placement '{placement}'.*choose from .*kmeans.*uniform") as error:
-        place(placement, torch.arange(8.0), 4, own)
+        place_representatives(placement, torch.arange(8.0), 4, own)
     assert ("'own', 'uniform'" in str(error.value)) == (own is not None)

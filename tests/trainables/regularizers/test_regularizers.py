@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from trainables.config import PenaltyForm
-from trainables.regularizers.lookup import DyadicBins
-from trainables.regularizers.registry import REGULARIZERS, Regularizer
+from trainables.regularizers.bins import DyadicBins
+from trainables.regularizers.protocol import Regularizer
+from trainables.regularizers.registry import REGULARIZERS
 
 STATIC = ("RS", "RC")
 TRAINED = ("RM", "RE")
@@ -339,7 +340,7 @@ def assert_layer_matches_reference(
 @pytest.mark.parametrize("squared", [False, True])
 @pytest.mark.parametrize("family", sorted(REGULARIZERS))
 @pytest.mark.parametrize("size", [2**16 + 1, 2**17 - 1, 2**17 + 1, 2**18 + 17])
-def test_regularizer_matches_autograd_on_a_layer_in_pieces(family: str, size: int, squared: bool) -> None:
+def test_regularizer_matches_autograd_on_a_layer_in_chunks(family: str, size: int, squared: bool) -> None:
     layer = torch.randn(size, generator=torch.Generator().manual_seed(size))
     assert_layer_matches_reference(family, PenaltyForm(squared=squared), layer, 4)
 

@@ -1,21 +1,23 @@
-"""What RM and RE share: representatives that begin among the weights, and are trained with them."""
+"""Trainable representatives, which RM and RE share: their initial values and their spacing."""
 
 import torch
 from torch import Tensor
 
 from trainables.codebooks.kmeans import kmeans
 from trainables.codebooks.placement import grid, quantiles
-from trainables.config import PenaltyForm
 from trainables.shapes import Float
 
 
 def trainable_representatives(weights: Float[Tensor, " n"], num_levels: int, initial: str) -> Float[Tensor, " k"]:
-    """Representatives of a layer when its phase begins: in increasing order, with a gradient of zeros.
+    """Return the initial representatives of a layer.
 
     Args:
-        weights: of the layer, flat.
+        weights: (n,), the layer's weights when the phase begins.
         num_levels: K.
-        initial: `quantiles` of the weights, `kmeans` of them, or a `grid` over their interval.
+        initial: `quantiles` or `kmeans` of the weights, or a `grid` over their interval.
+
+    Returns:
+        (K,) in increasing order, in the type of `weights`, with a gradient of zeros.
     """
     if initial == "quantiles":
         representatives = quantiles(weights, num_levels)
@@ -29,10 +31,9 @@ def trainable_representatives(weights: Float[Tensor, " n"], num_levels: int, ini
 
 
 def mean_spacing(representatives: Float[Tensor, " k"]) -> float:
-    """Mean distance of neighbouring representatives; 1 where all are equal, so that it can be divided by."""
+    """Return the mean distance of neighbouring representatives; 1 if all are equal, so that one can divide by it.
+
+    Args:
+        representatives: (K,) in increasing order, K ≥ 2.
+    """
     return float(representatives[-1] - representatives[0]) / (len(representatives) - 1) or 1.0
-
-
-def per_weight(form: PenaltyForm, num_weights: int) -> float:
-    """What the sum over a layer's weights is multiplied by: 1, or 1/n for the mean."""
-    return 1 / num_weights if form.reduction == "mean" else 1.0
