@@ -1,12 +1,14 @@
-"""How learning rates and λ change over a phase: plain functions of the time."""
+"""Schedules of the learning rates and of λ over a phase."""
 
 import math
 
 
 def learning_rate_share(schedule: str, done: float) -> float:
-    """Share of the highest learning rate when `done` of the phase, in [0, 1], is over.
+    """Return the learning rate as a share of its highest value.
 
-    `cosine` falls to 0; `step` is 1, a tenth from the half on, and a hundredth from three quarters on.
+    Args:
+        schedule: `cosine` falls from 1 to 0; `step` is 1, from half of the phase on 0.1, from three quarters on 0.01.
+        done: share of the phase that is over, in [0, 1].
     """
     if schedule == "step":
         return 1.0 if done < 0.5 else 0.1 if done < 0.75 else 0.01
@@ -14,5 +16,10 @@ def learning_rate_share(schedule: str, done: float) -> float:
 
 
 def warmup_share(epochs_done: float, warmup_epochs: float) -> float:
-    """Rises from 0 to 1 over the first `warmup_epochs`, linearly; 1 throughout if there are none."""
+    """Return a factor that rises linearly from 0 to 1 over the first `warmup_epochs` epochs, and stays 1.
+
+    Args:
+        epochs_done: epochs of the phase that are over.
+        warmup_epochs: length of the rise; 0 for none.
+    """
     return min(1.0, epochs_done / warmup_epochs) if warmup_epochs else 1.0

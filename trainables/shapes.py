@@ -1,6 +1,6 @@
-"""Shape annotations of tensors: jaxtyping's, which the tests check at run time.
+"""Shape annotations of tensors, from jaxtyping; tests check them at run time.
 
-A machine that only trains need not have jaxtyping; there the same annotations mean plain tensors.
+Without jaxtyping, which training does not need, the annotations stand for plain tensors.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ else:
     except ModuleNotFoundError:
 
         class Float:
-            """`Float[Tensor, " n"]` is `Tensor`."""
+            """Stand-in for jaxtyping: `Float[Tensor, " n"]` is `Tensor`."""
 
             def __class_getitem__(cls, item: tuple[Any, str]) -> Any:
                 return item[0]

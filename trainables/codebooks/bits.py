@@ -1,10 +1,10 @@
-"""Every definition of bits.
+"""Definitions of bits and bytes.
 
-A compressed network is, for each quantized layer, a codebook (K float32), a choice of fixed-length or
-Huffman-coded levels, whichever is smaller, each stream padded to a whole byte, and for Huffman the code lengths
-(one byte a level); and everything else a network needs to run in float32: biases, normalization parameters and
-statistics. `payload_bytes` is the size of that, to the byte what `trainables.codebooks.artifact` writes, and
-`bits_per_weight` spreads it over all parameters.
+For each quantized layer, a compressed network holds a codebook (K float32 values) and its levels, either of fixed
+length or Huffman-coded, whichever is smaller. A stream of levels is padded to a whole byte; Huffman-coded levels come
+with their code lengths (one byte a level). All else that the network needs (biases, normalization parameters and
+statistics) is held in float32. `payload_bytes` is the size of all that, equal to the byte to what
+`trainables.codebooks.artifact` writes; `bits_per_weight` divides it by the number of all parameters.
 """
 
 import math
@@ -21,69 +21,80 @@ FLOAT_BITS = 8 * FLOAT_BYTES
 
 
 def index_bits(num_levels: int) -> int:
-    """⌈log2 K⌉: bits of a level in a fixed-length code."""
+    """Return ⌈log2 K⌉: the bits of a level in a fixed-length code."""
     return (num_levels - 1).bit_length()
 
 
 def entropy_bits(counts: Sequence[int]) -> float:
-    """Shannon entropy of levels that occur `counts` times, in bits a weight: no code of single levels beats it."""
+    """Return the Shannon entropy of levels that occur `counts` times, in bits per weight.
+
+    It is a lower bound for codes that encode each level by itself.
+    """
     total = sum(counts)
     return sum(count / total * math.log2(total / count) for count in counts if count)
 
 
 @dataclass(frozen=True)
 class LayerBits:
-    """Bytes of one quantized layer whose levels occur `counts` times (length K)."""
+    """Size of one quantized layer.
+
+    Attributes:
+        counts: how often each of the K levels occurs.
+    """
 
     counts: Sequence[int]
 
     @property
     def num_weights(self) -> int:
+        """Number of weights in the layer."""
         return sum(self.counts)
 
     @property
     def codebook_bytes(self) -> int:
+        """Bytes of the representatives."""
         return FLOAT_BYTES * len(self.counts)
 
     @property
     def fixed_bytes(self) -> int:
-        """Levels of fixed length, packed."""
+        """Bytes of packed levels of fixed length."""
         return math.ceil(self.num_weights * index_bits(len(self.counts)) / 8)
 
     @cached_property
     def huffman_lengths(self) -> list[int]:
-        """Bits of each level's Huffman code."""
+        """Length of each level's Huffman code, in bits."""
         return huffman_lengths(self.counts)
 
     @property
     def huffman_bytes(self) -> int:
-        """Code lengths, then the Huffman-coded levels, packed."""
+        """Bytes of the code lengths and of the packed Huffman-coded levels."""
         stream = sum(count * length for count, length in zip(self.counts, self.huffman_lengths, strict=True))
         return len(self.counts) + math.ceil(stream / 8)
 
     @property
     def huffman_is_smaller(self) -> bool:
+        """Whether Huffman-coded levels, with their code lengths, take fewer bytes than levels of fixed length."""
         return self.huffman_bytes < self.fixed_bytes
 
     @property
     def payload_bytes(self) -> int:
+        """Bytes of the codebook and of the smaller form of the levels."""
         return self.codebook_bytes + min(self.fixed_bytes, self.huffman_bytes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkBits:
-    """Size of a network as a compressed file holds it.
+    """Size of a network in a compressed file.
 
     Attributes:
-        payload_bytes: all of it.
-        bits_per_weight: 8 × payload_bytes / number of parameters. A network with normalization statistics, which
-            are no parameters but must be in the file, has a little more than 32 when nothing is quantized.
-        index_bits_per_weight: ⌈log2 K⌉; 32 when nothing is quantized.
-        entropy_bits_per_weight: mean over the quantized weights of their layer's entropy; 32 likewise.
-        conv_bits_per_weight: bits of the convolutions' weights in the file, codebooks and code lengths included,
-            over their number; None in a network without convolutions.
-        linear_bits_per_weight: the same of the fully connected layers.
-        layers: of each quantized weight, by its name in `state_dict`.
+        payload_bytes: size of the whole network, in bytes.
+        bits_per_weight: 8 × payload_bytes / number of parameters. Normalization statistics are in the file but are not
+            parameters, so a network that has them and is not quantized has slightly more than 32.
+        index_bits_per_weight: ⌈log2 K⌉; 32 if nothing is quantized.
+        entropy_bits_per_weight: mean entropy of the levels over the quantized weights; 32 if nothing is quantized.
+        conv_bits_per_weight: bits of the convolutions' weights in the file, with codebooks and code lengths, divided by
+            the number of these weights; None for a network without convolutions.
+        linear_bits_per_weight: the same for fully connected layers.
+        layers: sizes of the quantized layers, by the name of the weight in `state_dict`.
     """
 
     payload_bytes: int
@@ -96,12 +107,12 @@ class NetworkBits:
 
 
 def network_bits(model: nn.Module, level_counts: Mapping[str, Sequence[int]]) -> NetworkBits:
-    """Counts a network's bits.
+    """Return the size of a network.
 
     Args:
-        model: for the number of its parameters and of the floats that stay floats.
-        level_counts: for each quantized weight tensor, by its name in `state_dict`, how often each of its K
-            levels occurs; empty for the float network.
+        model: the network; only the names and sizes of its tensors matter.
+        level_counts: how often each of the K levels occurs in each quantized weight, by the weight's name in
+            `state_dict`; empty for the float network.
     """
     layers = {name: LayerBits(counts) for name, counts in level_counts.items()}
     floats = {name: tensor for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
@@ -113,7 +124,7 @@ def network_bits(model: nn.Module, level_counts: Mapping[str, Sequence[int]]) ->
     quantized = sum(layer.num_weights for layer in layers.values())
     entropy = sum(layer.num_weights * entropy_bits(layer.counts) for layer in layers.values())
 
-    def bits_of(kind: type[nn.Module]) -> float | None:
+    def bits_per_weight_in(kind: type[nn.Module]) -> float | None:
         names = _weights_of(model, kind) & floats.keys()
         return 8 * sum(cost[name] for name in names) / sum(floats[name].numel() for name in names) if names else None
 
@@ -122,12 +133,12 @@ def network_bits(model: nn.Module, level_counts: Mapping[str, Sequence[int]]) ->
         bits_per_weight=8 * payload / sum(parameter.numel() for parameter in model.parameters()),
         index_bits_per_weight=max((index_bits(len(layer.counts)) for layer in layers.values()), default=FLOAT_BITS),
         entropy_bits_per_weight=entropy / quantized if quantized else float(FLOAT_BITS),
-        conv_bits_per_weight=bits_of(nn.modules.conv._ConvNd),
-        linear_bits_per_weight=bits_of(nn.Linear),
+        conv_bits_per_weight=bits_per_weight_in(nn.modules.conv._ConvNd),
+        linear_bits_per_weight=bits_per_weight_in(nn.Linear),
         layers=layers,
     )
 
 
 def _weights_of(model: nn.Module, kind: type[nn.Module]) -> set[str]:
-    """Names in `state_dict` of the weights of all layers of a kind."""
+    """Return the names in `state_dict` of the weights of all layers of a kind."""
     return {f"{name}.weight".lstrip(".") for name, module in model.named_modules() if isinstance(module, kind)}

@@ -1,8 +1,8 @@
-"""Huffman codes of levels, and streams of levels in any canonical prefix code, packed to the bit.
+"""Huffman codes of levels, and packed streams of levels in any canonical prefix code.
 
-A code is known by its lengths alone: words are given out in order of (length, level). A stream holds the first bits
-of all words, then the second bits of those that have one, and so on: as many bits as the words one behind the
-other, but a whole plane of bits at a time can be written and read, however many the levels.
+A canonical code follows from its lengths: words are assigned in order of (length, level). A stream holds the first bits
+of all words, then the second bits of the words that have one, and so on. It is as long as the words one after another,
+but a whole plane of bits is written and read at once, whatever the number of levels.
 """
 
 import heapq
@@ -14,7 +14,13 @@ from trainables.shapes import Int, UInt8
 
 
 def huffman_lengths(counts: Sequence[int]) -> list[int]:
-    """Code lengths, in bits, of an optimal prefix code; 0 for levels that never occur, 1 for an only one.
+    """Return the code lengths, in bits, of an optimal prefix code.
+
+    Args:
+        counts: how often each of the K levels occurs.
+
+    Returns:
+        K lengths; 0 for a level that does not occur, 1 if only one level occurs.
 
     Source: Huffman, "A Method for the Construction of Minimum-Redundancy Codes", 1952.
     """
@@ -33,12 +39,12 @@ def huffman_lengths(counts: Sequence[int]) -> list[int]:
 
 
 def _in_code_order(lengths: Sequence[int]) -> list[int]:
-    """Levels that have a word, in order of their words."""
+    """Return the levels that have a word, in order of their words."""
     return sorted((level for level, length in enumerate(lengths) if length), key=lambda level: (lengths[level], level))
 
 
 def canonical_code(lengths: Sequence[int]) -> list[str]:
-    """Word of each level as a string of 0 and 1; empty for a level without one."""
+    """Return the word of each level as a string of 0 and 1; empty for a level without a word."""
     words = [""] * len(lengths)
     word, previous = 0, 0
     for level in _in_code_order(lengths):
@@ -49,14 +55,14 @@ def canonical_code(lengths: Sequence[int]) -> list[str]:
 
 
 def encode(levels: Int[np.ndarray, " n"], lengths: Sequence[int]) -> UInt8[np.ndarray, " bytes"]:
-    """Packs the words of all levels, plane by plane.
+    """Return the packed words of all levels, plane by plane.
 
     Args:
-        levels: in [0, k), only such as have a word.
-        lengths: of the words, (k,).
+        levels: (n,), each in [0, K) and with a word.
+        lengths: K lengths of words, in bits.
 
     Returns:
-        The stream; its last byte is filled up with zeros.
+        The stream; zeros fill the last byte.
     """
     words = canonical_code(lengths)
     planes = [np.empty(0, np.uint8)]
@@ -71,21 +77,24 @@ def encode(levels: Int[np.ndarray, " n"], lengths: Sequence[int]) -> UInt8[np.nd
 def decode(
     stream: UInt8[np.ndarray, " bytes"], lengths: Sequence[int], num_levels: int
 ) -> Int[np.ndarray, " num_levels"]:
-    """Inverse of `encode`.
+    """Return the levels of a stream: the inverse of `encode`.
 
     Args:
-        stream: what `encode` returned.
-        lengths: of the words, (k,).
-        num_levels: how many levels the stream holds.
+        stream: a result of `encode`.
+        lengths: K lengths of words, in bits.
+        num_levels: number of levels in the stream.
+
+    Returns:
+        (num_levels,), int32.
 
     Raises:
-        ValueError: the stream is no stream of so many levels in this code.
+        ValueError: the stream does not hold this number of levels in this code.
     """
     bits = np.unpackbits(stream)
     in_code_order = np.array(_in_code_order(lengths), np.int32)
     levels = np.empty(num_levels, np.int32)
-    waiting = np.arange(num_levels)  # places whose word goes on
-    rank = np.zeros(num_levels, np.int32)  # of the word so far, among all of its length that end no shorter word
+    waiting = np.arange(num_levels)  # indices of the levels whose word has not ended
+    rank = np.zeros(num_levels, np.int32)  # of each prefix among the prefixes of its length that are no whole word
     position = shorter = 0
     for length in range(1, max(lengths) + 1):
         plane = bits[position : position + len(waiting)]

@@ -1,4 +1,4 @@
-"""One-dimensional k-means: the codebook of K values with the least squared error of quantization."""
+"""One-dimensional k-means: the K values with the least squared error of quantization."""
 
 import numpy as np
 import torch
@@ -7,22 +7,22 @@ from torch import Tensor
 from trainables.shapes import Float, Int
 
 MOST_GROUPS = 1024
-"""Groups of neighbouring weights that the search tells apart, or 8 K if that is more."""
+"""Groups of neighbouring weights that the search distinguishes; 8 K if that is more."""
 
 
 def kmeans(weights: Float[Tensor, " n"], num_levels: int, iterations: int = 100) -> Float[Tensor, " k"]:
-    """Codebook of `num_levels` values whose squared error is within 1% of the least, and most often far closer.
+    """Return `num_levels` values whose squared error is within 1% of the least possible, and usually far closer.
 
-    Sorted weights are put in groups of neighbours; dynamic programming finds the best codebook whose cells are unions
-    of groups; Lloyd's algorithm then moves the cells' ends among the weights. Deterministic.
+    Sorted weights are divided into groups of neighbours; dynamic programming finds the best cells that are unions of
+    groups; Lloyd's algorithm then moves the cells' ends among the weights. The result is deterministic.
 
     Args:
-        weights: any order, finite.
-        num_levels: K; more than there are distinct weights gives repeated values.
-        iterations: most passes of Lloyd's algorithm; it ends sooner when nothing moves.
+        weights: (n,), any order, finite.
+        num_levels: K; if it exceeds the number of distinct weights, values are repeated.
+        iterations: greatest number of passes of Lloyd's algorithm, which ends earlier once nothing moves.
 
     Returns:
-        The codebook in increasing order, in the type of `weights`.
+        (K,) in increasing order, in the type of `weights`.
 
     Source: Wang and Song, "Ckmeans.1d.dp", The R Journal 3/2, 2011 (dynamic programming); Lloyd, "Least squares
     quantization in PCM", 1982; Panter and Dite, 1951 (the best cells hold equal shares of the density's cube root).
@@ -31,7 +31,7 @@ def kmeans(weights: Float[Tensor, " n"], num_levels: int, iterations: int = 100)
     values, counts = ordered.unique_consecutive(return_counts=True)
     if len(values) <= num_levels:
         return torch.cat([values, values[-1:].expand(num_levels - len(values))]).to(weights.dtype)
-    # Squares are summed about the middle of the weights, where they cancel least.
+    # Squares are summed about the middle of the weights, which loses the fewest digits to cancellation.
     shifted = values - values[len(values) // 2]
     zero = values.new_zeros(1)
     sums = [torch.cat([zero, (counts * power).cumsum(0)]) for power in (torch.ones_like(values), shifted, shifted**2)]
@@ -50,17 +50,20 @@ def kmeans(weights: Float[Tensor, " n"], num_levels: int, iterations: int = 100)
 
 
 def _sorted(weights: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    # On a CPU, NumPy sorts with vector instructions, and without the indices.
+    # On a CPU, NumPy sorts with vector instructions and does not compute the indices.
     if weights.device.type == "cpu":
         return torch.from_numpy(np.sort(weights.detach().numpy()))
     return weights.sort().values
 
 
 def _groups(values: Float[Tensor, " d"], counts: Int[Tensor, " d"], most: int) -> Int[Tensor, " g"]:
-    """Ends of groups of neighbouring values, from 0 to d; each holds about the same share of the error to come."""
+    """Return the ends of at most `most` groups of neighbouring values, from 0 to d.
+
+    Each group contributes about the same share of the squared error.
+    """
     if len(values) <= most:
         return torch.arange(len(values) + 1, device=values.device)
-    # The cube root of the density c/gap over a gap, without estimating a density: c^(1/3) gap^(2/3).
+    # Integral of the density's cube root over a gap, where the density is c/gap: c^(1/3) gap^(2/3).
     share = (counts[1:].to(values.dtype).pow(1 / 3) * values.diff().pow(2 / 3)).cumsum(0)
     target = torch.arange(1, most, device=values.device) / most * share[-1]
     inner = torch.searchsorted(share, target) + 1
@@ -69,9 +72,14 @@ def _groups(values: Float[Tensor, " d"], counts: Int[Tensor, " d"], most: int) -
 
 
 def _best_cells(sums: list[Float[Tensor, " g"]], num_levels: int) -> Int[Tensor, " e"]:
-    """Ends, as indices of groups, of the cells of least squared error; prefix sums of three moments go in."""
+    """Return the ends, as indices of groups, of the `num_levels` cells of least squared error.
+
+    Args:
+        sums: prefix sums over the groups of the counts, of the values and of their squares, (groups + 1,) each.
+        num_levels: K.
+    """
     groups = len(sums[0]) - 1
-    # A cell of the best codebook holds about groups / K groups; one of eight times that is not looked at.
+    # A cell of the best codebook holds about groups / K groups; cells above eight times that are not considered.
     longest = min(groups, max(64, 8 * groups // num_levels))
     device = sums[0].device
     end = torch.arange(groups + 1, device=device)[:, None]
