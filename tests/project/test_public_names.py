@@ -1,0 +1,24 @@
+"""Each package names its public objects, and each name is there."""
+
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+PACKAGES = ["trainables", "trainables.codebooks", "trainables.regularizers"]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_public_names_exist(package: str) -> None:
+    module = import_module(package)
+    assert module.__all__
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
+    with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
+        _ = module.no_such_name
+
+
+@pytest.mark.parametrize(("package", "heavy"), [("trainables", "torch")])
+def test_packages_import_nothing_heavy_by_themselves(package: str, heavy: str) -> None:
+    code = f"import sys, {package}; sys.exit({heavy!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
