@@ -1,21 +1,27 @@
-# make study: from a fresh clone to a Pareto front.    make test: the whole suite.    make check: linters, types, imports.
+# make study: from a fresh clone to a Pareto front.    make test: the suite.    make check: linters, types, imports.
 # make test-jobs: a study run from afar by `ray job`.
 # make chaos: studies killed 70 times, and 16 workers and 4 heads of clusters under another.
+# make test-all: test and test-jobs, and chaos with 6 kills of studies, a worker and a head.
 # make fuzz: 2,000 damaged files of every kind that is read.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 JOBS := .venv/jobs
+PYTEST := $(BIN)/python -m pytest --durations 10
 
-.PHONY: study test test-jobs check chaos fuzz
+.PHONY: study test test-jobs test-all check chaos fuzz
 
 study: $(READY)
 	$(BIN)/qar launch digits --resume-if-exists
 
-# Studies on a real Ray one after another, for each takes the whole machine.
+# A study on a real Ray waits for processes that start as long as it computes, so two share the cores; more would not
+# help, for each takes the whole machine.
 test: $(READY)
-	$(BIN)/python -m pytest -m 'not e2e' --numprocesses auto --dist loadfile
-	$(BIN)/python -m pytest -m e2e
+	$(PYTEST) -m 'not e2e' --numprocesses auto --dist loadfile
+	$(PYTEST) -m 'e2e and not chaos' --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test-all: test test-jobs
+	$(PYTEST) -m chaos
 
 # What needs ray[default], in an environment of its own on top of the other: with it, each Ray of the suite would start
 # a whole dashboard.
@@ -27,10 +33,10 @@ test-jobs: $(READY)
 	$(JOBS)/bin/python -m pytest tests/end_to_end/test_cluster.py tests/project/test_project.py -k 'afar or pin_all'
 
 chaos: $(READY)
-	$(BIN)/python -m pytest -m chaos --kills-alone 20 --kills-together 50 --workers-killed 4 --heads-killed 4
+	$(PYTEST) -m chaos --kills-alone 20 --kills-together 50 --workers-killed 4 --heads-killed 4
 
 fuzz: $(READY)
-	$(BIN)/python -m pytest -m fuzz --fuzz-cases 2000 --numprocesses auto
+	$(PYTEST) -m fuzz --fuzz-cases 2000 --numprocesses auto
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from analysis.load import load_trials
 from study.ledger.ledger import EPOCH, SESSION_STARTED, History, read_history
 
 MARK = "QAR_TEST_RUN"
@@ -19,6 +21,9 @@ MARK = "QAR_TEST_RUN"
 
 PATIENCE = 240.0
 """Seconds after which a run that should have come to a point counts as stuck."""
+
+NOISE = re.compile(r"(?i:\bray\b|\btune\b|optuna|warning|traceback)|\bERROR\b|\x1b")
+"""Text that no line for the user may hold."""
 
 
 @dataclass(frozen=True)
@@ -118,3 +123,27 @@ def epochs_by_session(ledger: Path) -> list[dict[int, list[dict[str, Any]]]]:
         elif fact["fact"] == EPOCH:
             sessions[-1].setdefault(fact["number"], []).append(fact["metrics"])
     return sessions
+
+
+def assert_quiet(ended: Ended) -> None:
+    """Plain lines of ours on stdout, nothing on stderr."""
+    assert ended.stderr == ""
+    assert [line for line in ended.stdout.splitlines() if NOISE.search(line)] == []
+
+
+def rows(study: Path) -> list[dict[str, object]]:
+    return load_trials(study).astype(object).where(lambda table: table.notna(), None).to_dict("records")
+
+
+def processes_of(run: LiveRun, name: str) -> list[int]:
+    """Ids of the processes of a run whose title begins with a name."""
+    mark = f"{MARK}={run.mark}".encode()
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            ours = folder.name.isdigit() and mark in (folder / "environ").read_bytes().split(b"\0")
+            if ours and (folder / "cmdline").read_bytes().startswith(name.encode()):
+                found.append(int(folder.name))
+        except OSError:  # it is gone, or not ours
+            continue
+    return found
