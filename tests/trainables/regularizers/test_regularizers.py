@@ -387,7 +387,7 @@ def test_dyadic_bins_hold_all_values_without_rounding(values: list[float], wides
     assert bin_of.amax() == bins.count - 1
     assert way.abs().max() <= 0.5
     # Within half a digit of the way: exact, unless a value is too small beside the bin for its way to hold it.
-    error = bins.centre()[bin_of] + way.double() * bins.width - torch.tensor(values, dtype=torch.float64)
+    error = bins.centres()[bin_of] + way.double() * bins.width - torch.tensor(values, dtype=torch.float64)
     assert error.abs().max() <= 2.0**-25 * bins.width
 
 
