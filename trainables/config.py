@@ -39,8 +39,9 @@ class Recipe:
             to a hundredth at three quarters.
         warmup_epochs: over which the learning rates of the regularize phase rise from 0, linearly.
         lam_warmup_epochs: over which λ rises from 0, linearly.
-        weight_decay: of the regularize phase, on weights that are not to be quantized, which are all of a float
-            network's (`num_levels: null`); on biases and normalization never.
+        weight_decay: of the regularize phase, on the weights of convolutions, linear layers and attention that are not
+            to be quantized, which are all of a float network's (`num_levels: null`). Biases, normalization, embeddings,
+            position tables, class tokens and layer scales are never decayed.
         decay_quantized: also on weights that are to be quantized, whatever the family. Off: the pull is towards 0, the
             penalty's towards the representatives, and one would be measured through the other.
         augmentation: `none`, or `crop_flip`: random crops of images padded by 4 pixels, and horizontal flips.

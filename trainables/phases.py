@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from trainables.codebooks.assignment import Codebook, assign
 from trainables.codebooks.placement import place_representatives
 from trainables.config import Recipe, TrialConfig
+from trainables.models import decayed_weights
 from trainables.regularizers.chunks import flat
 from trainables.regularizers.protocol import Regularizer
 from trainables.regularizers.registry import REGULARIZERS
@@ -39,6 +40,10 @@ def _representative_optimizer(recipe: Recipe, representatives: list[Tensor]) -> 
     ]
     # Gradients carry λ, which may be tiny: a small eps keeps Adam's step independent of it.
     return torch.optim.Adam(groups, eps=1e-20) if groups else None
+
+
+def _group_sizes(optimizer_state: dict[str, Any]) -> list[int]:
+    return [len(group["params"]) for group in optimizer_state["param_groups"]]
 
 
 class Phase(Protocol):
@@ -89,15 +94,23 @@ class RegularizePhase:
             for regularizer in self.regularizers.values()
             if regularizer.representatives.requires_grad
         ]
-        # Weight decay leaves the quantized weights alone by default; normalization and biases it never touches.
-        matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-        quantized = {id(weight) for weight in weights.values()} if config.num_levels is not None else set()
-        decayed = [p for p in matrices if config.recipe.decay_quantized or id(p) not in quantized]
-        exempt = {id(parameter) for parameter in decayed}
-        others = [parameter for parameter in model.parameters() if id(parameter) not in exempt]
-        self.optimizers = [_weight_optimizer(config.recipe, decayed, others, config.recipe.learning_rate)]
+        self._parameters = list(model.parameters())
+        self.optimizers = [self._optimizer_with_decay(list(decayed_weights(model).values()))]
         if optimizer := _representative_optimizer(config.recipe, self.trained_representatives):
             self.optimizers.append(optimizer)
+
+    def _optimizer_with_decay(self, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """Return the optimizer of all parameters, with weight decay on `weights`.
+
+        By default the weights that are to be quantized are left out of it.
+        """
+        recipe = self.config.recipe
+        spared = self.config.num_levels is not None and not recipe.decay_quantized
+        quantized = {id(weight) for weight in self.weights.values()} if spared else set()
+        decayed = [weight for weight in weights if id(weight) not in quantized]
+        chosen = {id(weight) for weight in decayed}
+        others = [parameter for parameter in self._parameters if id(parameter) not in chosen]
+        return _weight_optimizer(recipe, decayed, others, recipe.learning_rate)
 
     def step(self, epochs_done: float) -> None:
         strength = self.config.lam * warmup_share(epochs_done, self.config.recipe.lam_warmup_epochs)
@@ -140,6 +153,9 @@ class RegularizePhase:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, regularizer in self.regularizers.items():
             regularizer.representatives.data.copy_(state["representatives"][name])
+        if _group_sizes(state["optimizers"][0]) != _group_sizes(self.optimizers[0].state_dict()):
+            # Earlier versions decayed every parameter of two and more axes: such a trial goes on as it began.
+            self.optimizers[0] = self._optimizer_with_decay([p for p in self._parameters if p.ndim > 1])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
 

@@ -9,7 +9,7 @@ from torch import nn
 
 import trainables.models
 from trainables.families import FAMILIES
-from trainables.models import MODELS, build_model, quantized_weights
+from trainables.models import MODELS, build_model, decayed_weights, quantized_weights
 from trainables.regularizers.registry import REGULARIZERS
 
 MNIST_LIKE = ((1, 8, 8), 10)
@@ -52,6 +52,40 @@ def test_quantized_weights_are_found_by_type_at_any_depth() -> None:
         }
     )
     assert set(quantized_weights(model)) == {"stem.weight", "body.1.0.weight", "body.1.1.weight"}
+
+
+NOT_DECAYED = {
+    "swin_t": {"features.1.0.attn.relative_position_bias_table", "features.0.2.weight"},
+    "swin_v2_t": {"features.1.0.attn.logit_scale"},
+    "convnext_tiny": {"features.1.0.layer_scale", "features.0.0.bias"},
+    "vit_b_16": {"class_token", "encoder.pos_embedding", "encoder.layers.encoder_layer_0.ln_1.weight"},
+    "maxvit_t": {"blocks.0.layers.0.layers.window_attention.attn_layer.1.relative_position_bias_table"},
+    "efficientnet_b0": {"features.0.1.weight"},
+    "resnet18": {"bn1.weight", "fc.bias"},
+}
+"""Some parameters of networks that weight decay must leave alone."""
+
+
+@pytest.mark.parametrize("name", sorted(NOT_DECAYED))
+def test_weight_decay_is_decided_by_module_and_role(name: str) -> None:
+    with torch.device("meta"):
+        model = build_model(f"torchvision:{name}", (3, 224, 224), 10, seed=0)
+    parameters, decayed = dict(model.named_parameters()), decayed_weights(model)
+    assert NOT_DECAYED[name] <= set(parameters) - set(decayed)
+    # Besides the weights of layers by type, only the projections of attention, which PyTorch keeps without a layer.
+    beside = set(decayed) - set(quantized_weights(model))
+    assert all(name.endswith("self_attention.in_proj_weight") for name in beside)
+    assert len(beside) == (12 if name == "vit_b_16" else 0)
+    assert set(quantized_weights(model)) <= set(decayed)
+
+
+def test_weight_decay_spares_embeddings_and_what_is_tied_to_them() -> None:
+    model = nn.ModuleDict({"table": nn.Embedding(4, 2), "head": nn.Linear(2, 4), "body": nn.Linear(2, 2)})
+    assert set(decayed_weights(model)) == {"head.weight", "body.weight"}
+    head = model["head"]
+    assert isinstance(head, nn.Linear)
+    head.weight = model["table"].weight  # type: ignore[assignment]
+    assert set(decayed_weights(model)) == {"body.weight"}
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))

@@ -327,6 +327,29 @@ def test_weight_decay_touches_what_the_recipe_says(
     assert all(pulled[name].norm() < plain[name].norm() for name in decayed)
 
 
+def test_trial_begun_under_the_former_rule_of_decay_goes_on_as_it_began() -> None:
+    """Checkpoints of earlier versions have every parameter of two and more axes in the decayed group."""
+
+    class WithTable(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Parameter(torch.ones(2, 2))
+            self.linear = nn.Linear(2, 2)
+
+    model = WithTable()
+    config = quick("none", num_levels=None, recipe=Recipe(weight_decay=0.1))
+    former, phase = (RegularizePhase(config, model, quantized_weights(model)) for _ in range(2))
+    former.optimizers[0].param_groups[:] = [
+        former.optimizers[0].param_groups[0] | {"params": [model.table, model.linear.weight]},
+        former.optimizers[0].param_groups[1] | {"params": [model.linear.bias]},
+    ]
+    assert [len(group["params"]) for group in phase.optimizers[0].param_groups] == [1, 2]
+    phase.load_state_dict(former.state_dict())
+    decayed, others = (group["params"] for group in phase.optimizers[0].param_groups)
+    assert [id(p) for p in decayed] == [id(model.table), id(model.linear.weight)]
+    assert [id(p) for p in others] == [id(model.linear.bias)]
+
+
 def test_finetune_state_keeps_assignments_when_levels_exceed_sixteen_bits() -> None:
     num_levels = 40_000
     config = quick("none", num_levels=num_levels)
