@@ -215,19 +215,10 @@ def _extended(folder: "StudyFolder", config: "StudyConfig", more: int) -> "Study
 
 
 def _check_trials(config: "StudyConfig") -> None:
-    """Finds out now, not in every trial, that a data set, a split of it, or a network can't be had."""
-    import numpy as np
+    """Raise ValueError, before anything is written, if the network can't train on the data set."""
+    from trainables.preflight import preflight
 
-    from trainables.data.batches import train_and_validation_indices
-    from trainables.data.datasets import load_dataset
-    from trainables.models import build_model, check_model_name
-
-    trial = config.trial
-    check_model_name(trial["model"])
-    dataset = load_dataset(trial["dataset"], trial["data_dir"])
-    rng = np.random.default_rng(config.seed)
-    train_and_validation_indices(dataset, trial["validation_fraction"], rng, trial["subset"])
-    build_model(trial["model"], dataset.image_shape, dataset.num_classes, config.seed, trial["width"])
+    preflight(config.trial_config({"family": "none", "num_levels": None, "init": "scratch"}))
 
 
 def _check_other_studies(folder: "StudyFolder", config: "StudyConfig") -> None:

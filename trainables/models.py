@@ -1,14 +1,28 @@
 """Networks by name, and which of their parameters are quantized."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from trainables.families import choose
 
 TORCHVISION = "torchvision:"
-"""Prefix of the name of any of torchvision's classifiers, taken as it is but for the number of classes."""
+"""Prefix of the name of any of torchvision's classifiers of images.
+
+The classifier is taken as it is, except for the number of classes and of the images' channels, and without auxiliary
+outputs.
+"""
+
+PLAIN_OUTPUT: dict[str, dict[str, bool]] = {
+    # By default these two return several outputs while they train, and warn of a default that is to change.
+    "googlenet": {"aux_logits": False, "init_weights": True},
+    "inception_v3": {"aux_logits": False, "init_weights": True},
+}
+"""Arguments that make a network of torchvision return one tensor of logits."""
 
 
 def _channels(base: int, width: float) -> int:
@@ -92,19 +106,27 @@ MODELS: dict[str, Callable[[tuple[int, int, int], int, float], nn.Module]] = {
 """Makes a network from (channels, height, width) of an image, the number of classes, and a width multiplier."""
 
 
-def check_model_name(name: str) -> str:
-    """Returns `name` if `build_model` knows it; raises ValueError naming the choices if not."""
-    if name.startswith(TORCHVISION):
-        from torchvision.models import list_models
+def torchvision_classifiers() -> list[str]:
+    """Return the names of torchvision's classifiers of 2-D images.
 
-        return TORCHVISION + choose("torchvision model", name.removeprefix(TORCHVISION), list_models())
-    return choose("model", name, MODELS)
+    Detectors, segmenters and networks for video, optical flow or quantized inference live in other modules.
+    """
+    from torchvision import models
+
+    return list(models.list_models(module=models))
+
+
+def check_model_name(name: str) -> str:
+    """Return `name` if `build_model` knows it; raise ValueError naming the choices if not."""
+    if name.startswith(TORCHVISION):
+        return TORCHVISION + choose("torchvision classifier", name.removeprefix(TORCHVISION), torchvision_classifiers())
+    return choose("model", name, [*MODELS, f"{TORCHVISION}<name>"])
 
 
 def build_model(
     name: str, image_shape: tuple[int, int, int], num_classes: int, seed: int, width: float = 1.0
 ) -> nn.Module:
-    """Builds a network with fresh weights.
+    """Build a network with fresh weights.
 
     Args:
         name: a key of `MODELS`, or `torchvision:` and the name of one of its classifiers; ValueError if neither.
@@ -117,12 +139,71 @@ def build_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if name.startswith(TORCHVISION):
-            from torchvision.models import get_model
-
             if width != 1.0:
                 raise ValueError(f"width must be 1 for {name}, got {width}; leave it out")
-            return get_model(name.removeprefix(TORCHVISION), weights=None, num_classes=num_classes)
+            return _torchvision(name.removeprefix(TORCHVISION), image_shape[0], num_classes)
         return MODELS[name](image_shape, num_classes, width)
+
+
+def _torchvision(name: str, channels: int, num_classes: int) -> nn.Module:
+    from torchvision.models import get_model
+
+    # No weights are ever downloaded: classifiers have no backbone with weights of its own.
+    model: nn.Module = get_model(name, weights=None, num_classes=num_classes, **PLAIN_OUTPUT.get(name, {}))
+    if channels != 3:
+        _take_channels(model, channels)
+    return model
+
+
+def _take_channels(model: nn.Module, channels: int) -> None:
+    """Replace the first convolution of a network for colour images by one for images of so many channels.
+
+    Its weights are drawn anew, normally distributed with the standard deviation of those that they replace.
+    """
+    name, first = next((name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
+    replacement = nn.Conv2d(
+        channels,
+        first.out_channels,
+        first.kernel_size,  # type: ignore[arg-type]
+        first.stride,  # type: ignore[arg-type]
+        first.padding,  # type: ignore[arg-type]
+        bias=first.bias is not None,
+    )
+    with torch.no_grad():
+        replacement.weight.copy_(torch.randn_like(replacement.weight) * first.weight.std())
+        if replacement.bias is not None:
+            replacement.bias.zero_()
+    model.set_submodule(name, replacement)
+
+
+class _WithoutMemory(TorchFunctionMode):
+    """Let new tensors have a shape and no memory: those that parameters and buffers are made of."""
+
+    FACTORIES = frozenset({torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn})
+
+    def __torch_function__(
+        self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        changed = {"device": "meta"} if func in self.FACTORIES else {}
+        return func(*args, **(dict(kwargs or {}) | changed))
+
+
+def model_shapes(name: str, image_shape: tuple[int, int, int], num_classes: int, width: float) -> dict[str, torch.Size]:
+    """Return the shapes of a network's floats, by name in `state_dict`, without allocating them.
+
+    Raises:
+        ValueError: there is no such network, or it can't have these sizes.
+    """
+    check_model_name(name)
+    try:
+        with _WithoutMemory(), warnings.catch_warnings(action="ignore"):
+            model = build_model(name, image_shape, num_classes, 0, width)
+    except (RuntimeError, OverflowError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ValueError(
+            f"model {name!r} can't have image shape {image_shape}, {num_classes} classes and width {width}: "
+            f"{' '.join(str(error).split())}"
+        ) from None
+    return {key: tensor.shape for key, tensor in model.state_dict().items() if tensor.is_floating_point()}
 
 
 def quantized_weights(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -147,7 +228,7 @@ WEIGHT_MATRICES: dict[type[nn.Module], tuple[str, ...]] = {
 def decayed_weights(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return the parameters that weight decay may shrink, by name: weights of convolutions and of linear maps.
 
-    Biases, normalization, embeddings, position tables, class tokens and layer scales are excluded, whatever their shape.
+    Biases, normalization, embeddings, position tables, class tokens and layer scales are excluded in any shape.
     A linear layer that shares its weight with an embedding is excluded with it.
     """
     embeddings = {

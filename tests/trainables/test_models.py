@@ -9,7 +9,14 @@ from torch import nn
 
 import trainables.models
 from trainables.families import FAMILIES
-from trainables.models import MODELS, build_model, decayed_weights, quantized_weights
+from trainables.models import (
+    MODELS,
+    build_model,
+    decayed_weights,
+    model_shapes,
+    quantized_weights,
+    torchvision_classifiers,
+)
 from trainables.regularizers.registry import REGULARIZERS
 
 MNIST_LIKE = ((1, 8, 8), 10)
@@ -118,7 +125,7 @@ def test_torchvision_classifiers_are_built_by_name() -> None:
 @pytest.mark.parametrize(
     ("name", "width", "message"),
     [
-        ("torchvision:resnet", 1.0, r"unknown torchvision model 'resnet'; choose from \[.*'resnet18'"),
+        ("torchvision:resnet", 1.0, r"unknown torchvision classifier 'resnet'; choose from \[.*'resnet18'"),
         ("torchvision:resnet18", 0.5, r"width must be 1 .*got 0\.5"),
     ],
 )
@@ -128,8 +135,60 @@ def test_build_model_refuses_torchvision_models_it_does_not_have(name: str, widt
 
 
 def test_build_model_lists_its_choices_when_the_name_is_unknown() -> None:
-    with pytest.raises(ValueError, match=r"unknown model 'resnet'; choose from \[.*'small_cnn'"):
+    with pytest.raises(ValueError, match=r"unknown model 'resnet'; choose from \[.*'small_cnn'.*'torchvision:<name>'"):
         build_model("resnet", *MNIST_LIKE, seed=0)
+
+
+def test_choices_are_classifiers_of_images_alone() -> None:
+    names = torchvision_classifiers()
+    assert {"resnet18", "vit_b_16", "googlenet"} <= set(names)
+    assert not [
+        name for name in names if name.startswith(("quantized_", "fasterrcnn", "deeplab", "raft", "r3d", "mvit"))
+    ]
+    for name in ("r3d_18", "quantized_googlenet", "lraspp_mobilenet_v3_large", "raft_small", "swin3d_t"):
+        with pytest.raises(ValueError, match=f"unknown torchvision classifier '{name}'"):
+            build_model(f"torchvision:{name}", (3, 32, 32), 10, seed=0)
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_networks_with_auxiliary_outputs_return_one_tensor_in_training(name: str) -> None:
+    with torch.device("meta"):
+        model = build_model(f"torchvision:{name}", (3, 96, 96), 10, seed=0).train()
+        assert model(torch.empty(2, 3, 96, 96)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit_b_16", "convnext_tiny", "densenet121", "squeezenet1_1"])
+@pytest.mark.parametrize("channels", [1, 4])
+def test_first_convolution_takes_the_channels_of_the_images(name: str, channels: int) -> None:
+    with torch.device("meta"):
+        model = build_model(f"torchvision:{name}", (channels, 224, 224), 10, seed=0)
+        assert model(torch.empty(2, channels, 224, 224)).shape == (2, 10)
+
+
+def test_replaced_convolution_is_decided_by_the_seed_and_as_large_as_the_original() -> None:
+    first, again, other = (build_model("torchvision:resnet18", (1, 32, 32), 10, seed) for seed in (1, 1, 2))
+    assert torch.equal(first.conv1.weight, again.conv1.weight)  # type: ignore[union-attr, arg-type]
+    assert not torch.equal(first.conv1.weight, other.conv1.weight)  # type: ignore[union-attr, arg-type]
+    original = build_model("torchvision:resnet18", (3, 32, 32), 10, 1)
+    ratio = first.conv1.weight.std() / original.conv1.weight.std()  # type: ignore[union-attr, operator]
+    assert abs(ratio - 1) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "width"), [*((name, 0.25) for name in sorted(MODELS)), ("torchvision:regnet_x_400mf", 1.0)]
+)
+def test_shapes_are_those_of_the_network(name: str, width: float) -> None:
+    state = build_model(name, (3, 32, 32), 7, 0, width).state_dict()
+    assert model_shapes(name, (3, 32, 32), 7, width) == {
+        key: tensor.shape for key, tensor in state.items() if tensor.is_floating_point()
+    }
+
+
+@pytest.mark.parametrize("width", [1e9, 1e300])
+def test_shapes_beyond_all_memory_are_refused(width: float) -> None:
+    assert model_shapes("small_cnn", (3, 32, 32), 10**12, 1.0)["12.weight"] == (10**12, 64)
+    with pytest.raises(ValueError, match="can't have image shape"):
+        model_shapes("small_cnn", (3, 32, 32), 10, width)
 
 
 def test_every_family_with_a_penalty_has_a_regularizer() -> None:

@@ -1,0 +1,111 @@
+"""Preflight check of a study's network: one training step on one real batch, before anything is written. No Ray."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from trainables.config import TrialConfig
+from trainables.data.batches import Split, channel_moments, mapped, train_and_validation_indices
+from trainables.data.datasets import load_dataset
+from trainables.data.prepared import Dataset
+from trainables.models import TORCHVISION, build_model, check_model_name, quantized_weights
+
+IMAGES = 8
+"""Images in the batch: few, since a driver may have neither a GPU nor much memory."""
+
+
+def preflight(config: TrialConfig) -> None:
+    """Train the network of a trial for one step on one batch of its data set.
+
+    The batch holds a few training images, at least two, since batch normalization can't train on one. Nothing is judged
+    that a batch so small might distort: only that both passes work, and what comes out of them.
+
+    Raises:
+        ValueError: the data set, a split of it or the network is not available, or they don't fit each other; one line.
+    """
+    check_model_name(config.model)
+    dataset = load_dataset(config.dataset, config.data_dir)
+    rng = np.random.default_rng(config.seed)
+    train, _ = train_and_validation_indices(dataset, config.validation_fraction, rng, config.subset)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        images, labels = _batch(dataset, train, config)
+        with _one_line(config, dataset):
+            model = build_model(config.model, dataset.image_shape, dataset.num_classes, config.seed, config.width)
+            _step(model.to(memory_format=torch.channels_last), images, labels, dataset.num_classes)
+
+
+def _batch(dataset: Dataset, train: np.ndarray, config: TrialConfig) -> tuple[Tensor, Tensor]:
+    """Return normalized, augmented images and their labels, spread over the training split and so over its classes."""
+    size = max(2, min(IMAGES, config.recipe.batch_size, len(train)))
+    chosen = torch.from_numpy(train[np.linspace(0, len(train) - 1, size).astype(int)])
+    pool = mapped(dataset.x_train).permute(0, 3, 1, 2)
+    mean, std = channel_moments([pool[chosen]])
+    split = Split(
+        pool=pool,
+        indices=chosen,
+        labels=torch.from_numpy(dataset.y_train)[chosen],
+        mean=mean,
+        std=std.clamp(min=1.0),
+    )
+    return next(split.batches(size, torch.Generator().manual_seed(config.seed), config.recipe.augmentation))
+
+
+def _step(model: nn.Module, images: Tensor, labels: Tensor, num_classes: int) -> None:
+    """Run a forward and a backward pass, and a forward pass in evaluation mode; raise ValueError for what is wrong."""
+    weights = quantized_weights(model)
+    if not weights:
+        raise ValueError("it has no convolution and no linear layer whose weights could be quantized")
+    model.train()
+    logits = model(images)
+    _check_logits(logits, len(images), num_classes)
+    loss = cross_entropy(logits, labels)
+    if not math.isfinite(loss.item()):
+        raise ValueError(f"the loss of the first batch is {loss.item()}")
+    loss.backward()
+    if untrained := [name for name, weight in weights.items() if weight.grad is None]:
+        raise ValueError(f"no gradient reaches {untrained[0]}, one of {len(untrained)} weights that would be quantized")
+    model.eval()
+    with torch.no_grad():
+        _check_logits(model(images), len(images), num_classes)
+
+
+def _check_logits(logits: object, images: int, num_classes: int) -> None:
+    if not isinstance(logits, Tensor):
+        raise ValueError(f"it must return one tensor of logits, got {type(logits).__name__}")
+    if tuple(logits.shape) != (images, num_classes):
+        raise ValueError(f"its logits must have shape {(images, num_classes)}, got {tuple(logits.shape)}")
+
+
+@contextmanager
+def _one_line(config: TrialConfig, dataset: Dataset) -> Iterator[None]:
+    """Turn whatever a network raises for images that it can't take into one line."""
+    try:
+        yield
+    except Exception as error:
+        channels, height, width = dataset.image_shape
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(
+            f"trial.model {config.model!r} must be able to train on the images of {config.dataset}, {height}×{width} "
+            f"with {channels} channel{'s'[: channels != 1]}, got: {reason[:300]}; "
+            f"choose another model, or other images{_smallest_images(config.model, (height, width))}"
+        ) from None
+
+
+def _smallest_images(model: str, size: tuple[int, int]) -> str:
+    """Return the size of images that torchvision states for a network, if these are smaller."""
+    if not model.startswith(TORCHVISION):
+        return ""
+    from torchvision.models import get_model_weights
+
+    weights = get_model_weights(model.removeprefix(TORCHVISION))
+    smallest = min(entry.meta["min_size"] for entry in weights)
+    fixed = model.removeprefix(TORCHVISION).startswith(("vit_", "maxvit_"))
+    if not fixed and size[0] >= smallest[0] and size[1] >= smallest[1]:
+        return ""
+    return f" (this one takes {'exactly' if fixed else 'at least'} {smallest[0]}×{smallest[1]} pixels)"
