@@ -3,7 +3,9 @@
 Heavy imports are inside the commands, so that `qar --help` answers at once.
 """
 
+import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -397,31 +399,46 @@ def report(
         def named(path: Path) -> str:
             return next((folder.named(path) for folder in folders if path.is_relative_to(folder.path)), str(path))
 
-        how = Format(style=style, suffixes=tuple(formats.split(",")) if formats else None, named=named)
+        format = Format(style=style, suffixes=tuple(formats.split(",")) if formats else None, named=named)
         for folder in folders:
             folder.check_no_links()
             folder.fetch_results()
         paths = [folder.path for folder in folders]
         if len(folders) == 1:
             written = write_report(
-                paths[0], out or paths[0] / "report", how=how, importances=hyperparameter_importances
+                paths[0], out or paths[0] / "report", format=format, importances=hyperparameter_importances
             )
             folders[0].publish()
         else:
-            written = write_comparison(paths, out or Path("report"), how=how, importances=hyperparameter_importances)
+            written = write_comparison(
+                paths, out or Path("report"), format=format, importances=hyperparameter_importances
+            )
     typer.echo(_as_told(written.text, folders))
+    for line in written.failures:
+        typer.echo(f"qar: {_as_told(line, folders)}", err=True)
+    if written.failures:
+        raise typer.Exit(FAILED)
 
 
 def _report_briefly(folder: "StudyFolder") -> None:
-    """Writes and prints what a run leaves: the front and the summary."""
-    from analysis.report.report import write_brief_report
+    """Write and print what a run leaves: the front and the summary.
 
-    with _one_line_errors(folder):
+    The study has been trained: whatever goes wrong with its report is a warning.
+    """
+    try:
+        from analysis.report.report import write_brief_report
+
         folder.check_no_links()
         folder.fetch_results()
         written = write_brief_report(folder.path, folder.path / "report")
         folder.publish()
+    except Exception as error:
+        reason = folder.as_told(" ".join(str(error).split()) or type(error).__name__)
+        typer.echo(f"qar: warning: no report was written: {reason}; try again with: qar report {folder}", err=True)
+        return
     typer.echo(folder.as_told(written.text))
+    for line in written.failures:
+        typer.echo(f"qar: warning: {folder.as_told(line)}", err=True)
 
 
 @app.command()
@@ -514,8 +531,18 @@ def families() -> None:
     typer.echo("paper: Malchiodi, Ferraretto, Frasca, arXiv 2602.03614")
 
 
+def _prepare_process() -> None:
+    """Make the command independent of a notebook's Matplotlib backend, and of the terminal's encoding."""
+    # Figures are written to files, and a backend that is not installed here would end the import of Matplotlib.
+    os.environ["MPLBACKEND"] = "agg"
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # an encoding without λ shows a question mark
+            stream.reconfigure(errors="replace")
+
+
 def main() -> None:
     """The console command."""
+    _prepare_process()
     try:
         sys.exit(app(standalone_mode=False))
     except typer.Abort:

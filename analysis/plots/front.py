@@ -13,6 +13,8 @@ from analysis.plots.axes import family_mark, nothing_to_show, set_bits_axis, sta
 from analysis.plots.style import Line
 from analysis.statistics.confirmed import as_trials
 from analysis.statistics.front import candidates, float_baseline, front, knee
+from analysis.statistics.gains import ACCURACIES, TEST
+from trainables.result import FINETUNE
 
 GREY = "0.45"
 
@@ -57,8 +59,8 @@ def plot_front(trials: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-def plot_confirmed(results: pd.DataFrame, ax: Axes, search: pd.DataFrame | None = None) -> Axes:
-    """Mean test accuracy of confirmed configurations against bits per weight, with their intervals, front and knee.
+def plot_confirmed(results: pd.DataFrame, ax: Axes, search: pd.DataFrame | None = None, *, split: str = TEST) -> Axes:
+    """Draw mean accuracies of configurations over their seeds against bits per weight: intervals, front and knee.
 
     Families stand side by side, each within 2% of its bits, so that equal bits hide no interval.
 
@@ -66,17 +68,19 @@ def plot_confirmed(results: pd.DataFrame, ax: Axes, search: pd.DataFrame | None 
         results: rows of `analysis.statistics.confirmed.confirmed`.
         ax: drawn on; returned.
         search: trials.parquet of the search, whose front is drawn behind as a thin line; None to leave it out.
+        split: that the means and intervals are of: `test`, or `validation` for a plan without test accuracies.
     """
     set_bits_axis(ax)
-    ax.set_ylabel("test accuracy")
-    trials = as_trials(results)
+    ax.set_ylabel(f"{split} accuracy")
+    accuracy = ACCURACIES[split][FINETUNE]
+    trials = as_trials(results, split)
     of, best = candidates(trials), front(trials)
     if of.empty:
-        return nothing_to_show(ax, "no configuration confirmed")
+        return nothing_to_show(ax, "no quantized configuration with results")
     families = families_of(of["family"])
     for family in families:
         mark, mine = family_mark(family), results.loc[of.index[of["family"] == family]]
-        mean = mine["test_accuracy"]
+        mean = mine[accuracy]
         ax.errorbar(
             *(mine["bits_per_weight"] * _beside(family, families), mean),
             yerr=[(mean - mine["low"]).fillna(0.0), (mine["high"] - mean).fillna(0.0)],
@@ -93,10 +97,10 @@ def plot_confirmed(results: pd.DataFrame, ax: Axes, search: pd.DataFrame | None 
     least, greatest = best["val_accuracy"].min(), best["val_accuracy"].max()
     reach = greatest - least + 0.01
     ends = [
-        of.assign(val_accuracy=results[end].fillna(results["test_accuracy"]).clip(least - reach, greatest + reach))
+        of.assign(val_accuracy=results[end].fillna(results[accuracy]).clip(least - reach, greatest + reach))
         for end in ("low", "high")
     ]
-    floats = results.loc[results["num_levels"].isna(), "test_accuracy"]
+    floats = results.loc[results["num_levels"].isna(), accuracy]
     baseline = float(floats.iloc[0]) if len(floats) else None
     _frame(ax, pd.concat([best, *ends, searched]), of, baseline)
     _draw_cut_ends(results.loc[of.index], families, ax)

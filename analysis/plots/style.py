@@ -1,11 +1,13 @@
 """How figures look and how they are written: widths of a paper, marks of families, file formats."""
 
+import logging
 import re
 import shutil
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -57,15 +59,15 @@ FAMILY_MARKS = dict(zip(FAMILIES, MARKS, strict=False))
 
 @contextmanager
 def paper_style(style: Path | None = None) -> Iterator[None]:
-    """Sets Matplotlib's parameters to those of a paper for the time of the block, whatever they were before.
+    """Set Matplotlib's parameters to those of a paper for the time of the block, whatever they were before.
 
     Args:
         style: an .mplstyle file whose keys replace ours; None for ours alone.
 
     Raises:
-        ValueError: the file can't be read, or has a value that Matplotlib refuses.
+        ValueError: the file can't be read, or has an unknown key or a value that Matplotlib refuses; one line.
     """
-    with mpl.rc_context():
+    with mpl.rc_context(), _once_about_fonts():
         mpl.rcdefaults()
         mpl.rcParams.update(mpl.rc_params_from_file(STYLE_FILE, use_default_template=False))
         if style is not None:
@@ -73,14 +75,86 @@ def paper_style(style: Path | None = None) -> Iterator[None]:
         yield
 
 
-def _parameters_of(style: Path) -> mpl.RcParams:
+@contextmanager
+def _once_about_fonts() -> Iterator[None]:
+    """Keep Matplotlib from saying at each text that a font is missing; `check_style` says it."""
+    logger = logging.getLogger("matplotlib.font_manager")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
     try:
-        return mpl.rc_params_from_file(style, fail_on_error=True, use_default_template=False)
-    except OSError as error:
-        reason = error.strerror or "it can't be opened"
-    except (ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())
-    raise ValueError(f"style {style} can't be used: {reason}; begin from a copy of {STYLE_FILE}") from None
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def check_style(style: Path) -> str:
+    """Raise ValueError, one line with all mistakes, if figures can't be drawn in a style.
+
+    Returns:
+        One line on fonts of the style that are not installed here, in whose place others are drawn; empty without.
+    """
+    with paper_style(style), _messages() as messages:
+        logging.getLogger("matplotlib.font_manager").setLevel(logging.WARNING)
+        try:
+            figure = Figure(layout="constrained")
+            figure.add_subplot(xlabel="word", ylabel="$K$").plot([1, 2], label="word")
+            figure.legend()
+            for format in ("png", "pdf", "svg"):
+                figure.savefig(BytesIO(), format=format)
+        except Exception as error:  # whatever a style makes a backend raise
+            messages.append(f"no figure can be drawn: {str(error) or type(error).__name__}")
+    fonts = [message for message in messages if message.startswith("findfont:")]
+    _refuse_if([message for message in messages if message not in fonts], style)
+    return "; ".join(dict.fromkeys(" ".join(font.removeprefix("findfont:").split()) for font in fonts))
+
+
+def _parameters_of(style: Path) -> mpl.RcParams:
+    """Read a style file, which Matplotlib reports some mistakes of by raising, and others by logging alone."""
+    parameters = mpl.RcParams()
+    with _messages() as messages:
+        try:
+            parameters = mpl.rc_params_from_file(style, fail_on_error=True, use_default_template=False)
+        except OSError as error:
+            messages.append(error.strerror or "it can't be opened")
+        except (ValueError, KeyError) as error:
+            messages.append(str(error))
+    _refuse_if(messages, style)
+    return parameters
+
+
+def _refuse_if(messages: list[str], style: Path) -> None:
+    if messages:
+        # Of each message the first line that says something: further ones point to Matplotlib's own files.
+        lines = [message.strip().splitlines()[0].removesuffix(".") for message in messages if message.strip()]
+        reasons = "; ".join(dict.fromkeys(" ".join(line.split()) for line in lines))
+        raise ValueError(f"style {style} can't be used: {reasons}; begin from a copy of {STYLE_FILE}") from None
+
+
+@contextmanager
+def _messages() -> Iterator[list[str]]:
+    """Collect what Matplotlib logs and warns of in the block, in place of printing it."""
+    logger, handler = logging.getLogger("matplotlib"), _Collector(logging.WARNING)
+    propagates, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield handler.messages
+        handler.messages += [str(warning.message) for warning in caught]
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagates
+
+
+class _Collector(logging.Handler):
+    """Handler that keeps the messages of log records."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
 
 
 def available_formats(style: Path | None = None) -> tuple[str, ...]:

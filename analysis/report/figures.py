@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,19 +24,20 @@ from analysis.plots import (
 )
 from analysis.plots.curves import with_curves
 from analysis.plots.style import COLUMN_WIDTH, MARKS, PAGE_WIDTH, paper_style, save_figure
-from analysis.report.findings import Findings, NothingToShow
+from analysis.report.attempts import Attempts
+from analysis.report.findings import Findings, NothingToShow, replicates_of
 from analysis.report.provenance import Points
 from analysis.statistics.attainment import attainment_surfaces
-from analysis.statistics.confirmed import as_trials, confirmation_named, tested
+from analysis.statistics.confirmed import as_trials, confirmation_named, measured_trials
 from analysis.statistics.front import candidates, float_baselines, front
-from analysis.statistics.gains import TEST
+from analysis.statistics.gains import ACCURACIES, TEST
 from trainables.result import FINETUNE, REGULARIZE
 
 WIDTHS = {"": COLUMN_WIDTH, "-wide": PAGE_WIDTH}
 """Inches, by what stands after the figure's name in its files."""
 
 FEWEST_SEEDS = 3
-"""Of which a front has a median: of two, half are the better one."""
+"""Fewest seeds for which a median front is defined."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,31 +66,43 @@ def _of_front(findings: Findings) -> pd.DataFrame:
 
 def _front(findings: Findings, axes: Sequence[Axes]) -> None:
     plot_front(findings.trials, axes[0])
+    _name_trials(findings, axes[0])
+
+
+def _name_trials(findings: Findings, ax: Axes) -> None:
+    """Name the accuracy of single trials: in a plan, nothing was searched."""
+    if findings.is_plan:
+        ax.set_ylabel("validation accuracy (trials)")
 
 
 def _of_confirmed(findings: Findings) -> pd.DataFrame:
-    if findings.confirmation is None:
-        raise NothingToShow(f"nothing was confirmed; run: qar confirm {findings.folder}")
-    return pd.concat([front(findings.trials), tested(findings.confirmation)])
+    replicates = replicates_of(findings)
+    shown = measured_trials(replicates, findings.split)
+    return shown if findings.is_plan else pd.concat([front(findings.trials), shown])
 
 
 def _confirmed(findings: Findings, axes: Sequence[Axes]) -> None:
     assert findings.results is not None
-    plot_confirmed(findings.results, axes[0], findings.trials)
+    search = None if findings.is_plan else findings.trials
+    plot_confirmed(findings.results, axes[0], search, split=findings.split)
 
 
 def _of_attainment(findings: Findings) -> pd.DataFrame:
-    if findings.confirmation is None:
-        raise NothingToShow(f"it needs several seeds of each configuration; run: qar confirm {findings.folder}")
-    shown = candidates(findings.confirmation, "test_accuracy")
+    shown = candidates(replicates_of(findings), _accuracy(findings))
     if shown["seed"].nunique() < FEWEST_SEEDS:
         raise NothingToShow(f"it needs {FEWEST_SEEDS} seeds of each configuration at least, to have a median")
     return shown
 
 
 def _attainment(findings: Findings, axes: Sequence[Axes]) -> None:
-    assert findings.confirmation is not None
-    plot_attainment(attainment_surfaces(findings.confirmation, accuracy="test_accuracy"), axes[0])
+    assert findings.replicates is not None
+    plot_attainment(attainment_surfaces(findings.replicates, accuracy=_accuracy(findings)), axes[0])
+    axes[0].set_ylabel(f"{findings.split} accuracy")
+
+
+def _accuracy(findings: Findings) -> str:
+    """Return the column of the accuracy that results are of."""
+    return ACCURACIES[findings.split][FINETUNE]
 
 
 def _of_gains(findings: Findings) -> pd.DataFrame:
@@ -105,12 +119,12 @@ def _gains(findings: Findings, axes: Sequence[Axes]) -> None:
 
 
 def _of_improvements(findings: Findings) -> pd.DataFrame:
-    if findings.confirmation is None:
-        raise NothingToShow(f"one seed of a family tells no probability; run: qar confirm {findings.folder}")
+    replicates_of(findings)
     if findings.improvements.empty:
-        raise NothingToShow("no family was confirmed beside none at the same K")
+        raise NothingToShow("no family has results beside none at the same K")
     if (findings.improvements[["n", "n_over"]].min(axis=1) < 2).all():
-        raise NothingToShow("one seed of a family tells no probability; confirm with more --seeds")
+        more = "plan more replicates" if findings.is_plan else "confirm with more --seeds"
+        raise NothingToShow(f"one seed of a family tells no probability; {more}")
     return findings.compared
 
 
@@ -121,14 +135,14 @@ def _improvements(findings: Findings, axes: Sequence[Axes]) -> None:
 
 
 def _of_curves(findings: Findings) -> pd.DataFrame:
-    if findings.epochs is None:
+    if not findings.study.has_epochs:
         raise NothingToShow(f"{findings.folder} has no epochs.parquet")
     return with_curves(findings.trials)
 
 
 def _curves(findings: Findings, axes: Sequence[Axes]) -> None:
-    assert findings.epochs is not None
-    plot_curves(findings.trials, findings.epochs, axes[0])
+    plot_curves(findings.trials, findings.study.epochs, axes[0])
+    _name_trials(findings, axes[0])
 
 
 def _of_importances(findings: Findings) -> pd.DataFrame:
@@ -191,70 +205,71 @@ FIGURES: dict[str, FigureKind] = {
 
 
 def points_of_figures(findings: Findings) -> dict[str, Points]:
-    """By the name of each figure of a study's report, the trials that its points are made of."""
+    """Return the trials that the points of each figure of a study's report are made of, by the figure's name.
+
+    A figure that can't be made for any reason has no points; `write_figures` says why.
+    """
     found = {}
     for name, kind in FIGURES.items():
-        with suppress(NothingToShow):
+        with suppress(Exception):
             found[name] = _by_study(kind.shows(findings), findings)
     return found
 
 
 def _by_study(trials: pd.DataFrame, findings: Findings) -> Points:
-    confirmed = trials["trial_id"].isin([] if findings.confirmation is None else findings.confirmation["trial_id"])
+    confirmation = findings.confirmation
+    confirmed = trials["trial_id"].isin([] if confirmation is None else confirmation["trial_id"])
     parts = {findings.name: trials[~confirmed], confirmation_named(findings.name): trials[confirmed]}
     return {name: list(part["trial_id"]) for name, part in parts.items() if len(part)}
 
 
-def _on_confirmed_front(findings: Findings) -> pd.DataFrame:
-    """Trials of the configurations that are on the front of what was confirmed."""
-    assert findings.confirmation is not None
+def _on_front_of_results(findings: Findings) -> pd.DataFrame:
+    """Return the trials of the configurations that are on the front of the means over seeds."""
     assert findings.results is not None
-    trials = tested(findings.confirmation)
-    return trials[trials["config_hash"].isin(front(as_trials(findings.results))["config_hash"])]
+    trials = measured_trials(replicates_of(findings), findings.split)
+    best = front(as_trials(findings.results, findings.split))
+    return trials[trials["config_hash"].isin(best["config_hash"])]
+
+
+def _have_test_results(studies: Mapping[str, Findings]) -> bool:
+    """Return whether all studies have results on the test split, so that these can be compared."""
+    return all(findings.results is not None and findings.split == TEST for findings in studies.values())
 
 
 def points_of_studies_figures(studies: Mapping[str, Findings]) -> dict[str, Points]:
-    """The same of the figures of several studies that `write_studies_figures` draws."""
+    """Return the same for the figures of several studies that `write_studies_figures` draws."""
     shown = {"studies": {name: front(findings.trials) for name, findings in studies.items()}}
-    confirmations = {
-        confirmation_named(name): findings.confirmation
-        for name, findings in studies.items()
-        if findings.confirmation is not None
-    }
-    if len(confirmations) == len(studies):
-        on_front = [_on_confirmed_front(findings) for findings in studies.values()]
-        shown["studies-confirmed"] = dict(zip(confirmations, on_front, strict=True))
+    if _have_test_results(studies):
+        names = [name if of.is_plan else confirmation_named(name) for name, of in studies.items()]
+        on_front = [_on_front_of_results(findings) for findings in studies.values()]
+        shown["studies-confirmed"] = dict(zip(names, on_front, strict=True))
         with suppress(NothingToShow):
             attained = [_of_attainment(findings) for findings in studies.values()]
-            shown["studies-attainment"] = dict(zip(confirmations, attained, strict=True))
+            shown["studies-attainment"] = dict(zip(names, attained, strict=True))
     return {
         figure: {name: list(trials["trial_id"]) for name, trials in parts.items()} for figure, parts in shown.items()
     }
 
 
 def write_figures(
-    findings: Findings, out: Path, *, style: Path | None, formats: Sequence[str]
-) -> tuple[list[Path], dict[str, str]]:
-    """Writes all figures of a study in one and in two columns.
+    findings: Findings, out: Path, attempts: Attempts, *, style: Path | None, formats: Sequence[str]
+) -> None:
+    """Write all figures of a study in one and in two columns, each tried by itself.
 
     Args:
-        findings: what is known of the study.
+        findings: statistics of the study.
         out: folder that the files go to; it exists.
+        attempts: takes the paths, and why a figure is missing.
         style: an .mplstyle file whose keys replace ours; None for ours.
         formats: among `analysis.plots.style.FORMATS`.
 
-    Returns:
-        The paths, and by name why a figure is missing.
+    Raises:
+        OSError: the storage can't be written.
     """
-    paths: list[Path] = []
-    missing: dict[str, str] = {}
     for name, kind in FIGURES.items():
-        try:
-            for suffix, width in WIDTHS.items():
-                paths += write_figure(findings, kind, out / f"{name}{suffix}", width, style=style, formats=formats)
-        except NothingToShow as reason:
-            missing[name] = str(reason)
-    return paths, missing
+        for suffix, width in WIDTHS.items():
+            write = partial(write_figure, findings, kind, out / f"{name}{suffix}", width, style=style, formats=formats)
+            attempts.attempt(f"figure {name}", write)
 
 
 def write_figure(
@@ -273,46 +288,54 @@ def write_figure(
 
 
 def write_studies_figures(
-    studies: Mapping[str, Findings], out: Path, *, style: Path | None, formats: Sequence[str]
-) -> list[Path]:
-    """Writes the fronts of several studies in one figure, and if all are confirmed, those and their attainment.
+    studies: Mapping[str, Findings], out: Path, attempts: Attempts, *, style: Path | None, formats: Sequence[str]
+) -> None:
+    """Write the fronts of several studies in one figure; where all have test results, those and their attainment.
 
     Args:
-        studies: what is known, by the name that the legend gives.
+        studies: statistics, by the name that the legend gives.
         out: folder that the files go to; it exists.
+        attempts: as in `write_figures`.
         style: as in `write_figures`.
         formats: as in `write_figures`.
 
-    Returns:
-        The paths.
+    Raises:
+        OSError: the storage can't be written.
     """
-    paths = []
-    results = {name: findings.results for name, findings in studies.items()}
-    for suffix, width in WIDTHS.items():
-        with paper_style(style):
-            figure, axes = _figure(1, 2.3, width)
-            plot_studies({name: findings.trials for name, findings in studies.items()}, axes[0])
-            paths += save_figure(figure, out / f"studies{suffix}", formats)
-            if any(of is None for of in results.values()):
-                continue
-            figure, axes = _figure(1, 2.3, width)
-            confirmed = {name: as_trials(of) for name, of in results.items() if of is not None}
-            plot_studies(confirmed, axes[0], label="test accuracy, 95% intervals")
-            paths += save_figure(figure, out / f"studies-confirmed{suffix}", formats)
-            with suppress(NothingToShow):
-                for findings in studies.values():
-                    _of_attainment(findings)
-                figure, axes = _figure(1, 2.3, width)
-                _attainment_of(studies, axes[0])
-                paths += save_figure(figure, out / f"studies-attainment{suffix}", formats)
-    return paths
+    for name, draw in _studies_figures(studies).items():
+        for suffix, width in WIDTHS.items():
+            write = partial(_write_one, draw, out / f"{name}{suffix}", width, style=style, formats=formats)
+            attempts.attempt(f"figure {name}", write)
+
+
+def _studies_figures(studies: Mapping[str, Findings]) -> dict[str, Callable[[Axes], object]]:
+    """Return how the figures of several studies are drawn, by name."""
+    searches = {name: findings.trials for name, findings in studies.items()}
+    drawn: dict[str, Callable[[Axes], object]] = {"studies": partial(plot_studies, searches)}
+    if _have_test_results(studies):
+        results = {name: as_trials(of.results) for name, of in studies.items() if of.results is not None}
+        drawn["studies-confirmed"] = partial(plot_studies, results, label="test accuracy, 95% intervals")
+        with suppress(NothingToShow):
+            for findings in studies.values():
+                _of_attainment(findings)
+            drawn["studies-attainment"] = partial(_attainment_of, studies)
+    return drawn
+
+
+def _write_one(
+    draw: Callable[[Axes], object], stem: Path, width: float, *, style: Path | None, formats: Sequence[str]
+) -> list[Path]:
+    """Write a figure of one panel; returns the paths."""
+    with paper_style(style):
+        figure, axes = _figure(1, 2.3, width)
+        draw(axes[0])
+        return save_figure(figure, stem, formats)
 
 
 def _attainment_of(studies: Mapping[str, Findings], ax: Axes) -> None:
-    """Of several confirmed studies, each in its own mark."""
+    """Draw the attainment of several studies with test results, each in its own mark."""
     for place, (name, findings) in enumerate(studies.items()):
-        assert findings.confirmation is not None
-        surfaces = attainment_surfaces(findings.confirmation, accuracy="test_accuracy")
+        surfaces = attainment_surfaces(replicates_of(findings), accuracy="test_accuracy")
         plot_attainment(surfaces, ax, label=name, mark=MARKS[place % len(MARKS)])
 
 
@@ -339,4 +362,4 @@ def _one_legend(axes: Sequence[Axes]) -> None:
 
 
 def _split(findings: Findings) -> str:
-    return "test" if findings.split == TEST else "search"
+    return findings.split if findings.is_plan or findings.split == TEST else "search"

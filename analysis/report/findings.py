@@ -1,126 +1,157 @@
-"""All that a report is made of: the tables of a study, of its confirmation, and what was derived from them."""
+"""The statistics that a report is made of, each computed once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-import yaml
 
-from analysis.load import load_epochs, load_trials
-from analysis.statistics.confirmed import FOLDER, confirmed, count_unfinished, load_confirmation, load_gaps, selected
-from analysis.statistics.gains import TEST, VALIDATION, best_replicates, gains, improvements
+from analysis.origin import Named
+from analysis.statistics.confirmed import confirmed, count_unfinished, gaps_of, measured_trials, selected
+from analysis.statistics.front import candidates
+from analysis.statistics.gains import ACCURACIES, TEST, VALIDATION, best_replicates, gains, improvements
+from analysis.study import StudyResults, read_study
+from trainables.result import FINETUNE
 
 
 class NothingToShow(Exception):  # noqa: N818 - no error: the report says why a figure or table is missing
     """The data of a figure or table are not there; the message says why, or what would bring them."""
 
 
-CURVE_COLUMNS = ["trial_id", "epoch", "phase", "val_accuracy"]
+Importances = Callable[[pd.DataFrame], pd.DataFrame]
+"""From rows of trials.parquet to columns `objective`, `parameter`, `importance`, `n`."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Findings:
-    """What is known of a study.
+    """Statistics of a study.
 
     Attributes:
-        folder: of the study.
-        name: of the study.
-        planned: trials that the study asks for; None if study.yaml doesn't say.
-        trials: trials.parquet.
-        confirmation: that of its confirmation; None if nothing was confirmed.
-        gaps: what the confirmation lacks (`analysis.statistics.confirmed.load_gaps`).
-        importances: shares of the variance that each hyperparameter explains; None if they were not computed.
+        study: its files.
+        compute_importances: given by the caller, since this package knows no Optuna; None leaves importances out.
     """
 
-    folder: Path
-    name: str
-    planned: int | None
-    trials: pd.DataFrame
-    confirmation: pd.DataFrame | None = None
-    gaps: tuple[str, ...] = ()
-    importances: pd.DataFrame | None = None
+    study: StudyResults
+    compute_importances: Importances | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the study."""
+        return self.study.folder
+
+    @property
+    def name(self) -> str:
+        """Name of the study."""
+        return self.study.name
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """trials.parquet."""
+        return self.study.trials
+
+    @property
+    def is_plan(self) -> bool:
+        """Whether the study ran a plan of configurations, so that there was no search to confirm."""
+        return self.study.origin.is_plan
 
     @property
     def finished(self) -> bool:
         """Whether no trial is running or still to come."""
-        return count_unfinished(self.trials, self.planned) is None
+        return count_unfinished(self.trials, self.study.origin.num_trials) is None
+
+    @property
+    def confirmation(self) -> pd.DataFrame | None:
+        """Trials of the confirmation; None if none has ended with a result."""
+        confirmation = self.study.confirmation
+        return None if confirmation is None or measured_trials(confirmation.trials).empty else confirmation.trials
 
     @cached_property
-    def epochs(self) -> pd.DataFrame | None:
-        """Of epochs.parquet what learning curves need; None if it was not copied along with the study."""
-        return load_epochs(self.folder, CURVE_COLUMNS) if (self.folder / "epochs.parquet").exists() else None
+    def replicates(self) -> pd.DataFrame | None:
+        """Trials of configurations that no choice was made among: of the confirmation, or of a plan; None without."""
+        if not self.is_plan:
+            return self.confirmation
+        return None if measured_trials(self.trials, self.split).empty else self.trials
+
+    @property
+    def gaps(self) -> list[str]:
+        """Sentences on what the means of replicates lack."""
+        if self.is_plan:
+            return gaps_of(self.trials, self.study.origin.num_trials, "the plan")
+        confirmation = self.study.confirmation
+        return [] if confirmation is None else gaps_of(confirmation.trials, confirmation.origin.num_trials)
+
+    @cached_property
+    def importances(self) -> pd.DataFrame | None:
+        """Shares of the variance that each hyperparameter explains; None if they are left out."""
+        return None if self.compute_importances is None else self.compute_importances(self.trials)
 
     @cached_property
     def results(self) -> pd.DataFrame | None:
-        """Confirmed configurations; see `analysis.statistics.confirmed.confirmed`."""
-        return None if self.confirmation is None else confirmed(self.trials, self.confirmation)
+        """Means and intervals of the replicates (`analysis.statistics.confirmed.confirmed`); None without."""
+        if self.replicates is None:
+            return None
+        search = self.trials[:0] if self.is_plan else self.trials
+        return confirmed(search, self.replicates, split=self.split)
 
-    @property
+    @cached_property
     def split(self) -> str:
-        """What families are compared on: `test` where something was confirmed, `validation` of the search otherwise."""
+        """Split that families are compared on: `test` where replicates were measured on it, `validation` otherwise."""
+        if self.is_plan:
+            return VALIDATION if measured_trials(self.trials, TEST).empty else TEST
         return VALIDATION if self.confirmation is None else TEST
 
     @cached_property
     def compared(self) -> pd.DataFrame:
-        """Trials by which families are compared: one configuration a family and K."""
+        """Trials by which families are compared: one configuration a family and K.
+
+        Of a plan with several it is the one with the highest mean validation accuracy.
+        """
+        if self.is_plan:
+            best = best_replicates(self.trials, minimum=1)
+            return candidates(best, ACCURACIES[self.split][FINETUNE])
         if self.confirmation is None:
             return best_replicates(self.trials, minimum=1)
         return selected(self.trials, self.confirmation)
 
     @cached_property
+    def is_chosen(self) -> bool:
+        """Whether a plan has several configurations of a family and K, of which one is compared."""
+        each = candidates(self.trials).groupby(["family", "num_levels"])["config_hash"].nunique()
+        return self.is_plan and bool((each > 1).any())
+
+    @property
+    def has_tests(self) -> bool:
+        """Whether differences may be tested: what was compared was not chosen by the numbers that are compared."""
+        return self.split == TEST or (self.is_plan and not self.is_chosen)
+
+    @cached_property
     def gains(self) -> pd.DataFrame:
+        """Accuracies over those of plain quantization (`analysis.statistics.gains.gains`)."""
         return gains(self.compared, split=self.split)
 
     @cached_property
     def improvements(self) -> pd.DataFrame:
-        return improvements_over_none(self.compared, self.split)
+        """Probabilities of improvement over plain quantization; empty where nothing was quantized plainly."""
+        has_baseline = (self.compared["family"] == "none").any()
+        return improvements(self.compared if has_baseline else self.compared[:0], split=self.split)
 
 
-def improvements_over_none(trials: pd.DataFrame, split: str) -> pd.DataFrame:
-    """`analysis.statistics.gains.improvements`, empty where nothing was quantized plainly."""
-    has_baseline = (trials["family"] == "none").any()
-    return improvements(trials if has_baseline else trials[:0], split=split)
+def replicates_of(findings: Findings) -> pd.DataFrame:
+    """Return the replicates of a study; raises NothingToShow, with the way to them, if there are none."""
+    if findings.replicates is None:
+        if findings.is_plan:
+            raise NothingToShow("no trial of the plan has ended with a result")
+        raise NothingToShow(f"nothing was confirmed; run: qar confirm {findings.folder}")
+    return findings.replicates
 
 
-def load_findings(study: Path, importances: Callable[[pd.DataFrame], pd.DataFrame] | None = None) -> Findings:
-    """Reads the tables of a study and of its confirmation.
+def load_findings(study: Path, importances: Importances | None = None, *, named: Named = str) -> Findings:
+    """Read a study; raises as `analysis.study.read_study` does.
 
     Args:
         study: folder of the study.
-        importances: from trials to their importances; given by the caller, since this package knows no Optuna.
-
-    Raises:
-        ValueError: there is no study, or one without tables, or it is a confirmation.
-        DamagedFileError: a file can't be read.
+        importances: as in `Findings`.
+        named: names paths in the folder to readers.
     """
-    told = _told(study / "study.yaml")
-    if told.get("plan") and study.resolve().name == FOLDER:
-        raise ValueError(f"{study} is a confirmation, which the report of its study shows; give {study.parent}")
-    told_of_confirmation = _told(study / FOLDER / "study.yaml")
-    trials, confirmation = load_trials(study), load_confirmation(study)
-    return Findings(
-        folder=study,
-        name=str(told.get("name") or study.resolve().name),
-        planned=_planned(told),
-        trials=trials,
-        confirmation=confirmation,
-        gaps=tuple(load_gaps(study, _planned(told_of_confirmation))),
-        importances=None if importances is None else importances(trials),
-    )
-
-
-def _planned(told: dict[str, Any]) -> int | None:
-    planned = told.get("trials")
-    return planned if isinstance(planned, int) else None
-
-
-def _told(path: Path) -> dict[str, Any]:
-    """What study.yaml says; nothing if it can't be read, since the figures need none of it."""
-    try:
-        values = yaml.safe_load(path.read_text())
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return values if isinstance(values, dict) else {}
+    return Findings(study=read_study(study, named=named), compute_importances=importances)

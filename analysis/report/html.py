@@ -14,33 +14,24 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from analysis.report.findings import Findings
 from analysis.report.html_sections import confirmed_section, failures_section, front_section, provenance_section
-from analysis.report.origin import Named, names_of
-from analysis.report.page import PageStudy, load_page_study
+from analysis.report.page import PageStudy, page_study_of
 from analysis.report.points import curves, search_points
 from analysis.statistics.front import float_baseline
+from analysis.statistics.gains import VALIDATION
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING, STATES
 
 STATE_NAMES = {COMPLETE: "complete", PRUNED: "stopped early", FAIL: "failed", RUNNING: "running"}
 
 
-def write_html(studies: Sequence[Path], out: Path, *, named: Named = str) -> Path:
-    """Writes report.html of the studies in these folders into the folder `out`.
-
-    Args:
-        studies: folders.
-        out: the folder.
-        named: names paths in the folders to readers.
-
-    Returns:
-        The file's path.
+def write_html(studies: Sequence[Findings], out: Path) -> Path:
+    """Write report.html of some studies into the folder `out`; returns the file's path.
 
     Raises:
-        ValueError: there is no study in a folder, or two can't be told apart.
-        DamagedFileError: a study's files can't be read.
+        DamagedFileError: a study's epochs can't be read.
     """
-    names = names_of(studies)
-    page = page_of([load_page_study(folder, named, name) for folder, name in zip(studies, names, strict=True)])
+    page = page_of([page_study_of(findings) for findings in studies])
     path = out / "report.html"
     path.write_text(page, encoding="utf-8")
     return path
@@ -95,8 +86,9 @@ def _data_of(study: PageStudy) -> dict[str, Any]:
         "baseline": float_baseline(study.trials),
         "measured": selection.measured,
         "search": search_points(selection),
-        "curves": curves(study.epochs, selection.curves),
+        "curves": curves(study.findings.study.epochs, selection.curves),
         "confirmed": study.confirmed,
+        "planned": study.findings.is_plan,
     }
 
 
@@ -118,16 +110,18 @@ def _lead(study: PageStudy, named: bool) -> str:
         text += f"; {common['model']} on {common['dataset']}"
     if study.confirmed:
         seeds = max(len(point["trials"]) for point in study.confirmed)
-        text += f"; {len(study.confirmed)} configurations confirmed under {seeds} fresh seed{'s'[: seeds != 1]}"
+        how = "under" if study.findings.is_plan else "confirmed under"
+        fresh = "" if study.findings.is_plan else "fresh "
+        text += f"; {len(study.confirmed)} configurations {how} {seeds} {fresh}seed{'s'[: seeds != 1]}"
     return f"{study.origin.name}: {text}." if named else f"{text}."
 
 
 def _notices(studies: Sequence[PageStudy]) -> Iterable[str]:
     for study in studies:
         name, selection = study.origin.name, study.selection
-        asked = study.origin.settings.get("trials")
+        asked = study.origin.num_trials
         ended = int(study.trials["state"].isin([COMPLETE, PRUNED, FAIL]).sum())
-        if isinstance(asked, int) and ended < asked:
+        if asked is not None and ended < asked:
             yield f"{name} has not finished: {ended} of {asked} trials have ended; this page shows those so far."
         if len(selection.trials) < selection.measured:
             yield (
@@ -137,9 +131,15 @@ def _notices(studies: Sequence[PageStudy]) -> Iterable[str]:
             )
         if len(selection.curves) < len(selection.trials):
             yield f"{name}: learning curves of {len(selection.curves):,} trials are here; epochs.parquet has all."
-        for gap in study.gaps:
+        for gap in study.findings.gaps:
             yield f"{name}: {gap}."
-        if study.confirmation is None:
+        if study.findings.is_plan:
+            if study.findings.split == VALIDATION:
+                yield (
+                    f"{name} ran a plan that was measured on the validation split alone; with trial.evaluate_test: "
+                    "true its results are on the test split."
+                )
+        elif study.findings.confirmation is None:
             yield (
                 f"{name} is not confirmed: what is shown was chosen on the validation split that it is measured on, "
                 f"and is too good to be reported. Confirm it with: {study.origin.confirming()}"

@@ -8,21 +8,22 @@ import pandas as pd
 
 from analysis.report.page import PageStudy
 from analysis.statistics.front import front
-from trainables.result import REGULARIZE
+from analysis.statistics.gains import ACCURACIES, TEST, VALIDATION
+from trainables.result import FINETUNE, REGULARIZE
 
 Cell = tuple[str, object]
 """What a cell of a table shows, and what it is sorted by."""
 
 
 def confirmed_section(studies: Sequence[PageStudy]) -> str:
-    """The confirmed results as a table, which is the result, and how optimistic the search was; empty without any."""
+    """Return the means over seeds as a table, and how optimistic the searches were; empty without any."""
     rows = []
     optimism = []
     several = len(studies) > 1
     # Confirmations of an older version have looked at the test split after tuning only.
     tested = any(point["accuracy"]["test"][REGULARIZE] for study in studies for point in study.confirmed)
     for index, study in enumerate(studies):
-        results = study.results
+        results, split = study.findings.results, study.findings.split
         if results is None:
             continue
         for (_, row), point in zip(results.iterrows(), study.confirmed, strict=True):
@@ -35,9 +36,9 @@ def confirmed_section(studies: Sequence[PageStudy]) -> str:
                         *([_text(study.origin.name)] if several else []),
                         *_configuration_cells(row),
                         _number(row["bits_per_weight"], ".2f"),
-                        _with_interval([row["test_accuracy"], row["low"], row["high"]]),
+                        _mean(row, TEST, split),
                         _with_interval(before),
-                        _number(row["val_accuracy"], ".4f"),
+                        _mean(row, VALIDATION, split),
                         _number(row["searched_val_accuracy"], ".4f"),
                         _number(row["optimism"], "+.4f"),
                         _number(row["seeds"], ".0f"),
@@ -60,18 +61,32 @@ def confirmed_section(studies: Sequence[PageStudy]) -> str:
         "Optimism",
         "Seeds",
     ]
-    table = _table("confirmed", "Confirmed results, by increasing bits", head, rows)
+    if all(study.findings.is_plan for study in studies):
+        title = "Results of the plan" if len(studies) == 1 else "Results of the plans"
+        text = "Means over the seeds of each configuration, with 95% intervals. Nothing was searched."
+    else:
+        title = "Confirmed results"
+        text = (
+            "Trained again under fresh seeds to the full budget; means, with 95% intervals over seeds. Only these have "
+            "looked at the test split."
+        )
+    table = _table("confirmed", f"{title}, by increasing bits", head, rows)
     notes = "".join(f"<p>{escape(text)}</p>" for text in optimism)
+    optimism_part = f'<h3 id="optimism">Optimism of the search</h3>{notes}' if optimism else ""
     return (
-        '<section aria-labelledby="confirmed-title"><h2 id="confirmed-title">Confirmed results</h2>'
-        "<p>Trained again under fresh seeds to the full budget; means, with 95% intervals over seeds. Only "
-        "these have looked at the test split.</p>"
-        f'{table}<h3 id="optimism">Optimism of the search</h3>{notes}</section>'
+        f'<section aria-labelledby="confirmed-title"><h2 id="confirmed-title">{title}</h2>'
+        f"<p>{text}</p>{table}{optimism_part}</section>"
     )
 
 
+def _mean(row: pd.Series, split: str, split_of_interval: str) -> Cell:
+    """Return a mean accuracy, with its interval where the row has that of the split."""
+    mean = row[ACCURACIES[split][FINETUNE]]
+    return _with_interval([mean, row["low"], row["high"]]) if split == split_of_interval else _number(mean, ".4f")
+
+
 def front_section(studies: Sequence[PageStudy]) -> str:
-    """The front of the search as a table, or that there is none."""
+    """Return the front of single trials as a table, or that there is none."""
     several = len(studies) > 1
     rows = [
         (
@@ -91,16 +106,18 @@ def front_section(studies: Sequence[PageStudy]) -> str:
         for index, study in enumerate(studies)
         for _, row in front(study.trials).iterrows()
     ]
-    text = (
-        "Trials of the search with the full budget that no other beats in both accuracy and bits. Chosen on the "
-        "validation split and measured on it, so higher than what a fresh seed gives."
+    searched = not all(study.findings.is_plan for study in studies)
+    title = "Front of the search" if searched else "Front of single trials"
+    text = f"{'Trials of the search' if searched else 'Trials'} with the full budget that no other beats in both "
+    text += (
+        "accuracy and bits. Chosen on the validation split and measured on it, so higher than what a fresh seed gives."
     )
     head = [*(["Study"] if several else []), "Family", "K", "λ", "Placement", "Bits/weight", "Validation accuracy"]
     head += ["Before tuning", "Float", "Bytes", "Seed", "Trial"]
-    shown = _table("front", "Front of the search, by increasing bits", head, rows) if rows else ""
+    shown = _table("front", f"{title}, by increasing bits", head, rows) if rows else ""
     empty = "<p>No front yet: no quantized trial has been trained for the full budget.</p>"
     return (
-        '<section aria-labelledby="front-title"><h2 id="front-title">Front of the search</h2>'
+        f'<section aria-labelledby="front-title"><h2 id="front-title">{title}</h2>'
         f"<p>{text}</p>{shown or empty}</section>"
     )
 
@@ -119,23 +136,24 @@ def failures_section(studies: Sequence[PageStudy]) -> str:
 
 def provenance_section(study: PageStudy) -> str:
     """Where a study's numbers come from, and what they have cost."""
-    origin, trials = study.origin, study.trials
+    origin, trials, epochs = study.origin, study.trials, study.findings.study.epochs
     regularize, finetune = study.budget
     facts = {
         "Folder": origin.address,
         "Epochs of a trial": f"{regularize} regularize, {finetune} finetune",
-        "Seeds of the search": _some(origin.told.get("seeds")),
-        "Hosts": _some(origin.told.get("hosts")),
+        "Seeds of the plan" if study.findings.is_plan else "Seeds of the search": _some(origin.provenance.get("seeds")),
+        "Hosts": _some(origin.provenance.get("hosts")),
         "Devices": _some(sorted(trials["device"].dropna().unique())),
         "Training, summed over trials": _duration(trials["train_seconds"].sum()),
         "By family": _costs(trials.groupby("family")["train_seconds"].sum()),
-        "By phase": _costs(study.epochs.groupby("phase")["train_seconds"].sum().sort_index(ascending=False)),
-        "Wall clock": _duration(origin.told["wall_seconds"]) if "wall_seconds" in origin.told else "–",
+        "By phase": _costs(epochs.groupby("phase")["train_seconds"].sum().sort_index(ascending=False)),
+        "Wall clock": _duration(origin.provenance["wall_seconds"]) if "wall_seconds" in origin.provenance else "–",
     }
-    if study.confirmation is not None:
+    confirmation = study.findings.confirmation
+    if confirmation is not None:
         facts["Confirmation"] = (
-            f"{len(study.confirmation)} trials, seeds {_some(sorted(study.confirmation['seed'].unique()))}, "
-            f"training {_duration(study.confirmation['train_seconds'].sum())}"
+            f"{len(confirmation)} trials, seeds {_some(sorted(confirmation['seed'].unique()))}, "
+            f"training {_duration(confirmation['train_seconds'].sum())}"
         )
     listed = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
     rows = [

@@ -10,12 +10,12 @@ import moocore
 import numpy as np
 import pandas as pd
 
-from analysis.report.origin import Origin
-from analysis.statistics.confirmed import tested
+from analysis.origin import Origin
+from analysis.statistics.confirmed import measured_trials
 from analysis.statistics.front import candidates
-from analysis.statistics.gains import ACCURACY_AFTER
+from analysis.statistics.gains import ACCURACIES, ACCURACY_AFTER, TEST, VALIDATION
 from analysis.statistics.intervals import accuracy_interval
-from trainables.result import COMPLETE, FINETUNE, REGULARIZE
+from trainables.result import COMPLETE, REGULARIZE
 
 MOST_POINTS = 4000
 """Of a study's search on a page, beside those that may be on a front."""
@@ -29,15 +29,6 @@ MOST_CURVE_VALUES = 400_000
 CONFIDENCE = 0.95
 
 _CURVES = ("val_accuracy", "float_val_accuracy", "train_loss")
-
-EPOCH_COLUMNS = ["number", "epoch", "phase", *_CURVES, "train_seconds"]
-"""Of epochs.parquet: what a page needs."""
-
-_MEASURES = {
-    "validation": {FINETUNE: "val_accuracy", REGULARIZE: "val_accuracy_pre_tuning"},
-    "test": {FINETUNE: "test_accuracy", REGULARIZE: "test_accuracy_pre_tuning"},
-}
-"""Column of the accuracy on a split after a phase."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,17 +124,18 @@ def curves(epochs: pd.DataFrame, numbers: frozenset[int]) -> dict[str, dict[str,
 
 
 def confirmed_points(
-    search: pd.DataFrame, confirmation: pd.DataFrame, epochs: pd.DataFrame, origin: Origin
+    search: pd.DataFrame, confirmation: pd.DataFrame, epochs: pd.DataFrame, origin: Origin, *, split: str = TEST
 ) -> list[dict[str, Any]]:
-    """Confirmed configurations by increasing bits, each with the mean and interval of every accuracy, and its trials.
+    """Return configurations by increasing bits, each with mean and interval of every accuracy, and its trials.
 
     Args:
-        search: trials.parquet of the study.
-        confirmation: that of its confirmation; only COMPLETE trials count.
-        epochs: epochs.parquet of the confirmation.
-        origin: of the confirmation.
+        search: trials.parquet of the study; no rows where nothing was searched.
+        confirmation: that of its confirmation, or of a plan; only COMPLETE trials count.
+        epochs: epochs.parquet that belongs to it.
+        origin: that belongs to it.
+        split: that trials must have been measured on.
     """
-    complete = tested(confirmation)
+    complete = measured_trials(confirmation, split)
     finished = search[search["state"] == COMPLETE]
     drawn = curves(epochs, frozenset(complete["number"]))
     points = []
@@ -158,11 +150,11 @@ def confirmed_points(
                 "bits_per_weight": round(float(trials["bits_per_weight"].mean()), 4),
                 "accuracy": {
                     split: {phase: _interval(trials, column) for phase, column in columns.items()}
-                    for split, columns in _MEASURES.items()
+                    for split, columns in ACCURACIES.items()
                 },
                 "searched": {
                     "numbers": _plain(seen["number"]),
-                    **{phase: _best(seen, column) for phase, column in _MEASURES["validation"].items()},
+                    **{phase: _best(seen, column) for phase, column in ACCURACIES[VALIDATION].items()},
                 },
                 "trials": [
                     {

@@ -2,38 +2,40 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from analysis.report.findings import Findings, load_findings
+from analysis.origin import Named
+from analysis.report.attempts import Attempts
+from analysis.report.findings import Findings, Importances, load_findings
 from analysis.report.html import write_html
-from analysis.report.origin import Named, names_of, read_origin
 from analysis.report.provenance import PROVENANCE, write_provenance
 from analysis.report.summary import files_text, summarize, text_of
 from analysis.statistics.front import front
-
-Importances = Callable[[pd.DataFrame], pd.DataFrame]
-"""From rows of trials.parquet to columns `objective`, `parameter`, `importance`, `n`."""
+from analysis.study import read_studies
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What was written.
+    """A report that was written.
 
     Attributes:
-        text: the summary for a terminal: counts, fronts, where things are, and why some are not.
+        text: the summary for a terminal: counts, fronts, where the files are, and what is left out.
         files: paths of all files.
+        failures: one line for each reason why parts of the report could not be made; all others were written.
     """
 
     text: str
     files: list[Path]
+    failures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """How a report is written.
+    """Format of a report.
 
     Attributes:
         style: an .mplstyle file whose keys replace those of `analysis.plots.style.STYLE_FILE`; None for the default.
@@ -46,176 +48,199 @@ class Format:
     named: Named = str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Written:
-    """What a writer has done: paths, and by name why something is missing."""
-
-    files: list[Path]
-    missing: dict[str, str] = field(default_factory=dict)
+Writer = Callable[[Findings, Path, Format, Attempts], None]
 
 
-def _write_figures(findings: Findings, out: Path, how: Format) -> Written:
+def _write_figures(findings: Findings, out: Path, format: Format, attempts: Attempts) -> None:
     from analysis.report.figures import write_figures  # matplotlib takes a second to import
 
-    files, missing = write_figures(findings, _made(out / "figures"), style=how.style, formats=_suffixes(how))
-    return Written(files=files, missing={f"figure {name}": reason for name, reason in missing.items()})
+    folder = _made(out / "figures")
+    write_figures(findings, folder, attempts, style=format.style, formats=_suffixes(format))
 
 
-def _write_front(findings: Findings, out: Path, how: Format) -> Written:
-    """The figure of the front alone, as a run leaves it."""
+def _write_front(findings: Findings, out: Path, format: Format, attempts: Attempts) -> None:
+    """Write the figures of the fronts alone, as a run leaves them."""
     from analysis.report.figures import FIGURES, WIDTHS, write_figure
 
-    names = ["front"] if findings.results is None else ["front", "confirmed"]
     folder = _made(out / "figures")
-    files = []
-    for name in names:
-        files += write_figure(
-            findings, FIGURES[name], folder / name, WIDTHS[""], style=how.style, formats=("pdf", "svg", "png")
-        )
-    return Written(files=files)
+    for name in ["front"] if findings.results is None else ["front", "confirmed"]:
+        write = partial(write_figure, findings, FIGURES[name], folder / name, WIDTHS[""], style=format.style)
+        attempts.attempt(f"figure {name}", partial(write, formats=("pdf", "svg", "png")))
 
 
-def _write_tables(findings: Findings, out: Path, how: Format) -> Written:
+def _write_tables(findings: Findings, out: Path, format: Format, attempts: Attempts) -> None:
     from analysis.report.tables import write_tables
 
-    files, missing = write_tables(findings, out)
-    return Written(files=files, missing={f"table {name}": reason for name, reason in missing.items()})
+    write_tables(findings, out, attempts)
 
 
-def _write_lists(findings: Findings, out: Path, how: Format) -> Written:
-    """The front, and what was confirmed, with all columns."""
-    files = [out / "front.csv"]
-    front(findings.trials).to_csv(files[0], index=False)
-    if findings.results is not None:
-        files.append(out / "confirmed.csv")
-        findings.results.to_csv(files[-1], index=False)
-    return Written(files=files)
+def _write_lists(findings: Findings, out: Path, format: Format, attempts: Attempts) -> None:
+    """Write the front, and the means over seeds, with all columns."""
+    attempts.attempt("front.csv", lambda: [_written_list(front(findings.trials), out / "front.csv")])
+    if (results := findings.results) is not None:
+        attempts.attempt("confirmed.csv", lambda: [_written_list(results, out / "confirmed.csv")])
 
 
-def _write_summary(findings: Findings, out: Path, how: Format) -> Written:
-    path = out / "summary.json"
-    path.write_text(json.dumps(summarize(findings), indent=2) + "\n")
-    return Written(files=[path])
+def _written_list(rows: pd.DataFrame, path: Path) -> Path:
+    rows.to_csv(path, index=False, encoding="utf-8")
+    return path
 
 
-def _write_page(findings: Findings, out: Path, how: Format) -> Written:
-    return Written(files=[write_html([findings.folder], out, named=how.named)])
+def _write_summary(findings: Findings, out: Path, format: Format, attempts: Attempts) -> None:
+    def write() -> list[Path]:
+        path = out / "summary.json"
+        path.write_text(json.dumps(summarize(findings), indent=2) + "\n", encoding="utf-8")
+        return [path]
+
+    attempts.attempt("summary.json", write)
 
 
-def _write_provenance(findings: Findings, out: Path, how: Format) -> Written:
+def _write_page(findings: Findings, out: Path, format: Format, attempts: Attempts) -> None:
+    attempts.attempt("report.html", lambda: [write_html([findings], out)])
+
+
+def _write_provenance(findings: Findings, out: Path, format: Format, attempts: Attempts) -> None:
     from analysis.report.figures import points_of_figures
 
-    figures = points_of_figures(findings)
-    return Written(files=[write_provenance([findings.folder], out, figures, named=how.named)])
+    attempts.attempt(PROVENANCE, lambda: [write_provenance([findings.study], out, points_of_figures(findings))])
 
-
-Writer = Callable[[Findings, Path, Format], Written]
 
 WRITERS: tuple[Writer, ...] = (
     *(_write_page, _write_provenance),
     *(_write_figures, _write_tables, _write_lists, _write_summary),
 )
-"""Of a whole report: one for each kind of file."""
+"""Writers of a whole report: one for each kind of file."""
 
 BRIEF_WRITERS: tuple[Writer, ...] = (_write_front, _write_lists, _write_summary)
-"""Of what a run leaves when it ends, in about a second."""
+"""Writers of what a run leaves when it ends, in about a second."""
 
 
 def write_report(
-    study: Path, out: Path, *, how: Format | None = None, importances: Importances | None = None
+    study: Path, out: Path, *, format: Format | None = None, importances: Importances | None = None
 ) -> Report:
-    """Writes the whole report of the study in folder `study` into the folder `out`.
+    """Write the whole report of the study in folder `study` into the folder `out`.
+
+    Each figure, table and file is tried by itself: `Report.failures` names those that could not be made.
 
     Args:
         study: folder of the study.
         out: folder of the report; made if it isn't there.
-        how: it is written; None for figures of all formats in our style, and paths as they are.
+        format: None for figures of all formats in our style, and paths as they are.
         importances: computes them; None leaves them out.
 
     Raises:
         ValueError: there is no study, the style can't be used, or `out` can't be written.
         DamagedFileError: its tables can't be read.
     """
-    how = how or Format()
-    _check(how)
-    findings = _load_whole(study, importances)
-    written = _write(findings, out, how, WRITERS)
-    text = f"{text_of(findings)}\n\n{files_text(out, written.missing, _lacks_latex(how))}"
-    return Report(text=text, files=written.files)
+    format = format or Format()
+    note = _check(format)
+    findings = load_findings(study, importances, named=format.named)
+    _read_epochs(findings)
+    attempts = _write(findings, out, format, WRITERS)
+    files = files_text(out, [*_lines(attempts.omissions), *_lines(note)], _lacks_latex(format))
+    return Report(text=f"{_text_of(findings, attempts)}\n\n{files}", files=attempts.files, failures=attempts.failures)
 
 
 def write_brief_report(study: Path, out: Path) -> Report:
-    """Writes the front, its figure and the summary: what a run leaves; errors are those of `write_report`."""
+    """Write the front, its figure and the summary: what a run leaves; errors are those of `write_report`."""
     findings = load_findings(study)
-    written = _write(findings, out, Format(), BRIEF_WRITERS)
+    attempts = _write(findings, out, Format(), BRIEF_WRITERS)
     where = f"plot: {out / 'figures' / 'front.pdf'} (and .svg, .png); all figures and tables: qar report {study}"
     if (out / PROVENANCE).exists():
         where += f"\nthe page, the tables and the other figures in {out} are older: renew them in the same way"
-    return Report(text=f"{text_of(findings)}\n{where}", files=written.files)
+    return Report(text=f"{_text_of(findings, attempts)}\n{where}", files=attempts.files, failures=attempts.failures)
 
 
 def write_comparison(
-    studies: Sequence[Path], out: Path, *, how: Format | None = None, importances: Importances | None = None
+    studies: Sequence[Path], out: Path, *, format: Format | None = None, importances: Importances | None = None
 ) -> Report:
-    """Writes the reports of several studies into folders of `out` named like them, and figures and a table of all.
+    """Write the reports of several studies into folders of `out` named like them, and figures and a table of all.
+
+    Studies of the same name are named by their folders, or by as much of their paths as tells them apart.
 
     Args:
-        studies: folders of the studies, of different names.
+        studies: folders of the studies.
         out: folder of the comparison; made if it isn't there.
-        how: as in `write_report`.
+        format: as in `write_report`.
         importances: as in `write_report`.
 
     Raises:
-        ValueError: as in `write_report`, or two studies have the same name.
+        ValueError: as in `write_report`, or a study is given twice.
         DamagedFileError: as in `write_report`.
     """
+    from analysis.report.tables import studies_table
+
+    format = format or Format()
+    note = _check(format)
+    compared = {
+        study.name: Findings(study=study, compute_importances=importances)
+        for study in read_studies(studies, named=format.named)
+    }
+    for findings in compared.values():
+        _read_epochs(findings)
+    parts: list[str] = []
+    omissions: list[str] = []
+    common = Attempts()
+    for name, findings in compared.items():
+        attempts = _write(findings, out / name, format, WRITERS)
+        parts.append(f"{name}\n{'=' * len(name)}\n{_text_of(findings, attempts)}")
+        omissions += [f"{name}: {line}" for line in _lines(attempts.omissions)]
+        common.files.extend(attempts.files)
+        common.failed.update({f"{part} of {name}": reason for part, reason in attempts.failed.items()})
+    try:
+        _write_common(compared, out, format, common)
+    except OSError as error:
+        raise _unwritable(out, error) from None
+    parts.append(_comparison_text(studies_table(compared).frame))
+    parts.append(files_text(out, [*omissions, *_lines(note)], _lacks_latex(format)))
+    return Report(text="\n\n".join(parts), files=common.files, failures=common.failures)
+
+
+def _write_common(compared: dict[str, Findings], out: Path, format: Format, attempts: Attempts) -> None:
+    """Write what several studies have in common: figures, a table, the page and the provenance."""
     from analysis.report.figures import points_of_studies_figures, write_studies_figures
     from analysis.report.tables import studies_table, write_table
 
-    how = how or Format()
-    _check(how)
-    loaded = [_load_whole(study, importances) for study in studies]
-    named = dict(zip(names_of(studies), loaded, strict=True))
-    parts: list[str] = []
-    files: list[Path] = []
-    missing: dict[str, str] = {}
-    for name, findings in named.items():
-        written = _write(findings, out / name, how, WRITERS)
-        files += written.files
-        missing |= {f"{what} of {name}": reason for what, reason in written.missing.items()}
-        parts.append(f"{name}\n{'=' * len(name)}\n{text_of(findings)}")
-    table = studies_table(named)
-    try:
-        files += write_studies_figures(named, _made(out / "figures"), style=how.style, formats=_suffixes(how))
-        files += write_table("studies", table, out)
-        files.append(write_html(studies, out, named=how.named))
-        files.append(write_provenance(studies, out, points_of_studies_figures(named), named=how.named))
-    except OSError as error:
-        raise _unwritable(out, error) from None
-    parts += [_comparison_text(table.frame), files_text(out, missing, _lacks_latex(how))]
-    return Report(text="\n\n".join(parts), files=files)
+    studies = list(compared.values())
+    write_studies_figures(compared, _made(out / "figures"), attempts, style=format.style, formats=_suffixes(format))
+    attempts.attempt("table studies", lambda: write_table("studies", studies_table(compared), out))
+    attempts.attempt("report.html", lambda: [write_html(studies, out)])
+    files = [findings.study for findings in studies]
+    attempts.attempt(PROVENANCE, lambda: [write_provenance(files, out, points_of_studies_figures(compared))])
 
 
-def _load_whole(study: Path, importances: Importances | None) -> Findings:
-    """Reads everything, so that a damaged file is found before anything is written."""
-    findings = load_findings(study, importances)
-    _ = findings.epochs
-    read_origin(study)
-    return findings
+def _read_epochs(findings: Findings) -> None:
+    """Read the tables of epochs, so that a damaged one is found before anything is written."""
+    for study in (findings.study, findings.study.confirmation):
+        if study is not None:
+            _ = study.epochs
 
 
-def _write(findings: Findings, out: Path, how: Format, writers: Sequence[Writer]) -> Written:
-    files: list[Path] = []
-    missing: dict[str, str] = {}
+def _text_of(findings: Findings, attempts: Attempts) -> str:
+    """Return the summary for a terminal; if it fails, that is a failed part of the report like any other."""
+    texts: list[str] = []
+
+    def summarized() -> list[Path]:
+        texts.append(text_of(findings))
+        return []
+
+    attempts.attempt("the summary", summarized)
+    return "".join(texts)
+
+
+def _lines(text: str) -> list[str]:
+    return [text] if text else []
+
+
+def _write(findings: Findings, out: Path, format: Format, writers: Sequence[Writer]) -> Attempts:
+    attempts = Attempts()
     try:
         _made(out)
         for writer in writers:
-            written = writer(findings, out, how)
-            files += written.files
-            missing |= written.missing
+            writer(findings, out, format, attempts)
     except OSError as error:
         raise _unwritable(out, error) from None
-    return Written(files=files, missing=missing)
+    return attempts
 
 
 def _unwritable(out: Path, error: OSError) -> ValueError:
@@ -227,26 +252,26 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _check(how: Format) -> None:
-    """Finds out before anything is written that a style or a format is wrong."""
-    from analysis.plots.style import FORMATS, paper_style
+def _check(format: Format) -> str:
+    """Raise ValueError, before anything is written, if a style or a format is wrong; returns a note on its fonts."""
+    from analysis.plots.style import FORMATS, check_style
 
-    wrong = [suffix for suffix in how.suffixes or () if suffix not in FORMATS]
+    wrong = [suffix for suffix in format.suffixes or () if suffix not in FORMATS]
     if wrong:
         raise ValueError(f"unknown formats {wrong}; choose from {list(FORMATS)}")
-    with paper_style(how.style):
-        pass
+    fonts = "" if format.style is None else check_style(format.style)
+    return f"style: {fonts}" if fonts else ""
 
 
-def _suffixes(how: Format) -> tuple[str, ...]:
+def _suffixes(format: Format) -> tuple[str, ...]:
     from analysis.plots.style import FORMATS, available_formats
 
-    available = available_formats(how.style)
-    return tuple(suffix for suffix in how.suffixes or FORMATS if suffix in available)
+    available = available_formats(format.style)
+    return tuple(suffix for suffix in format.suffixes or FORMATS if suffix in available)
 
 
-def _lacks_latex(how: Format) -> bool:
-    return "pgf" in (how.suffixes or ("pgf",)) and "pgf" not in _suffixes(how)
+def _lacks_latex(format: Format) -> bool:
+    return "pgf" in (format.suffixes or ("pgf",)) and "pgf" not in _suffixes(format)
 
 
 def _comparison_text(table: pd.DataFrame) -> str:

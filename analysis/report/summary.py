@@ -1,12 +1,14 @@
 """A study in short: for a program (summary.json) and for a terminal."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from analysis.report.findings import Findings
 from analysis.statistics.front import REFERENCE, candidates, float_baseline, front, hypervolume, knee
-from trainables.result import RUNNING, STATES
+from analysis.statistics.gains import ACCURACIES, TEST
+from trainables.result import FINETUNE, RUNNING, STATES
 
 MOST_ROWS = 200
 """Of a front in the terminal; front.csv has them all."""
@@ -25,34 +27,42 @@ def summarize(findings: Findings) -> dict[str, object]:
         "knee": None if best is None else best["trial_id"],
         "hypervolume": hypervolume(trials),
         "hypervolume_reference": {"val_accuracy": REFERENCE[0], "bits_per_weight": REFERENCE[1]},
-        "confirmed": 0 if results is None else len(results),
+        "confirmed": 0 if results is None or findings.is_plan else len(results),
         "optimism": None if results is None or results["optimism"].isna().all() else float(results["optimism"].mean()),
+        **({"planned": 0 if results is None else len(results), "split": findings.split} if findings.is_plan else {}),
     }
 
 
 def text_of(findings: Findings) -> str:
-    """What the command prints: the confirmed results, which are the result, after the search that led to them."""
-    parts = [_search_text(findings)]
+    """Return what the command prints: the search, and below it the results over seeds that it led to."""
+    parts = ["\n".join(_counts(findings)) if findings.is_plan else _search_text(findings)]
     if findings.gaps:
         parts.append("\n".join(findings.gaps))
     if findings.results is not None:
-        parts.append(_confirmed_text(findings.results))
+        parts.append(_planned_text(findings) if findings.is_plan else _confirmed_text(findings.results))
     return "\n\n".join(parts)
 
 
-def _search_text(findings: Findings) -> str:
+def _counts(findings: Findings) -> list[str]:
+    """Return the lines on how many trials there are, what failed, and the float baseline."""
     trials = findings.trials
     counts = [f"{(trials['state'] == state).sum()} {state}" for state in STATES if (trials["state"] == state).any()]
     lines = [f"{len(trials)} trial{'s'[: len(trials) != 1]}" + (": " + ", ".join(counts) if counts else "")]
     if not findings.finished:
         ended = int((trials["state"] != RUNNING).sum())
-        of = "" if findings.planned is None else f" of {findings.planned}"
+        asked = findings.study.origin.num_trials
+        of = "" if asked is None else f" of {asked}"
         lines.append(f"not finished: {ended}{of} trials have ended; all below is of those")
     reasons = trials["failure"].dropna().value_counts()
     lines += [f"{count} failed: {reason}" for reason, count in reasons.items()]
     baseline = float_baseline(trials)
     if baseline is not None:
         lines.append(f"float baseline: validation accuracy {baseline:.4f}")
+    return lines
+
+
+def _search_text(findings: Findings) -> str:
+    trials, lines = findings.trials, _counts(findings)
     if candidates(trials).empty:
         return "\n".join([*lines, "no front yet: no quantized trial has been trained for the full budget"])
     accuracy, bits = REFERENCE
@@ -87,11 +97,12 @@ def _front_text(rows: pd.DataFrame, best: pd.Series | None) -> str:
     return shown.to_string(index=False) + (f"\n… and {left_out:,} more in front.csv" if left_out > 0 else "")
 
 
-def _confirmed_text(results: pd.DataFrame) -> str:
-    shown = pd.DataFrame(
+def _means(results: pd.DataFrame, split: str) -> pd.DataFrame:
+    """Return the means of configurations over their seeds as texts, by the heads of their columns."""
+    return pd.DataFrame(
         {
             "bits/weight": results["bits_per_weight"].map("{:.2f}".format),
-            "test accuracy": results["test_accuracy"].map("{:.4f}".format),
+            f"{split} accuracy": results[ACCURACIES[split][FINETUNE]].map("{:.4f}".format),
             "95% interval": [
                 "–" if pd.isna(low) else f"[{low:.4f}, {high:.4f}]"
                 for low, high in zip(results["low"], results["high"], strict=True)
@@ -104,6 +115,16 @@ def _confirmed_text(results: pd.DataFrame) -> str:
             "placement": results["placement"].fillna("–"),
         }
     )
+
+
+def _planned_text(findings: Findings) -> str:
+    assert findings.results is not None
+    shown = _means(findings.results, findings.split).drop(columns="searched")
+    return f"planned configurations, means over seeds, on the {findings.split} split:\n{shown.to_string(index=False)}"
+
+
+def _confirmed_text(results: pd.DataFrame) -> str:
+    shown = _means(results, TEST)
     lines = ["confirmed under fresh seeds, on the test split:", shown.to_string(index=False)]
     optimism = results["optimism"].dropna()
     if len(optimism):
@@ -119,8 +140,8 @@ def _lam(value: float) -> str:
     return "–" if pd.isna(value) else f"{value:.1e}"
 
 
-def files_text(out: Path, missing: dict[str, str], without_latex: bool) -> str:
-    """Where things are, and why some are not."""
+def files_text(out: Path, notes: Sequence[str], without_latex: bool) -> str:
+    """Return where the files are, and notes on them: what is left out, and fonts."""
     lines = [
         f"figures: {out / 'figures'}; tables: {out}/table-*.tex and .csv",
         f"to explore, in a browser: {out / 'report.html'}; where every point comes from: {out / 'provenance.json'}",
@@ -129,4 +150,4 @@ def files_text(out: Path, missing: dict[str, str], without_latex: bool) -> str:
         lines.append(
             "no PGF figures: there is no whole LaTeX here (Debian: texlive-latex-recommended, texlive-pictures)"
         )
-    return "\n".join([*lines, *(f"no {name}: {reason}" for name, reason in missing.items())])
+    return "\n".join([*lines, *notes])

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from analysis.levels import families_of, shown_levels
-from analysis.report.findings import Findings, NothingToShow
+from analysis.report.attempts import Attempts
+from analysis.report.findings import Findings, NothingToShow, replicates_of
 from analysis.report.latex import escape, number, power, tabular
 from analysis.statistics.comparison import compare, sizes
 from analysis.statistics.confirmed import as_trials
 from analysis.statistics.front import float_baseline, front, hypervolume, knee
-from analysis.statistics.gains import BASELINE, TEST, VALIDATION, best_replicates
+from analysis.statistics.gains import ACCURACIES, BASELINE, TEST, VALIDATION, best_replicates
 from trainables.result import COMPLETE, FINETUNE, REGULARIZE
 
 CONFIDENCE = 0.95
@@ -46,13 +48,15 @@ def accuracy_table(findings: Findings) -> Table:
 
 def search_table(findings: Findings) -> Table:
     """The same of the search alone, beside which the confirmed accuracies show how optimistic it was."""
-    if findings.confirmation is None:
-        raise NothingToShow("nothing was confirmed, so table-accuracy holds the search's results")
+    if findings.is_plan:
+        raise NothingToShow("nothing was searched")
+    replicates_of(findings)
     return _accuracies(findings, best_replicates(findings.trials, minimum=1), VALIDATION)
 
 
 def _accuracies(findings: Findings, trials: pd.DataFrame, split: str) -> Table:
-    frame = compare(trials, split=split, confidence=CONFIDENCE)
+    has_tests = findings.has_tests and split == findings.split
+    frame = compare(trials, split=split, confidence=CONFIDENCE, tests=has_tests)
     if frame.empty:
         raise NothingToShow("no quantized trial with its full budget")
     families = families_of(frame["family"])
@@ -72,7 +76,7 @@ def _accuracies(findings: Findings, trials: pd.DataFrame, split: str) -> Table:
             rf"$^{{*}}$: differs from {BASELINE} at the same $K$ (two-sided paired $t$-test over seeds in common, "
             rf"level 5\% for all {tests} tests of this table together, after Holm)."
         )
-    elif split == TEST:
+    elif has_tests:
         notes.append("No test of significance: too few seeds in common.")
     note = " ".join(notes) + _levels_note(frame, levels)
     return Table(frame=frame, latex=tabular(["$K$", *map(escape, families)], blocks, note))
@@ -99,6 +103,11 @@ def _accuracy_cell(row: Any) -> str:
 def _what_is_shown(findings: Findings, frame: pd.DataFrame, split: str) -> str:
     seeds = _range(frame["n"])
     plural = "seed" if frame["n"].max() == 1 else "seeds"
+    if findings.is_plan:
+        return (
+            rf"Planned: {split} accuracy in \%, mean over {seeds} {plural} $\pm$ half the width of its {INTERVALS}."
+            f"{_choice_note(findings)}{_gaps_note(findings)}"
+        )
     if split == TEST:
         text = (
             rf"Confirmed: test accuracy in \%, mean over {seeds} fresh {plural} $\pm$ half the width of its "
@@ -123,8 +132,19 @@ def _what_is_shown(findings: Findings, frame: pd.DataFrame, split: str) -> str:
     )
 
 
+def _choice_note(findings: Findings) -> str:
+    """Return how a plan's configurations were chosen where it has several of a family and K, as a sentence."""
+    if not findings.is_chosen:
+        return ""
+    biased = ", so that it is too high" if findings.split == VALIDATION else ""
+    return (
+        " Where the plan has several configurations of a family at a $K$, that with the highest validation accuracy is "
+        f"shown{biased}."
+    )
+
+
 def _borrowed_note(findings: Findings) -> str:
-    """How many configurations stand for a family at a K at which the search has trained none of it to its end."""
+    """Return how many configurations stand for a family at a K at which the search has finished none of it."""
     assert findings.results is not None
     unseen = findings.results["searched_val_accuracy"].isna() & (findings.results["family"] != BASELINE)
     count = int(unseen.sum())
@@ -188,11 +208,12 @@ def gains_table(findings: Findings) -> Table:
         ]
         if rows:
             blocks.append((title, rows))
-    where = (
-        "Confirmed, on the test split."
-        if findings.split == TEST
-        else "Search, not confirmed: validation accuracy of the best of many trials, which is too high."
-    )
+    if findings.is_plan:
+        where = f"Planned, on the {findings.split} split.{_choice_note(findings)}"
+    elif findings.split == TEST:
+        where = "Confirmed, on the test split."
+    else:
+        where = "Search, not confirmed: validation accuracy of the best of many trials, which is too high."
     notes = (
         rf"{where} Accuracies in \%; factor: accuracy over that of none at the same $K$; $P$: probability that a seed "
         rf"of the family beats one of none, ties counting half.{INTERVALS_OF_GAINS if several.any() else ''} "
@@ -204,10 +225,12 @@ def gains_table(findings: Findings) -> Table:
 
 
 def confirmed_table(findings: Findings) -> Table:
-    """All confirmed configurations, and what the search had seen of them."""
+    """Return all configurations with means over seeds, and what the search had seen of those that were confirmed."""
+    replicates_of(findings)
+    assert findings.results is not None
+    if findings.is_plan:
+        return _planned_table(findings, findings.results)
     frame = findings.results
-    if frame is None or frame.empty:
-        raise NothingToShow(f"nothing was confirmed; run: qar confirm {findings.folder}")
     best = set(front(as_trials(frame))["config_hash"])
     rows = [
         [
@@ -230,6 +253,29 @@ def confirmed_table(findings: Findings) -> Table:
         f"{_gaps_note(findings)}"
     )
     return Table(frame=frame, latex=tabular(header, [(None, rows)], notes, "llrrlr@{~}rrr"))
+
+
+def _planned_table(findings: Findings, results: pd.DataFrame) -> Table:
+    """Return all configurations of a plan, with the accuracy on the split that results are of."""
+    frame = results.drop(columns=["searched_val_accuracy", "optimism"])
+    best = set(front(as_trials(frame, findings.split))["config_hash"])
+    accuracy = ACCURACIES[findings.split][FINETUNE]
+    rows = [
+        [
+            number(row.bits_per_weight, 2) + (r"\rlap{$^{\circ}$}" if row.config_hash in best else ""),
+            *(escape(row.family), "float" if math.isnan(row.num_levels) else f"{row.num_levels:.0f}"),
+            *(power(row.lam), escape(row.placement) if isinstance(row.placement, str) else "--"),
+            *(f"{row.seeds}", number(100 * getattr(row, accuracy), 1)),
+            _bounds(100 * row.low, 100 * row.high, 1),
+        ]
+        for row in _rows(frame)
+    ]
+    header = ["bits", "family", "$K$", r"$\lambda$", "placement", "seeds", findings.split, ""]
+    notes = (
+        rf"Planned: {findings.split} accuracy in \%, mean over the seeds of each configuration with its {INTERVALS}. "
+        rf"$^{{\circ}}$: on the front.{_gaps_note(findings)}"
+    )
+    return Table(frame=frame, latex=tabular(header, [(None, rows)], notes, "llrrlrr@{~}r"))
 
 
 def importances_table(findings: Findings) -> Table:
@@ -284,7 +330,7 @@ def studies_table(studies: Mapping[str, Findings]) -> Table:
                 "front_size": len(front(trials)),
                 "knee_bits_per_weight": np.nan if best is None else best["bits_per_weight"],
                 "knee_val_accuracy": np.nan if best is None else best["val_accuracy"],
-                "test_accuracy": np.nan if results is None else _test_accuracy_of_choice(results),
+                "test_accuracy": np.nan if results is None else _test_accuracy_of_choice(findings, results),
                 "test_hypervolume": np.nan if results is None else hypervolume(as_trials(results)),
                 "optimism": _mean_optimism(findings),
             }
@@ -312,31 +358,37 @@ def studies_table(studies: Mapping[str, Findings]) -> Table:
     return Table(frame=frame, latex=tabular(header, [(None, cells)], notes))
 
 
-def _test_accuracy_of_choice(results: pd.DataFrame) -> float:
-    """Of the quantized configuration that the search thought most accurate; the highest of all would be too high."""
-    of = results[results["num_levels"].notna()].dropna(subset="searched_val_accuracy")
-    best_first = of.sort_values("searched_val_accuracy", ascending=False, kind="stable")
+def _test_accuracy_of_choice(findings: Findings, results: pd.DataFrame) -> float:
+    """Return the test accuracy of the quantized configuration that was most accurate in the search, on validation.
+
+    In a plan, it is the one with the highest mean validation accuracy. The highest test accuracy would be too high.
+    """
+    chosen_by = "val_accuracy" if findings.is_plan else "searched_val_accuracy"
+    of = results[results["num_levels"].notna()].dropna(subset=chosen_by)
+    best_first = of.sort_values(chosen_by, ascending=False, kind="stable")
     return float(best_first["test_accuracy"].iloc[0]) if len(of) else math.nan
 
 
 def write_table(name: str, table: Table, out: Path) -> list[Path]:
     """Writes `table-NAME.tex` and `table-NAME.csv` into a folder that exists; returns the paths."""
     paths = [out / f"table-{name}.tex", out / f"table-{name}.csv"]
-    paths[0].write_text(table.latex)
-    table.frame.to_csv(paths[1], index=False)
+    paths[0].write_text(table.latex, encoding="utf-8")
+    table.frame.to_csv(paths[1], index=False, encoding="utf-8")
     return paths
 
 
-def write_tables(findings: Findings, out: Path) -> tuple[list[Path], dict[str, str]]:
-    """Writes all tables of a study into a folder that exists; returns the paths, and by name why a table is missing."""
-    paths: list[Path] = []
-    missing: dict[str, str] = {}
+def write_tables(findings: Findings, out: Path, attempts: Attempts) -> None:
+    """Write all tables of a study into a folder that exists, each tried by itself.
+
+    Raises:
+        OSError: the storage can't be written.
+    """
     for name, make in TABLES.items():
-        try:
-            paths += write_table(name, make(findings), out)
-        except NothingToShow as reason:
-            missing[name] = str(reason)
-    return paths, missing
+        attempts.attempt(f"table {name}", partial(_make_and_write, name, make, findings, out))
+
+
+def _make_and_write(name: str, make: Callable[[Findings], Table], findings: Findings, out: Path) -> list[Path]:
+    return write_table(name, make(findings), out)
 
 
 def _range(counts: pd.Series) -> str:
@@ -346,7 +398,7 @@ def _range(counts: pd.Series) -> str:
 
 def _gaps_note(findings: Findings) -> str:
     """What the search or its confirmation lacks, as sentences that follow others."""
-    gaps = [*([] if findings.finished else ["the search is not finished"]), *findings.gaps]
+    gaps = [*([] if findings.finished or findings.is_plan else ["the search is not finished"]), *findings.gaps]
     return "".join(f" {escape(gap[0].upper() + gap[1:])}." for gap in gaps)
 
 

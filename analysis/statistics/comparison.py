@@ -16,25 +16,26 @@ COLUMNS = (
 )
 
 
-def compare(trials: pd.DataFrame, *, split: str, confidence: float = 0.95) -> pd.DataFrame:
+def compare(trials: pd.DataFrame, *, split: str, confidence: float = 0.95, tests: bool | None = None) -> pd.DataFrame:
     """Accuracy of each family at each K before and after tuning, and its difference from `none` at the same K.
 
     The difference is of trials with the same seed, which share the split and the order of images: a paired t-test,
     two-sided, over the seeds that both have. All tests of the table are corrected together (Holm), so that the chance
-    of any false mark among them is at most 1 − confidence. On the validation split nothing is tested: configurations
-    were chosen by the very numbers that a test would look at, and a fifth of tables would have a false mark.
+    of any false mark among them is at most 1 − confidence. Where configurations were chosen by the very numbers that a
+    test would look at, nothing is tested: a fifth of tables would have a false mark.
 
     Args:
         trials: one configuration per family and K: `analysis.statistics.confirmed.selected`, or
             `analysis.statistics.gains.best_replicates`.
         split: `validation`, or `test` for confirmed trials.
         confidence: of the intervals; 1 − confidence is the level of the tests.
+        tests: whether differences are tested; None for the test split alone, by which nothing is chosen.
 
     Returns:
         Columns `COLUMNS`, by phase, K and family. `n` counts seeds, `accuracy` is their mean, `low` and `high` bound it
         (`accuracy_interval`); `best` marks the highest mean of a phase and K, on ties several; none without rivals. `p`
         is of a single test, `p_adjusted` after Holm; NaN for `none`, for fewer than two common seeds, where all
-        differences are equal, and on the validation split.
+        differences are equal, and where nothing is tested.
 
     Raises:
         ValueError: the trials are of several models, data sets or budgets, or a family and K has two configurations.
@@ -65,7 +66,7 @@ def compare(trials: pd.DataFrame, *, split: str, confidence: float = 0.95) -> pd
     found = pd.DataFrame(rows, columns=list(COLUMNS))
     rivals = found.groupby(["phase", "num_levels"])["accuracy"]
     found["best"] = (found["accuracy"] == rivals.transform("max")) & (rivals.transform("size") > 1)
-    if split != TEST:
+    if not (split == TEST if tests is None else tests):
         found["p"] = np.nan
     found["p_adjusted"] = holm(found["p"].to_numpy(dtype=float))
     found["significant"] = found["p_adjusted"] < 1 - confidence

@@ -1,4 +1,4 @@
-"""Confirmed results: configurations that a search has found, trained again under fresh seeds, on the test split."""
+"""Results of configurations over seeds: of a confirmation under fresh seeds on the test split, or of a plan."""
 
 from pathlib import Path
 
@@ -7,8 +7,9 @@ import pandas as pd
 
 from analysis.load import load_trials
 from analysis.statistics.front import candidates
+from analysis.statistics.gains import ACCURACIES, TEST
 from analysis.statistics.intervals import accuracy_interval
-from trainables.result import COMPLETE, FAIL, RUNNING
+from trainables.result import COMPLETE, FAIL, FINETUNE, RUNNING
 
 FOLDER = "confirm"
 """Where `qar confirm` leaves its study, in the folder of the study that it confirms."""
@@ -25,25 +26,22 @@ def confirmation_named(study: str) -> str:
 
 
 def load_confirmation(study: Path) -> pd.DataFrame | None:
-    """Trials of the study's confirmation, as `load_trials` gives them; None if there are none yet."""
+    """Read the trials of the study's confirmation, as `load_trials` does; None if none has ended with a result."""
     folder = study / FOLDER
     if not (folder / "trials.parquet").exists():
         return None
     trials = load_trials(folder)
-    return None if tested(trials).empty else trials
+    return None if measured_trials(trials).empty else trials
 
 
-def load_gaps(study: Path, planned: int | None) -> list[str]:
-    """What the study's confirmation lacks, a sentence each: trials that failed, so that no mean has them, or run still.
+def gaps_of(trials: pd.DataFrame, planned: int | None, name: str = "the confirmation") -> list[str]:
+    """Return what means over seeds lack, a sentence each: trials that failed, and those that have not ended.
 
     Args:
-        study: folder of the study.
-        planned: trials that the confirmation asks for; None if that is not known.
+        trials: of a confirmation, or of a plan.
+        planned: trials that it asks for; None if that is not known.
+        name: of what was run, in the sentences.
     """
-    folder = study / FOLDER
-    if not (folder / "trials.parquet").exists():
-        return []
-    trials = load_trials(folder)
     gaps = []
     failed = trials["state"] == FAIL
     if failed.any():
@@ -52,10 +50,10 @@ def load_gaps(study: Path, planned: int | None) -> list[str]:
             f"{family}, {'float' if np.isnan(levels) else f'K = {levels:.0f}'} ({lost} of {size})"
             for (family, levels), lost, size in each[each["sum"] > 0].itertuples()
         ]
-        count = f"{failed.sum()} of {len(trials)} trials of the confirmation"
+        count = f"{failed.sum()} of {len(trials)} trials of {name}"
         gaps.append(f"{count} failed, and no mean has them: {'; '.join(where)}")
     if (unfinished := count_unfinished(trials, planned)) is not None:
-        gaps.append("the confirmation is not finished: {} of {} trials have ended".format(*unfinished))
+        gaps.append(f"{name} is not finished: {unfinished[0]} of {unfinished[1]} trials have ended")
     return gaps
 
 
@@ -66,30 +64,33 @@ def count_unfinished(trials: pd.DataFrame, planned: int | None) -> tuple[int, in
     return (ended, asked) if ended < asked else None
 
 
-def tested(confirmation: pd.DataFrame) -> pd.DataFrame:
-    """Trials of a confirmation that were trained to their end, measured, and looked at on the test split."""
-    measured = confirmation[["test_accuracy", "bits_per_weight"]].notna().all(axis=1)
-    return confirmation[(confirmation["state"] == COMPLETE) & measured]
+def measured_trials(trials: pd.DataFrame, split: str = TEST) -> pd.DataFrame:
+    """Return the trials that were trained to their end, and measured on a split; the float baselines among them."""
+    measured = trials[[ACCURACIES[split][FINETUNE], "bits_per_weight"]].notna().all(axis=1)
+    return trials[(trials["state"] == COMPLETE) & measured]
 
 
-def confirmed(search: pd.DataFrame, confirmation: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
-    """What the seeds of the confirmation say of each configuration, by increasing bits.
+def confirmed(
+    search: pd.DataFrame, confirmation: pd.DataFrame, confidence: float = 0.95, *, split: str = TEST
+) -> pd.DataFrame:
+    """Return means and intervals of each configuration over its seeds, by increasing bits.
 
     Args:
-        search: trials.parquet of the study.
-        confirmation: that of its confirmation; only COMPLETE trials count.
+        search: trials.parquet of the study; no rows where nothing was searched.
+        confirmation: that of its confirmation, or of a plan; only COMPLETE trials count.
         confidence: nominal coverage of the intervals, in (0, 1).
+        split: of the accuracy that intervals are of: `test`, or `validation` for a plan without test accuracies.
 
     Returns:
         Columns `COLUMNS`, a row a configuration. `test_accuracy`, `val_accuracy` and `bits_per_weight` are means over
-        `seeds` trials; `low` and `high` bound the mean test accuracy (`accuracy_interval`, NaN for a single seed).
+        `seeds` trials; `low` and `high` bound the mean accuracy of the split (`accuracy_interval`, NaN for one seed).
         `searched_val_accuracy` is what the search has seen, the best if it saw it several times, NaN if never;
         `optimism` is how much that is above the test accuracy.
     """
     rows = []
     finished = search[search["state"] == COMPLETE]
-    for config_hash, trials in tested(confirmation).groupby("config_hash", sort=False):
-        interval = accuracy_interval(trials["test_accuracy"], confidence=confidence)
+    for config_hash, trials in measured_trials(confirmation, split).groupby("config_hash", sort=False):
+        interval = accuracy_interval(trials[ACCURACIES[split][FINETUNE]], confidence=confidence)
         seen = finished.loc[finished["config_hash"] == config_hash, "val_accuracy"]
         searched = float(seen.max()) if len(seen) else np.nan
         first = trials.iloc[0]
@@ -99,23 +100,23 @@ def confirmed(search: pd.DataFrame, confirmation: pd.DataFrame, confidence: floa
                 config_hash,
                 len(trials),
                 trials["bits_per_weight"].mean(),
-                *(interval.estimate, interval.low, interval.high),
+                *(trials["test_accuracy"].mean(), interval.low, interval.high),
                 trials["val_accuracy"].mean(),
                 searched,
-                searched - interval.estimate,
+                searched - trials["test_accuracy"].mean(),
             ]
         )
     return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values("bits_per_weight", kind="stable", ignore_index=True)
 
 
-def as_trials(results: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per confirmed configuration, in the form that `analysis.statistics.front` takes.
+def as_trials(results: pd.DataFrame, split: str = TEST) -> pd.DataFrame:
+    """Return one row per configuration of `confirmed`, in the form that `analysis.statistics.front` takes.
 
-    Its accuracy is the mean test accuracy; `low` and `high` bound it.
+    Its accuracy is the mean on the split; `low` and `high` bound it.
     """
     return results[
         ["family", "num_levels", "lam", "placement", "config_hash", "bits_per_weight", "low", "high"]
-    ].assign(number=range(len(results)), state=COMPLETE, val_accuracy=results["test_accuracy"])
+    ].assign(number=range(len(results)), state=COMPLETE, val_accuracy=results[ACCURACIES[split][FINETUNE]])
 
 
 def selected(search: pd.DataFrame, confirmation: pd.DataFrame) -> pd.DataFrame:

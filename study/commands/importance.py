@@ -1,5 +1,6 @@
-"""How much of the accuracy and of the bits each hyperparameter explains: Optuna's fANOVA on finished trials."""
+"""Share of the accuracy and of the bits that each hyperparameter explains: Optuna's fANOVA on finished trials."""
 
+import sys
 from collections.abc import Callable
 
 import optuna
@@ -25,9 +26,10 @@ MOST = 300
 
 
 def hyperparameter_importances(trials: pd.DataFrame) -> pd.DataFrame:
-    """Share of each objective's variance that each hyperparameter explains alone.
+    """Return the share of each objective's variance that each hyperparameter explains alone, in complete trials.
 
-    Of complete trials with a penalty: the others have no λ. What does not vary is left out.
+    Trials without a penalty have no λ and are left out, as is what does not vary. A penalty of strength 0, as a plan
+    may have it, counts as a tenth of the least other strength, for logarithmic distributions have no 0.
 
     Args:
         trials: rows of trials.parquet.
@@ -40,7 +42,7 @@ def hyperparameter_importances(trials: pd.DataFrame) -> pd.DataFrame:
     as Optuna computes it.
     """
     usable = (trials["state"] == COMPLETE) & trials[["num_levels", "lam", *OBJECTIVES]].notna().all(axis=1)
-    of = trials[usable]
+    of = trials[usable].assign(lam=lambda rows: _without_zeros(rows["lam"]))
     if len(of) > MOST:
         of = of.sample(MOST, random_state=0)
     varied = [name for name in PARAMETERS if of[name].nunique() > 1]
@@ -53,6 +55,14 @@ def hyperparameter_importances(trials: pd.DataFrame) -> pd.DataFrame:
                 found = evaluator.evaluate(optuna_study, varied, target=_value(place))
                 rows += [(objective, name, float(share), len(of)) for name, share in found.items()]
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _without_zeros(strengths: pd.Series) -> pd.Series:
+    """Return strengths that a logarithmic scale can show."""
+    positive = strengths[strengths > 0]
+    # Of denormal numbers a tenth may be 0; 1 stands for all strengths where none is positive, which then don't vary.
+    least = max(float(positive.min()) / 10, sys.float_info.min) if len(positive) else 1.0
+    return strengths.astype(float).clip(lower=least)
 
 
 def _value(place: int) -> Callable[[FrozenTrial], float]:

@@ -20,7 +20,7 @@ STUDIES = sorted(path.parent for path in RESULTS.glob("*/study.yaml"))
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of all studies, made anew from their tables."""
     out = tmp_path_factory.mktemp("report")
-    write_comparison(STUDIES, out, how=Format(suffixes=("svg",)))
+    write_comparison(STUDIES, out, format=Format(suffixes=("svg",)))
     return out
 
 

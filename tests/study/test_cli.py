@@ -1,6 +1,7 @@
 """The command without Ray: help, refusals, damage, status, reports. What runs a study is in test_cli_end_to_end.py."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -495,8 +496,54 @@ def test_report_of_several_studies_goes_to_a_folder_of_its_own(here: Path) -> No
 def test_report_takes_the_style_of_the_user(here: Path) -> None:
     make_study(here / "small")
     (here / "mine.mplstyle").write_text("svg.fonttype: none\nfont.serif: Nimbus\n")
-    assert run("report", "small", "--formats", "svg", "--style", "mine.mplstyle").exit_code == 0
+    result = run("report", "small", "--formats", "svg", "--style", "mine.mplstyle")
+    assert (result.exit_code, result.stderr) == (0, "")
+    (line,) = [line for line in result.stdout.splitlines() if "Nimbus" in line]
+    assert line.startswith("style: ")
     assert "Nimbus" in (here / "small" / "report" / "figures" / "front.svg").read_text()
+
+
+def test_report_with_a_part_that_failed_exits_with_1(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_study(here / "small")
+    monkeypatch.setattr("analysis.report.tables.sizes", lambda trials: 1 / 0)
+    result = run("report", "small", "--formats", "png")
+    assert result.exit_code == 1
+    assert result.stderr == "qar: table sizes failed: ZeroDivisionError: division by zero\n"
+    assert "front of accuracy against bits" in result.stdout
+    assert Path("small/report/figures/front.png").exists()
+
+
+@pytest.mark.parametrize("part", ["report.load_findings", "report.text_of", "figures.plot_front"])
+def test_study_that_was_trained_never_fails_for_its_report(
+    part: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_study(here / "small")
+    monkeypatch.setattr(f"analysis.report.{part}", lambda *arguments: 1 / 0)
+    result = run("resume", "small")
+    assert result.exit_code == 0
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("qar: warning: ")
+    assert "division by zero" in line
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+def test_output_without_a_letter_of_ours_shows_a_question_mark(encoding: str, tmp_path: Path) -> None:
+    make_study(tmp_path / "small")
+    command = [sys.executable, "-m", "study.cli", "status", "small"]
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, capture_output=True, check=False, cwd=tmp_path, env=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert ("λ" if encoding == "utf-8" else " ? ") in done.stdout.decode(encoding)
+
+
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "nonsense"])
+def test_report_needs_no_backend_of_the_caller(backend: str, tmp_path: Path) -> None:
+    """A Jupyter kernel hands its own to the commands that it starts."""
+    make_study(tmp_path / "small")
+    command = [sys.executable, "-m", "study.cli", "report", "small", "--formats", "png"]
+    environment = os.environ | {"MPLBACKEND": backend}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_report_needs_the_tables_alone(here: Path) -> None:
@@ -506,7 +553,7 @@ def test_report_needs_the_tables_alone(here: Path) -> None:
     study.epochs.unlink()
     result = run("report", "small", "--formats", "svg")
     assert result.exit_code == 0
-    assert "no figure curves: small has no epochs.parquet" in result.stdout
+    assert "figure curves (small has no epochs.parquet)" in result.stdout
 
 
 def test_overrides_that_have_no_effect_are_not_passed_over_in_silence(tmp_path: Path) -> None:

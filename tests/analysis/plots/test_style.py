@@ -1,6 +1,7 @@
 """The style of figures: a paper's, whatever the caller has set, and the user's where one is given."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,15 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis.plots import plot_front
-from analysis.plots.style import COLUMN_WIDTH, FORMATS, available_formats, paper_style, save_figure
+from analysis.plots.style import (
+    COLUMN_WIDTH,
+    FORMATS,
+    STYLE_FILE,
+    available_formats,
+    check_style,
+    paper_style,
+    save_figure,
+)
 from tests.support.example_studies import trials_frame
 
 TRIALS = trials_frame({"family": "RE"}, {"family": "none", "num_levels": None, "val_accuracy": 0.9})
@@ -34,6 +43,43 @@ def test_figures_are_the_same_whatever_style_the_caller_has(tmp_path: Path) -> N
     with mpl.rc_context({"font.size": 20, "axes.labelsize": 20, "savefig.dpi": 50}):
         assert drawn(tmp_path / "other", ("pdf", "svg", "png")) == usual
         assert mpl.rcParams["font.size"] == 20
+
+
+@pytest.mark.parametrize(
+    ("content", "mistakes"),
+    [
+        ("axes.spins.top: False\nlines.linewdth: 3\n", ["axes.spins.top", "lines.linewdth"]),
+        ("font.size 8\n", ["Missing colon", "font.size 8"]),
+        ("font.size: 8\nfont.size: 9\n", ["Duplicate key"]),
+        ("font.size: large-ish\n", ["font.size", "large-ish"]),
+        ("axes.spins.top: False\nfont.size: x\n", ["axes.spins.top", "font.size"]),
+        ("lines.marker: nonsense\n", ["nonsense"]),
+        ("axes.prop_cycle: nonsense\n", ["axes.prop_cycle"]),
+        ("\x00\xff: \x1b[2J\n", []),
+    ],
+)
+def test_mistakes_of_a_style_are_one_line_and_nothing_is_printed(
+    content: str, mistakes: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    style = tmp_path / "mine.mplstyle"
+    style.write_text(content)
+    with pytest.raises(ValueError, match=r"^style [^\n]*mine.mplstyle can't be used: [^\n]*paper.mplstyle$") as refusal:
+        check_style(style)
+    assert [mistake for mistake in mistakes if mistake not in str(refusal.value)] == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_font_that_is_not_installed_is_told_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """It may be installed where the figure is read, as in an SVG whose texts are not outlines."""
+    style = tmp_path / "mine.mplstyle"
+    style.write_text("font.family: No Such Font\n")
+    assert re.search(r"^[^\n]*'No Such Font' not found[^\n]*$", check_style(style))
+    drawn(tmp_path / "front", ("svg",), style)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_style_of_the_reports_has_no_mistakes() -> None:
+    assert check_style(STYLE_FILE) == ""
 
 
 def test_users_style_replaces_single_keys(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from analysis.report.findings import Findings, load_findings
 from analysis.report.html import write_html
+from analysis.study import read_studies
 from tests.support.chromium import Page
 from tests.support.example_studies import confirm_study, make_explored_study, make_study
 
@@ -21,7 +23,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     study = make_explored_study(folder / "explored")
     confirm_study(study)
-    return write_html([study.path], folder)
+    return write_html([load_findings(study.path)], folder)
 
 
 @pytest.fixture(scope="module")
@@ -290,7 +292,7 @@ def test_texts_of_a_study_are_harmless(browser: Page, tmp_path: Path) -> None:
     settings["trial"]["model"] = "</script><script>alert(3)</script>"
     study.study_yaml.write_text(yaml.safe_dump(settings))
     browser.troubles.clear()
-    browser.open(write_html([study.path], tmp_path))
+    browser.open(write_html([load_findings(study.path)], tmp_path))
     assert browser.text("h1") == f"Report of {name}"
     assert "</script><img src=x onerror=alert(1)>" in browser.text("[data-table=failures]")
     assert browser.run("[document.scripts.length, document.images.length]") == [2, 0]
@@ -307,7 +309,9 @@ def test_policy_lets_no_script_of_others_run(page: Page) -> None:
 def test_several_studies_are_told_apart(browser: Page, tmp_path: Path) -> None:
     studies = [make_explored_study(tmp_path / name, name, bonus=bonus) for name, bonus in (("a", 0.0), ("b", 0.01))]
     browser.troubles.clear()
-    browser.open(write_html([study.path for study in studies], tmp_path))
+    browser.open(
+        write_html([Findings(study=study) for study in read_studies([study.path for study in studies])], tmp_path)
+    )
     assert browser.text("h1") == "Report of a and b"
     assert counted(browser) == 30
     assert browser.run("document.querySelectorAll('#plot .front').length") == 2
@@ -323,7 +327,7 @@ def test_several_studies_are_told_apart(browser: Page, tmp_path: Path) -> None:
 def test_small_and_unfinished_studies_have_a_page(trials: dict[str, Any], browser: Page, tmp_path: Path) -> None:
     study = make_study(tmp_path / "small", **trials)
     browser.troubles.clear()
-    browser.open(write_html([study.path], tmp_path))
+    browser.open(write_html([load_findings(study.path)], tmp_path))
     assert counted(browser) == 2
     assert ("has not finished: 4 of 5" in browser.text("main")) == bool(trials)
     assert browser.troubles == []

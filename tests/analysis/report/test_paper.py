@@ -40,7 +40,7 @@ def test_figures_and_tables_compile_in_a_latex_document(tmp_path: Path) -> None:
         (tmp_path / name / "study.yaml").write_text(f"name: {name}\n")
     out = tmp_path / "report"
     studies = [tmp_path / "one", tmp_path / "two_&_more"]
-    report = write_comparison(studies, out, how=Format(suffixes=("pgf",)), importances=hyperparameter_importances)
+    report = write_comparison(studies, out, format=Format(suffixes=("pgf",)), importances=hyperparameter_importances)
     figures = [path for path in report.files if path.suffix == ".pgf" and "two_" not in str(path)]
     tables = [path for path in report.files if path.suffix == ".tex" and "two_" not in str(path)]
     assert {path.stem for path in figures} >= {"front", "confirmed", "attainment", "gains", "improvements", "studies"}
@@ -58,7 +58,7 @@ def test_a_study_without_confirmation_compiles_too(tmp_path: Path) -> None:
     from analysis.report.report import write_report
 
     study = make_study(tmp_path / "small").path
-    report = write_report(study, tmp_path / "report", how=Format(suffixes=("svg",)))
+    report = write_report(study, tmp_path / "report", format=Format(suffixes=("svg",)))
     tables = [path.name for path in report.files if path.suffix == ".tex"]
     assert tables
     said = compiled(tmp_path / "report", "\n".join(rf"\begin{{table}}\input{{{name}}}\end{{table}}" for name in tables))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.load import load_epochs, load_trials
-from analysis.report.origin import read_origin
+from analysis.origin import read_origin
 from analysis.report.points import MOST_CURVES, confirmed_points, curves, search_points, select
 from analysis.statistics.confirmed import FOLDER, confirmed
 from analysis.statistics.front import front

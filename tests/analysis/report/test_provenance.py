@@ -10,11 +10,12 @@ import pytest
 from matplotlib.figure import Figure
 from typer.main import get_command
 
+from analysis.origin import read_origin
 from analysis.report.figures import FIGURES, points_of_figures
 from analysis.report.findings import Findings, load_findings
-from analysis.report.origin import read_origin
 from analysis.report.provenance import write_provenance
 from analysis.report.report import Format, write_comparison, write_report
+from analysis.study import read_studies
 from study.cli import app
 from study.commands.importance import hyperparameter_importances
 from study.ledger.ledger import SESSION_STARTED, Ledger
@@ -35,7 +36,7 @@ from trainables.result import DamagedFileError
 
 
 def told(*studies: Path, out: Path, **figures: dict[str, list[str]]) -> dict[str, Any]:
-    return json.loads(write_provenance(studies, out, figures).read_text())
+    return json.loads(write_provenance(read_studies(studies), out, figures).read_text())
 
 
 def test_every_trial_with_an_epoch_is_told_once(tmp_path: Path) -> None:
@@ -110,9 +111,9 @@ def test_page_and_provenance_call_a_working_copy_by_what_it_is_a_copy_of(tmp_pat
     def named(path: Path) -> str:
         return f"s3://bucket/{path.relative_to(study.path.parent).as_posix()}?region=here&scheme=http"
 
-    how = Format(suffixes=("svg",), named=named)
-    write_report(study.path, tmp_path / "report", how=how)
-    write_comparison([study.path, make_study(study.path.parent / "small").path], tmp_path / "several", how=how)
+    format = Format(suffixes=("svg",), named=named)
+    write_report(study.path, tmp_path / "report", format=format)
+    write_comparison([study.path, make_study(study.path.parent / "small").path], tmp_path / "several", format=format)
     written = [path for name in ("report", "several") for path in (tmp_path / name).rglob("*")]
     for path in written:
         assert path.suffix not in (".html", ".json") or str(study.path.parent) not in path.read_text(), path
@@ -163,7 +164,7 @@ def test_every_figure_of_a_report_names_its_points(confirmed_findings: Findings,
     report = write_report(
         confirmed_findings.folder,
         tmp_path / "report",
-        how=Format(suffixes=("svg",)),
+        format=Format(suffixes=("svg",)),
         importances=hyperparameter_importances,
     )
     content = json.loads((tmp_path / "report" / "provenance.json").read_text())
@@ -178,7 +179,7 @@ def test_every_figure_of_a_report_names_its_points(confirmed_findings: Findings,
 
 def test_figure_that_is_missing_has_no_points(tmp_path: Path) -> None:
     study = make_explored_study(tmp_path / "explored")
-    report = write_report(study.path, tmp_path / "report", how=Format(suffixes=("svg",)))
+    report = write_report(study.path, tmp_path / "report", format=Format(suffixes=("svg",)))
     content = json.loads((tmp_path / "report" / "provenance.json").read_text())
     written = {path.stem.removesuffix("-wide") for path in report.files if path.suffix == ".svg"}
     assert set(content["figures"]) == written < set(FIGURES)
@@ -223,7 +224,7 @@ def test_figures_of_several_studies_name_their_points(names: tuple[str, str], tm
     studies = [make_explored_study(tmp_path / folder, name) for folder, name in zip(folders, names, strict=True)]
     for study in studies:
         confirm_study(study)
-    write_comparison([study.path for study in studies], tmp_path / "both", how=Format(suffixes=("svg",)))
+    write_comparison([study.path for study in studies], tmp_path / "both", format=Format(suffixes=("svg",)))
     content = json.loads((tmp_path / "both" / "provenance.json").read_text())
     assert set(content["figures"]) == {path.stem for path in (tmp_path / "both" / "figures").glob("*[!e].svg")}
     known = Counter((point["study"], point["trial_id"]) for point in content["trials"])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from analysis.load import load_trials
@@ -94,7 +95,7 @@ def test_whole_report_has_every_figure_in_every_format_and_width(whole: tuple[Re
         f"figures/curves{width}.{suffix}" for width in WIDTHS for suffix in available_formats()
     }
     assert files_of(report, out) == set(files_below(out))
-    assert "no figure importances: too few finished trials" in report.text
+    assert "left out: figure importances, table importances (too few finished trials" in report.text
 
 
 def test_whole_report_has_every_table_for_latex_and_as_csv(whole: tuple[Report, Path]) -> None:
@@ -122,22 +123,22 @@ def test_figures_stay_small(whole: tuple[Report, Path]) -> None:
 
 def test_figures_can_be_left_to_one_format(tmp_path: Path) -> None:
     write_confirmed_study(tmp_path / "small")
-    report = write_report(tmp_path / "small", tmp_path / "out", how=SVG)
+    report = write_report(tmp_path / "small", tmp_path / "out", format=SVG)
     assert {path.suffix for path in report.files} == {".svg", ".csv", ".tex", ".json", ".html"}
 
 
 @pytest.mark.parametrize(
-    ("how", "rule"),
+    ("format", "rule"),
     [
         (Format(suffixes=("jpg",)), r"^unknown formats \['jpg'\]; choose from \['pgf', 'pdf', 'svg', 'png'\]$"),
         (Format(style=Path("nosuch.mplstyle")), r"^style nosuch.mplstyle can't be used: [^\n]*paper.mplstyle$"),
     ],
 )
-def test_wrong_format_is_refused_before_anything_is_written(how: Format, rule: str, tmp_path: Path) -> None:
+def test_wrong_format_is_refused_before_anything_is_written(format: Format, rule: str, tmp_path: Path) -> None:
     study = make_study(tmp_path / "small").path
     before = files_below(tmp_path)
     with pytest.raises(ValueError, match=rule):
-        write_report(study, study / "report", how=how)
+        write_report(study, study / "report", format=format)
     assert files_below(tmp_path) == before
 
 
@@ -165,14 +166,74 @@ def test_whole_report_of_an_edge_case_says_what_is_missing_and_why(
     rows: tuple[dict[str, Any], ...], tmp_path: Path
 ) -> None:
     write_tables_of(tmp_path / "small", trials_frame(*rows))
-    report = write_report(tmp_path / "small", tmp_path / "out", how=SVG, importances=hyperparameter_importances)
+    report = write_report(tmp_path / "small", tmp_path / "out", format=SVG, importances=hyperparameter_importances)
     assert all(path.stat().st_size for path in report.files)
     assert {"figures/front.svg", "figures/front-wide.svg", "front.csv"} <= files_of(report, tmp_path / "out")
     drawn = {path.stem.removesuffix("-wide") for path in report.files if path.parent.name == "figures"}
-    told = {line.split(":")[0] for line in report.text.splitlines() if line.startswith("no figure")}
-    assert told == {f"no figure {name}" for name in set(FIGURES) - drawn}
-    assert "qar confirm" in report.text
+    (line,) = [line for line in report.text.splitlines() if line.startswith("left out: ")]
+    assert set(re.findall(r"figure (\w+)", line)) == set(FIGURES) - drawn
+    assert "nothing was confirmed; run: qar confirm" in line
+    assert report.failures == ()
     assert "nan" not in report.text.lower().replace("provenance", "")
+
+
+def breaking(*arguments: object, **options: object) -> Any:
+    raise RuntimeError("it\nbroke")
+
+
+def test_figure_or_table_that_fails_ends_no_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All others are written as without the failure, and the failures are told, one line for each reason."""
+    write_confirmed_study(tmp_path / "small")
+    whole = write_report(tmp_path / "small", tmp_path / "whole", format=SVG)
+    monkeypatch.setitem(FIGURES, "front", replace(FIGURES["front"], draw=breaking))
+    monkeypatch.setitem(FIGURES, "gains", replace(FIGURES["gains"], shows=breaking))
+    monkeypatch.setitem(TABLES, "sizes", breaking)
+    report = write_report(tmp_path / "small", tmp_path / "out", format=SVG)
+    assert report.failures == ("figure front, figure gains, table sizes failed: RuntimeError: it broke",)
+    lost = {f"figures/{name}{width}.svg" for name in ("front", "gains") for width in WIDTHS}
+    lost |= {"table-sizes.tex", "table-sizes.csv"}
+    assert files_of(report, tmp_path / "out") == files_of(whole, tmp_path / "whole") - lost
+    assert report.text.replace(str(tmp_path / "out"), str(tmp_path / "whole")) == whole.text
+
+
+@pytest.mark.parametrize("part", ["html.page_of", "report.summarize", "report.text_of", "report.front"])
+def test_file_that_fails_ends_no_report(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_confirmed_study(tmp_path / "small")
+    monkeypatch.setattr(f"analysis.report.{part}", breaking)
+    report = write_report(tmp_path / "small", tmp_path / "out", format=Format(suffixes=("png",)))
+    (failure,) = report.failures
+    assert failure.endswith(" failed: RuntimeError: it broke")
+    assert "figures/confirmed.png" in files_of(report, tmp_path / "out")
+
+
+def test_importances_that_fail_end_no_report(tmp_path: Path) -> None:
+    write_confirmed_study(tmp_path / "small")
+    report = write_report(tmp_path / "small", tmp_path / "out", format=SVG, importances=breaking)
+    assert report.failures == ("figure importances, table importances failed: RuntimeError: it broke",)
+
+
+def test_figure_that_fails_ends_no_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        write_confirmed_study(tmp_path / name)
+    monkeypatch.setattr("analysis.report.figures.plot_studies", breaking)
+    report = write_comparison([tmp_path / "one", tmp_path / "two"], tmp_path / "out", format=SVG)
+    assert report.failures == ("figure studies, figure studies-confirmed failed: RuntimeError: it broke",)
+    assert {"table-studies.tex", "report.html", "figures/studies-attainment.svg"} <= files_of(report, tmp_path / "out")
+
+
+def test_each_table_of_a_study_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_confirmed_study(tmp_path / "small")
+    read: list[str] = []
+
+    class Counted(pq.ParquetFile):  # type: ignore[misc]
+        def __init__(self, path: Path, **options: Any) -> None:
+            read.append(str(path.relative_to(tmp_path)))
+            super().__init__(path, **options)
+
+    monkeypatch.setattr("trainables.tables.pq.ParquetFile", Counted)
+    write_report(tmp_path / "small", tmp_path / "out", format=Format(suffixes=("png",)))
+    tables = ("trials.parquet", "epochs.parquet", "confirm/trials.parquet", "confirm/epochs.parquet")
+    assert sorted(read) == sorted(f"small/{table}" for table in tables)
 
 
 @pytest.mark.parametrize(
@@ -259,10 +320,10 @@ def test_summary_json_is_strict_json_without_a_front(rows: tuple[dict[str, Any],
 
 def test_report_repeated_is_identical(tmp_path: Path) -> None:
     write_confirmed_study(tmp_path / "small")
-    how = Format(suffixes=("pdf", "svg"))
+    format = Format(suffixes=("pdf", "svg"))
     contents = []
     for name in ("once", "again"):
-        write_report(tmp_path / "small", tmp_path / name, how=how)
+        write_report(tmp_path / "small", tmp_path / name, format=format)
         contents.append(files_below(tmp_path / name))
     assert contents[0] == contents[1]
 
@@ -304,7 +365,7 @@ def test_studies_are_compared_in_figures_and_a_table(tmp_path: Path) -> None:
     for name, seeds in (("one", 3), ("two", 4)):
         write_confirmed_study(tmp_path / name, seeds)
         (tmp_path / name / "study.yaml").write_text(f"name: {name}\n")
-    report = write_comparison([tmp_path / "one", tmp_path / "two"], tmp_path / "out", how=SVG)
+    report = write_comparison([tmp_path / "one", tmp_path / "two"], tmp_path / "out", format=SVG)
     files = files_of(report, tmp_path / "out")
     for name in ("studies", "studies-confirmed", "studies-attainment"):
         assert {f"figures/{name}{width}.svg" for width in WIDTHS} <= files
@@ -318,10 +379,10 @@ def test_studies_are_compared_in_figures_and_a_table(tmp_path: Path) -> None:
 def test_fronts_of_two_seeds_have_no_median(tmp_path: Path) -> None:
     for name, seeds in (("one", 2), ("two", 3)):
         write_confirmed_study(tmp_path / name, seeds)
-    report = write_comparison([tmp_path / "one", tmp_path / "two"], tmp_path / "out", how=SVG)
+    report = write_comparison([tmp_path / "one", tmp_path / "two"], tmp_path / "out", format=SVG)
     compared = {path.stem for path in report.files if path.name.startswith("studies")}
     assert compared == {"studies", "studies-wide", "studies-confirmed", "studies-confirmed-wide"}
-    assert "no figure attainment of one: it needs 3 seeds of each configuration at least" in report.text
+    assert "one: left out: figure attainment (it needs 3 seeds of each configuration at least" in report.text
 
 
 def test_report_of_a_confirmation_alone_is_refused_with_the_way_to_it(tmp_path: Path) -> None:
@@ -334,7 +395,7 @@ def test_report_of_a_confirmation_alone_is_refused_with_the_way_to_it(tmp_path: 
 
 def test_one_seed_against_another_tells_no_probability(tmp_path: Path) -> None:
     make_explored_study(tmp_path / "explored")
-    write_report(tmp_path / "explored", tmp_path / "out", how=SVG)
+    write_report(tmp_path / "explored", tmp_path / "out", format=SVG)
     table = pd.read_csv(tmp_path / "out" / "table-gains.csv")
     assert table["gain"].notna().all()
     assert table[["probability", "probability_low", "probability_high"]].isna().all(axis=None)
@@ -346,12 +407,12 @@ def test_configurations_that_the_search_has_not_seen_are_counted(tmp_path: Path)
     search = searched_frame()
     write_tables_of(tmp_path / "study", search[search["config_hash"] != "RE-4"])
     write_tables_of(tmp_path / "study" / "confirm", trials_frame(*confirmed_rows()))
-    write_report(tmp_path / "study", tmp_path / "out", how=SVG)
+    write_report(tmp_path / "study", tmp_path / "out", format=SVG)
     told = (tmp_path / "out" / "table-accuracy.tex").read_text()
     assert "; 1 of them at the nearest $K$, for it has trained none of the family to its end there." in told
     assert "validation accuracy of 6 of the 7 confirmed configurations is 2.0 points above" in told
     write_confirmed_study(tmp_path / "whole")
-    write_report(tmp_path / "whole", tmp_path / "all", how=SVG)
+    write_report(tmp_path / "whole", tmp_path / "all", format=SVG)
     told = (tmp_path / "all" / "table-accuracy.tex").read_text()
     assert "nearest $K$" not in told
     assert "validation accuracy of the confirmed configurations is" in told
@@ -360,17 +421,41 @@ def test_configurations_that_the_search_has_not_seen_are_counted(tmp_path: Path)
 def test_studies_that_are_not_all_confirmed_are_compared_by_their_searches(tmp_path: Path) -> None:
     write_confirmed_study(tmp_path / "one")
     write_tables_of(tmp_path / "two", trials_frame())
-    report = write_comparison([tmp_path / "one", tmp_path / "two"], tmp_path / "out", how=SVG)
+    report = write_comparison([tmp_path / "one", tmp_path / "two"], tmp_path / "out", format=SVG)
     compared = {path.stem for path in report.files if path.name.startswith("studies")}
     assert compared == {"studies", "studies-wide"}
-    assert "no figure confirmed of two: nothing was confirmed" in report.text
+    assert re.search(r"two: left out: [^\n]*figure confirmed[^\n]*\(nothing was confirmed", report.text)
 
 
-def test_studies_of_the_same_name_are_refused(tmp_path: Path) -> None:
-    for name in ("a/small", "b/small"):
-        write_tables_of(tmp_path / name, trials_frame({}))
-    with pytest.raises(ValueError, match=r"^studies to compare must have different names, got [^\n]*$"):
-        write_comparison([tmp_path / "a" / "small", tmp_path / "b" / "small"], tmp_path / "out")
+@pytest.mark.parametrize(
+    ("folders", "names"),
+    [
+        (("one", "two"), ["one", "two"]),
+        (("a/small", "b/small"), ["a/small", "b/small"]),
+        (("a/x/small", "b/x/small", "b/y/small"), ["a/x/small", "b/x/small", "b/y/small"]),
+    ],
+)
+def test_studies_of_the_same_name_are_named_by_as_much_of_their_paths_as_it_takes(
+    folders: tuple[str, ...], names: list[str], tmp_path: Path
+) -> None:
+    for folder in folders:
+        write_tables_of(tmp_path / folder, trials_frame({}))
+    report = write_comparison([tmp_path / folder for folder in folders], tmp_path / "out", format=SVG)
+    assert pd.read_csv(tmp_path / "out" / "table-studies.csv")["study"].tolist() == names
+    for name in names:
+        assert (tmp_path / "out" / name / "summary.json").exists()
+        assert f"{name}\n{'=' * len(name)}\n" in report.text
+    assert report.failures == ()
+
+
+def test_study_given_twice_is_refused(tmp_path: Path) -> None:
+    write_tables_of(tmp_path / "small", trials_frame({}))
+    (tmp_path / "link").symlink_to(tmp_path / "small")
+    for again in (tmp_path / "small", tmp_path / "link"):
+        with pytest.raises(
+            ValueError, match=r"^studies to compare must be different ones, got [^\n]*; give each once$"
+        ):
+            write_comparison([tmp_path / "small", again], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -380,7 +465,8 @@ def test_half_of_an_interval_that_is_cut_off_is_that_of_the_whole(tmp_path: Path
     trials, accuracies = load_trials(study.path), [0.99, 0.97, 0.999]
     again = trials[trials["family"] == "RS"].iloc[:1]
     seeds = [again.assign(seed=seed, val_accuracy=accuracy) for seed, accuracy in enumerate(accuracies)]
-    table = accuracy_table(replace(load_findings(study.path), trials=pd.concat(seeds)))
+    findings = load_findings(study.path)
+    table = accuracy_table(replace(findings, study=replace(findings.study, trials=pd.concat(seeds))))
     assert table.frame.query("phase == 'finetune'")["high"].tolist() == [1.0]
     assert "98.6{\\scriptsize\\,$\\pm$\\,3.7}" in table.latex
 
@@ -399,7 +485,7 @@ def test_confirmed_trials_that_failed_are_told_wherever_results_are_shown(tmp_pa
     count = 3 * len(confirm_study(study).read_config().plan)
     losing(study, lambda trials: (trials["family"] == "RE") & (trials["num_levels"] == 2) & (trials["seed"] > 1))
     told = f"2 of {count} trials of the confirmation failed, and no mean has them: RE, K = 2 (2 of 3)"
-    report = write_report(study.path, tmp_path / "out", how=SVG)
+    report = write_report(study.path, tmp_path / "out", format=SVG)
     assert told in report.text
     for name in ("report.html", *(f"table-{name}.tex" for name in ("confirmed", "accuracy", "gains", "sizes"))):
         assert told in " ".join((tmp_path / "out" / name).read_text().split()), name
@@ -410,7 +496,7 @@ def test_confirmation_of_which_nothing_came_out_says_so(tmp_path: Path) -> None:
     study = make_explored_study(tmp_path / "explored")
     count = 3 * len(confirm_study(study).read_config().plan)
     losing(study, lambda trials: trials["seed"] > 0)
-    report = write_report(study.path, tmp_path / "out", how=SVG)
+    report = write_report(study.path, tmp_path / "out", format=SVG)
     told = f"{count} of {count} trials of the confirmation failed"
     assert told in report.text
     assert told in (tmp_path / "out" / "report.html").read_text()
@@ -422,7 +508,7 @@ def test_confirmation_that_runs_is_told_wherever_results_are_shown(tmp_path: Pat
     config = confirmation.read_config()
     configurations = len(config.plan)
     confirmation.replace_config(config.model_copy(update={"trials": 5 * configurations, "replicates": 5}))
-    write_report(study.path, tmp_path / "out", how=SVG)
+    write_report(study.path, tmp_path / "out", format=SVG)
     told = f"he confirmation is not finished: {3 * configurations} of {5 * configurations} trials have ended"
     for name in ("report.html", *(f"table-{name}.tex" for name in ("confirmed", "accuracy", "gains", "sizes"))):
         assert told in " ".join((tmp_path / "out" / name).read_text().split()), name
@@ -438,5 +524,7 @@ def test_accuracy_of_a_study_on_the_test_split_is_that_of_the_searchs_choice(tmp
     assert findings.confirmation is not None
     worse = findings.confirmation["config_hash"] == findings.results.loc[chosen, "config_hash"]
     confirmation = findings.confirmation.assign(test_accuracy=findings.confirmation["test_accuracy"].mask(worse, 0.25))
-    table = studies_table({"explored": replace(findings, confirmation=confirmation)})
+    assert findings.study.confirmation is not None
+    changed = replace(findings.study, confirmation=replace(findings.study.confirmation, trials=confirmation))
+    table = studies_table({"explored": replace(findings, study=changed)})
     assert table.frame["test_accuracy"].tolist() == [0.25]

@@ -35,6 +35,24 @@ def test_importances_find_what_each_objective_depends_on() -> None:
     assert (found["n"] == 150).all()
 
 
+@pytest.mark.parametrize("zeros", [1, 20, 149])
+def test_penalty_of_strength_zero_has_a_place_on_the_scale(zeros: int) -> None:
+    """As a plan may have it; a logarithmic scale has no zero."""
+    trials = searched(150)
+    trials.loc[: zeros - 1, "lam"] = 0.0
+    found = hyperparameter_importances(trials)
+    assert "lam" in set(found["parameter"])
+    assert ((found["importance"] >= 0) & (found["importance"] <= 1)).all()
+    assert (found["n"] == 150).all()
+
+
+@pytest.mark.parametrize("strengths", [[0.0], [5e-324], [0.0, 5e-324]], ids=str)
+def test_extreme_strengths_do_no_harm(strengths: list[float]) -> None:
+    trials = searched(20)
+    found = hyperparameter_importances(trials.assign(lam=(strengths * 20)[:20]))
+    assert {"family", "num_levels"} <= set(found["parameter"])
+
+
 def test_importances_repeat_exactly_and_take_no_more_than_the_most() -> None:
     trials = searched(MOST + 10)
     found = hyperparameter_importances(trials)

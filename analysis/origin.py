@@ -1,4 +1,4 @@
-"""Where a study's numbers come from: what study.yaml and study.json tell, and the commands that made them."""
+"""Configuration and provenance of a study, from study.yaml and study.json, and the commands that repeat its trials."""
 
 import json
 import shlex
@@ -24,19 +24,19 @@ Named = Callable[[Path], str]
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """What the folder of a study tells beside its tables.
+    """Configuration and provenance of a study.
 
     Attributes:
         folder: of the study.
         settings: study.yaml.
-        told: study.json; empty if there is none.
+        provenance: study.json; empty if there is none.
         named: names the folder, and what is in it, to readers.
-        label: what the study is called, if not by its own name.
+        label: name of the study where it is compared with others; None for its own.
     """
 
     folder: Path
     settings: Mapping[str, Any]
-    told: Mapping[str, Any]
+    provenance: Mapping[str, Any]
     named: Named
     label: str | None = None
 
@@ -49,6 +49,17 @@ class Origin:
     def address(self) -> str:
         """The folder as readers know it."""
         return self.named(self.folder)
+
+    @property
+    def num_trials(self) -> int | None:
+        """Trials that the study asks for; None if study.yaml doesn't say."""
+        trials = self.settings.get("trials")
+        return trials if isinstance(trials, int) else None
+
+    @property
+    def is_plan(self) -> bool:
+        """Whether the study runs a plan of configurations in place of a search."""
+        return bool(self.settings.get("plan"))
 
     @property
     def common(self) -> dict[str, Any]:
@@ -64,7 +75,7 @@ class Origin:
     @property
     def sessions(self) -> list[dict[str, Any]]:
         """One of each run of a driver, the first is session 1: when, where, versions, commit."""
-        return list(self.told.get("sessions") or [])
+        return list(self.provenance.get("sessions") or [])
 
     @property
     def budget(self) -> tuple[int, int] | None:
@@ -93,34 +104,42 @@ class Origin:
         return shlex.quote(self.name)
 
 
-def names_of(folders: Sequence[Path]) -> list[str]:
-    """Names that tell studies apart: their own, or those of their folders where two have the same.
+def names_of(origins: Sequence[Origin]) -> list[str]:
+    """Return names that tell studies apart: their own, those of their folders, or as much of their paths as it takes.
 
     Raises:
-        ValueError: the folders have the same name too.
-        DamagedFileError: as `read_origin`.
+        ValueError: a study is there twice.
     """
-    for names in ([read_origin(folder).name for folder in folders], [folder.resolve().name for folder in folders]):
-        if len(set(names)) == len(folders):
+    own = [origin.name for origin in origins]
+    paths = [_path_of(origin).split("/") for origin in origins]
+    depth = max(map(len, paths))
+    for names in (own, *(["/".join(path[-parts:]) for path in paths] for parts in range(1, depth + 1))):
+        if len(set(names)) == len(origins):
             return names
-    got = [str(folder) for folder in folders]
-    raise ValueError(f"studies to compare must have different names, got {got}; rename the folder of one")
+    got = [origin.address for origin in origins]
+    raise ValueError(f"studies to compare must be different ones, got {got}; give each once")
+
+
+def _path_of(origin: Origin) -> str:
+    """Return the absolute path of a study, or its URI without the scheme."""
+    _, is_uri, path = origin.address.partition("://")
+    return path.strip("/") if is_uri else str(origin.folder.resolve()).strip("/")
 
 
 def read_origin(folder: Path, named: Named = str, label: str | None = None) -> Origin:
-    """Reads study.yaml and study.json of a folder, which readers know as it is `named`, and as `label` if it has one.
+    """Read study.yaml and study.json of a folder; `named` and `label` are as in `Origin`.
 
     Raises:
         DamagedFileError: one of them can't be understood.
     """
     settings = _mapping(folder / "study.yaml", yaml.safe_load)
-    told = _mapping(folder / "study.json", json.loads) if (folder / "study.json").exists() else {}
-    return Origin(folder=folder, settings=settings, told=told, named=named, label=label)
+    provenance = _mapping(folder / "study.json", json.loads) if (folder / "study.json").exists() else {}
+    return Origin(folder=folder, settings=settings, provenance=provenance, named=named, label=label)
 
 
 def _mapping(path: Path, parse: Any) -> Mapping[str, Any]:
     try:
-        values = parse(path.read_text())
+        values = parse(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise DamagedFileError(f"{path} is damaged: {' '.join(str(error).split())}; restore it from a copy") from None
     if not isinstance(values, dict):
