@@ -13,7 +13,9 @@ import yaml
 from botocore.exceptions import ClientError
 from moto import mock_aws
 from moto.core import set_initial_no_auth_action_count
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 from ray.autoscaler._private.aws import config as ray_aws
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import cli as ray_cli
@@ -123,18 +125,57 @@ def test_commands_of_a_node_are_bash(name: str) -> None:
         subprocess.run(["bash", "-n", "-c", command], check=True)
 
 
+def hashed(name: str) -> dict[str, tuple[str, list[str]]]:
+    """Version and checksums by package, of a file of requirements."""
+    text = "".join(line for line in text_of(name).splitlines(True) if not line.startswith("#"))
+    found = {}
+    for entry in text.replace("\\\n", "").splitlines():
+        requirement, *checksums = entry.split()
+        package, version = requirement.split("==")
+        found[canonicalize_name(package)] = version, checksums
+    return found
+
+
 @pytest.mark.parametrize("name", LAUNCHED)
-def test_every_node_installs_exact_versions(name: str) -> None:
-    (install,) = (line for line in cluster(name)["setup_commands"] if "--constraint" in line)
-    assert install.startswith('cd "$HOME/qar" && ')
-    assert "--constraint constraints.txt . " in install
-    assert {f'"ray[default,tune]=={pins()["ray"]}"', f"torch=={pins()['torch']}"} <= set(install.split())
+def test_every_node_installs_files_with_known_checksums_alone(name: str) -> None:
+    commands = cluster(name)["setup_commands"]
+    installs = [part for line in commands for part in line.split("&&") if "pip" in part and " install " in part]
+    assert len(installs) == 3
+    for install in installs:
+        by_checksum = "--require-hashes" in install and "--requirement" in install
+        assert by_checksum or ("--no-deps --no-build-isolation" in install and install.split()[-1] == ".")
+    assert any("--requirement deploy/requirements.txt" in line for line in commands)
 
 
-def test_amazons_library_is_installed_with_all_else_and_pinned() -> None:
-    (install,) = (line for line in cluster("cluster.yaml")["setup_commands"] if "boto3" in line)
-    assert "--constraint constraints.txt . " in install
-    assert {"boto3", "botocore", "s3transfer", "jmespath"} <= pins().keys()
+@pytest.mark.parametrize("name", FILES)
+def test_nothing_from_the_network_is_run_unseen(name: str) -> None:
+    text = re.sub(r"\\\n\s*", "", text_of(name))
+    assert re.findall(r"(?:curl|wget)[^\n;&]*\|[^\n;&]*\b(?:ba|z|da)?sh\b", text) == []
+
+
+@pytest.mark.parametrize("name", ["deploy/requirements.txt", "deploy/uv.txt"])
+def test_requirements_have_a_checksum_for_every_package_and_name_no_index(name: str) -> None:
+    for package, (version, checksums) in hashed(name).items():
+        assert version, package
+        assert checksums, package
+        assert [part for part in checksums if not re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", part)] == []
+    assert "index-url" not in text_of(name)
+    assert "file:" not in text_of(name)
+
+
+def test_requirements_have_the_versions_of_the_constraints() -> None:
+    pinned = {canonicalize_name(package): version for package, version in pins().items()}
+    of_nodes = {package: version for package, (version, _) in hashed("deploy/requirements.txt").items()}
+    assert {package: version for package, version in of_nodes.items() if package in pinned} == {
+        package: version for package, version in pinned.items() if package in of_nodes
+    }
+
+
+def test_requirements_have_all_that_nodes_need() -> None:
+    """The command in its first lines makes it anew after a change of pyproject.toml or constraints.txt."""
+    listed = [line for line in text_of("deploy/requirements.in").splitlines() if not line.startswith("#")]
+    needed = {canonicalize_name(Requirement(text).name) for text in (*PYPROJECT["project"]["dependencies"], *listed)}
+    assert needed <= hashed("deploy/requirements.txt").keys()
 
 
 def test_image_holds_all_packages() -> None:
@@ -162,25 +203,32 @@ def test_python_is_the_same_everywhere_and_supported() -> None:
     assert f"-py{major}{minor}\n" in text_of("deploy/Dockerfile")
 
 
-class SecurityGroup:
-    """A group of AWS's that writes down what it lets in."""
+def test_aws_lets_in_ssh_from_one_network_and_the_nodes() -> None:
+    template = yaml.load(text_of("deploy/aws-roles.yaml"), TemplateLoader)
+    parts = template["Resources"]
+    (ssh,) = parts["Nodes"]["Properties"]["SecurityGroupIngress"]
+    assert ssh == {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "CidrIp": "SshCidr"}
+    inside = parts["BetweenNodes"]["Properties"]
+    assert inside["GroupId"] == inside["SourceSecurityGroupId"] == "Nodes.GroupId"
+    assert "CidrIp" not in inside
+    assert "Default" not in template["Parameters"]["SshCidr"]
 
-    def __init__(self) -> None:
-        self.rules: list[dict[str, Any]] = []
 
-    def authorize_ingress(self, IpPermissions: list[dict[str, Any]]) -> None:  # noqa: N803
-        self.rules += IpPermissions
+@pytest.mark.parametrize(
+    ("cidr", "accepted"),
+    [("192.0.2.7/32", True), ("10.0.0.0/8", True), ("0.0.0.0/0", False), ("0.0.0.0/1", False), ("YOUR-IP/32", False)],
+)
+def test_aws_refuses_a_network_that_is_the_world_or_not_filled_in(cidr: str, accepted: bool) -> None:
+    template = yaml.load(text_of("deploy/aws-roles.yaml"), TemplateLoader)
+    assert bool(re.fullmatch(template["Parameters"]["SshCidr"]["AllowedPattern"], cidr)) is accepted
 
 
-def test_aws_lets_in_nothing_but_ssh() -> None:
-    group = SecurityGroup()
-    ray_aws._update_inbound_rules(group, {"sg-own"}, prepare_config(cluster("cluster.yaml")))
-    outside = [rule for rule in group.rules if rule.keys() & {"IpRanges", "Ipv6Ranges", "PrefixListIds"}]
-    assert [(rule["IpProtocol"], rule["FromPort"], rule["ToPort"]) for rule in outside] == [("tcp", 22, 22)]
-    inside = [rule for rule in group.rules if rule not in outside]
-    assert [rule["UserIdGroupPairs"] for rule in inside] == [[{"GroupId": "sg-own"}]]
-    nodes = cluster("cluster.yaml")["available_node_types"].values()
-    assert not any({"SecurityGroupIds", "NetworkInterfaces"} & node["node_config"].keys() for node in nodes)
+def test_ray_makes_no_security_group_of_its_own() -> None:
+    """One of Ray's lets in SSH from anywhere."""
+    config = prepare_config(cluster("cluster.yaml"))
+    assert ray_aws._configure_security_group(config) is config
+    for node in config["available_node_types"].values():
+        assert node["node_config"]["SecurityGroupIds"] == ["sg-FILL-IN"]
 
 
 def test_google_lets_in_nothing_but_ssh() -> None:
@@ -188,7 +236,7 @@ def test_google_lets_in_nothing_but_ssh() -> None:
         r"firewall-rules create \S+ --network=(\S+) --allow=(\S+) --source-ranges=(\S+)", text_of(CLOUDS[1])
     )
     assert len(rules) == text_of(CLOUDS[1]).count("firewall-rules")
-    assert {(allowed, source) for _, allowed, source in rules} == {("tcp:22", "0.0.0.0/0"), ("all", "10.128.0.0/9")}
+    assert {(allowed, source) for _, allowed, source in rules} == {("tcp:22", "YOUR-IP/32"), ("all", "10.128.0.0/9")}
     for node in cluster(CLOUDS[1])["available_node_types"].values():
         assert [face["subnetwork"].split("/")[-1] for face in node["node_config"]["networkInterfaces"]] == ["qar"]
 
@@ -254,6 +302,8 @@ def make_roles(iam: Any) -> dict[str, str]:
     """Does what CloudFormation does with deploy/aws-roles.yaml; returns what its references stand for."""
     known: dict[str, str] = {}
     for name, resource in yaml.load(text_of("deploy/aws-roles.yaml"), TemplateLoader)["Resources"].items():
+        if resource["Type"].startswith("AWS::EC2::"):
+            continue
         of = resolved(resource["Properties"], known)
         match resource["Type"].removeprefix("AWS::IAM::"):
             case "ManagedPolicy":

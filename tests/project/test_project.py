@@ -118,7 +118,7 @@ def test_cluster_yaml_installs_from_the_folder_that_it_mounts() -> None:
     config = cluster()
     (mounted,) = (target for target, source in config["file_mounts"].items() if source == ".")
     folder = mounted.replace(f"/home/{config['auth']['ssh_user']}", "$HOME")
-    assert any(folder in command and "constraints.txt" in command for command in config["setup_commands"])
+    assert any(folder in command and "deploy/requirements.txt" in command for command in config["setup_commands"])
 
 
 def pins() -> dict[str, str]:
