@@ -11,6 +11,7 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna_dashboard import wsgi
 
+from study.commands.local_only import local_only
 from study.ledger.ledger import StorageError, read_history
 from study.records.optuna_mirror import Mirror, first_line
 from study.storage.folder import StudyFolder
@@ -70,7 +71,7 @@ def serve(folder: StudyFolder, port: int, ready: Callable[[str], None]) -> None:
             f"Optuna's storage {mirror.uri} can't be read: {first_line(error)}; correct that and try again"
         ) from None
     try:
-        server = make_server(HOST, port, wsgi(storage), _Server, _Quiet)
+        server = make_server(HOST, port, local_only(wsgi(storage)), _Server, _Quiet)
     except OSError as error:
         raise ValueError(f"--port must be free, got {port}: {error.strerror}; choose another --port") from None
     if ours:

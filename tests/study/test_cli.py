@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -355,6 +356,11 @@ def test_dashboard_shows_the_study_on_this_machine_alone(here: Path) -> None:
         assert process.stdout.readline() == f"http://127.0.0.1:{port}/dashboard/  (Ctrl-C ends it)\n"
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies") as response:
             (study,) = json.load(response)["study_summaries"]
+        rebound = urllib.request.Request(
+            f"http://127.0.0.1:{port}/api/studies/1", method="DELETE", headers={"Host": f"evil.example:{port}"}
+        )
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(rebound)
         listening = Path(f"/proc/{process.pid}/net/tcp").read_text()
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 0
