@@ -11,24 +11,20 @@ from urllib.parse import urlsplit, urlunsplit
 import numpy as np
 
 from trainables.data.batches import stratified_split
+from trainables.data.cache import install
 from trainables.data.fetched import fetched, is_uri
-from trainables.data.prepared import (
-    ARRAYS,
-    Dataset,
-    checked_dataset,
-    install,
-    load_prepared,
-    map_folder,
-    one_line,
-    write_folder,
-)
+from trainables.data.npz import reason_of
+from trainables.data.prepared import ARRAYS, Dataset, checked_dataset, load_prepared, map_folder, write_folder
 from trainables.families import choose
 
 NPZ = "npz:"
 """Prefix of the path of a prepared data set."""
 
+TRUST = "allow it with --trust-addresses, or put the data set there and name its folder"
+"""Remedy where a file from elsewhere names what would have to be fetched."""
 
-def _digits(_: str | Path) -> Dataset:
+
+def _digits(data_dir: str | Path, fetch: bool) -> Dataset:
     """1,797 grey 8×8 images of handwritten digits that come with scikit-learn; a fixed fifth is the test split.
 
     Source: Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998.
@@ -51,11 +47,20 @@ def _torchvision_arrays(kind: Any, root: Path, download: bool) -> dict[str, np.n
     return arrays
 
 
-def _prepared_or_torchvision(name: str, torchvision_name: str, data_dir: str | Path) -> Dataset:
-    """The prepared form if it is there; else torchvision's files or download, which leave the prepared form behind."""
+def _fetched(uri: str, fetch: bool) -> Path:
+    if not fetch:
+        raise ValueError(f"the data set at {uri} must not be fetched, since a file names it; {TRUST}")
+    return fetched(uri)
+
+
+def _prepared_or_torchvision(name: str, torchvision_name: str, data_dir: str | Path, fetch: bool) -> Dataset:
+    """Load the prepared form if it is there; else torchvision's files or download, which leave the prepared form.
+
+    Without `fetch`, nothing is downloaded and nothing is written.
+    """
     if is_uri(data_dir):
         parts = urlsplit(str(data_dir))
-        return load_prepared(fetched(urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}.npz"))))
+        return load_prepared(_fetched(urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}.npz")), fetch))
     data_dir = Path(data_dir).expanduser()
     folder = data_dir / name
     npz = data_dir / f"{name}.npz"
@@ -65,26 +70,33 @@ def _prepared_or_torchvision(name: str, torchvision_name: str, data_dir: str | P
 
     kind = getattr(datasets, torchvision_name)
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        if fetch:
+            data_dir.mkdir(parents=True, exist_ok=True)
         try:
             arrays = _torchvision_arrays(kind, data_dir, download=False)
         except RuntimeError:  # no such files here
+            if not fetch:
+                raise ValueError(
+                    f"dataset {name!r} is missing: found neither {npz} nor {folder}/*.npy, and it must not be "
+                    f"downloaded, since a file names it; {TRUST}"
+                ) from None
             # Trials that start together download apart; torchvision would write one file from all of them.
             with TemporaryDirectory(prefix=f".{name}-", dir=data_dir) as scratch:
                 arrays = _torchvision_arrays(kind, Path(scratch), download=True)
     except (OSError, EOFError, RuntimeError) as error:
         raise ValueError(
             f"dataset {name!r} is missing: found neither {npz} nor {folder}/*.npy, and torchvision could not download "
-            f"it ({one_line(error)}); put a prepared .npz with {', '.join(ARRAYS)} at {npz}, or run once where there "
+            f"it ({reason_of(error)}); put a prepared .npz with {', '.join(ARRAYS)} at {npz}, or run once where there "
             "is a network"
         ) from error
-    with suppress(OSError):
-        install(folder, {}, partial(write_folder, arrays))
-        arrays = map_folder(folder)
+    if fetch:
+        with suppress(OSError, ValueError):
+            install(folder, partial(write_folder, arrays))
+            arrays = map_folder(folder)
     return checked_dataset(folder, arrays)
 
 
-DATASETS: dict[str, Callable[[str | Path], Dataset]] = {
+DATASETS: dict[str, Callable[[str | Path, bool], Dataset]] = {
     "digits": _digits,
     "cifar10": partial(_prepared_or_torchvision, "cifar10", "CIFAR10"),
     "cifar100": partial(_prepared_or_torchvision, "cifar100", "CIFAR100"),
@@ -101,13 +113,14 @@ class DatasetError(ValueError):
     """A data set can't be loaded on this machine: it is missing or damaged."""
 
 
-def load_dataset(name: str, data_dir: str | Path = "data") -> Dataset:
-    """Loads a data set.
+def load_dataset(name: str, data_dir: str | Path = "data", fetch: bool = True) -> Dataset:
+    """Load a data set.
 
     Args:
         name: a key of `DATASETS`, or `npz:` and the path or URI of a prepared file.
         data_dir: where prepared data sets lie, and downloads go; of a URI (`s3://…`, `gs://…`), the prepared file is
             fetched once a node.
+        fetch: whether a data set may be downloaded or fetched; not where a file from elsewhere names it.
 
     Raises:
         ValueError: the name is unknown.
@@ -117,7 +130,7 @@ def load_dataset(name: str, data_dir: str | Path = "data") -> Dataset:
     try:
         if name.startswith(NPZ):
             path = name.removeprefix(NPZ)
-            return load_prepared(fetched(path) if is_uri(path) else Path(path).expanduser())
-        return DATASETS[name](data_dir)
+            return load_prepared(_fetched(path, fetch) if is_uri(path) else Path(path).expanduser())
+        return DATASETS[name](data_dir, fetch)
     except ValueError as error:
         raise DatasetError(str(error)) from error

@@ -5,8 +5,9 @@ The one module here besides `trainables.trainable` that imports pyarrow, and onl
 
 import fcntl
 import hashlib
-import os
 from pathlib import Path
+
+from trainables.data.cache import cache_folder
 
 
 def is_uri(path: str | Path) -> bool:
@@ -34,10 +35,8 @@ def fetched(uri: str) -> Path:
         found = filesystem.get_file_info(path)
         if not found.is_file:
             raise ValueError(f"{uri}: there must be this file, found none; put it there, or correct the URI")
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "qar"
-        copy = (
-            cache / hashlib.sha256(f"{uri} {found.size} {found.mtime_ns}".encode()).hexdigest()[:16] / found.base_name
-        )
+        key = hashlib.sha256(f"{uri} {found.size} {found.mtime_ns}".encode()).hexdigest()[:16]
+        copy = cache_folder() / key / found.base_name
         copy.parent.mkdir(parents=True, exist_ok=True)
         with (copy.parent / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,23 +1,26 @@
 """Prepared data sets: four arrays in an .npz, or in a folder of .npy files that all trials of a node share.
 
-An .npz is unpacked once into such a folder beside it, which is mapped into memory.
+An .npz is unpacked once into the node's cache, and mapped into memory from there.
 """
 
-import json
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+import hashlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
+from trainables.data.cache import cache_folder, install
+from trainables.data.npz import DAMAGES, map_arrays, read_npz, reason_of, unpack
+
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+CHANNELS = "channels"
+OPTIONAL = (CHANNELS,)
+COMMON_CHANNELS = (1, 3, 4)
+"""Gray, colour, and colour with transparency."""
+
 PREPARE = "prepare it with np.savez(path, x_train=…, y_train=…, x_test=…, y_test=…)"
-STAMP = "unpacked_from.json"  # marks a folder as ours to replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,22 +50,50 @@ class Dataset:
         return channels, height, width
 
 
+class DatasetRuleError(ValueError):
+    """A prepared data set breaks a rule; the message says all of it in one line."""
+
+
 def _require(holds: bool, source: Path, rule: str, found: object, remedy: str = PREPARE) -> None:
     if not holds:
-        raise ValueError(f"{source}: {rule}, found {found}; {remedy}")
+        raise DatasetRuleError(f"{source}: {rule}, found {found}; {remedy}")
+
+
+def _channels(source: Path, arrays: Mapping[str, np.ndarray]) -> int | None:
+    """Return how many channels the data set says that its images have."""
+    if CHANNELS not in arrays:
+        return None
+    value = arrays[CHANNELS]
+    plain = value.dtype.kind in "iu" and value.size == 1
+    _require(plain, source, f"{CHANNELS} must be one whole number", f"{value.dtype} of shape {value.shape}")
+    return int(value.reshape(()))
+
+
+def _check_channels(source: Path, name: str, images: np.ndarray, channels: int | None) -> None:
+    """Refuse images whose last axis is none of channels, such as N×C×H×W."""
+    _, rows, columns, last = images.shape
+    if channels is not None:
+        _require(last == channels, source, f"{name} must have the {CHANNELS}={channels} that it says", images.shape)
+        return
+    remedy = f"make it N×H×W×C with x.transpose(0, 2, 3, 1), or add {CHANNELS}={last} to the file if it is that already"
+    rule = f"the last axis of {name} must be its channels, 1, 3 or 4"
+    channels_first = rows in COMMON_CHANNELS and columns == last and rows != columns
+    _require(last in COMMON_CHANNELS and not channels_first, source, rule, f"shape {images.shape}", remedy)
 
 
 def checked_dataset(source: Path, arrays: Mapping[str, np.ndarray]) -> Dataset:
-    """The data set of these arrays; images of one channel may lack that axis.
+    """Return the data set of these arrays; images of one channel may lack that axis.
 
     Args:
         source: where the arrays come from, for the error's sake.
-        arrays: `ARRAYS`; images uint8, (n, height, width[, channels]); labels integers, (n,), classes from 0.
+        arrays: `ARRAYS`; images uint8, (n, height, width[, channels]); labels integers, (n,), classes from 0; and where
+            images have other numbers of channels than 1, 3 or 4, that number, `channels`.
 
     Raises:
         ValueError: an array breaks a rule.
     """
     images, labels = {}, {}
+    channels = _channels(source, arrays)
     for part in ("train", "test"):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
         _require(x.dtype == np.uint8, source, f"x_{part} must be uint8", x.dtype)
@@ -73,6 +104,7 @@ def checked_dataset(source: Path, arrays: Mapping[str, np.ndarray]) -> Dataset:
         _require(len(x) == len(y), source, f"x_{part} and y_{part} must be of one length", f"{len(x)} and {len(y)}")
         _require(int(y.min()) >= 0, source, f"y_{part} must count classes from 0", y.min())
         images[part] = x if x.ndim == 4 else x[..., None]
+        _check_channels(source, f"x_{part}", images[part], channels)
         labels[part] = y.astype(np.int64)
     shapes = images["train"].shape[1:], images["test"].shape[1:]
     _require(shapes[0] == shapes[1], source, "training and test images must be of one shape", shapes)
@@ -91,79 +123,56 @@ def checked_dataset(source: Path, arrays: Mapping[str, np.ndarray]) -> Dataset:
 
 @contextmanager
 def _readable(source: Path) -> Iterator[None]:
-    """Turns all that damaged files raise into one line."""
+    """Turn all that damaged files raise into one line."""
     try:
         yield
-    except (OSError, EOFError, KeyError, ValueError, NotImplementedError, BadZipFile, zlib.error) as error:
+    except DatasetRuleError:
+        raise
+    except DAMAGES as error:
         rule = f"must be readable and hold the arrays {', '.join(ARRAYS)}"
-        raise ValueError(f"{source}: {rule}, found: {one_line(error)}; {PREPARE}") from error
-
-
-def one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-
-def _stamp(folder: Path) -> dict[str, int] | None:
-    """Which .npz a folder was unpacked from; None for a folder that is not ours."""
-    with suppress(OSError, ValueError):
-        return json.loads((folder / STAMP).read_text())
-    return None
-
-
-def install(folder: Path, stamp: dict[str, int], write: Callable[[Path], None]) -> None:
-    """Fills a folder by `write` and puts it in place whole, so that no trial ever sees a half of it.
-
-    Raises:
-        OSError: the folder can't be written, or one that is not ours is in its place.
-    """
-    with TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-        fresh = Path(scratch, "fresh")
-        fresh.mkdir()
-        write(fresh)
-        (fresh / STAMP).write_text(json.dumps(stamp))
-        found = _stamp(folder)
-        if found == stamp:
-            return  # another trial was faster
-        if found is not None:
-            folder.rename(Path(scratch, "stale"))
-        fresh.rename(folder)
+        raise DatasetRuleError(f"{source}: {rule}, found {reason_of(error)}; {PREPARE}") from error
 
 
 def map_folder(folder: Path) -> dict[str, np.ndarray]:
-    return {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
+    """Return the arrays of a prepared folder, mapped into memory."""
+    return map_arrays(folder, ARRAYS, OPTIONAL)
 
 
 def write_folder(arrays: Mapping[str, np.ndarray], folder: Path) -> None:
+    """Write the arrays of a prepared folder."""
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
 
 
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    with ZipFile(path) as archive:
-        return {name: np.lib.format.read_array(archive.open(f"{name}.npy")) for name in ARRAYS}
-
-
-def _unpack_npz(path: Path, folder: Path) -> None:
-    with ZipFile(path) as archive:
-        archive.extractall(folder, [f"{name}.npy" for name in ARRAYS])
-
-
-def _npz_arrays(path: Path, folder: Path) -> dict[str, np.ndarray]:
+def unpacked_folder(path: Path) -> Path:
+    """Return the folder of the node's cache for the arrays of an .npz, as it is now."""
     status = path.stat()
-    stamp = {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+    key = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
+    return cache_folder() / "prepared" / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
+def _npz_dataset(path: Path) -> Dataset:
+    """Return the data set of an .npz, mapped from the cache, or read into memory where that can't be written."""
+
+    def write(fresh: Path) -> None:
+        unpack(path, fresh, ARRAYS, OPTIONAL)
+        checked_dataset(path, map_folder(fresh))  # what is refused leaves nothing in the cache
+
     with suppress(OSError):
-        if _stamp(folder) != stamp:
-            install(folder, stamp, partial(_unpack_npz, path))
-    with suppress(OSError, ValueError):
-        if _stamp(folder) == stamp:
-            return map_folder(folder)
-    return _read_npz(path)
+        folder = unpacked_folder(path)
+        if not folder.is_dir():
+            folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            install(folder, write)
+        with suppress(ValueError):  # a damaged cache
+            return checked_dataset(path, map_folder(folder))
+    return checked_dataset(path, read_npz(path, ARRAYS, OPTIONAL))
 
 
 def load_prepared(path: Path) -> Dataset:
-    """Loads a prepared .npz through the folder beside it, `<stem>/`, unpacking it if that is missing or older.
+    """Load a prepared .npz, or without one the folder `<stem>/` beside it.
 
-    Where that folder can't be written, the arrays are read into memory instead. A folder without an .npz will do.
+    The .npz is unpacked into `$XDG_CACHE_HOME/qar/prepared` (`~/.cache/qar/prepared`), once for each path, size and
+    time of its last change, and mapped from there by all processes.
 
     Raises:
         ValueError: there is neither, the file is damaged, or an array breaks a rule of `checked_dataset`.
@@ -172,10 +181,8 @@ def load_prepared(path: Path) -> Dataset:
     folder = path.with_suffix("")
     if path.exists():
         with _readable(path):
-            arrays = _npz_arrays(path, folder)
-        return checked_dataset(path, arrays)
+            return _npz_dataset(path)
     rule = f"there must be this file, or {folder}/*.npy"
     _require((folder / "x_train.npy").exists(), path, rule, "neither", f"put a prepared .npz there: {PREPARE}")
     with _readable(folder):
-        arrays = map_folder(folder)
-    return checked_dataset(folder, arrays)
+        return checked_dataset(folder, map_folder(folder))

@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -17,8 +18,9 @@ from hypothesis import strategies as st
 
 from trainables.data.augmentation import crop_flip, draw_crop_flips
 from trainables.data.batches import Split, channel_moments, stratified_choice, stratified_split, train_and_validation
+from trainables.data.cache import cache_folder
 from trainables.data.datasets import DATASETS, check_dataset_name, load_dataset
-from trainables.data.prepared import Dataset
+from trainables.data.prepared import Dataset, unpacked_folder, write_folder
 
 CPU = torch.device("cpu")
 
@@ -241,9 +243,9 @@ def test_prepared_file_is_mapped_read_only_and_shared(prepared: Path) -> None:
     assert_holds(first, small_arrays())
     for dataset in (first, second):
         assert isinstance(dataset.x_train, np.memmap)
-        assert dataset.x_train.filename == prepared.parent / "small" / "x_train.npy"
+        assert dataset.x_train.filename == unpacked_folder(prepared) / "x_train.npy"
         assert not dataset.x_train.flags.writeable
-    assert sorted(path.name for path in prepared.parent.iterdir()) == ["small", "small.npz"]
+    assert [path.name for path in prepared.parent.iterdir()] == ["small.npz"]
 
 
 def test_prepared_file_serves_a_named_dataset_first(prepared: Path) -> None:
@@ -252,7 +254,8 @@ def test_prepared_file_serves_a_named_dataset_first(prepared: Path) -> None:
 
 
 def test_unpacked_folder_does_without_its_npz(prepared: Path) -> None:
-    load_dataset(f"npz:{prepared}")
+    (prepared.parent / "small").mkdir()
+    write_folder(small_arrays(), prepared.parent / "small")
     prepared.unlink()
     assert_holds(load_dataset(f"npz:{prepared}"), small_arrays())
     (prepared.parent / "small" / "y_test.npy").unlink()
@@ -270,28 +273,35 @@ def test_prepared_file_is_unpacked_anew_when_it_changed(prepared: Path) -> None:
     assert_holds(old, small_arrays())
 
 
-@pytest.mark.parametrize("compressed", [False, True])
-def test_prepared_file_is_read_into_memory_when_the_folder_is_not_ours(prepared: Path, compressed: bool) -> None:
-    if compressed:
-        np.savez_compressed(prepared, **small_arrays())
+def test_folder_beside_the_file_is_ignored_while_the_file_is_there(prepared: Path) -> None:
+    """Earlier versions unpacked there; now it is the user's."""
     foreign = prepared.parent / "small" / "x_train.npy"
     foreign.parent.mkdir()
     foreign.write_text("somebody's")
     dataset = load_dataset(f"npz:{prepared}")
     assert_holds(dataset, small_arrays())
-    assert not isinstance(dataset.x_train, np.memmap)
+    assert isinstance(dataset.x_train, np.memmap)
     assert foreign.read_text() == "somebody's"
 
 
-def test_prepared_file_is_read_into_memory_when_nothing_can_be_written(
-    prepared: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("obstacle", ["unwritable", "file", "damaged"])
+def test_prepared_file_is_read_into_memory_when_the_cache_is_no_use(
+    prepared: Path, compressed: bool, obstacle: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise PermissionError("read-only")
-
-    monkeypatch.setattr("trainables.data.prepared.TemporaryDirectory", refuse)
-    assert_holds(load_dataset(f"npz:{prepared}"), small_arrays())
-    assert not (prepared.parent / "small").exists()
+    if compressed:
+        np.savez_compressed(prepared, **small_arrays())
+    match obstacle:
+        case "unwritable":
+            monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
+        case "file":
+            monkeypatch.setenv("XDG_CACHE_HOME", str(prepared))
+        case "damaged":
+            load_dataset(f"npz:{prepared}")
+            (unpacked_folder(prepared) / "x_train.npy").write_bytes(b"damaged")
+    dataset = load_dataset(f"npz:{prepared}")
+    assert_holds(dataset, small_arrays())
+    assert not isinstance(dataset.x_train, np.memmap)
 
 
 def load_and_sum(path: Path) -> tuple[int, bool]:
@@ -311,7 +321,8 @@ def test_prepared_file_is_unpacked_whole_by_processes_at_once(tmp_path: Path, st
         results = list(pool.map(load_and_sum, [path] * 12))
     assert {total for total, _ in results} == {int(arrays["x_train"].sum())}
     assert load_and_sum(path)[1]
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["large", "large.npz"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["large.npz"]
+    assert not list(unpacked_folder(path).parent.glob(".*"))
 
 
 def test_prepared_images_may_lack_the_channel_axis(tmp_path: Path) -> None:
@@ -328,9 +339,11 @@ GOOD = small_arrays(size=4)
 @pytest.mark.parametrize(
     ("changes", "rule", "found"),
     [
-        ({"y_test": None}, "hold the arrays x_train, y_train, x_test, y_test", "y_test.npy"),
+        ({"y_test": None}, "hold the arrays x_train, y_train, x_test, y_test", "no array y_test"),
         ({"x_train": GOOD["x_train"] / 255}, "x_train must be uint8", "float64"),
-        ({"x_test": np.array([object()])}, "must be readable", "Object arrays"),
+        ({"x_test": np.array([object()])}, "must be readable", "pickled Python objects in x_test"),
+        ({"channels": np.array([3, 3])}, "channels must be one whole number", "shape (2,)"),
+        ({"channels": np.array(4)}, "x_train must have the channels=4 that it says", "(50, 4, 4, 3)"),
         ({"x_test": GOOD["x_test"].reshape(10, -1)}, "x_test must be N×H×W×C", "(10, 48)"),
         ({"x_test": GOOD["x_test"][:0], "y_test": GOOD["y_test"][:0]}, "x_test must hold images", "(0, 4, 4, 3)"),
         ({"x_test": GOOD["x_test"][:, :3]}, "must be of one shape", "(3, 4, 3)"),
@@ -374,9 +387,132 @@ def test_damaged_file_is_refused_in_one_line(prepared: Path, damage: str) -> Non
         case _:
             damaged = {"truncated": content[: len(content) // 2], "flipped": flipped, "text": b"hello", "empty": b""}
             path.write_bytes(damaged[damage])
+    before = set(cache_folder().glob("prepared/*"))
     message = assert_one_line(f"npz:{path}", path.parent)
-    assert message.startswith(f"{path}: ")
+    assert message.startswith(f"{path}")
+    assert not [word for word in ("BadZipFile", "zip file", "KeyError", "archive'") if word in message]
     assert not path.with_suffix("").exists()
+    assert set(cache_folder().glob("prepared/*")) == before
+
+
+def assert_refused_and_nothing_kept(path: Path, *parts: str) -> None:
+    before = set(cache_folder().glob("prepared/*"))
+    message = assert_one_line(f"npz:{path}", path.parent)
+    for part in parts:
+        assert part in message
+    assert set(cache_folder().glob("prepared/*")) == before
+
+
+@pytest.mark.parametrize("shape", [(8, 1, 28, 28), (8, 3, 32, 32), (8, 3, 4, 4), (8, 10, 10, 13), (8, 4, 4, 0)])
+def test_images_whose_last_axis_is_not_channels_are_refused(shape: tuple[int, ...], tmp_path: Path) -> None:
+    path = tmp_path / "axes.npz"
+    labels = np.arange(8) % 2
+    np.savez(path, x_train=np.zeros(shape, np.uint8), y_train=labels, x_test=np.zeros(shape, np.uint8), y_test=labels)
+    assert_refused_and_nothing_kept(path, "x_train", str(shape))
+
+
+@pytest.mark.parametrize("shape", [(8, 10, 10, 13), (8, 3, 4, 4), (8, 28, 28, 2)])
+def test_data_set_may_say_that_it_has_other_channels(shape: tuple[int, ...], tmp_path: Path) -> None:
+    images, labels = np.zeros(shape, np.uint8), np.arange(8) % 2
+    arrays = {"x_train": images, "y_train": labels, "x_test": images, "y_test": labels, "channels": np.array(shape[-1])}
+    np.savez(tmp_path / "bands.npz", **arrays)
+    assert load_dataset(f"npz:{tmp_path}/bands.npz").image_shape == (shape[-1], *shape[1:3])
+    (tmp_path / "bands.npz").unlink()
+    (tmp_path / "bands").mkdir()
+    write_folder(arrays, tmp_path / "bands")
+    assert load_dataset(f"npz:{tmp_path}/bands.npz").image_shape == (shape[-1], *shape[1:3])
+
+
+def header(shape: str, dtype: str = "|u1") -> bytes:
+    """An array in NumPy's format that has a header alone."""
+    text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text) + 1) + text.encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("member", "reason"),
+    [
+        (header(f"({2**40}, 32, 32, 3)"), "whose shape"),
+        (header(f"({2**20}, {2**20})"), "whose shape"),
+        (header("(-1, 32, 32, 3)"), "shape (-1, 32, 32, 3)"),
+        (header("(-4, -8)") + bytes(32), "shape (-4, -8)"),
+        (header("(1, 1, 1, 1, 1, 1)") + b"1", "shape (1, 1, 1, 1, 1, 1)"),
+        (header(f"({10**30},)"), "whose shape"),
+        (header("(1,)", "|O") + b"cos", "pickled Python objects"),
+        (header("(" * 3000 + ")" * 3000), "damaged content"),
+        (header("-" * 5000 + "1"), "damaged content"),
+        (header("'text'"), "damaged content"),
+        (b"\x93NUMPY\x03\x00" + header("(1,)")[8:], "version (3, 0)"),
+        (b"\x80\x04K\x01.", "damaged content"),
+        (b"", "damaged content"),
+    ],
+)
+def test_hostile_members_are_refused_before_anything_is_allocated(member: bytes, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "hostile.npz"
+    np.savez(path, **{name: array for name, array in small_arrays().items() if name != "x_train"})
+    with ZipFile(path, "a") as archive:
+        archive.writestr("x_train.npy", member)
+    assert_refused_and_nothing_kept(path, reason)
+    path.unlink()
+    (tmp_path / "hostile").mkdir()
+    write_folder(small_arrays(), tmp_path / "hostile")
+    (tmp_path / "hostile" / "x_train.npy").write_bytes(member)
+    assert_refused_and_nothing_kept(path, reason)
+
+
+def test_archive_that_unpacks_to_a_multiple_of_itself_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.npz"
+    images = np.zeros((100, 1000, 1000, 1), np.uint8)
+    labels = np.arange(100) % 2
+    np.savez_compressed(path, x_train=images, y_train=labels, x_test=images[:2], y_test=labels[:2])
+    assert_refused_and_nothing_kept(path, "more than the")
+
+
+def test_members_whose_stated_size_is_a_lie_are_refused(prepared: Path) -> None:
+    content = prepared.read_bytes()
+    size = np.load(prepared)["x_train"].nbytes + 128
+    prepared.write_bytes(content.replace(struct.pack("<I", size), struct.pack("<I", 2**31)))
+    assert prepared.read_bytes() != content
+    assert_refused_and_nothing_kept(prepared)
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe"])
+def test_devices_and_pipes_are_refused_at_once(kind: str, tmp_path: Path) -> None:
+    for path in (tmp_path / "x.npz", tmp_path / "y" / "x_train.npy"):
+        path.parent.mkdir(exist_ok=True)
+        if kind == "pipe":
+            os.mkfifo(path)
+        else:
+            path.symlink_to("/dev/zero")
+    for name in ("y_train", "x_test", "y_test"):
+        (tmp_path / "y" / f"{name}.npy").write_bytes(b"")
+    for path in (tmp_path / "x.npz", tmp_path / "y.npz"):
+        assert_refused_and_nothing_kept(path, "must be a regular file")
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "fashion_mnist"])
+def test_nothing_is_downloaded_or_created_when_it_must_not_be(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("downloads")
+
+    for module in ("cifar", "mnist"):
+        monkeypatch.setattr(f"torchvision.datasets.{module}.download_and_extract_archive", refuse)
+    with pytest.raises(ValueError, match=r"must not be downloaded, since a file names it; .*--trust-addresses"):
+        load_dataset(name, tmp_path / "data", fetch=False)
+    with pytest.raises(ValueError, match=r"must not be fetched, since a file names it; .*--trust-addresses"):
+        load_dataset(name, "s3://bucket/data?endpoint_override=http://127.0.0.1:9", fetch=False)
+    with pytest.raises(ValueError, match="must not be fetched"):
+        load_dataset("npz:s3://bucket/data/x.npz", fetch=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_local_files_are_read_when_nothing_must_be_fetched(tmp_path: Path, source_files: dict[str, Any]) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    for name, arrays in source_files.items():
+        assert_holds(load_dataset(name, tmp_path, fetch=False), arrays)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @settings(max_examples=20)

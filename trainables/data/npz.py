@@ -1,0 +1,144 @@
+"""Archives of NumPy arrays (.npz): sizes are checked before anything is unpacked or allocated.
+
+An archive may unpack to at most `MOST_UNPACKED_RATIO` times its own size, or to `ALWAYS_UNPACKED` bytes.
+"""
+
+import math
+import shutil
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedIOBase
+from pathlib import Path
+from struct import error as StructError  # noqa: N812
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+from numpy.lib import format as npy
+
+from trainables.files import IrregularFileError, open_regular
+
+MOST_UNPACKED_RATIO = 100
+"""Images compress to a tenth at best; what unpacks to a hundredfold holds hardly any information."""
+
+ALWAYS_UNPACKED = 2**26
+"""Bytes that an archive may unpack to whatever its own size."""
+
+MOST_DIMENSIONS = 4
+
+DAMAGES = (
+    OSError,
+    EOFError,
+    LookupError,
+    ValueError,  # of NumPy, and of texts that are not Unicode
+    TypeError,
+    SyntaxError,
+    RuntimeError,  # encrypted; RecursionError and NotImplementedError too
+    OverflowError,
+    MemoryError,
+    BadZipFile,
+    StructError,
+    zlib.error,
+)
+"""All that a damaged archive or array makes Python and NumPy raise."""
+
+
+class UnreadableArrayError(ValueError):
+    """An archive or array can't be read; the message says why in words of the user."""
+
+
+@contextmanager
+def opened(path: Path, names: tuple[str, ...], optional: tuple[str, ...] = ()) -> Iterator[tuple[ZipFile, list[str]]]:
+    """Open an archive whose arrays have been checked, for reading.
+
+    Yields:
+        The archive, and which of the names are in it.
+
+    Raises:
+        UnreadableArrayError: it is no archive, lacks an array, or an array breaks a limit.
+    """
+    with open_regular(path) as file:
+        try:
+            archive = ZipFile(file)
+        except BadZipFile:
+            raise UnreadableArrayError("no .npz archive, or only a part of one") from None
+        with archive:
+            members = {info.filename: info for info in archive.infolist()}
+            present = [name for name in (*names, *optional) if f"{name}.npy" in members]
+            if missing := [name for name in names if name not in present]:
+                raise UnreadableArrayError(f"no array {missing[0]}")
+            unpacked = sum(members[f"{name}.npy"].file_size for name in present)
+            most = max(ALWAYS_UNPACKED, MOST_UNPACKED_RATIO * path.stat().st_size)
+            if unpacked > most:
+                raise UnreadableArrayError(f"arrays of {unpacked} bytes, more than the {most} that it may unpack to")
+            for name in present:
+                info = members[f"{name}.npy"]
+                with archive.open(info) as member:
+                    check_header(name, member, info.file_size)  # type: ignore[arg-type]
+            yield archive, present
+
+
+def check_header(name: str, file: BufferedIOBase, size: int) -> None:
+    """Check that an array in NumPy's format holds plain values, as many as its header says.
+
+    Args:
+        name: of the array.
+        file: at its beginning.
+        size: bytes of the file, header included.
+
+    Raises:
+        UnreadableArrayError: the array breaks a rule.
+    """
+    version = npy.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise UnreadableArrayError(f"{name} in version {version} of NumPy's format")
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read(file)
+    if dtype.hasobject:
+        raise UnreadableArrayError(f"pickled Python objects in {name}, which are never loaded")
+    if len(shape) > MOST_DIMENSIONS or any(length < 0 for length in shape):
+        raise UnreadableArrayError(f"shape {str(shape)[:100]} of {name}")
+    needed = file.tell() + math.prod(shape) * dtype.itemsize
+    if needed != size:
+        raise UnreadableArrayError(f"{size} bytes of {name}, whose shape {shape} takes {needed}")
+
+
+def unpack(path: Path, folder: Path, names: tuple[str, ...], optional: tuple[str, ...]) -> None:
+    """Write the arrays of an archive into a folder, as .npy files."""
+    with opened(path, names, optional) as (archive, present):
+        for name in present:
+            with archive.open(f"{name}.npy") as source, (folder / f"{name}.npy").open("wb") as target:
+                shutil.copyfileobj(source, target, 2**20)
+
+
+def read_npz(path: Path, names: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Return the arrays of an archive, in memory."""
+    with opened(path, names, optional) as (archive, present):
+        return {name: npy.read_array(archive.open(f"{name}.npy"), allow_pickle=False) for name in present}
+
+
+def map_arrays(folder: Path, names: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Return the arrays of a folder of .npy files, mapped into memory for reading."""
+    present = [*names, *(name for name in optional if (folder / f"{name}.npy").exists())]
+    arrays = {}
+    for name in present:
+        path = folder / f"{name}.npy"
+        if not path.exists():
+            raise UnreadableArrayError(f"no {name}.npy")
+        with open_regular(path) as file:
+            check_header(name, file, path.stat().st_size)
+        arrays[name] = np.load(path, mmap_mode="r" if path.stat().st_size else None)
+    return arrays
+
+
+def reason_of(error: BaseException) -> str:
+    """Return in one line, and in words of the user, why an archive or array can't be read."""
+    if isinstance(error, (UnreadableArrayError, IrregularFileError)):
+        return str(error)
+    if isinstance(error, NotImplementedError):
+        return "an archive compressed by a method that can't be read"
+    if isinstance(error, RuntimeError) and "encrypted" in str(error):
+        return "an encrypted archive"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"damaged content ({' '.join(str(error).split())[:200] or type(error).__name__})"
