@@ -204,8 +204,8 @@ def _extended(folder: "StudyFolder", config: "StudyConfig", more: int) -> "Study
 
     if config.plan:
         raise ValueError(
-            f"--trials extends a search, got {more} for {folder}, a confirmation; train more seeds with: "
-            "qar confirm STUDY --seeds N"
+            f"--trials extends a search, got {more} for {folder}, which runs a plan; more seeds of a confirmation "
+            "are trained with: qar confirm STUDY --seeds N"
         )
     state = liveliness(folder, read_history(folder.ledger), config.trials)
     if state != FINISHED:

@@ -35,7 +35,7 @@ def inner_path(root: Path, path: str) -> Path:
 
 
 def check_no_links(root: Path) -> None:
-    """Check that a folder, which need not exist, holds files and folders only, at any depth.
+    """Check that a folder, which need not exist or be one, holds files and folders only, at any depth.
 
     Raises:
         ValueError: there is a symbolic link, or a device, a pipe or a socket.
@@ -45,7 +45,7 @@ def check_no_links(root: Path) -> None:
     while folders:
         try:
             entries = list(os.scandir(folders.pop()))
-        except FileNotFoundError:  # a driver may remove a checkpoint meanwhile
+        except (FileNotFoundError, NotADirectoryError):  # a driver may remove a checkpoint meanwhile
             continue
         for entry in entries:
             if entry.is_symlink():

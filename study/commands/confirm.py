@@ -135,7 +135,12 @@ def confirmation_of(
     folder.check_no_links()
     searched = folder.read_config()
     if searched.plan:
-        raise ValueError(f"{folder} is a confirmation itself; confirm the study that it belongs to")
+        if study_confirmed_by(folder, searched):
+            raise ValueError(f"{folder} is a confirmation itself; confirm the study that it belongs to")
+        raise ValueError(
+            f"qar confirm takes a search, got {folder}, which ran a plan of {len(searched.plan)} configurations with "
+            f"{searched.replicates} seeds each; its results are in: qar report {folder}"
+        )
     history = read_history(folder.ledger)
     trials = history.trials.values()
     if not any(trial.is_front_candidate for trial in trials):
@@ -149,7 +154,9 @@ def confirmation_of(
         "replicates": seeds,
         "plan": [trial.model_dump() for trial in plan],
         "trial": searched.trial | {"evaluate_test": True},
-        "early_stopping": EarlyStopping(scheduler="none", grace_period=1).model_dump(),
+        "early_stopping": EarlyStopping(
+            scheduler="none", grace_period=1, first_of_family=searched.early_stopping.first_of_family
+        ).model_dump(),
         "warm_start": [],
         "constraints": [],
     }

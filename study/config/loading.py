@@ -27,6 +27,17 @@ def parse_study(values: Any, source: str) -> StudyConfig:
         raise ValueError(f"{source}: {one_line(error, StudyConfig)}") from None
 
 
+def parse_written_study(values: Any, source: str) -> StudyConfig:
+    """Check the study.yaml of a study that has begun, as `parse_study` does.
+
+    Keys that its version did not have keep the behaviour of that version, so that a resumed study goes on as it began.
+    """
+    stopping = values.get("early_stopping") if isinstance(values, dict) else None
+    if isinstance(stopping, dict):
+        values = values | {"early_stopping": {"first_of_family": "compared"} | stopping}
+    return parse_study(values, source)
+
+
 def load_study(study: str, overrides: list[str] | None = None) -> StudyConfig:
     """Reads a study.
 

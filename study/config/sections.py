@@ -107,11 +107,14 @@ class EarlyStopping(Section):
             (the same on `val_accuracy` alone) or `none`.
         grace_period: epochs that every trial gets, where trials are stopped at all.
         reduction_factor: one in so many goes on at each rung.
+        first_of_family: whether the first trial of each family is `finished`, so that every family has a result, or
+            `compared` at the rungs like any other, as in studies of versions without this key.
     """
 
     scheduler: Literal["pareto-asha", "asha", "none"] = "pareto-asha"
     grace_period: int = Field(default=4, ge=1)
     reduction_factor: int = Field(default=3, ge=2)
+    first_of_family: Literal["finished", "compared"] = "finished"
 
 
 GPU_PARTS = 10_000

@@ -9,7 +9,7 @@ from study.config import Space, StudyConfig
 from trainables.families import FAMILIES
 
 ANCHOR = "anchor"
-"""User attribute of an Optuna trial that comes first and is never stopped early: its searched fields."""
+"""User attribute of an Optuna trial that comes first and is never stopped early: searched fields that are given."""
 
 
 def _placement_key(family: str) -> str:
@@ -63,11 +63,12 @@ def params_of(searched: dict[str, Any], space: Space) -> dict[str, Any] | None:
 
 
 def first_trials(study: StudyConfig) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """What is proposed before the sampler chooses, as pairs of Optuna's parameters and user attributes.
+    """Return what is proposed before the sampler chooses, as pairs of Optuna's parameters and user attributes.
 
     The anchors: the float baseline, then plain quantization after training at each K asked for. An anchor outside
     the space has no parameters for Optuna to learn from. Then one trial of each family with the rest left to the
-    sampler, so that no family is judged unseen. Where there is a plan: that, and nothing else.
+    sampler; it is an anchor too, so that every family has a result, unless `early_stopping.first_of_family` has it
+    compared. Where there is a plan: that, and nothing else.
     """
     if study.plan:
         return [({}, {ANCHOR: trial.model_dump()}) for _ in range(study.replicates) for trial in study.plan]
@@ -76,4 +77,7 @@ def first_trials(study: StudyConfig) -> list[tuple[dict[str, Any], dict[str, Any
         {"family": "none", "num_levels": num_levels, "placement": "kmeans"} for num_levels in study.anchors.num_levels
     ]
     first = [(params_of(anchor, study.space) or {}, {ANCHOR: anchor}) for anchor in anchors]
-    return [*first, *(({"family": family}, {}) for family in study.space.family)]
+    for family in study.space.family:
+        is_anchor = study.early_stopping.first_of_family == "finished"
+        first.append(({"family": family}, {ANCHOR: {"family": family}} if is_anchor else {}))
+    return first

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from study.config import StudyConfig, parse_study
+from study.config import StudyConfig, parse_written_study
 from study.containment import check_no_links
 from study.ledger.ledger import Ledger, StorageError, Trial, is_being_written
 from study.storage.object_store import above
@@ -205,7 +205,9 @@ class StudyFolder:
         if not self.exists():
             raise ValueError(f"{self} is no study folder (it has no study.yaml); give the folder of a study")
         try:
-            return parse_study(yaml.safe_load(self.study_yaml.read_text()), str(self.study_yaml))
+            return parse_written_study(
+                yaml.safe_load(self.study_yaml.read_text(encoding="utf-8")), str(self.study_yaml)
+            )
         except (ValueError, OSError, yaml.YAMLError) as error:
             text = " ".join(str(error).split()).removeprefix(f"{self.study_yaml}: ")
             raise DamagedFileError(f"{self.study_yaml} is damaged: {text}") from None

@@ -193,6 +193,27 @@ def test_confirmation_of_a_confirmation_is_refused(tmp_path: Path) -> None:
         confirmation_of(folder, seeds=2, margin=0.0)
 
 
+def test_confirmation_of_a_plan_is_refused_with_the_way_to_its_results(tmp_path: Path) -> None:
+    plan = [{"family": "RS", "num_levels": 2, "lam": 1e-3}]
+    folder = StudyFolder(tmp_path / "planned")
+    folder.create(study_config(name="planned", trials=3, replicates=3, plan=plan))
+    with pytest.raises(ValueError, match=r"takes a search, got \S+planned, [^\n]*: qar report \S+planned$"):
+        confirmation_of(folder, seeds=2, margin=0.0)
+
+
+@pytest.mark.parametrize("first_of_family", ["finished", "compared"])
+def test_confirmation_is_the_same_again(first_of_family: str, tmp_path: Path) -> None:
+    """Also of a study whose version had no such key, and whose confirmation has none either."""
+    stopping = {"grace_period": 1, "first_of_family": first_of_family}
+    study = make_study(tmp_path / "small", study_config(trials=5, early_stopping=stopping))
+    folder, config = confirmation_of(study, seeds=2, margin=0.0)
+    folder.create(config)
+    if first_of_family == "compared":
+        for file in (study.study_yaml, folder.study_yaml):
+            file.write_text(file.read_text().replace("  first_of_family: compared\n", ""))
+    assert confirmation_of(study, seeds=2, margin=0.0)[1] == config == folder.read_config()
+
+
 def test_report_after_resuming_a_confirmation_is_that_of_its_study(tmp_path: Path) -> None:
     study = make_study(tmp_path / "small")
     folder, config = confirmation_of(study, seeds=2, margin=0.0)

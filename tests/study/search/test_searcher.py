@@ -17,6 +17,7 @@ from ray.tune.search import Searcher
 from study.config import StudyConfig
 from study.ledger.ledger import CHECKPOINT, ENDED, EPOCH, LOST, Ledger
 from study.search.optuna_trials import OBJECTIVES
+from study.search.rungs import Rungs
 from study.search.sampler_history import FAILURE
 from study.search.searcher import MAX_REPEATS, OptunaSearcher, outcome
 from study.search.space import ANCHOR
@@ -172,7 +173,31 @@ def test_first_suggestions_are_anchors_then_each_family(driver: Driver) -> None:
     trials = [suggestion["trial"] for suggestion in suggestions]
     assert [trial["num_levels"] for trial in trials[:3]] == [None, 2, 4]
     assert [trial["family"] for trial in trials] == ["none"] * 3 + ["none", "RS", "RC", "RM", "RE"]
-    assert [suggestion["anchor"] for suggestion in suggestions] == [True] * 3 + [False] * 5
+    assert all(suggestion["anchor"] for suggestion in suggestions)
+    assert not driver.ask()["anchor"]
+
+
+@pytest.mark.parametrize(("rule", "finished"), [("finished", {"none", "RS", "RC", "RM", "RE"}), ("compared", {"none"})])
+def test_every_family_has_a_result_however_few_trials_go_on(rule: str, finished: set[str], tmp_path: Path) -> None:
+    """Each trial is worse than those before it, so that the rungs give up all that they compare but the first."""
+    stopping = {"grace_period": 1, "reduction_factor": 4, "first_of_family": rule}
+    config = config_of(early_stopping=stopping)
+    driver, rungs = Driver(tmp_path, config), Rungs(config)
+    for _ in range(12):
+        suggestion = driver.ask()
+        number = suggestion["number"]
+        for epoch in range(1, EPOCHS + 1):
+            result = metrics(epoch, accuracy=0.9 - number / 100, bits=2 + number)
+            driver.ledger.record(EPOCH, number=number, metrics=result)
+            if not rungs.arrive(number, suggestion["anchor"], result):
+                break
+        state, failure = outcome(result, EPOCHS)
+        driver.ledger.record(ENDED, number=number, state=state, failure=failure)
+        driver.searcher.on_trial_complete(driver.ray_ids[number], result)
+    complete = [trial for trial in driver.ledger.history.trials.values() if trial.state == COMPLETE]
+    assert {trial.config["family"] for trial in complete} == finished
+    replayed = Rungs.replay(config, driver.ledger.history)
+    assert [replayed.stopped(number) for number in range(12)] == [rungs.stopped(number) for number in range(12)]
 
 
 def test_sampler_is_not_shown_the_baseline(driver: Driver) -> None:
@@ -232,7 +257,8 @@ def test_whatever_happens_ledger_and_optuna_agree(life: list[str], seed: int) ->
         assert list(history.trials) == list(range(len(history.trials)))
         assert len(set(identities(driver))) == len(history.trials)
         anchors = [trial.config["num_levels"] for trial in history.trials.values() if trial.anchor]
-        assert anchors == [None, 2, 4][: len(history.trials)]
+        assert anchors[:3] == [None, 2, 4][: len(history.trials)]
+        assert len(anchors) <= 8, "the anchors proper and one of each family"
         # Every trial of the ledger has its like in Optuna; what was answered from memory has its result.
         told = [(trial.params, trial.state) for trial in driver.optuna_trials]
         for trial in history.trials.values():
@@ -302,8 +328,8 @@ def test_anchors_are_enqueued_once_ever(ended: int, tmp_path: Path) -> None:
         driver.run(trials)
         driver.die()
     anchors = [trial for trial in driver.ledger.history.trials.values() if trial.anchor]
-    assert [trial.number for trial in anchors] == [0, 1, 2]
-    assert sum(ANCHOR in trial.user_attrs for trial in driver.optuna_trials) == 2  # the baseline isn't shown
+    assert [trial.number for trial in anchors] == list(range(8))
+    assert sum(ANCHOR in trial.user_attrs for trial in driver.optuna_trials) == 7  # the baseline isn't shown
 
 
 @pytest.mark.parametrize("ended", [1, 4, 6, 9])
