@@ -20,6 +20,7 @@ pytestmark = pytest.mark.e2e
 SHORT = (
     *("--set", "early_stopping.scheduler=none", "--set", "early_stopping.grace_period=1"),
     *("--set", "trial.regularize_epochs=3", "--set", "trial.finetune_epochs=1", "--set", "trial.width=0.5"),
+    *("--set", "trial.subset=320"),
 )
 
 
