@@ -12,6 +12,8 @@ from jaxtyping import install_import_hook
 from tests.support.requirements import FIXTURES, MISSING
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from tests.support.faulty_store import FaultyStore
 
 # Sums in another order differ in their last bits, and tests that compare runs bit by bit share a small machine.
@@ -98,3 +100,13 @@ def quick_names(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setitem(DATASETS, "few_digits", lambda *_: few)
     monkeypatch.setitem(MODELS, "tiny_cnn", tiny_cnn)
+
+
+@pytest.fixture
+def ax() -> Iterator["Axes"]:
+    """Empty axes of a figure of their own; settings of matplotlib that a test changes are restored."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context():
+        yield Figure(layout="constrained").add_subplot()

@@ -13,31 +13,26 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from tests.support.example_trials import quick
-from trainables.codebooks.placement import place_representatives
+from tests.support.quick_runs import (
+    batch_in_double,
+    comparable,
+    float_weights,
+    network_in_double,
+    rest_of,
+    stepped,
+    validation_accuracy,
+)
 from trainables.config import PenaltyForm, Recipe, TrialConfig
 from trainables.data.datasets import load_dataset
 from trainables.families import FAMILIES
-from trainables.models import MODELS, build_model, quantized_weights
+from trainables.models import MODELS, quantized_weights
 from trainables.phases import FinetunePhase, RegularizePhase
 from trainables.result import EPOCH_COLUMNS
-from trainables.run import CompressionRun, Metrics, NonFiniteLossError
+from trainables.run import CompressionRun, NonFiniteLossError
 
 pytestmark = pytest.mark.usefixtures("quick_names")
 
 TRAINED = [name for name, family in FAMILIES.items() if family.trainable]
-
-
-def comparable(metrics: Metrics) -> Metrics:
-    """All metrics but the clock."""
-    return {name: value for name, value in metrics.items() if name != "train_seconds"}
-
-
-def rest_of(run: CompressionRun) -> list[Metrics]:
-    """Metrics of the epochs to come."""
-    result = []
-    while not run.finished:
-        result.append(comparable(run.run_epoch()))
-    return result
 
 
 def saved(run: CompressionRun) -> bytes:
@@ -52,20 +47,6 @@ def restored(config: TrialConfig, state: bytes) -> CompressionRun:
     run = CompressionRun(config)
     run.load_state_dict(torch.load(io.BytesIO(state), weights_only=True))
     return run
-
-
-def float_weights(run: CompressionRun) -> dict[str, Tensor]:
-    """A copy of everything in the network."""
-    return {name: value.clone() for name, value in run.model.state_dict().items()}
-
-
-def validation_accuracy(model: nn.Module, run: CompressionRun) -> float:
-    """Counted in the plainest way."""
-    split = run.validation_split
-    images = (split.images.float() - split.mean[:, None, None]) / split.std[:, None, None]
-    model.eval()
-    with torch.no_grad():
-        return float((model(images).argmax(1) == split.labels).double().mean())
 
 
 VARIANTS = {
@@ -119,68 +100,12 @@ def test_state_can_be_saved_before_the_first_epoch() -> None:
     assert rest_of(restored(config, saved(CompressionRun(config)))) == expected
 
 
-@pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_hard_quantization_leaves_the_float_network_untouched(family: str) -> None:
-    run = CompressionRun(quick(family))
-    run.run_epoch()
-    before = float_weights(run)
-    with run.hard_quantized():
-        inside = float_weights(run)
-    after = float_weights(run)
-    assert all(torch.equal(before[name], after[name]) for name in before)
-    for name, tensor in inside.items():
-        quantized = name in run.weights
-        assert torch.equal(tensor, before[name]) != quantized
-        assert not quantized or len(tensor.unique()) <= 4
-
-
 def test_hard_quantization_gives_weights_back_when_the_block_fails() -> None:
     run = CompressionRun(quick("RM"))
     before = float_weights(run)
     with pytest.raises(KeyboardInterrupt), run.hard_quantized():
         raise KeyboardInterrupt
     assert all(torch.equal(tensor, before[name]) for name, tensor in float_weights(run).items())
-
-
-@pytest.mark.parametrize(
-    ("family", "placement"), [(name, placement) for name in FAMILIES for placement in FAMILIES[name].placements]
-)
-def test_pre_tuning_accuracy_is_that_of_a_network_quantized_by_hand(family: str, placement: str) -> None:
-    run = CompressionRun(quick(family, placement=placement, regularize_epochs=1, finetune_epochs=0))
-    metrics = run.run_epoch()
-    assert metrics["float_val_accuracy"] == validation_accuracy(copy.deepcopy(run.model), run)
-    assert metrics["val_accuracy"] == metrics["val_accuracy_pre_tuning"]
-
-    by_hand = copy.deepcopy(run.model)
-    own = run.phase.state_dict()["representatives"]
-    for name, weight in quantized_weights(by_hand).items():
-        flat = weight.detach().flatten()
-        values = place_representatives(placement, flat, 4, own[name].detach() if family != "none" else None)
-        nearest = (flat[:, None] - values).abs().argmin(1)
-        weight.data.copy_(values[nearest].view_as(weight))
-    assert metrics["val_accuracy"] == validation_accuracy(by_hand, run)
-
-
-@pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_finetune_keeps_assignments_and_at_most_num_levels_values(family: str) -> None:
-    run = CompressionRun(quick(family, num_levels=3))
-    while run.epoch < 2:
-        run.run_epoch()
-    trained = float_weights(run)
-    assignments = {name: assignment.clone() for name, (_, assignment) in run.phase.codebooks().items()}
-    run.quantize()
-    placed = {name: values.clone() for name, (values, _) in run.phase.codebooks().items()}
-    while not run.finished:
-        metrics = run.run_epoch()
-        for name, (values, assignment) in run.phase.codebooks().items():
-            assert torch.equal(assignment.long(), assignments[name].long())
-            assert torch.equal(run.weights[name].detach(), values[assignment.long()])
-            assert len(run.weights[name].unique()) <= 3
-        assert metrics["val_accuracy"] == validation_accuracy(copy.deepcopy(run.model), run)
-    # Representatives, biases and normalization have gone on training.
-    assert any(not torch.equal(values, placed[name]) for name, (values, _) in run.phase.codebooks().items())
-    now = float_weights(run)
-    assert not torch.equal(now["1.bias"], trained["1.bias"])
 
 
 @pytest.mark.parametrize("epochs", [1, 2])
@@ -192,17 +117,6 @@ def test_finetune_ignores_gradients_that_were_left_behind(epochs: int) -> None:
     for weight in littered.weights.values():
         weight.grad = torch.full_like(weight, 1e3)
     assert rest_of(littered) == rest_of(plain)
-
-
-def network_in_double(config: TrialConfig) -> tuple[nn.Module, dict[str, nn.Parameter]]:
-    model = build_model(config.model, (1, 8, 8), 10, seed=0).double()
-    return model, quantized_weights(model)
-
-
-def batch_in_double() -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(40, 1, 8, 8, generator=generator, dtype=torch.float64)
-    return images, torch.randint(0, 10, (40,), generator=generator)
 
 
 @pytest.mark.parametrize("placement", ["kmeans", "uniform", "own"])
@@ -226,37 +140,6 @@ def test_finetune_gradient_is_that_of_autograd_through_the_codebook(placement: s
         torch.testing.assert_close(actual, expected.grad, rtol=1e-9, atol=1e-12)
         assert expected.grad is not None
         assert expected.grad.abs().max() > 0
-
-
-@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "none"])
-def test_regularize_step_adds_lambda_times_the_penalty_gradient(family: str) -> None:
-    recipe = Recipe(optimizer="sgd", learning_rate=0.1)
-    images, labels = batch_in_double()
-    stepped = {}
-    for lam in (0.0, 0.05):
-        config = quick(family, lam=lam, recipe=recipe)
-        model, weights = network_in_double(config)
-        phase = RegularizePhase(config, model, weights)
-        expected = {name: torch.zeros(weight.numel(), dtype=torch.float64) for name, weight in weights.items()}
-        for name, gradient in expected.items():
-            phase.regularizers[name].add_gradient(weights[name].detach().flatten(), gradient, 1.0)
-        model.train()
-        cross_entropy(model(images), labels).backward()
-        phase.step(0.0)
-        stepped[lam] = {name: weight.detach().clone() for name, weight in weights.items()}
-    for name, gradient in expected.items():
-        # The first step of SGD with Nesterov momentum 0.9 is 1.9 times the learning rate.
-        moved = (stepped[0.05][name] - stepped[0.0][name]).flatten()
-        torch.testing.assert_close(moved, -0.1 * 1.9 * 0.05 * gradient, rtol=1e-4, atol=1e-7)
-        assert gradient.abs().max() > 0
-
-
-@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "none"])
-def test_lambda_zero_is_ordinary_training(family: str) -> None:
-    baseline = rest_of(CompressionRun(quick("none")))
-    unweighted = rest_of(CompressionRun(quick(family, lam=0.0)))
-    for plain, zero in zip(baseline, unweighted, strict=True):
-        assert zero | {"penalty": None} == plain | {"penalty": None}
 
 
 def test_penalty_is_the_sum_over_layers() -> None:
@@ -291,18 +174,6 @@ def test_learning_rates_fall_along_a_cosine_in_each_phase() -> None:
         done = (epoch % 2 + 2 / 3) / 2  # the last of 3 batches in an epoch of two
         for group in run.phase.optimizers[0].param_groups:
             assert group["lr"] == pytest.approx(peak * (1 + math.cos(math.pi * done)) / 2)
-
-
-def stepped(phase: str, config: TrialConfig) -> dict[str, Tensor]:
-    """Parameters after one step of a phase from the same start."""
-    model, weights = network_in_double(config)
-    training: Any = RegularizePhase(config, model, weights)
-    if phase == "finetune":
-        training = FinetunePhase(config, model, weights, training.codebooks())
-    images, labels = batch_in_double()
-    cross_entropy(model(images), labels).backward()
-    training.step(0.0)
-    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
@@ -376,17 +247,6 @@ def test_run_leaves_global_generators_untouched() -> None:
     saved(run)
     assert np.random.get_state()[1].tolist() == before[0]
     assert torch.equal(torch.get_rng_state(), before[1])
-
-
-@pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_seed_decides_all_metrics(family: str) -> None:
-    config = quick(family, regularize_epochs=1, finetune_epochs=1)
-    torch.manual_seed(1)
-    first = rest_of(CompressionRun(config))
-    torch.manual_seed(2)
-    assert rest_of(CompressionRun(config)) == first
-    other = rest_of(CompressionRun(quick(family, regularize_epochs=1, finetune_epochs=1, seed=1)))
-    assert [metrics["train_loss"] for metrics in other] != [metrics["train_loss"] for metrics in first]
 
 
 def _dropout_network(image_shape: tuple[int, int, int], num_classes: int, width: float) -> nn.Module:
@@ -477,20 +337,4 @@ def test_run_epoch_raises_when_training_diverges(rate: dict[str, float], optimiz
     # With one batch an epoch, the loss is computed before the only step, and the weights diverge after it.
     run = CompressionRun(quick("none", recipe=Recipe(batch_size=batch_size, optimizer=optimizer, **rate)))
     with pytest.raises(NonFiniteLossError, match="not finite"):
-        rest_of(run)
-
-
-@pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_run_epoch_raises_when_training_diverges_under_a_penalty(family: str) -> None:
-    run = CompressionRun(quick(family, recipe=Recipe(batch_size=40, optimizer="sgd", learning_rate=1e30)))
-    with pytest.raises(NonFiniteLossError, match="not finite"):
-        rest_of(run)
-
-
-@pytest.mark.parametrize("squared", [False, True])
-@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "none"])
-def test_run_epoch_raises_when_the_penalty_diverges(family: str, squared: bool) -> None:
-    recipe = Recipe(batch_size=40, optimizer="sgd", learning_rate=0.1)
-    run = CompressionRun(quick(family, lam=1e38, penalty=PenaltyForm(squared=squared), recipe=recipe))
-    with pytest.raises(NonFiniteLossError, match="lower the learning rate or λ"):
         rest_of(run)

@@ -2,10 +2,8 @@
 
 import io
 import warnings
-from collections.abc import Callable, Iterator
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,7 +24,6 @@ from analysis.plots import (
     plot_front,
     plot_gains,
     plot_importances,
-    plot_improvements,
     plot_layers,
     plot_studies,
 )
@@ -36,110 +33,11 @@ from analysis.plots.style import FAMILY_MARKS
 from analysis.statistics.attainment import attainment_surfaces
 from analysis.statistics.confirmed import as_trials, confirmed
 from analysis.statistics.front import front, knee
-from analysis.statistics.gains import gains, improvements
+from analysis.statistics.gains import gains
+from tests.support.example_plots import CONFIRMATION, FAMILY_TABLE, IMPORTANCES, RESULTS, epochs_of, legend, texts
 from tests.support.example_studies import trials_frame
 from trainables.families import FAMILIES
 from trainables.result import FAIL, FINETUNE, PRUNED, REGULARIZE
-
-FAMILY_TABLE = trials_frame(
-    {"family": "none", "num_levels": None, "lam": None, "val_accuracy": 0.97, "bits_per_weight": 32.1},
-    *(
-        {
-            "family": family,
-            "val_accuracy": 0.5 + place / 20 + better / 10,
-            "bits_per_weight": 1.5 + place,
-            "conv_bits_per_weight": 1.6 + place,
-            "epochs": 4,
-        }
-        for place, family in enumerate(FAMILIES)
-        for better in (0, 1)
-    ),
-)
-"""Of each family one trial on the front and one behind it, and the float baseline."""
-
-CONFIRMATION = trials_frame(
-    *(
-        {
-            "family": family,
-            "config_hash": f"{family}-{levels}",
-            "num_levels": levels,
-            "seed": seed,
-            "bits_per_weight": 1.0 + levels / 2,
-            "val_accuracy": 0.8,
-            "val_accuracy_pre_tuning": 0.5,
-            "test_accuracy_pre_tuning": 0.3 + seed / 50 + (family != "none") / 5,
-            "test_accuracy": 0.7 + levels / 40 + seed / 100,
-        }
-        for family in ("none", "RS", "RE")
-        for levels in (2, 4)
-        for seed in range(3)
-    ),
-    {"family": "none", "num_levels": None, "config_hash": "float", "seed": 0, "test_accuracy": 0.97},
-)
-"""Three seeds of three families at two K, and the float baseline."""
-
-RESULTS = confirmed(FAMILY_TABLE, CONFIRMATION)
-
-
-def epochs_of(trials: pd.DataFrame) -> pd.DataFrame:
-    """Three epochs of the first phase and one of the second, as many as each trial has."""
-    rows = [
-        (trial.trial_id, epoch, REGULARIZE if epoch < 4 else FINETUNE, epoch / 10)
-        for trial in trials.itertuples()
-        for epoch in range(1, int(trial.epochs if trial.epochs == trial.epochs else 0) + 1)
-    ]
-    return pd.DataFrame(rows, columns=["trial_id", "epoch", "phase", "val_accuracy"])
-
-
-IMPORTANCES = pd.DataFrame(
-    {
-        "objective": ["val_accuracy"] * 2 + ["bits_per_weight"] * 2,
-        "parameter": ["num_levels", "lam"] * 2,
-        "importance": [0.6, 0.2, 0.9, 0.0],
-        "n": 20,
-    }
-)
-
-EVERY_PLOT: dict[str, Callable[[Axes], Axes]] = {
-    "front": lambda ax: plot_front(FAMILY_TABLE, ax),
-    "confirmed": lambda ax: plot_confirmed(RESULTS, ax, FAMILY_TABLE),
-    "attainment": lambda ax: plot_attainment(attainment_surfaces(CONFIRMATION, accuracy="test_accuracy"), ax),
-    "gains": lambda ax: plot_gains(gains(CONFIRMATION, split="test"), ax, phase=REGULARIZE),
-    "improvements": lambda ax: plot_improvements(improvements(CONFIRMATION, split="test"), ax, phase=FINETUNE),
-    "curves": lambda ax: plot_curves(FAMILY_TABLE, epochs_of(FAMILY_TABLE), ax),
-    "importances": lambda ax: plot_importances(IMPORTANCES, ax),
-    "layers": lambda ax: plot_layers(FAMILY_TABLE, ax),
-    "studies": lambda ax: plot_studies({"one": FAMILY_TABLE, "another": FAMILY_TABLE.iloc[:4]}, ax),
-}
-
-NO_TRIAL = trials_frame()
-
-EVERY_EMPTY_PLOT: dict[str, Callable[[Axes], Axes]] = {
-    "front": lambda ax: plot_front(NO_TRIAL, ax),
-    "confirmed": lambda ax: plot_confirmed(confirmed(NO_TRIAL, NO_TRIAL), ax),
-    "attainment": lambda ax: plot_attainment(attainment_surfaces(NO_TRIAL), ax),
-    "gains": lambda ax: plot_gains(gains(NO_TRIAL), ax, phase=REGULARIZE),
-    "improvements": lambda ax: plot_improvements(improvements(NO_TRIAL), ax, phase=REGULARIZE),
-    "curves": lambda ax: plot_curves(NO_TRIAL, epochs_of(NO_TRIAL), ax),
-    "importances": lambda ax: plot_importances(IMPORTANCES[:0], ax),
-    "layers": lambda ax: plot_layers(NO_TRIAL, ax),
-    "studies": lambda ax: plot_studies({"one": NO_TRIAL}, ax),
-}
-
-
-@pytest.fixture
-def ax() -> Iterator[Axes]:
-    with mpl.rc_context():
-        yield Figure(layout="constrained").add_subplot()
-
-
-def texts(ax: Axes) -> list[str]:
-    return [text.get_text() for text in ax.texts]
-
-
-def legend(ax: Axes) -> list[str]:
-    found = ax.get_legend()
-    return [] if found is None else [text.get_text() for text in found.get_texts()]
 
 
 def staircase(ax: Axes) -> Line2D | None:
@@ -162,22 +60,6 @@ def markers(ax: Axes) -> dict[str, list[tuple[tuple[float, float], float | None]
             if same_marker and np.allclose(collection.get_facecolor()[0][:3], to_rgb(mark.colour)):
                 found[family] += [(tuple(point), collection.get_alpha()) for point in collection.get_offsets()]
     return found
-
-
-@pytest.mark.parametrize("plot", EVERY_PLOT.values(), ids=EVERY_PLOT)
-def test_plot_returns_the_axes_that_it_draws_on_and_names_both_of_them(plot: Callable[[Axes], Axes], ax: Axes) -> None:
-    assert plot(ax) is ax
-    assert ax.get_xlabel()
-    assert ax.get_ylabel() or len(ax.get_yticklabels())
-    assert ax.lines or ax.collections or ax.patches
-
-
-@pytest.mark.parametrize("plot", EVERY_EMPTY_PLOT.values(), ids=EVERY_EMPTY_PLOT)
-def test_plot_of_nothing_says_so(plot: Callable[[Axes], Axes], ax: Axes) -> None:
-    assert plot(ax) is ax
-    (reason,) = texts(ax)
-    assert reason
-    assert not legend(ax)
 
 
 def test_every_family_has_a_mark_of_its_own() -> None:

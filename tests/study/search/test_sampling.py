@@ -4,45 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.config.constraints import SAMPLERS_WITH_CONSTRAINTS, Constraint
+from study.config.constraints import Constraint
 from study.ledger.ledger import Told
 from study.search.optuna_trials import metrics_of, values_of
 from study.search.sampler_history import NEW_WINDOW_EVERY, select
-from study.search.samplers import SAMPLERS, make_sampler
 from tests.study.search.test_searcher import Driver, config_of
+from tests.support.proposals import HOW
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
-
-SPACE = {"family": ["none", "RS", "RE"], "num_levels": {"low": 2, "high": 9}}
-HOW = ("complete", "complete", "stopped", "complete", "diverged")
-TRIALS = {"gp": 14}
-"""Enough for every sampler to leave its random beginning; for the others past the first new window."""
-
-
-def proposed(folder: Path, sampler: str, restarts: set[int]) -> list[dict[str, Any]]:
-    """Configurations of a study, one trial at a time, whose driver is killed before the trials in `restarts`."""
-    folder.mkdir()
-    config = config_of(sampler=sampler, space=SPACE)
-    driver = Driver(folder, config)
-    for number in range(TRIALS.get(sampler, NEW_WINDOW_EVERY + 14)):
-        if number in restarts:
-            driver.die()
-            driver = Driver(folder, config)
-        driver.end(driver.ask()["number"], HOW[number % len(HOW)])
-    driver.die()
-    return [trial.config for trial in driver.ledger.history.trials.values()]
-
-
-@pytest.mark.parametrize("sampler", list(SAMPLERS))
-def test_killed_driver_goes_on_with_the_proposals_of_an_undisturbed_one(sampler: str, tmp_path: Path) -> None:
-    undisturbed = proposed(tmp_path / "undisturbed", sampler, set())
-    restarts = {1, 5, 9, 12, 13, NEW_WINDOW_EVERY, NEW_WINDOW_EVERY + 1, NEW_WINDOW_EVERY + 9}
-    assert proposed(tmp_path / "killed", sampler, restarts) == undisturbed
-    sampled = {(config["family"], config["num_levels"], config["lam"]) for config in undisturbed[6:]}
-    assert len(sampled) > 3, "they are not all alike"
 
 
 def test_window_that_is_chosen_after_a_kill_is_that_of_an_undisturbed_driver(tmp_path: Path) -> None:
@@ -65,37 +36,6 @@ def test_window_that_is_chosen_after_a_kill_is_that_of_an_undisturbed_driver(tmp
         return [trial.config for trial in driver.ledger.history.trials.values()]
 
     assert proposed(tmp_path / "killed", killed=True) == proposed(tmp_path / "undisturbed", killed=False)
-
-
-@pytest.mark.parametrize("sampler", sorted(set(SAMPLERS) - {"gp"}))
-def test_studies_with_other_seeds_propose_other_trials(sampler: str, tmp_path: Path) -> None:
-    found = []
-    for seed in (0, 1):
-        (tmp_path / str(seed)).mkdir()
-        driver = Driver(tmp_path / str(seed), config_of(sampler=sampler, seed=seed))
-        driver.run(14)
-        driver.die()
-        found.append([trial.config["lam"] for trial in driver.ledger.history.trials.values() if not trial.anchor])
-    assert found[0] != found[1]
-
-
-@pytest.mark.parametrize("name", list(SAMPLERS))
-def test_sampler_is_the_same_whenever_it_is_made(name: str) -> None:
-    config = config_of(sampler=name)
-    assert type(make_sampler(config, 7)) is type(make_sampler(config, 7))
-
-
-@pytest.mark.parametrize("sampler", SAMPLERS_WITH_CONSTRAINTS)
-def test_constraints_reach_the_sampler(sampler: str, tmp_path: Path) -> None:
-    driver = Driver(tmp_path, config_of(sampler=sampler, constraints=["val_accuracy >= 0.5", "bits_per_weight <= 3"]))
-    driver.run(8)
-    for trial in driver.optuna_trials:
-        accuracy, bits = trial.values
-        assert trial.constraints == pytest.approx(
-            {"val_accuracy >= 0.5": (0.5 - accuracy) / 0.5, "bits_per_weight <= 3": (bits - 3) / 3}
-        )
-    assert driver.ask(), "and it goes on with them"
-    driver.die()
 
 
 def test_replicates_run_under_further_seeds_and_then_no_more(tmp_path: Path) -> None:

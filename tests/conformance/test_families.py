@@ -1,0 +1,138 @@
+"""Promises that every family of the registry keeps in a run of both phases."""
+
+import copy
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from tests.support.example_trials import quick
+from tests.support.quick_runs import (
+    batch_in_double,
+    float_weights,
+    network_in_double,
+    rest_of,
+    validation_accuracy,
+)
+from trainables.codebooks.placement import place_representatives
+from trainables.config import PenaltyForm, Recipe
+from trainables.families import FAMILIES
+from trainables.models import quantized_weights
+from trainables.phases import RegularizePhase
+from trainables.run import CompressionRun, NonFiniteLossError
+
+pytestmark = pytest.mark.usefixtures("quick_names")
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_hard_quantization_leaves_the_float_network_untouched(family: str) -> None:
+    run = CompressionRun(quick(family))
+    run.run_epoch()
+    before = float_weights(run)
+    with run.hard_quantized():
+        inside = float_weights(run)
+    after = float_weights(run)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    for name, tensor in inside.items():
+        quantized = name in run.weights
+        assert torch.equal(tensor, before[name]) != quantized
+        assert not quantized or len(tensor.unique()) <= 4
+
+
+@pytest.mark.parametrize(
+    ("family", "placement"), [(name, placement) for name in FAMILIES for placement in FAMILIES[name].placements]
+)
+def test_pre_tuning_accuracy_is_that_of_a_network_quantized_by_hand(family: str, placement: str) -> None:
+    run = CompressionRun(quick(family, placement=placement, regularize_epochs=1, finetune_epochs=0))
+    metrics = run.run_epoch()
+    assert metrics["float_val_accuracy"] == validation_accuracy(copy.deepcopy(run.model), run)
+    assert metrics["val_accuracy"] == metrics["val_accuracy_pre_tuning"]
+
+    by_hand = copy.deepcopy(run.model)
+    own = run.phase.state_dict()["representatives"]
+    for name, weight in quantized_weights(by_hand).items():
+        flat = weight.detach().flatten()
+        values = place_representatives(placement, flat, 4, own[name].detach() if family != "none" else None)
+        nearest = (flat[:, None] - values).abs().argmin(1)
+        weight.data.copy_(values[nearest].view_as(weight))
+    assert metrics["val_accuracy"] == validation_accuracy(by_hand, run)
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_finetune_keeps_assignments_and_at_most_num_levels_values(family: str) -> None:
+    run = CompressionRun(quick(family, num_levels=3))
+    while run.epoch < 2:
+        run.run_epoch()
+    trained = float_weights(run)
+    assignments = {name: assignment.clone() for name, (_, assignment) in run.phase.codebooks().items()}
+    run.quantize()
+    placed = {name: values.clone() for name, (values, _) in run.phase.codebooks().items()}
+    while not run.finished:
+        metrics = run.run_epoch()
+        for name, (values, assignment) in run.phase.codebooks().items():
+            assert torch.equal(assignment.long(), assignments[name].long())
+            assert torch.equal(run.weights[name].detach(), values[assignment.long()])
+            assert len(run.weights[name].unique()) <= 3
+        assert metrics["val_accuracy"] == validation_accuracy(copy.deepcopy(run.model), run)
+    # Representatives, biases and normalization have gone on training.
+    assert any(not torch.equal(values, placed[name]) for name, (values, _) in run.phase.codebooks().items())
+    now = float_weights(run)
+    assert not torch.equal(now["1.bias"], trained["1.bias"])
+
+
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "none"])
+def test_regularize_step_adds_lambda_times_the_penalty_gradient(family: str) -> None:
+    recipe = Recipe(optimizer="sgd", learning_rate=0.1)
+    images, labels = batch_in_double()
+    stepped = {}
+    for lam in (0.0, 0.05):
+        config = quick(family, lam=lam, recipe=recipe)
+        model, weights = network_in_double(config)
+        phase = RegularizePhase(config, model, weights)
+        expected = {name: torch.zeros(weight.numel(), dtype=torch.float64) for name, weight in weights.items()}
+        for name, gradient in expected.items():
+            phase.regularizers[name].add_gradient(weights[name].detach().flatten(), gradient, 1.0)
+        model.train()
+        cross_entropy(model(images), labels).backward()
+        phase.step(0.0)
+        stepped[lam] = {name: weight.detach().clone() for name, weight in weights.items()}
+    for name, gradient in expected.items():
+        # The first step of SGD with Nesterov momentum 0.9 is 1.9 times the learning rate.
+        moved = (stepped[0.05][name] - stepped[0.0][name]).flatten()
+        torch.testing.assert_close(moved, -0.1 * 1.9 * 0.05 * gradient, rtol=1e-4, atol=1e-7)
+        assert gradient.abs().max() > 0
+
+
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "none"])
+def test_lambda_zero_is_ordinary_training(family: str) -> None:
+    baseline = rest_of(CompressionRun(quick("none")))
+    unweighted = rest_of(CompressionRun(quick(family, lam=0.0)))
+    for plain, zero in zip(baseline, unweighted, strict=True):
+        assert zero | {"penalty": None} == plain | {"penalty": None}
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_seed_decides_all_metrics(family: str) -> None:
+    config = quick(family, regularize_epochs=1, finetune_epochs=1)
+    torch.manual_seed(1)
+    first = rest_of(CompressionRun(config))
+    torch.manual_seed(2)
+    assert rest_of(CompressionRun(config)) == first
+    other = rest_of(CompressionRun(quick(family, regularize_epochs=1, finetune_epochs=1, seed=1)))
+    assert [metrics["train_loss"] for metrics in other] != [metrics["train_loss"] for metrics in first]
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_run_epoch_raises_when_training_diverges_under_a_penalty(family: str) -> None:
+    run = CompressionRun(quick(family, recipe=Recipe(batch_size=40, optimizer="sgd", learning_rate=1e30)))
+    with pytest.raises(NonFiniteLossError, match="not finite"):
+        rest_of(run)
+
+
+@pytest.mark.parametrize("squared", [False, True])
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "none"])
+def test_run_epoch_raises_when_the_penalty_diverges(family: str, squared: bool) -> None:
+    recipe = Recipe(batch_size=40, optimizer="sgd", learning_rate=0.1)
+    run = CompressionRun(quick(family, lam=1e38, penalty=PenaltyForm(squared=squared), recipe=recipe))
+    with pytest.raises(NonFiniteLossError, match="lower the learning rate or λ"):
+        rest_of(run)

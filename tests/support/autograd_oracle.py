@@ -1,0 +1,170 @@
+"""The oracle of closed forms: penalties and their gradients by float64 autograd."""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from trainables.config import PenaltyForm
+
+STATIC = ("RS", "RC")
+
+
+TRAINED = ("RM", "RE")
+
+
+RELATIVE = 1e-5
+
+
+FLOAT32_EPS = 2.0**-23
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """The formulas, in float64, of a layer whose phase began with weights in [low, high].
+
+    Attributes:
+        low: smallest weight when the phase began: a.
+        high: largest weight: b.
+        num_levels: K.
+        tau: RE's temperature now.
+    """
+
+    family: str
+    form: PenaltyForm
+    low: float
+    high: float
+    num_levels: int
+    tau: float = 1.0
+
+    @classmethod
+    def of(
+        cls, family: str, form: PenaltyForm, weights: Tensor, representatives: Tensor, fraction: float = 0.0
+    ) -> "Reference":
+        """The layer as its phase begins, `fraction` of the phase later."""
+        spacing = (representatives[-1].item() - representatives[0].item()) / (len(representatives) - 1) or 1.0
+        temperature = form.temperature * (form.final_temperature / form.temperature) ** fraction
+        return cls(
+            family=family,
+            form=form,
+            low=weights.min().item(),
+            high=weights.max().item(),
+            num_levels=len(representatives),
+            tau=temperature * spacing**2,
+        )
+
+    @property
+    def spacing(self) -> float:
+        """Of the zeros of RS and RC; 1 where the interval has no width."""
+        return (self.high - self.low) / (self.num_levels - (self.family == "RS")) or 1.0
+
+    def zeros(self) -> list[float]:
+        """Where METHOD.md puts the zeros of RS and RC."""
+        k, width = self.num_levels, self.high - self.low
+        if self.family == "RS":
+            return [self.low + j * width / (k - 1) for j in range(k)]
+        return [self.low + (2 * j + 1) * width / (2 * k) for j in range(k)]
+
+    def penalties(self, weights: Tensor, representatives: Tensor) -> Tensor:
+        """Penalty of each weight, (n,), differentiable but for the kinks that `at_kink` tells."""
+        if self.family in STATIC:
+            return self._wells(weights)
+        squares = (weights[:, None] - representatives).square()
+        nearest = squares.gather(1, squares.argmin(1, keepdim=True)).squeeze(1)
+        if self.family == "RM":
+            offset = (weights[:, None] - representatives).gather(1, squares.argmin(1, keepdim=True)).squeeze(1)
+            return nearest if self.form.squared else offset.abs()
+        if self.form.bounded:
+            wells = 1 - torch.exp(-nearest / self.tau)
+            return self.tau * wells if self.form.scale else wells
+        # Less the nearest square: far outside, rounding would otherwise tell on the shares even in float64.
+        return nearest - self.tau * torch.logsumexp((nearest[:, None] - squares) / self.tau, 1)
+
+    def _wells(self, weights: Tensor) -> Tensor:
+        inside = weights.clamp(self.low, self.high)
+        position = (inside - self.low) / (self.high - self.low) if self.high > self.low else torch.zeros_like(inside)
+        wave = torch.sin if self.family == "RS" else torch.cos
+        periods = self.num_levels - 1 if self.family == "RS" else self.num_levels
+        wells = wave(math.pi * periods * position) if self.high > self.low else torch.zeros_like(inside)
+        # Outside: the distance to the nearer end besides, as steep as the wells are at their zeros.
+        outside = (weights - inside) * math.pi / self.spacing
+        penalty = wells.square() + outside.square() if self.form.squared else wells.abs() + outside.abs()
+        size = self.spacing / math.pi if self.form.scale else 1.0
+        return penalty * (size**2 if self.form.squared else size)
+
+    def at_kink(self, weights: Tensor, representatives: Tensor) -> Tensor:
+        """Weights exactly on a kink, where the derivative is 0 by convention, (n,)."""
+        if self.family in STATIC:
+            if self.form.squared:
+                return torch.zeros(len(weights), dtype=torch.bool)
+            held = set(representatives.tolist())
+            return torch.tensor([self._at_static_kink(weight, held) for weight in weights.tolist()])
+        if self.family == "RE" and not self.form.bounded:
+            return torch.zeros(len(weights), dtype=torch.bool)
+        distances = (weights[:, None] - representatives).abs()
+        nearest = distances == distances.amin(1, keepdim=True)
+        lowest = torch.where(nearest, representatives, math.inf).amin(1)
+        highest = torch.where(nearest, representatives, -math.inf).amax(1)
+        return lowest < highest
+
+    def _at_static_kink(self, weight: float, held: set[float]) -> bool:
+        """Whether a weight is an end, or a zero both by the formula, without rounding, and as the layer holds it."""
+        if weight in (self.low, self.high):
+            return True
+        if weight not in held or not self.low < weight < self.high:
+            return False
+        low, high = Fraction(self.low), Fraction(self.high)
+        periods = (Fraction(weight) - low) / (high - low) * (self.num_levels - (self.family == "RS"))
+        return (periods if self.family == "RS" else periods - Fraction(1, 2)).denominator == 1
+
+    def uncertain(self, weights: Tensor, representatives: Tensor) -> Tensor:
+        """Weights whose derivative in float32 rests on rounding: near a kink, and not exactly on it, (n,)."""
+        if self.family == "RE" and not self.form.bounded:
+            return self._blurred(weights, representatives)
+        return self._near_kink(weights, representatives) & ~self.at_kink(weights, representatives)
+
+    def _blurred(self, weights: Tensor, representatives: Tensor) -> Tensor:
+        """Weights torn between representatives so far away (in √τ) that float32 can't tell which is nearer."""
+        values, counts = representatives.unique(return_counts=True)
+        exponents = counts.log() - (weights[:, None] - values).square() / self.tau
+        largest, nearest = exponents.max(1)
+        distance = (weights - values[nearest]).abs()
+        rounding = 2 * FLOAT32_EPS * distance.square() / self.tau
+        others = exponents.scatter(1, nearest[:, None], -math.inf).logsumexp(1)
+        share_of_others = torch.sigmoid(others - largest + rounding)
+        slope_error = rounding.clamp(max=1) * share_of_others * 4 * distance
+        return slope_error > RELATIVE / 2 * self.typical(representatives)[1]
+
+    def _near_kink(self, weights: Tensor, representatives: Tensor) -> Tensor:
+        rounding = 4 * FLOAT32_EPS
+        if self.family in STATIC:
+            kinks = torch.tensor([*self.zeros(), self.low, self.high], dtype=torch.float64)
+            distance = (weights[:, None] - kinks).abs().amin(1)
+            near = distance <= rounding * max(abs(self.low), abs(self.high))
+            return near & (not self.form.squared)
+        distinct = representatives.unique()
+        if len(distinct) == 1:
+            return torch.zeros(len(weights), dtype=torch.bool)
+        nearest, second = (weights[:, None] - distinct).abs().topk(2, 1, largest=False).values.unbind(1)
+        return second - nearest <= rounding * (weights.abs() + representatives.abs().max())
+
+    def gradients(self, weights: Tensor, representatives: Tensor) -> tuple[Tensor, Tensor]:
+        """Derivatives of the summed penalty by weights, (n,), and by representatives, (k,); 0 at kinks."""
+        weights = weights.detach().clone().requires_grad_()
+        representatives = representatives.detach().clone().requires_grad_()
+        penalties = self.penalties(weights, representatives)
+        at_kink = self.at_kink(weights.detach(), representatives.detach())
+        total = torch.where(at_kink, penalties.detach(), penalties).sum()
+        if not total.requires_grad:
+            return torch.zeros_like(weights), torch.zeros_like(representatives)
+        by_weight, by_representative = torch.autograd.grad(total, (weights, representatives), allow_unused=True)
+        return by_weight, torch.zeros_like(representatives) if by_representative is None else by_representative
+
+    def typical(self, representatives: Tensor) -> tuple[float, float]:
+        """Largest penalty and slope of a weight in the interval: the unit of errors where all gradients vanish."""
+        margin = 0.0 if self.high > self.low else 1.0
+        sample = torch.linspace(self.low - margin, self.high + margin, 203, dtype=torch.float64)
+        slopes, _ = self.gradients(sample, representatives)
+        return self.penalties(sample, representatives).abs().max().item(), slopes.abs().max().item()
