@@ -14,7 +14,7 @@ from analysis.origin import Origin
 from analysis.statistics.confirmed import measured_trials
 from analysis.statistics.front import candidates
 from analysis.statistics.gains import ACCURACIES, ACCURACY_AFTER, TEST, VALIDATION
-from analysis.statistics.intervals import accuracy_interval
+from analysis.statistics.means import accuracy_interval
 from trainables.result import COMPLETE, REGULARIZE
 
 MOST_POINTS = 4000

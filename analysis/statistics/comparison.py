@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtr
+from scipy.stats import ttest_rel
 
 from analysis.statistics.front import candidates
 from analysis.statistics.gains import BASELINE, TEST, accuracies_of, comparable
-from analysis.statistics.intervals import accuracy_interval, mean_interval
+from analysis.statistics.means import accuracy_interval, mean_interval
 
 COLUMNS = (
     *("family", "num_levels", "phase", "config_hash", "lam", "placement", "n", "accuracy", "low", "high", "best"),
@@ -59,7 +59,7 @@ def compare(trials: pd.DataFrame, *, split: str, confidence: float = 0.95, tests
             family, levels = str(mine["family"].iloc[0]), int(mine["num_levels"].iloc[0])
             interval = accuracy_interval(mine[column], confidence=confidence)
             compared = plain.get(levels) if family != BASELINE else None
-            against = (np.nan,) * 4 if compared is None else _paired(mine, compared, column, confidence)
+            against = (np.nan,) * 4 if compared is None else _paired_test(mine, compared, column, confidence)
             configuration = mine.iloc[0][["config_hash", "lam", "placement"]]
             means = (len(mine), interval.estimate, interval.low, interval.high)
             rows.append((family, levels, phase, *configuration, *means, False, *against, np.nan, False))
@@ -73,17 +73,20 @@ def compare(trials: pd.DataFrame, *, split: str, confidence: float = 0.95, tests
     return found
 
 
-def _paired(mine: pd.DataFrame, plain: pd.DataFrame, column: str, confidence: float) -> tuple[float, ...]:
-    """Mean difference over common seeds, its bounds, and the p of no difference."""
-    _, first, second = np.intersect1d(mine["seed"].to_numpy(), plain["seed"].to_numpy(), return_indices=True)
-    differences = mine[column].to_numpy()[first] - plain[column].to_numpy()[second]
+def _paired_test(
+    family: pd.DataFrame, baseline: pd.DataFrame, column: str, confidence: float
+) -> tuple[float, float, float, float]:
+    """Return the mean difference over common seeds, its bounds, and the p-value of no difference."""
+    _, first, second = np.intersect1d(family["seed"].to_numpy(), baseline["seed"].to_numpy(), return_indices=True)
+    accuracies, baseline_accuracies = family[column].to_numpy()[first], baseline[column].to_numpy()[second]
+    differences = accuracies - baseline_accuracies
     if len(differences) == 0:
-        return (np.nan,) * 4
+        return np.nan, np.nan, np.nan, np.nan
     interval = mean_interval(differences, confidence=confidence)
-    if np.allclose(differences, differences[0], rtol=0, atol=1e-12):  # no spread to tell a difference by
+    if np.allclose(differences, differences[0], rtol=0, atol=1e-12):  # no spread, so no test
         return interval.estimate, interval.low, interval.high, np.nan
-    t = abs(interval.estimate) / (differences.std(ddof=1) / np.sqrt(len(differences)))
-    return interval.estimate, interval.low, interval.high, float(2 * stdtr(len(differences) - 1, -t))
+    p = float(ttest_rel(accuracies, baseline_accuracies).pvalue)
+    return interval.estimate, interval.low, interval.high, p
 
 
 def holm(p: np.ndarray) -> np.ndarray:

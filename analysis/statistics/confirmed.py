@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.load import load_trials
 from analysis.statistics.front import candidates
 from analysis.statistics.gains import ACCURACIES, TEST
-from analysis.statistics.intervals import accuracy_interval
+from analysis.statistics.means import accuracy_interval
 from trainables.result import COMPLETE, FAIL, FINETUNE, RUNNING
 
 FOLDER = "confirm"

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.statistics.bootstrap import RESAMPLES, Rng
+from analysis.statistics.bootstrap import RESAMPLES
 from analysis.statistics.front import candidates
-from analysis.statistics.intervals import improvement_interval, paired_ratio_interval, ratio_interval
+from analysis.statistics.improvement import improvement_interval
+from analysis.statistics.interval import Rng
+from analysis.statistics.ratios import paired_ratio_interval, ratio_interval
 from trainables.result import FINETUNE, REGULARIZE
 
 BASELINE = "none"

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from analysis.statistics.comparison import compare
 from analysis.statistics.gains import GAIN_COLUMNS, IMPROVEMENT_COLUMNS, best_replicates, gains, improvements
-from analysis.statistics.intervals import improvement_interval, ratio_interval
+from analysis.statistics.improvement import improvement_interval
+from analysis.statistics.ratios import ratio_interval
 from tests.support.example_studies import trials_frame
 from trainables.result import FAIL, FINETUNE, PRUNED, REGULARIZE
 
