@@ -17,6 +17,7 @@ import typer
 
 from study.cluster.watchdog import NoRayError
 from study.ledger.ledger import StorageError
+from study.terminal import PlainConsole, one_line, say
 from trainables.result import DamagedFileError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", help="Show Ray's and Optuna'
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    typer.echo(f"qar: {message}", err=True)
+    say(f"qar: {one_line(message)}", err=True)
     raise typer.Exit(status)
 
 
@@ -184,7 +185,7 @@ def confirm(
                 )
             confirmation.replace_config(config)
         for line in left_wanting(read_history(folder.ledger), folder.read_config(), config.plan):
-            typer.echo(line)
+            say(line)
     _run(confirmation, config, address, verbose, report_on=folder)
 
 
@@ -268,28 +269,24 @@ def _run(
     report_on: "StudyFolder | None" = None,
 ) -> None:
     """Runs what is left of a study, and reports on it, or on the study that it confirms."""
-    from rich.console import Console
-
     from study.run.tuner import INTERRUPTED as WAS_INTERRUPTED
     from study.run.tuner import run_study
 
     with _one_line_errors(folder):
         try:
-            outcome = run_study(folder, config, Console(highlight=False), address=address, verbose=verbose)
+            outcome = run_study(folder, config, PlainConsole(), address=address, verbose=verbose)
         except KeyboardInterrupt:  # before Ray Tune takes care of it
             outcome = WAS_INTERRUPTED
     if outcome == WAS_INTERRUPTED:
-        typer.echo(f"interrupted; continue with: qar resume {folder}")
+        say(f"interrupted; continue with: qar resume {folder}")
         raise typer.Exit(INTERRUPTED)
     _report_briefly(report_on or folder)
-    typer.echo(f"more: qar status {folder}; qar launch --help")
+    say(f"more: qar status {folder}; qar launch --help")
 
 
 @app.command()
 def status(directory: Folder, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """Say how far a study is, from its files alone."""
-    from rich.console import Console
-
     from study.durations import duration
     from study.ledger.costs import costs_of
     from study.ledger.ledger import read_history
@@ -311,16 +308,16 @@ def status(directory: Folder, as_json: Annotated[bool, typer.Option("--json", he
         counts = {name: history.count(name) for name in ("COMPLETE", "PRUNED", "FAIL", "RUNNING")}
         summary = {"name": config.name, "state": state, "trials": config.trials, **counts, "front": points}
         summary |= {"wall_seconds": round(history.seconds, 1), "train_seconds": asdict(costs)}
-        typer.echo(json.dumps(summary, indent=2))
+        say(json.dumps(summary, indent=2))
         return
-    typer.echo(f"{config.name}: {state}; {states_line(history, config.trials)}; {duration(history.seconds)} so far")
+    say(f"{config.name}: {state}; {states_line(history, config.trials)}; {duration(history.seconds)} so far")
     for trial in history.trials.values():
         if trial.failure:
-            typer.echo(f"trial {trial.number} failed: {trial.failure}")
+            say(f"trial {trial.number} failed: {one_line(trial.failure)}")
     for line in cost_lines(costs):
-        typer.echo(line)
+        say(line)
     if front:
-        Console(highlight=False).print(front_table(front))
+        PlainConsole().print(front_table(front))
 
 
 @app.command()
@@ -350,11 +347,9 @@ def doctor(
 
 def _print_checks(found: "list[Check]") -> bool:
     """Prints what the doctor found; returns whether a check has failed."""
-    from rich.console import Console
-
     from study.doctor.check import FAIL, lines_of
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = PlainConsole()
     for line in lines_of(found):
         console.print(line)
     return any(check.status == FAIL for check in found)
@@ -370,7 +365,7 @@ def dashboard(
     with _one_line_errors(folder):
         from study.commands.dashboard import serve
 
-        serve(folder, port, lambda address: typer.echo(f"{address}  (Ctrl-C ends it)"))
+        serve(folder, port, lambda address: say(f"{address}  (Ctrl-C ends it)"))
 
 
 @app.command()
@@ -413,9 +408,9 @@ def report(
             written = write_comparison(
                 paths, out or Path("report"), format=format, importances=hyperparameter_importances
             )
-    typer.echo(_as_told(written.text, folders))
+    say(_as_told(written.text, folders))
     for line in written.failures:
-        typer.echo(f"qar: {_as_told(line, folders)}", err=True)
+        say(f"qar: {_as_told(line, folders)}", err=True)
     if written.failures:
         raise typer.Exit(FAILED)
 
@@ -434,11 +429,11 @@ def _report_briefly(folder: "StudyFolder") -> None:
         folder.publish()
     except Exception as error:
         reason = folder.as_told(" ".join(str(error).split()) or type(error).__name__)
-        typer.echo(f"qar: warning: no report was written: {reason}; try again with: qar report {folder}", err=True)
+        say(f"qar: warning: no report was written: {reason}; try again with: qar report {folder}", err=True)
         return
-    typer.echo(folder.as_told(written.text))
+    say(folder.as_told(written.text))
     for line in written.failures:
-        typer.echo(f"qar: warning: {folder.as_told(line)}", err=True)
+        say(f"qar: warning: {folder.as_told(line)}", err=True)
 
 
 @app.command()
@@ -455,12 +450,12 @@ def export(
 
         exported, artifact = export_trial(folder, trial, out, force)
     epoch, accuracy = artifact.provenance["epoch"], artifact.provenance["val_accuracy"]
-    typer.echo(f"{out}: trial {exported.number} ({exported.trial_id}), {exported.state}")
+    say(f"{out}: trial {exported.number} ({exported.trial_id}), {exported.state}")
     if epoch < artifact.config.epochs:
-        typer.echo(f"not trained to its end: {exported.state} after epoch {epoch} of {artifact.config.epochs}")
-    typer.echo(f"payload_bytes {artifact.bits.payload_bytes}")
-    typer.echo(f"bits_per_weight {artifact.bits.bits_per_weight}")
-    typer.echo(f"val_accuracy {accuracy} (recorded)")
+        say(f"not trained to its end: {exported.state} after epoch {epoch} of {artifact.config.epochs}")
+    say(f"payload_bytes {artifact.bits.payload_bytes}")
+    say(f"bits_per_weight {artifact.bits.bits_per_weight}")
+    say(f"val_accuracy {accuracy} (recorded)")
 
 
 @app.command()
@@ -472,12 +467,10 @@ def reproduce(
     """Train a trial again, here and without Ray, and compare it with the record; exit status 1 if it differs."""
     folder = _study_at(directory)
     with _one_line_errors(folder):
-        from rich.console import Console
-
         from study.commands.reproduce import comparison_table, conclusions
         from study.commands.reproduce import reproduce as run_again
 
-        console = Console(highlight=False)
+        console = PlainConsole()
         with console.status("training") as status:
             done = run_again(
                 folder,
@@ -487,7 +480,7 @@ def reproduce(
             )
     console.print(comparison_table(done))
     for line in conclusions(done):
-        typer.echo(line)
+        say(line)
     if done.differing:
         raise typer.Exit(FAILED)
 
@@ -507,11 +500,11 @@ def evaluate(
 
         artifact = read_artifact(file)
         accuracy = accuracy_of(artifact, split, data_dir, "cuda" if torch.cuda.is_available() else "cpu")
-    typer.echo(f"{'val' if split == 'validation' else split}_accuracy {accuracy}")
+    say(f"{'val' if split == 'validation' else split}_accuracy {accuracy}")
     if split == "validation":
-        typer.echo(f"recorded_val_accuracy {artifact.provenance.get('val_accuracy')}")
+        say(f"recorded_val_accuracy {artifact.provenance.get('val_accuracy')}")
     for measure in ("payload_bytes", "bits_per_weight", "conv_bits_per_weight", "linear_bits_per_weight"):
-        typer.echo(f"{measure} {getattr(artifact.bits, measure)}")
+        say(f"{measure} {getattr(artifact.bits, measure)}")
 
 
 @app.command()
@@ -520,15 +513,15 @@ def families() -> None:
     from trainables.families import FAMILIES
 
     for name, family in FAMILIES.items():
-        typer.echo(f"{name}: {family.title}")
+        say(f"{name}: {family.title}")
         for label, text in (
             ("penalty of a weight", family.penalty),
             ("representatives", family.representatives),
             ("the paper's", family.paper),
             ("ours", family.ours),
         ):
-            typer.echo(f"    {label:20} {text}")
-    typer.echo("paper: Malchiodi, Ferraretto, Frasca, arXiv 2602.03614")
+            say(f"    {label:20} {text}")
+    say("paper: Malchiodi, Ferraretto, Frasca, arXiv 2602.03614")
 
 
 def _prepare_process() -> None:
@@ -552,7 +545,7 @@ def main() -> None:
         if not hasattr(error, "format_message"):
             raise
         message = error.format_message()
-        typer.echo(message if "\n" in message else f"qar: {message} Try: qar --help", err=True)
+        say(message if "\n" in message else f"qar: {message} Try: qar --help", err=True)
         sys.exit(WRONG_REQUEST)
 
 

@@ -10,6 +10,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from analysis.levels import families_of
 from analysis.plots.axes import dodged, family_mark, nothing_to_show, set_levels_axis
+from analysis.plots.style import plain
 from trainables.result import FINETUNE, REGULARIZE
 
 PHASE_TITLES = {REGULARIZE: "before tuning", FINETUNE: "after tuning"}
@@ -90,6 +91,6 @@ def _draw(rows: pd.DataFrame, value: str, ax: Axes, *, neutral: float) -> pd.Dat
             c=mark.colour,
             mew=0,
             elinewidth=0.8,
-            label=family,
+            label=plain(family),
         )
     return rows

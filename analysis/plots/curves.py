@@ -9,6 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.levels import families_of
 from analysis.plots.axes import family_mark, nothing_to_show, thinned
+from analysis.plots.style import plain
 from analysis.statistics.front import front
 from trainables.result import FINETUNE, PRUNED, REGULARIZE
 
@@ -109,7 +110,7 @@ def _draw_cuts(quantized: pd.DataFrame, shown: pd.DataFrame, curves: dict[str, p
 
 def _legend(quantized: pd.DataFrame, shown: pd.DataFrame, rest: pd.DataFrame, ax: Axes) -> None:
     handles = [
-        Line2D([], [], c=family_mark(family).colour, ls=family_mark(family).line, label=family)
+        Line2D([], [], c=family_mark(family).colour, ls=family_mark(family).line, label=plain(family))
         for family in families_of(quantized["family"])
     ]
     if (quantized["state"] == PRUNED).any():

@@ -10,7 +10,7 @@ from matplotlib.markers import CARETDOWNBASE, CARETUPBASE
 
 from analysis.levels import families_of
 from analysis.plots.axes import family_mark, nothing_to_show, set_bits_axis, staircase, thinned
-from analysis.plots.style import Line
+from analysis.plots.style import Line, plain
 from analysis.statistics.confirmed import as_trials
 from analysis.statistics.front import candidates, float_baseline, front, knee
 from analysis.statistics.gains import ACCURACIES, TEST
@@ -190,7 +190,9 @@ def _draw_baseline(accuracy: float | None, ax: Axes) -> None:
 def _legend(families: list[str], ax: Axes, extra: list[Line2D], **where: Any) -> None:
     ring = Line2D([], [], ls="", marker="o", ms=7, mfc="none", mec="0.2", mew=0.8, label="knee")
     handles = [
-        Line2D([], [], ls="", marker=family_mark(family).marker, c=family_mark(family).colour, mew=0, label=family)
+        Line2D(
+            [], [], ls="", marker=family_mark(family).marker, c=family_mark(family).colour, mew=0, label=plain(family)
+        )
         for family in families
     ]
     ax.legend(handles=[*handles, ring, *extra], **where)

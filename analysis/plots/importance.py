@@ -4,6 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.plots.axes import nothing_to_show
+from analysis.plots.style import plain
 
 NAMES = {"num_levels": "levels $K$", "lam": r"strength $\lambda$", "family": "family", "placement": "placement"}
 OBJECTIVES = {
@@ -32,7 +33,7 @@ def plot_importances(importances: pd.DataFrame, ax: Axes) -> Axes:
         of = importances[importances["objective"] == objective].set_index("parameter")["importance"].reindex(order)
         at = [row + 0.35 - height * (place + 0.5) for row in range(len(order))]
         ax.barh(at, of.fillna(0.0), height * 0.9, color=colour, hatch=hatch, ec="white", lw=0, label=label)
-    ax.set_yticks(range(len(order)), [NAMES.get(name, name.replace("_", " ")) for name in order])
+    ax.set_yticks(range(len(order)), [NAMES.get(name, plain(name.replace("_", " "))) for name in order])
     ax.tick_params(axis="y", length=0)
     ax.set_xlim(0, 1)
     ax.legend(loc="lower right")

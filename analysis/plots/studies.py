@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.plots.axes import nothing_to_show, set_bits_axis, staircase
-from analysis.plots.style import MARKS
+from analysis.plots.style import MARKS, plain
 from analysis.statistics.front import candidates, front
 
 
@@ -38,7 +38,7 @@ def plot_studies(studies: Mapping[str, pd.DataFrame], ax: Axes, *, label: str = 
             ends = bounded["val_accuracy"] - bounded["low"], bounded["high"] - bounded["val_accuracy"]
             x, y = bounded["bits_per_weight"], bounded["val_accuracy"]
             ax.errorbar(x, y, yerr=ends, fmt="none", ecolor=mark.colour, elinewidth=0.7, alpha=0.6)
-        for places, line, told in ((points, "", None), (([], []), mark.line, name)):
+        for places, line, told in ((points, "", None), (([], []), mark.line, plain(name))):
             ax.plot(*places, ls=line, marker=mark.marker, c=mark.colour, mec="white", mew=0.4, label=told)
     ax.legend(loc="lower right")
     return ax

@@ -3,6 +3,7 @@
 import logging
 import re
 import shutil
+import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -174,6 +175,25 @@ def _sets_a_word() -> bool:
     return True
 
 
+def plain(name: str) -> str:
+    """Return a name, such as a family's or a study's, as a text in which no sign begins mathematics or a command.
+
+    `save_figure` gives its other signs their meaning in LaTeX.
+    """
+    return "".join(sign for sign in name if unicodedata.category(sign) not in ("Cc", "Cs")).replace("$", r"\$")
+
+
+_IN_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"} | {sign: f"\\{sign}" for sign in "_&#{}"}
+"""Signs that LaTeX would act upon; Matplotlib sees to % and ^."""
+
+
+def _for_latex(text: str) -> str:
+    """Return a text of Matplotlib's as LaTeX takes it; mathematics, between two dollars, stays as it is."""
+    parts = re.split(r"(?<!\\)\$", text)
+    parts[::2] = [re.sub(r"\\\$|[\\~_&#{}]", lambda sign: _IN_LATEX.get(sign[0], sign[0]), part) for part in parts[::2]]
+    return "$".join(parts)
+
+
 def save_figure(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
     """Writes a figure as `stem` with the suffix of each format; returns the paths."""
     paths = []
@@ -192,14 +212,11 @@ def save_figure(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path
 
 @contextmanager
 def _texts_for_latex(figure: Figure) -> Iterator[None]:
-    """For the time of the block, names such as a study's are text to LaTeX, which a PGF figure is set by."""
+    """Give all texts as LaTeX takes them, which a PGF figure is set by, for the time of the block."""
     changed = [(text, text.get_text()) for text in figure.findobj(Text) if isinstance(text, Text)]
     try:
         for text, before in changed:
-            # What stands between two dollars is mathematics, to Matplotlib too.
-            parts = before.split("$")
-            parts[::2] = [re.sub(r"(?<!\\)([_&#])", r"\\\1", part) for part in parts[::2]]
-            text.set_text("$".join(parts))
+            text.set_text(_for_latex(before))
         yield
     finally:
         for text, before in changed:

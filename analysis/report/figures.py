@@ -23,7 +23,7 @@ from analysis.plots import (
     plot_studies,
 )
 from analysis.plots.curves import with_curves
-from analysis.plots.style import COLUMN_WIDTH, MARKS, PAGE_WIDTH, paper_style, save_figure
+from analysis.plots.style import COLUMN_WIDTH, MARKS, PAGE_WIDTH, paper_style, plain, save_figure
 from analysis.report.attempts import Attempts
 from analysis.report.findings import Findings, NothingToShow, replicates_of
 from analysis.report.provenance import Points
@@ -336,7 +336,7 @@ def _attainment_of(studies: Mapping[str, Findings], ax: Axes) -> None:
     """Draw the attainment of several studies with test results, each in its own mark."""
     for place, (name, findings) in enumerate(studies.items()):
         surfaces = attainment_surfaces(replicates_of(findings), accuracy="test_accuracy")
-        plot_attainment(surfaces, ax, label=name, mark=MARKS[place % len(MARKS)])
+        plot_attainment(surfaces, ax, label=plain(name), mark=MARKS[place % len(MARKS)])
 
 
 def _figure(panels: int, height: float, width: float) -> tuple[Figure, Sequence[Axes]]:

@@ -1,6 +1,7 @@
 """Tables in LaTeX, for booktabs."""
 
 import math
+import unicodedata
 from collections.abc import Sequence
 
 _SPECIAL = {
@@ -13,8 +14,8 @@ _SPECIAL = {
 
 
 def escape(text: str) -> str:
-    """Text as LaTeX prints it: every special sign loses its meaning."""
-    return "".join(_SPECIAL.get(sign, sign) for sign in text)
+    """Return a text as LaTeX prints it: special signs lose their meaning, and control characters go."""
+    return "".join(_SPECIAL.get(sign, sign) for sign in text if unicodedata.category(sign) not in ("Cc", "Cs"))
 
 
 def tabular(

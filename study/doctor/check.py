@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from study.doctor.probe import Look
+from study.terminal import one_line
 
 PASS, WARN, FAIL = "pass", "warn", "fail"
 
@@ -67,8 +68,10 @@ def lines_of(found: list[Check]) -> list[Text]:
     lines = []
     for check in found:
         lines.append(
-            Text.assemble((f"{check.status:5}", colours[check.status]), f"{check.name:{width}}  {check.found}")
+            Text.assemble(
+                (f"{check.status:5}", colours[check.status]), f"{check.name:{width}}  {one_line(check.found)}"
+            )
         )
         if check.remedy:
-            lines.append(Text(f"{'':{width + 5}}  → {check.remedy}"))
+            lines.append(Text(f"{'':{width + 5}}  → {one_line(check.remedy)}"))
     return lines

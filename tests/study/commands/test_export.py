@@ -133,7 +133,7 @@ def test_export_and_evaluation_need_no_ray(study: Path, tmp_path: Path) -> None:
         "app(sys.argv[1:], standalone_mode=False)\n"
         "of_study = {name for name in sys.modules if name.startswith('study.')}\n"
         "allowed = {'study.cli', 'study.cluster', 'study.cluster.watchdog', 'study.containment'}\n"
-        "allowed |= {'study.ledger', 'study.ledger.ledger'}\n"
+        "allowed |= {'study.ledger', 'study.ledger.ledger', 'study.terminal'}\n"
         "assert of_study == allowed, of_study\n"
         "import study.commands.export\n"
         "import study.commands.reproduce\n"
