@@ -21,7 +21,7 @@ from measure import print_table
 from optuna.samplers import GPSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
 
 from study.config import StudyConfig, load_study
-from study.ledger.ledger import ENDED, EPOCH
+from study.ledger.facts import ENDED, EPOCH
 from study.search.searcher import OptunaSearcher
 from study.search.space import suggest
 from trainables.result import COMPLETE

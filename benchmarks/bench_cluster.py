@@ -27,7 +27,8 @@ from ray.cluster_utils import Cluster
 from rich.console import Console
 
 from study.config import load_study
-from study.ledger.ledger import ENDED, EPOCH, SESSION_STARTED, read_history
+from study.ledger.facts import ENDED, EPOCH, SESSION_STARTED
+from study.ledger.ledger import read_history
 from study.run.tuner import run_study
 from study.storage.folder import StudyFolder
 from trainables.result import COMPLETE

@@ -20,7 +20,8 @@ from rich.console import Console
 
 from study.cluster.connect import connect
 from study.config import load_study
-from study.ledger.ledger import ENDED, read_history
+from study.ledger.facts import ENDED
+from study.ledger.ledger import read_history
 from study.run.tuner import run_study
 from study.storage.folder import StudyFolder
 from trainables.checkpoint import write_checkpoint

@@ -32,7 +32,8 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from study.config import StudyConfig, load_study
-from study.ledger.ledger import ENDED, EPOCH, History
+from study.ledger.facts import ENDED, EPOCH, FACTS
+from study.ledger.history import History
 from study.search.optuna_trials import OBJECTIVES
 from study.search.scheduler import make_scheduler
 from study.search.searcher import OptunaSearcher, outcome
@@ -102,7 +103,7 @@ class UnwrittenLedger:
         self._time = itertools.count()
 
     def record(self, fact: str, **content: Any) -> None:
-        self.history.apply({"fact": fact, "time": float(next(self._time))} | content)
+        self.history.apply(FACTS[fact](time=float(next(self._time)), **content))
 
 
 class Ours:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from study.cluster.watchdog import NoRayError
-from study.ledger.ledger import StorageError
+from study.errors import StorageError
 from study.terminal import PlainConsole, one_line, say
 from trainables.result import DamagedFileError
 

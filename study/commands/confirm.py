@@ -10,7 +10,8 @@ import moocore
 import numpy as np
 
 from study.config import EarlyStopping, PlannedTrial, StudyConfig, parse_study
-from study.ledger.ledger import History, Trial, read_history
+from study.ledger.history import History, Trial
+from study.ledger.ledger import read_history
 from study.storage.folder import CONFIRM, StudyFolder
 from study.storage.object_store import above
 

@@ -12,7 +12,8 @@ from optuna.storages import RDBStorage
 from optuna_dashboard import wsgi
 
 from study.commands.local_only import local_only
-from study.ledger.ledger import StorageError, read_history
+from study.errors import StorageError
+from study.ledger.ledger import read_history
 from study.records.optuna_mirror import Mirror, first_line
 from study.storage.folder import StudyFolder
 

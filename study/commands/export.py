@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from study.ledger.ledger import History, Trial, read_history
+from study.ledger.history import History, Trial
+from study.ledger.ledger import read_history
 from study.storage.folder import StudyFolder
 from trainables.checkpoint import read_checkpoint
 from trainables.codebooks.artifact import Artifact, write_artifact

@@ -10,7 +10,8 @@ import torch
 from rich.table import Table
 
 from study.commands.export import find_trial
-from study.ledger.ledger import History, Session, Trial, read_history
+from study.ledger.history import History, Session, Trial
+from study.ledger.ledger import read_history
 from study.records.provenance import provenance
 from study.storage.folder import StudyFolder
 from trainables.checkpoint import read_checkpoint

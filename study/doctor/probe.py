@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study.ledger.ledger import StorageError
+from study.errors import StorageError
 from study.records.provenance import version_of
 from study.storage.object_store import BucketFolder, is_uri
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from statistics import mean
 
-from study.ledger.ledger import History, Trial
+from study.ledger.history import History, Trial
 from trainables.result import FINETUNE, PRUNED, REGULARIZE
 
 

@@ -13,7 +13,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
 from study.config import StudyConfig
-from study.ledger.ledger import History, Told, Trial
+from study.ledger.history import History, Told, Trial
 from study.search.optuna_trials import DIRECTIONS, OBJECTIVES, STATES, frozen, values_of
 from study.storage.folder import StudyFolder
 from trainables.result import RUNNING

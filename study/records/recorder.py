@@ -14,18 +14,10 @@ import pyarrow.parquet as pq
 from ray.exceptions import RayActorError, RayTaskError
 from ray.tune import Callback
 
-from study.ledger.ledger import (
-    CHECKPOINT,
-    ENDED,
-    EPOCH,
-    LOST,
-    DerivedFromLedger,
-    History,
-    Ledger,
-    StorageError,
-    Trial,
-    is_of_an_object_store,
-)
+from study.errors import StorageError, is_of_an_object_store
+from study.ledger.facts import CHECKPOINT, ENDED, EPOCH, LOST
+from study.ledger.history import History, Trial
+from study.ledger.ledger import DerivedFromLedger, Ledger
 from study.records.optuna_mirror import Mirror
 from study.search.searcher import outcome
 from study.storage.folder import StudyFolder, draft_of, write_atomically

@@ -6,7 +6,9 @@ from rich.console import Console
 
 from study.config import StudyConfig
 from study.durations import duration
-from study.ledger.ledger import BASELINE, Ledger, StorageError
+from study.errors import StorageError
+from study.ledger.facts import BASELINE
+from study.ledger.ledger import Ledger
 from study.storage.folder import StudyFolder
 
 SECONDS_BETWEEN_LINES = 10.0

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from study.durations import duration
 from study.ledger.costs import Costs
-from study.ledger.ledger import DerivedFromLedger, History, Trial
+from study.ledger.history import History, Trial
+from study.ledger.ledger import DerivedFromLedger
 from trainables.result import STATES
 
 

@@ -2,7 +2,9 @@
 
 from study.config import StudyConfig
 from study.containment import remove_file, remove_tree
-from study.ledger.ledger import ENDED, History, Ledger
+from study.ledger.facts import ENDED
+from study.ledger.history import History
+from study.ledger.ledger import Ledger
 from study.search.rungs import Rungs
 from study.search.searcher import outcome
 from study.storage.folder import StudyFolder
@@ -16,9 +18,10 @@ def settle(ledger: Ledger, config: StudyConfig) -> None:
         whole = trial.checkpoint is not None and trial.checkpoint.epoch == config.epochs
         if whole or rungs.stopped(trial.number):
             state, failure = outcome(trial.last, config.epochs)
-            # While the last session ran, or its wall clock would go on until now.
-            ended = ledger.history.sessions[-1].latest
-            ledger.record(ENDED, number=trial.number, state=state, failure=failure, time=ended)
+            # While the last session ran, or its clocks would go on until now.
+            last = ledger.history.sessions[-1]
+            times = {"time": last.latest, "elapsed": last.seconds}
+            ledger.record(ENDED, number=trial.number, state=state, failure=failure, **times)
 
 
 def sweep(folder: StudyFolder, history: History) -> None:

@@ -9,14 +9,10 @@ from rich.console import Console
 
 from study.cluster.connect import connect, quiet_libraries
 from study.config import StudyConfig
-from study.ledger.ledger import (
-    CHECKPOINTS_KEPT,
-    SESSION_ENDED,
-    SESSION_STARTED,
-    History,
-    Ledger,
-    StorageError,
-)
+from study.errors import StorageError
+from study.ledger.facts import SESSION_ENDED, SESSION_STARTED
+from study.ledger.history import CHECKPOINTS_KEPT, History
+from study.ledger.ledger import Ledger
 from study.storage.folder import StudyFolder
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from optuna.distributions import json_to_distribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from study.ledger.ledger import Told, Trial
+from study.ledger.history import Told, Trial
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
 
 OBJECTIVES = ("val_accuracy", "bits_per_weight")

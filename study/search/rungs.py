@@ -13,7 +13,7 @@ import moocore
 import numpy as np
 
 from study.config import StudyConfig
-from study.ledger.ledger import History
+from study.ledger.history import History
 
 Members = np.ndarray
 """(n, 2): val_accuracy and bits_per_weight of the members of a rung, in the order of their arrival."""

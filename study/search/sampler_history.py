@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from study.config import Constraint, StudyConfig
-from study.ledger.ledger import History, Told, Trial
+from study.ledger.history import History, Told, Trial
 from study.search.optuna_trials import DIRECTIONS, OBJECTIVES, STATES, frozen, metrics_of, values_of
 from study.search.samplers import SAMPLERS, make_sampler
 from study.search.space import ANCHOR, distributions, first_trials, suggest

@@ -6,7 +6,8 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from study.config import StudyConfig
-from study.ledger.ledger import DerivedFromLedger, History
+from study.ledger.history import History
+from study.ledger.ledger import DerivedFromLedger
 from study.search.rungs import Rungs
 
 

@@ -9,7 +9,9 @@ import optuna
 from ray.tune.search import Searcher
 
 from study.config import StudyConfig
-from study.ledger.ledger import ASKED, REPEATED, DerivedFromLedger, Ledger, Told, Trial
+from study.ledger.facts import ASKED, REPEATED
+from study.ledger.history import Told, Trial
+from study.ledger.ledger import DerivedFromLedger, Ledger
 from study.search.optuna_trials import OBJECTIVES
 from study.search.sampler_history import Proposal, SamplerView
 from study.search.warm_start import begin_from_priors

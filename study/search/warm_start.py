@@ -8,7 +8,9 @@ import pyarrow as pa
 from optuna.distributions import distribution_to_json
 
 from study.config import Constraint, StudyConfig
-from study.ledger.ledger import PRIOR, Ledger, Told
+from study.ledger.facts import PRIOR
+from study.ledger.history import Told
+from study.ledger.ledger import Ledger
 from study.search.optuna_trials import OBJECTIVES
 from study.search.space import distributions, params_of
 from study.storage.folder import StudyFolder

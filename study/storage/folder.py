@@ -11,7 +11,9 @@ import yaml
 
 from study.config import StudyConfig, parse_written_study
 from study.containment import check_no_links
-from study.ledger.ledger import Ledger, StorageError, Trial, is_being_written
+from study.errors import StorageError
+from study.ledger.history import Trial
+from study.ledger.ledger import Ledger, is_being_written
 from study.storage.object_store import above
 from trainables.result import DamagedFileError
 

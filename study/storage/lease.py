@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from study.ledger.ledger import StorageError
+from study.errors import StorageError
 from study.storage.object_store import BucketFolder
 
 NAME = "driver.json"

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from study.ledger.ledger import StorageError
+from study.errors import StorageError
 
 SCHEMES = ("s3", "gs")
 

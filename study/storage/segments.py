@@ -8,7 +8,7 @@ import re
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
-from study.ledger.ledger import StorageError
+from study.errors import StorageError
 from study.storage.object_store import BucketFolder
 
 FOLDER = "ledger"

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from analysis.load import load_trials
-from study.ledger.ledger import History, read_history
+from study.ledger.history import History
+from study.ledger.ledger import read_history
 from study.storage.folder import StudyFolder
 from tests.support.dying_driver import OPERATIONS
 from tests.support.live_studies import PATIENCE, LiveRun, qar

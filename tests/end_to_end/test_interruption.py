@@ -10,7 +10,8 @@ import torch
 import yaml
 
 from analysis.load import load_epochs
-from study.ledger.ledger import History, read_history
+from study.ledger.history import History
+from study.ledger.ledger import read_history
 from tests.support.live_studies import Ended, LiveRun, assert_quiet, epochs_by_session, qar, rows
 from trainables.config import TrialConfig
 from trainables.result import COMPLETE, RUNNING

@@ -14,7 +14,8 @@ import yaml
 
 from analysis.load import load_epochs, load_trials
 from analysis.statistics.front import front
-from study.ledger.ledger import CHECKPOINTS_KEPT, read_history
+from study.ledger.history import CHECKPOINTS_KEPT
+from study.ledger.ledger import read_history
 from tests.support.example_studies import files_below
 from tests.support.live_studies import Ended, assert_quiet, qar
 from trainables.config import TrialConfig

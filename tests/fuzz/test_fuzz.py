@@ -5,11 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.fuzz.table_targets import EpochsTarget, TrialsTarget
 from tests.fuzz.target import Target
-from tests.fuzz.text_targets import StudyYamlTarget
+from tests.fuzz.text_targets import LedgerTarget, StudyYamlTarget
 
 TARGETS: dict[str, Target] = {
+    "ledger": LedgerTarget(),
     "study.yaml": StudyYamlTarget(),
+    "trials.parquet": TrialsTarget(),
+    "epochs.parquet": EpochsTarget(),
 }
 
 

@@ -438,8 +438,9 @@ def test_extension_that_could_not_begin_is_not_made_twice(here: Path, monkeypatc
 
 def test_resume_does_not_extend_a_confirmation(here: Path) -> None:
     """A plan has no more trials, and a search must not look at the test split."""
+    lengths = {"regularize_epochs": 3, "finetune_epochs": 1}
     plan = [{"family": "none", "num_levels": 4, "placement": "kmeans"}]
-    config = study_config(plan=plan, trials=5, replicates=5, trial={"evaluate_test": True})
+    config = study_config(plan=plan, trials=5, replicates=5, trial=lengths | {"evaluate_test": True})
     make_study(here / "small", config)
     before = files_below(here)
     refused = run("resume", "small", "--trials", "7")

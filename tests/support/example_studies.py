@@ -9,17 +9,9 @@ import pyarrow.parquet as pq
 
 from study.commands.confirm import confirmation_of
 from study.config import StudyConfig, parse_study
-from study.ledger.ledger import (
-    ASKED,
-    CHECKPOINT,
-    ENDED,
-    EPOCH,
-    SESSION_ENDED,
-    SESSION_STARTED,
-    History,
-    Ledger,
-    read_history,
-)
+from study.ledger.facts import ASKED, CHECKPOINT, ENDED, EPOCH, FACTS, SESSION_ENDED, SESSION_STARTED
+from study.ledger.history import History
+from study.ledger.ledger import Ledger, read_history
 from study.records.recorder import write_tables
 from study.storage.folder import StudyFolder
 from trainables.config import TrialConfig
@@ -56,8 +48,9 @@ def asked(number: int, config: TrialConfig, **changes: Any) -> dict[str, Any]:
     return content | changes
 
 
-def metrics(epoch: int, *, accuracy: float = 0.5, bits: float = 2.0, phase: str = "regularize") -> dict[str, Any]:
-    """What a trial reports after an epoch."""
+def metrics(epoch: int, *, accuracy: float = 0.5, bits: float = 2.0, phase: str = "") -> dict[str, Any]:
+    """What a trial of three and one epochs reports after an epoch."""
+    phase = phase or ("regularize" if epoch <= 3 else "finetune")
     return {
         "epoch": epoch,
         "phase": phase,
@@ -83,7 +76,7 @@ class Unwritten:
         self.history = History()
 
     def record(self, fact: str, **content: Any) -> None:
-        self.history.apply({"fact": fact, "time": 0.0} | content)
+        self.history.apply(FACTS[fact](time=0.0, **content))
 
 
 def start_session(ledger: Ledger) -> None:

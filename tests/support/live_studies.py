@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from analysis.load import load_trials
-from study.ledger.ledger import EPOCH, SESSION_STARTED, History, read_history
+from study.ledger.facts import EPOCH, SESSION_STARTED
+from study.ledger.history import History
+from study.ledger.ledger import read_history
 
 MARK = "QAR_TEST_RUN"
 """Environment variable that all descendants of a run inherit, Ray's daemons and workers included."""

@@ -6,7 +6,8 @@ from typing import Any
 import optuna
 
 from analysis.load import load_epochs, load_trials
-from study.ledger.ledger import EPOCH, LOST, SESSION_STARTED, read_history
+from study.ledger.facts import EPOCH, LOST, SESSION_STARTED
+from study.ledger.ledger import read_history
 from study.storage.folder import StudyFolder
 from trainables.result import COMPLETE, FAIL, PRUNED
 

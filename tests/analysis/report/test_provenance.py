@@ -18,7 +18,8 @@ from analysis.report.report import Format, write_comparison, write_report
 from analysis.study import read_studies
 from study.cli import app
 from study.commands.importance import hyperparameter_importances
-from study.ledger.ledger import SESSION_STARTED, Ledger
+from study.ledger.facts import SESSION_STARTED
+from study.ledger.ledger import Ledger
 from study.records.recorder import write_tables
 from tests.support.example_studies import (
     PROVENANCE,
@@ -70,7 +71,8 @@ def test_point_tells_where_it_comes_from(tmp_path: Path) -> None:
 def test_point_tells_the_float_baseline_that_it_begins_from(tmp_path: Path) -> None:
     scratch = make_study(tmp_path / "scratch")
     assert {point["initial_weights"] for point in told(scratch.path, out=tmp_path)["trials"]} == {None}
-    pretrained = make_study(tmp_path / "pretrained", study_config(trial={"init": "pretrained"}))
+    trial = {"regularize_epochs": 3, "finetune_epochs": 1, "init": "pretrained"}
+    pretrained = make_study(tmp_path / "pretrained", study_config(trial=trial))
     (where,) = {point["initial_weights"] for point in told(pretrained.path, out=tmp_path)["trials"]}
     assert where == str(pretrained.baseline(0)), "where the study keeps it"
 

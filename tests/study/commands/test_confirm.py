@@ -11,10 +11,20 @@ from analysis.load import load_trials
 from study.cli import app
 from study.commands.confirm import confirmation_of, left_wanting, plan_of, study_confirmed_by, worth_confirming
 from study.config import parse_study
-from study.ledger.ledger import ASKED, ENDED, EPOCH, History, Ledger, read_history
+from study.ledger.facts import ASKED, ENDED, EPOCH
+from study.ledger.history import History
+from study.ledger.ledger import Ledger, read_history
 from study.search.space import first_trials
 from study.storage.folder import CONFIRM, StudyFolder
-from tests.support.example_studies import Unwritten, asked, files_below, make_study, metrics, study_config
+from tests.support.example_studies import (
+    Unwritten,
+    asked,
+    files_below,
+    make_study,
+    metrics,
+    start_session,
+    study_config,
+)
 from tests.support.live_studies import qar
 from trainables.checkpoint import read_checkpoint
 from trainables.result import COMPLETE, PRUNED
@@ -181,6 +191,7 @@ def test_confirmation_leaves_out_seeds_that_an_exhausted_search_has_used(tmp_pat
     study = make_study(tmp_path / "small")
     ledger = Ledger(study.ledger)
     again = study.read_config().trial_config({"family": "none", "num_levels": 2, "seed": 4})
+    start_session(ledger)
     ledger.record(ASKED, **asked(5, again))
     ledger.close()
     assert confirmation_of(study, seeds=2, margin=0.0)[1].seed == 5

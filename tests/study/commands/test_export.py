@@ -11,7 +11,9 @@ import torch
 from typer.testing import CliRunner, Result
 
 from study.cli import app
-from study.ledger.ledger import ASKED, CHECKPOINT, ENDED, EPOCH, SESSION_STARTED, Ledger, read_history
+from study.ledger.facts import ASKED, CHECKPOINT, ENDED, EPOCH, SESSION_STARTED
+from study.ledger.ledger import Ledger, read_history
+from study.records.recorder import REPORTED
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import asked, start_session, study_config
 from trainables.checkpoint import CHECKPOINT_FILE, write_checkpoint
@@ -40,7 +42,7 @@ TRIALS = [
     (quick("RC", 4, placement="own"), 1, PRUNED),
     (quick("RS", 8, recipe=RECALIBRATED), 2, PRUNED),
     (quick("RS", 4), 0, FAIL),
-    (quick("RM", 2), 1, COMPLETE),  # its checkpoint is gone
+    (quick("RM", 2), 1, PRUNED),  # its checkpoint is gone
 ]
 
 
@@ -56,7 +58,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ledger.record(ASKED, **asked(number, config))
         trial = CompressionTrial(config={"trial": config.to_dict()})
         for epoch in range(1, epochs + 1):
-            ledger.record(EPOCH, number=number, metrics=trial.step())
+            ledger.record(
+                EPOCH, number=number, metrics={name: value for name, value in trial.step().items() if name in REPORTED}
+            )
             checkpoint = folder.path / "ray" / "session-001" / str(number) / f"checkpoint_{epoch:06}"
             checkpoint.mkdir(parents=True)
             trial.save_checkpoint(str(checkpoint))
@@ -132,8 +136,7 @@ def test_export_and_evaluation_need_no_ray(study: Path, tmp_path: Path) -> None:
         "from study.cli import app\n"
         "app(sys.argv[1:], standalone_mode=False)\n"
         "of_study = {name for name in sys.modules if name.startswith('study.')}\n"
-        "allowed = {'study.cli', 'study.cluster', 'study.cluster.watchdog', 'study.containment'}\n"
-        "allowed |= {'study.ledger', 'study.ledger.ledger', 'study.terminal'}\n"
+        "allowed = {'study.cli', 'study.cluster', 'study.cluster.watchdog', 'study.errors', 'study.terminal'}\n"
         "assert of_study == allowed, of_study\n"
         "import study.commands.export\n"
         "import study.commands.reproduce\n"

@@ -11,7 +11,8 @@ from typer.testing import CliRunner, Result
 
 from study.cli import app
 from study.commands.reproduce import Reproduction, reproduce
-from study.ledger.ledger import ASKED, ENDED, EPOCH, SESSION_STARTED, Ledger
+from study.ledger.facts import ASKED, ENDED, EPOCH, SESSION_STARTED
+from study.ledger.ledger import Ledger
 from study.records.provenance import provenance
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import asked, files_below, study_config

@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 
 from study.cli import app
 from study.config import StudyConfig, parse_study
-from study.ledger.ledger import ASKED, ENDED, PRIOR, REPEATED, Ledger
+from study.ledger.facts import ASKED, ENDED, PRIOR, REPEATED
+from study.ledger.ledger import Ledger
 from study.records.optuna_mirror import Mirror
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import asked, make_study, start_session, study_config, train

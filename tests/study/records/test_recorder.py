@@ -19,7 +19,10 @@ from ray.tune import Checkpoint
 from ray.tune.experiment import Trial
 
 from analysis.load import load_epochs, load_trials
-from study.ledger.ledger import ASKED, ENDED, Ledger, Saved, StorageError, read_history
+from study.errors import StorageError
+from study.ledger.facts import ASKED, ENDED, LOST
+from study.ledger.history import Saved
+from study.ledger.ledger import Ledger, read_history
 from study.records.optuna_mirror import Mirror
 from study.records.provenance import provenance
 from study.records.recorder import MOST_LOSSES, Recorder, epoch_rows, trial_row, write_tables
@@ -142,6 +145,7 @@ def test_epoch_trained_again_is_counted_once(tmp_path: Path) -> None:
     study = make_study(tmp_path / "small", ended=False)
     ledger = Ledger(study.ledger)
     train(ledger, 4, 2)
+    ledger.record(LOST, number=4, reason="the node is gone")
     train(ledger, 4, 3, accuracy=0.75)  # after a crash, from the beginning
     write_tables(study, ledger.history)
     ledger.close()

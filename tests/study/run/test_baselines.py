@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from study.ledger.ledger import BASELINE, Ledger, StorageError
+from study.errors import StorageError
+from study.ledger.facts import BASELINE
+from study.ledger.ledger import Ledger
 from study.run import baselines
 from study.run.baselines import BaselineProgress
 from study.storage.folder import StudyFolder

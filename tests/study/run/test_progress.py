@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from study.ledger.ledger import ASKED, ENDED, History, Ledger, read_history
+from study.ledger.facts import ASKED, ENDED
+from study.ledger.history import History
+from study.ledger.ledger import Ledger, read_history
 from study.run.progress import (
     Progress,
     SilentReporter,

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from study.config import StudyConfig
-from study.ledger.ledger import ASKED, CHECKPOINT, ENDED, EPOCH, Ledger, read_history
+from study.ledger.facts import ASKED, CHECKPOINT, ENDED, EPOCH
+from study.ledger.ledger import Ledger, read_history
 from study.run.recovery import settle, sweep
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import asked, make_study, metrics, start_session, study_config, train
@@ -102,13 +103,14 @@ def test_settle_twice_is_settle_once(ledger: Ledger) -> None:
 
 def test_sweep_keeps_the_last_checkpoints_of_every_trial_and_nothing_else_of_ray(tmp_path: Path) -> None:
     study: StudyFolder = make_study(tmp_path / "small", ended=False)
-    trial = study.ray / "session-001" / "small-00003-0"
+    trial = study.ray / "session-001" / "small-00004-0"
     ledger = Ledger(study.ledger)
     for index in range(3):
         (trial / f"checkpoint_{index:06}").mkdir(parents=True)
         (trial / f"checkpoint_{index:06}" / "trial.pt").write_bytes(b"state")
         path = str((trial / f"checkpoint_{index:06}").relative_to(study.path))
-        ledger.record(CHECKPOINT, number=3, epoch=index + 1, path=path)
+        ledger.record(EPOCH, number=4, metrics=metrics(index + 1))
+        ledger.record(CHECKPOINT, number=4, epoch=index + 1, path=path)
     ledger.close()
     (study.ray / "session-001" / "experiment_state-1.json").write_text("{}")
     sweep(study, read_history(study.ledger))
@@ -121,15 +123,16 @@ def test_sweep_of_a_study_behind_a_symbolic_link_keeps_its_checkpoints(tmp_path:
     (tmp_path / "far" / "away").mkdir(parents=True)
     (tmp_path / "scratch").symlink_to(tmp_path / "far" / "away")
     study = make_study(tmp_path / "scratch" / "small", ended=False)
-    kept = Path(study.ray_storage["storage_path"], "session-001", "small-00003-0", "checkpoint_000001")
+    kept = Path(study.ray_storage["storage_path"], "session-001", "small-00004-0", "checkpoint_000001")
     kept.mkdir(parents=True)
     ledger = Ledger(study.ledger)
-    ledger.record(CHECKPOINT, number=3, epoch=2, path=study.relative(str(kept)))
+    train(ledger, 4, 2)
+    ledger.record(CHECKPOINT, number=4, epoch=2, path=study.relative(str(kept)))
     ledger.close()
     history = read_history(study.ledger)
     sweep(study, history)
     assert kept.is_dir()
-    assert [Path(path) for path in study.checkpoints_of(history.trials[3])] == [kept]
+    assert [Path(path) for path in study.checkpoints_of(history.trials[4])] == [kept]
 
 
 def test_sweep_of_a_study_that_never_ran_does_nothing(tmp_path: Path) -> None:

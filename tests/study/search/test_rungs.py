@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.config import StudyConfig
-from study.ledger.ledger import ASKED, EPOCH
+from study.ledger.facts import ASKED, EPOCH
 from study.search.rungs import RANKINGS, Rungs, best_by_accuracy, best_by_front
 from tests.support.example_studies import Unwritten, asked, metrics, study_config
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.config.constraints import Constraint
-from study.ledger.ledger import Told
+from study.ledger.history import Told
 from study.search.optuna_trials import metrics_of, values_of
 from study.search.sampler_history import NEW_WINDOW_EVERY, select
 from tests.study.search.test_searcher import Driver, config_of

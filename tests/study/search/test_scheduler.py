@@ -9,7 +9,8 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from study.config import StudyConfig
-from study.ledger.ledger import ASKED, EPOCH, History
+from study.ledger.facts import ASKED, EPOCH
+from study.ledger.history import History
 from study.search.scheduler import make_scheduler
 from tests.support.example_studies import Unwritten, asked, metrics, study_config
 

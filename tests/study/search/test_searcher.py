@@ -15,13 +15,14 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from study.config import StudyConfig
-from study.ledger.ledger import CHECKPOINT, ENDED, EPOCH, LOST, Ledger
+from study.ledger.facts import CHECKPOINT, ENDED, EPOCH, LOST
+from study.ledger.ledger import Ledger
 from study.search.optuna_trials import OBJECTIVES
 from study.search.rungs import Rungs
 from study.search.sampler_history import FAILURE
 from study.search.searcher import MAX_REPEATS, OptunaSearcher, outcome
 from study.search.space import ANCHOR
-from tests.support.example_studies import metrics, study_config
+from tests.support.example_studies import metrics, start_session, study_config
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
 
 EPOCHS = 4
@@ -54,6 +55,8 @@ class Driver:
     def train(self, number: int, epochs: int) -> dict[str, Any] | None:
         """Records epochs and checkpoints; returns the last result."""
         result = None
+        if self.ledger.history.trials[number].epochs:
+            start_session(self.ledger)  # only then is an epoch trained again
         for epoch in range(1, epochs + 1):
             quality = (number * 7 % 13 + epoch / EPOCHS) / 14
             result = metrics(epoch, accuracy=quality, bits=1 + 5 * quality**2)

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from study.config import StudyConfig
-from study.ledger.ledger import Ledger, Told, read_history
+from study.ledger.history import Told
+from study.ledger.ledger import Ledger, read_history
 from study.search.optuna_trials import values_of
 from study.search.searcher import OptunaSearcher
 from study.search.warm_start import begin_from_priors, read_priors

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow.fs import FileSystem
 
-from study.ledger.ledger import StorageError
+from study.errors import StorageError
 from study.storage import object_store
 from study.storage.object_store import BucketFolder, below, is_uri
 from tests.support.faulty_store import FaultyStore

@@ -15,7 +15,9 @@ from typer.testing import CliRunner
 from study.cli import app
 from study.commands.confirm import confirmation_of
 from study.doctor.probe import remove_marks, unseen_marks, write_mark
-from study.ledger.ledger import ASKED, EPOCH, Ledger, StorageError, read_history
+from study.errors import StorageError
+from study.ledger.facts import ASKED, EPOCH
+from study.ledger.ledger import Ledger, read_history
 from study.search.searcher import OptunaSearcher
 from study.search.warm_start import read_priors
 from study.storage import lease, object_store, segments

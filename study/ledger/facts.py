@@ -1,0 +1,273 @@
+"""Facts: what can happen in a study, each a line of the ledger, checked by itself when it is read.
+
+`study.ledger.history` checks whether a fact makes sense after those before it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from study.containment import is_file_name, is_inner_path
+from trainables.config import TrialConfig
+from trainables.result import EPOCH_COLUMNS, TRIAL_COLUMNS
+
+METRICS = {column.name: column for column in (*TRIAL_COLUMNS, *EPOCH_COLUMNS)}
+"""Rules of metrics, by name."""
+REQUIRED_METRICS = ("epoch", "phase", "val_accuracy", "bits_per_weight", "train_seconds")
+"""Metrics that every epoch has."""
+REQUIRED_SETTINGS = ("family", "num_levels", "lam", "placement", "seed", "regularize_epochs", "finetune_epochs")
+"""Settings that the configuration of every trial has, whatever the version."""
+_JSON_TYPES: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
+_TRIAL_CONFIG = TypeAdapter(TrialConfig)
+
+
+def _check_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
+    for name, value in metrics.items():
+        column = METRICS.get(name)
+        if column is None:
+            raise ValueError(f"{name} must be one of the metrics, got an unknown one")
+        if value is None:
+            continue
+        if type(value) not in _JSON_TYPES[column.type]:
+            raise ValueError(f"{name} must be of type {column.type}, got {value!r}")
+        if column.range is not None and (
+            value < column.range.low or value > column.range.high or (column.range.above and value == column.range.low)
+        ):
+            raise ValueError(f"{name} must be a number {column.range}, got {value!r}")
+        if column.choices and value not in column.choices:
+            raise ValueError(f"{name} must be one of {list(column.choices)}, got {value!r}")
+    return metrics
+
+
+def _check_epoch_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
+    missing = [name for name in REQUIRED_METRICS if metrics.get(name) is None]
+    if missing:
+        raise ValueError(f"metrics of an epoch must hold {missing}")
+    return _check_metrics(metrics)
+
+
+def _check_config(config: dict[str, Any]) -> dict[str, Any]:
+    missing = [name for name in REQUIRED_SETTINGS if name not in config]
+    if missing:
+        raise ValueError(f"config must hold {missing}")
+    _TRIAL_CONFIG.validate_json(json.dumps(config), strict=True)
+    return config
+
+
+def _check_trial_id(trial_id: str) -> str:
+    if not is_file_name(trial_id):  # it names the trial's folder
+        raise ValueError(f"trial_id must be a file name, got {trial_id!r}")
+    return trial_id
+
+
+def _check_path(path: str) -> str:
+    if not is_inner_path(path):
+        raise ValueError(f"checkpoint must lie in the study, got {path!r}")
+    return path
+
+
+def _check_distributions(distributions: dict[str, str]) -> dict[str, str]:
+    for name, text in distributions.items():
+        distribution = json.loads(text)
+        if not isinstance(distribution, dict) or set(distribution) != {"name", "attributes"}:
+            raise ValueError(f"distribution of {name} must have a name and attributes, got {text!r}")
+    return distributions
+
+
+Count = Annotated[int, Field(ge=0)]
+Ordinal = Annotated[int, Field(ge=1)]
+Metrics = Annotated[dict[str, Any], AfterValidator(_check_metrics)]
+EpochMetrics = Annotated[dict[str, Any], AfterValidator(_check_epoch_metrics)]
+Distributions = Annotated[dict[str, str], AfterValidator(_check_distributions)]
+EndState = Literal["COMPLETE", "PRUNED", "FAIL"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """What all facts have.
+
+    Attributes:
+        time: seconds since 1970 by the driver's clock, for people to read.
+        elapsed: seconds since the session began by a clock that never goes back, for durations; None in facts of
+            earlier versions.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    time: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    elapsed: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposed(Fact):
+    """What facts about a proposal of the sampler have: parameters and distributions as Optuna has them."""
+
+    params: dict[str, Any]
+    distributions: Distributions
+
+    def __post_init__(self) -> None:
+        if self.params.keys() != self.distributions.keys():
+            raise ValueError(
+                f"params must be those of distributions {sorted(self.distributions)}, got {sorted(self.params)}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prior(Proposed):
+    """A result of another study to learn from; `source` names that study."""
+
+    fact: Literal["prior"] = "prior"
+    metrics: Metrics
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline(Fact):
+    """A float baseline has trained an epoch."""
+
+    fact: Literal["baseline"] = "baseline"
+    seed: Count
+    epoch: Ordinal
+    val_accuracy: float
+    train_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked(Proposed):
+    """A trial was decided on.
+
+    Attributes:
+        config: a `TrialConfig` as a dictionary.
+        sampler_state: attributes that Optuna's sampler wants to keep, of its `trial` and its `study`.
+    """
+
+    fact: Literal["asked"] = "asked"
+    number: Count
+    trial_id: Annotated[str, AfterValidator(_check_trial_id)]
+    anchor: bool
+    config: Annotated[dict[str, Any], AfterValidator(_check_config)]
+    config_hash: str
+    sampler_state: dict[str, dict[str, Any]] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repeated(Proposed):
+    """The sampler proposed a configuration again and received the known result of trial `number`."""
+
+    fact: Literal["repeated"] = "repeated"
+    number: Count
+    state: EndState
+    failure: str | None = None
+    metrics: Metrics
+    sampler_state: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch(Fact):
+    """A trial has trained an epoch."""
+
+    fact: Literal["epoch"] = "epoch"
+    number: Count
+    metrics: EpochMetrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lost(Fact):
+    """The actor that trained a trial is gone; the trial continues from its last checkpoint."""
+
+    fact: Literal["lost"] = "lost"
+    number: Count
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpointed(Fact):
+    """The state of a trial after an epoch is on disk, at a path relative to the study."""
+
+    fact: Literal["checkpoint"] = "checkpoint"
+    number: Count
+    epoch: Ordinal
+    path: Annotated[str, AfterValidator(_check_path)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended(Fact):
+    """A trial has ended."""
+
+    fact: Literal["ended"] = "ended"
+    number: Count
+    state: EndState
+    failure: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionStarted(Fact):
+    """A driver begins; sessions count from 1."""
+
+    fact: Literal["session_started"] = "session_started"
+    session: Ordinal
+    pid: Count
+    hostname: str
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionEnded(Fact):
+    """A driver ends by its own decision."""
+
+    fact: Literal["session_ended"] = "session_ended"
+    session: Ordinal
+    outcome: str
+
+
+FACTS: dict[str, type[Fact]] = {
+    kind.fact: kind
+    for kind in (Prior, Baseline, Asked, Repeated, Epoch, Lost, Checkpointed, Ended, SessionStarted, SessionEnded)
+}
+"""Every kind of fact, by its name in the ledger."""
+
+PRIOR = Prior.fact
+BASELINE = Baseline.fact
+ASKED = Asked.fact
+REPEATED = Repeated.fact
+EPOCH = Epoch.fact
+LOST = Lost.fact
+CHECKPOINT = Checkpointed.fact
+ENDED = Ended.fact
+SESSION_STARTED = SessionStarted.fact
+SESSION_ENDED = SessionEnded.fact
+
+_ADAPTERS: dict[str, TypeAdapter[Fact]] = {name: TypeAdapter(kind) for name, kind in FACTS.items()}
+
+
+def encode(entry: Mapping[str, Any]) -> bytes:
+    """Return the line of the ledger that holds a fact."""
+    return json.dumps(entry).encode() + b"\n"
+
+
+def decode(line: bytes) -> Fact:
+    """Return the fact that a line of the ledger holds.
+
+    Raises:
+        ValueError: the line holds no fact; the message says why, in one line.
+    """
+    try:
+        entry = json.loads(line)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    name = entry.get("fact") if isinstance(entry, dict) else None
+    if not isinstance(name, str) or name not in _ADAPTERS:
+        raise ValueError(f"fact must be one of {list(FACTS)}, got {name!r}")
+    try:
+        return _ADAPTERS[name].validate_json(line)
+    except ValidationError as error:
+        raise ValueError("; ".join(_in_words(problem) for problem in error.errors(include_url=False))) from None
+
+
+def _in_words(problem: Any) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    text = problem["msg"].removeprefix("Value error, ")
+    return " ".join((f"{where}: {text}" if where else text).split())

@@ -1,0 +1,103 @@
+"""Order: which facts make sense after those before them."""
+
+from study.ledger import facts
+from study.ledger.facts import Fact
+from study.ledger.history import History, Trial
+from trainables.result import COMPLETE, FINETUNE, PRUNED, REGULARIZE, RUNNING
+
+FINISHED = "finished"
+"""Outcome of a session after which no trial is left."""
+
+
+def check_order(history: History, fact: Fact) -> None:
+    """Check that a fact makes sense after those of a history.
+
+    Raises:
+        ValueError: it doesn't; the message says why, in one line.
+    """
+    if isinstance(fact, facts.SessionStarted):
+        _expect("session", len(history.sessions) + 1, fact.session)
+        return
+    _check_session(history, fact)
+    match fact:
+        case facts.Prior():
+            if history.trials:
+                raise ValueError("prior must come before the first trial")
+        case facts.Baseline():
+            _expect(
+                "epoch of the float baseline",
+                max(history.baseline_seconds.get(fact.seed, {}), default=0) + 1,
+                fact.epoch,
+            )
+        case facts.Asked():
+            _expect("number", len(history.trials), fact.number)
+            if not fact.trial_id.endswith(f"-{fact.number:05d}"):
+                raise ValueError(f"trial_id must end in the trial's number {fact.number}, got {fact.trial_id!r}")
+        case facts.Repeated():
+            trial = _trial(history, fact.number)
+            if trial.state not in (RUNNING, fact.state):
+                raise ValueError(f"state must be {trial.state}, as trial {trial.number} has ended, got {fact.state}")
+        case facts.Epoch():
+            _check_epoch(_running(history, fact.number), fact)
+        case facts.Lost():
+            _running(history, fact.number)
+        case facts.Checkpointed():
+            trial = _running(history, fact.number)
+            _expect(f"epoch of the checkpoint of trial {trial.number}", trial.latest_epoch, fact.epoch)
+        case facts.Ended():
+            _check_end(_running(history, fact.number), fact)
+        case facts.SessionEnded():
+            _expect("session", len(history.sessions), fact.session)
+            if fact.outcome == FINISHED and (left := history.unfinished):
+                raise ValueError(f"outcome must not be {FINISHED} while trial {left[0].number} runs")
+
+
+def _check_session(history: History, fact: Fact) -> None:
+    if not history.sessions:
+        if fact.elapsed != 0:  # 0 where a ledger is written without a driver, whose sessions it would name
+            raise ValueError("the first fact must be the start of a session")
+        return
+    session = history.sessions[-1]
+    # A driver ends trials that the one before it has left whole before it begins its own session.
+    if session.outcome is not None and not isinstance(fact, facts.Ended):
+        raise ValueError(f"no fact must follow the end of session {session.number} but the start of the next")
+    if fact.elapsed is not None and fact.elapsed < session.seconds:
+        raise ValueError(f"elapsed must not go back, got {fact.elapsed} after {session.seconds}")
+
+
+def _check_epoch(trial: Trial, fact: facts.Epoch) -> None:
+    epoch, phase = fact.metrics["epoch"], fact.metrics["phase"]
+    following = trial.latest_epoch + 1
+    if trial.may_go_back:  # to a checkpoint, or to the beginning
+        following = min(epoch, max(trial.epochs, default=0) + 1)
+    _expect(f"epoch of trial {trial.number}", following, epoch)
+    if epoch > trial.budget:
+        raise ValueError(f"epoch of trial {trial.number} must be at most {trial.budget}, got {epoch}")
+    expected = REGULARIZE if epoch <= trial.config["regularize_epochs"] else FINETUNE
+    if phase != expected:
+        raise ValueError(f"phase of epoch {epoch} of trial {trial.number} must be {expected}, got {phase}")
+
+
+def _check_end(trial: Trial, fact: facts.Ended) -> None:
+    trained, budget = trial.latest_epoch, trial.budget
+    fits = {COMPLETE: trained == budget, PRUNED: 0 < trained < budget}.get(fact.state, True)
+    if not fits:
+        raise ValueError(f"state of trial {trial.number} must fit its {trained} of {budget} epochs, got {fact.state}")
+
+
+def _trial(history: History, number: int) -> Trial:
+    if number not in history.trials:
+        raise ValueError(f"number must be that of one of {len(history.trials)} trials, got {number}")
+    return history.trials[number]
+
+
+def _running(history: History, number: int) -> Trial:
+    trial = _trial(history, number)
+    if trial.state != RUNNING:
+        raise ValueError(f"no fact must follow the end of trial {number}")
+    return trial
+
+
+def _expect(name: str, expected: int, value: int) -> None:
+    if value != expected:
+        raise ValueError(f"{name} must be {expected}, got {value}")
