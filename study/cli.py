@@ -43,6 +43,18 @@ Folder = Annotated[str, typer.Argument(metavar="DIR", help="Folder of the study,
 Storage = Annotated[str, typer.Option(help="Where studies are kept: a folder, s3://BUCKET/FOLDER or gs://….")]
 Trials = Annotated[int | None, typer.Option(help="How many trials, anchors included.", show_default=False)]
 Address = Annotated[str | None, typer.Option(help="Address of a running Ray cluster; a local Ray without.")]
+TrustAddresses = Annotated[
+    bool,
+    typer.Option(
+        "--trust-addresses",
+        help="Download, fetch and connect to what the file or study names; without, only what is here is read.",
+    ),
+]
+DataDir = Annotated[str | None, typer.Option(help="Where data sets lie, if not where the trial had them.")]
+Dataset = Annotated[
+    str | None,
+    typer.Option(metavar="NAME|npz:PATH", help="The data set, if not the one of the trial.", show_default=False),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show Ray's and Optuna's own messages too.")]
 
 
@@ -103,9 +115,13 @@ def launch(
             config = parse_study(config.model_dump() | {"name": name}, "--name")
     folder = _study_at(below(storage, config.name) if is_uri(storage) else f"{storage}/{config.name}")
     with _one_line_errors(folder):
+        from study.addresses import check_addresses, remember
+
+        remember(config.with_absolute_paths())
         exists = resume_if_exists and folder.exists()
         if exists:
             config = folder.read_config()
+            check_addresses(config, trusted=False, on_cluster=address is not None)
             if changes := changes_by(overrides, config):
                 raise ValueError(
                     f"--trials and --set must agree with a study that exists, got {changes}; leave them out, or "
@@ -129,12 +145,16 @@ def resume(
         int | None, typer.Option(min=1, help="Extend a finished study by so many trials.", show_default=False)
     ] = None,
     address: Address = None,
+    trust_addresses: TrustAddresses = False,
     verbose: Verbose = False,
 ) -> None:
     """Go on with a study that was interrupted, or extend a finished one; no finished trial is trained again."""
     folder = _study_at(directory)
     with _one_line_errors(folder):
+        from study.addresses import check_addresses
+
         config = folder.read_config()
+        check_addresses(config, trust_addresses, on_cluster=address is not None)
         if trials is not None:
             config = _extended(folder, config, trials)
         _check_cluster(folder, config, address, verbose)
@@ -163,15 +183,18 @@ def confirm(
         ),
     ] = None,
     address: Address = None,
+    trust_addresses: TrustAddresses = False,
     verbose: Verbose = False,
 ) -> None:
     """Train the best of a study again under fresh seeds, and look at the test split; resumes what was interrupted."""
     folder = _study_at(directory)
     with _one_line_errors(folder):
+        from study.addresses import check_addresses
         from study.commands.confirm import confirmation_of, left_wanting
         from study.ledger.ledger import read_history
 
         confirmation, config = confirmation_of(folder, seeds, margin, _levels(levels))
+        check_addresses(config, trust_addresses, on_cluster=address is not None)
         if not confirmation.exists():
             _check_other_studies(confirmation, config)
         _check_cluster(confirmation, config, address, verbose)
@@ -442,13 +465,14 @@ def export(
     trial: Annotated[str, typer.Option(help="Number or trial_id of the trial.", show_default=False)],
     out: Annotated[Path, typer.Option(help="The file to write.", show_default=False)],
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    trust_addresses: TrustAddresses = False,
 ) -> None:
     """Write the quantized network of a trial's last checkpoint to a compressed file."""
     folder = _study_at(directory)
     with _one_line_errors(folder):
         from study.commands.export import export_trial
 
-        exported, artifact = export_trial(folder, trial, out, force)
+        exported, artifact = export_trial(folder, trial, out, force, fetch=trust_addresses)
     epoch, accuracy = artifact.provenance["epoch"], artifact.provenance["val_accuracy"]
     say(f"{out}: trial {exported.number} ({exported.trial_id}), {exported.state}")
     if epoch < artifact.config.epochs:
@@ -462,7 +486,9 @@ def export(
 def reproduce(
     directory: Folder,
     trial: Annotated[str, typer.Option(help="Number or trial_id of the trial.", show_default=False)],
-    data_dir: Annotated[str | None, typer.Option(help="Where data sets lie, if not where the trial had them.")] = None,
+    data_dir: DataDir = None,
+    dataset: Dataset = None,
+    trust_addresses: TrustAddresses = False,
 ) -> None:
     """Train a trial again, here and without Ray, and compare it with the record; exit status 1 if it differs."""
     folder = _study_at(directory)
@@ -477,6 +503,8 @@ def reproduce(
                 trial,
                 data_dir,
                 lambda epoch, epochs: status.update(f"training epoch {epoch} of {epochs}"),
+                dataset=dataset,
+                trust_addresses=trust_addresses,
             )
     console.print(comparison_table(done))
     for line in conclusions(done):
@@ -489,7 +517,9 @@ def reproduce(
 def evaluate(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What qar export wrote.", show_default=False)],
     split: Annotated[str, typer.Option(help="Images to evaluate on: validation or test.")] = "validation",
-    data_dir: Annotated[str | None, typer.Option(help="Where data sets lie, if not where the trial had them.")] = None,
+    data_dir: DataDir = None,
+    dataset: Dataset = None,
+    trust_addresses: TrustAddresses = False,
 ) -> None:
     """Say the accuracy and the size of a compressed file; needs no Ray and no study."""
     with _one_line_errors():
@@ -499,7 +529,8 @@ def evaluate(
         from trainables.evaluation import evaluate as accuracy_of
 
         artifact = read_artifact(file)
-        accuracy = accuracy_of(artifact, split, data_dir, "cuda" if torch.cuda.is_available() else "cpu")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        accuracy = accuracy_of(artifact, split, data_dir, device, dataset=dataset, trust_addresses=trust_addresses)
     say(f"{'val' if split == 'validation' else split}_accuracy {accuracy}")
     if split == "validation":
         say(f"recorded_val_accuracy {artifact.provenance.get('val_accuracy')}")

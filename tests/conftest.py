@@ -61,10 +61,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keeps what is unpacked and fetched out of the user's cache, except Matplotlib's list of fonts."""
+    """Keep what is unpacked, fetched and remembered out of the user's folders, except Matplotlib's list of fonts."""
     fonts = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     os.environ.setdefault("MPLCONFIGDIR", os.path.join(fonts, "matplotlib"))
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import torch
 from trainables.codebooks.artifact import Artifact
 from trainables.config import TrialConfig
 from trainables.data.batches import Split, mapped, train_and_validation
-from trainables.data.datasets import load_dataset
+from trainables.data.datasets import chosen_data, load_dataset
 from trainables.data.prepared import Dataset
 from trainables.families import choose
 from trainables.run import accuracy, trial_seeds
@@ -15,14 +15,24 @@ SPLITS = ("validation", "test")
 
 
 def evaluate(
-    artifact: Artifact, split: str = "validation", data_dir: str | None = None, device: str | torch.device = "cpu"
+    artifact: Artifact,
+    split: str = "validation",
+    data_dir: str | None = None,
+    device: str | torch.device = "cpu",
+    *,
+    dataset: str | None = None,
+    trust_addresses: bool = False,
 ) -> float:
-    """Accuracy of the network, in [0, 1].
+    """Return the accuracy of the network, in [0, 1].
+
+    Nothing that the file names is downloaded, fetched or created unless `trust_addresses` says so.
 
     Args:
         artifact: of the network.
         split: `validation`, the trial's own, or `test`.
         data_dir: where data sets lie, if not where the trial had them.
+        dataset: the data set, if not the one of the trial.
+        trust_addresses: whether what the file names may be downloaded or fetched.
         device: where to evaluate; another kind of device than the trial's may round differently.
 
     Raises:
@@ -30,14 +40,15 @@ def evaluate(
     """
     choose("split", split, SPLITS)
     config, device = artifact.config, torch.device(device)
-    dataset = load_dataset(config.dataset, config.data_dir if data_dir is None else data_dir)
-    found, expected = (dataset.image_shape, dataset.num_classes), (artifact.image_shape, artifact.num_classes)
+    source = chosen_data(config.dataset, config.data_dir, dataset, data_dir, trust_addresses)
+    images_of = load_dataset(source.name, source.data_dir, source.fetch)
+    found, expected = (images_of.image_shape, images_of.num_classes), (artifact.image_shape, artifact.num_classes)
     if found != expected:
         raise ValueError(
-            f"{config.dataset} must have image shape and number of classes {expected}, got {found}; "
-            "give the --data-dir that the trial had"
+            f"{source.name} must have image shape and number of classes {expected}, got {found}; "
+            "give the --data-dir or --dataset that the trial had"
         )
-    images, labels = _test(dataset) if split == "test" else _validation(dataset, config)
+    images, labels = _test(images_of) if split == "test" else _validation(images_of, config)
     chosen = Split(
         pool=images.to(device),
         labels=labels.to(device),

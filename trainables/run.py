@@ -46,6 +46,7 @@ class CompressionRun:
         config: TrialConfig,
         device: str | torch.device = "cpu",
         initial_weights: Mapping[str, Tensor] | None = None,
+        fetch: bool = True,
     ) -> None:
         """Prepares a trial.
 
@@ -53,6 +54,7 @@ class CompressionRun:
             config: of the trial.
             device: where the network and its images are.
             initial_weights: of the float baseline, as `model.state_dict()`, when `config.init` is `pretrained`.
+            fetch: whether the data set may be downloaded or fetched.
 
         Raises:
             ValueError: the data set or the model can't be had, or `initial_weights` doesn't fit `config.init`.
@@ -62,7 +64,8 @@ class CompressionRun:
         self.config = config
         self.device = torch.device(device)
         self.epoch = 0
-        dataset = load_dataset(config.dataset, config.data_dir)
+        self._fetch = fetch
+        dataset = load_dataset(config.dataset, config.data_dir, fetch)
         split_seed, weight_seed, order_seed = trial_seeds(config.seed)
         self.train_split, self.validation_split = train_and_validation(
             dataset, config.validation_fraction, np.random.default_rng(split_seed), self.device, config.subset
@@ -111,7 +114,7 @@ class CompressionRun:
         with self.hard_quantized() as bits:
             val_accuracy = accuracy(self.model, self.validation_split)
             if self.config.evaluate_test and (self.finished or pre_tuning):
-                dataset = load_dataset(self.config.dataset, self.config.data_dir)
+                dataset = load_dataset(self.config.dataset, self.config.data_dir, self._fetch)
                 test_accuracy = accuracy(self.model, test_split(dataset, self.train_split))
         if self.config.num_levels is None:
             self.float_val_accuracy = val_accuracy
@@ -174,7 +177,7 @@ class CompressionRun:
                 for name, tensor in self.model.state_dict().items()
                 if name not in codebooks and tensor.is_floating_point()
             }
-        dataset = load_dataset(self.config.dataset, self.config.data_dir)
+        dataset = load_dataset(self.config.dataset, self.config.data_dir, self._fetch)
         return Artifact(
             config=self.config,
             image_shape=dataset.image_shape,

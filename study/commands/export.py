@@ -12,7 +12,9 @@ from trainables.result import DamagedFileError
 from trainables.run import CompressionRun
 
 
-def export_trial(folder: StudyFolder, name: str, out: Path, force: bool = False) -> tuple[Trial, Artifact]:
+def export_trial(
+    folder: StudyFolder, name: str, out: Path, force: bool = False, fetch: bool = False
+) -> tuple[Trial, Artifact]:
     """Writes the hard-quantized network of a trial's last checkpoint to a file.
 
     Args:
@@ -20,6 +22,7 @@ def export_trial(folder: StudyFolder, name: str, out: Path, force: bool = False)
         name: number or trial_id of the trial.
         out: the file.
         force: replace a file that is there already.
+        fetch: whether the data set that the study names may be downloaded or fetched.
 
     Returns:
         The trial, which need not be COMPLETE, and what was written.
@@ -33,7 +36,7 @@ def export_trial(folder: StudyFolder, name: str, out: Path, force: bool = False)
         raise ValueError(f"{out} exists already; choose another --out, or replace it with --force")
     history = read_history(folder.ledger)
     trial = find_trial(history, name, folder)
-    run = _restore(trial, folder)
+    run = _restore(trial, folder, fetch)
     trained = {session for epoch, session in trial.sessions.items() if epoch <= run.epoch}
     provenance = {
         "study": folder.path.resolve().name,
@@ -62,7 +65,7 @@ def find_trial(history: History, name: str, folder: StudyFolder) -> Trial:
     raise ValueError(f"unknown trial {name!r}; {known}")
 
 
-def _restore(trial: Trial, folder: StudyFolder) -> CompressionRun:
+def _restore(trial: Trial, folder: StudyFolder, fetch: bool) -> CompressionRun:
     """The trial as its last checkpoint has it, on the CPU."""
     if trial.checkpoint is None:
         raise ValueError(f"trial {trial.number} ({trial.state}) has no checkpoint; choose another --trial")
@@ -73,7 +76,7 @@ def _restore(trial: Trial, folder: StudyFolder) -> CompressionRun:
         raise ValueError(f"the checkpoint of trial {trial.number} is gone from {path}; choose another --trial")
     state = read_checkpoint(path)
     config = TrialConfig.from_dict(trial.config)
-    run = CompressionRun(config, initial_weights=state["model"] if config.init == "pretrained" else None)
+    run = CompressionRun(config, initial_weights=state["model"] if config.init == "pretrained" else None, fetch=fetch)
     try:
         run.load_state_dict(state)
     except (RuntimeError, ValueError, KeyError, TypeError) as error:

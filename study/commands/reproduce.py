@@ -16,6 +16,7 @@ from study.records.provenance import provenance
 from study.storage.folder import StudyFolder
 from trainables.checkpoint import read_checkpoint
 from trainables.config import TrialConfig
+from trainables.data.datasets import chosen_data
 from trainables.process import prepare_process
 from trainables.result import FAIL
 from trainables.run import CompressionRun, NonFiniteLossError
@@ -86,7 +87,13 @@ class Reproduction:
 
 
 def reproduce(
-    folder: StudyFolder, name: str, data_dir: str | None = None, on_epoch: Callable[[int, int], None] | None = None
+    folder: StudyFolder,
+    name: str,
+    data_dir: str | None = None,
+    on_epoch: Callable[[int, int], None] | None = None,
+    *,
+    dataset: str | None = None,
+    trust_addresses: bool = False,
 ) -> Reproduction:
     """Trains a trial again, as far as it was trained, in this process; the study is only read.
 
@@ -94,6 +101,8 @@ def reproduce(
         folder: of the study.
         name: number or trial_id of the trial.
         data_dir: where data sets lie, if not where the trial had them.
+        dataset: the data set, if not the one of the trial.
+        trust_addresses: whether what the study names may be downloaded or fetched.
         on_epoch: is told the epoch that begins, and how many there are.
 
     Raises:
@@ -106,10 +115,11 @@ def reproduce(
     if not trial.epochs and trial.state != FAIL:
         raise ValueError(f"trial {trial.number} ({trial.state}) has no epoch to compare with; choose another --trial")
     config = TrialConfig.from_dict(trial.config)
-    if data_dir is not None:
-        config = replace(config, data_dir=data_dir)
+    source = chosen_data(config.dataset, config.data_dir, dataset, data_dir, trust_addresses)
+    config = replace(config, dataset=source.name, data_dir=source.data_dir)
     prepare_process(study.resources.cpus)
-    run = CompressionRun(config, "cuda" if torch.cuda.is_available() else "cpu", _initial_weights(folder, config))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    run = CompressionRun(config, device, _initial_weights(folder, config), fetch=source.fetch)
     return Reproduction(
         trial=trial,
         comparisons=_compare(trial, run, on_epoch or (lambda epoch, epochs: None)),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -134,3 +135,42 @@ def load_dataset(name: str, data_dir: str | Path = "data", fetch: bool = True) -
         return DATASETS[name](data_dir, fetch)
     except ValueError as error:
         raise DatasetError(str(error)) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSource:
+    """A data set to load.
+
+    Attributes:
+        name: as `load_dataset` takes it.
+        data_dir: where prepared data sets lie.
+        fetch: whether it may be downloaded or fetched.
+    """
+
+    name: str
+    data_dir: str
+    fetch: bool
+
+
+def chosen_data(
+    named: str, named_dir: str, dataset: str | None, data_dir: str | None, trust_addresses: bool
+) -> DataSource:
+    """Return the data set that a file names, with what the user says in its place.
+
+    It may be fetched if the user says that all addresses are to be trusted, or gives the whole address.
+
+    Args:
+        named: data set that the file names.
+        named_dir: folder that the file names.
+        dataset: what the user gives in place of the first; None for nothing.
+        data_dir: what the user gives in place of the second; None for nothing.
+        trust_addresses: whether the user trusts what the file names.
+    """
+    name = named if dataset is None else dataset
+    if name.startswith(NPZ):
+        asked_for = dataset is not None
+    else:
+        asked_for = data_dir is not None and (dataset is not None or is_uri(data_dir))
+    return DataSource(
+        name=name, data_dir=named_dir if data_dir is None else data_dir, fetch=trust_addresses or asked_for
+    )

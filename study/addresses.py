@@ -1,0 +1,105 @@
+"""Addresses that a study's configuration names, and which of them this user has asked for.
+
+A study may come from somebody else. What its files name is fetched from, connected to or created only if the user has
+launched a study with that address, or says `--trust-addresses`. Launching remembers addresses, as checksums, in
+`$XDG_STATE_HOME/qar/addresses` (`~/.local/state/qar/addresses`); the file may be removed at any time.
+"""
+
+import hashlib
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from study.config import StudyConfig
+from trainables.data.datasets import NPZ, DatasetError, load_dataset
+from trainables.data.fetched import is_uri
+from trainables.files import read_regular
+
+MOST_BYTES = 2**20
+EMBEDDED = ("digits",)
+"""Data sets that come with a package."""
+
+
+def addresses_of(config: StudyConfig) -> dict[str, str]:
+    """Return what the configuration names outside of the study, by key: URIs, databases, folders to download into."""
+    dataset, data_dir = config.trial["dataset"], config.trial["data_dir"]
+    named = {f"warm_start[{place}]": source for place, source in enumerate(config.warm_start) if is_uri(source)}
+    if config.optuna_storage is not None:
+        named["optuna_storage"] = config.optuna_storage
+    if dataset.startswith(NPZ):
+        if is_uri(dataset):
+            named["trial.dataset"] = dataset
+    elif is_uri(data_dir) and dataset not in EMBEDDED:
+        named["trial.data_dir"] = data_dir
+    elif dataset not in EMBEDDED:
+        named["trial.dataset"] = f"{dataset}, to be downloaded into {data_dir}"
+    return named
+
+
+def remember(config: StudyConfig) -> None:
+    """Remember the addresses of a study that the user launches, if that can be."""
+    path = _file()
+    fresh = sorted({_checksum(address) for address in addresses_of(config).values()} - _known())
+    if not fresh:
+        return
+    with suppress(OSError):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with path.open("a") as file:
+            file.write("".join(f"{checksum}\n" for checksum in fresh))
+
+
+def check_addresses(config: StudyConfig, trusted: bool, on_cluster: bool) -> None:
+    """Refuse to go on with a study that names addresses which its user has never asked for.
+
+    A data set that is on this machine need not be downloaded, if trials run here alone.
+
+    Args:
+        config: of the study, as its folder has it.
+        trusted: whether the user says so; the addresses are then remembered.
+        on_cluster: whether trials may run on other machines.
+
+    Raises:
+        ValueError: the study names such an address.
+    """
+    if trusted:
+        remember(config)
+        return
+    known = _known()
+    for key, address in addresses_of(config).items():
+        if _checksum(address) in known:
+            continue
+        if key == "trial.dataset" and not is_uri(address) and not on_cluster and _is_here(config):
+            continue
+        raise ValueError(
+            f"{key} must be an address that you have launched a study with, since this study may be another's, got "
+            f"{_shown(address)!r}; allow it with --trust-addresses"
+        )
+
+
+def _is_here(config: StudyConfig) -> bool:
+    try:
+        load_dataset(config.trial["dataset"], config.trial["data_dir"], fetch=False)
+    except DatasetError:
+        return False
+    return True
+
+
+def _shown(address: str) -> str:
+    """Return an address without its options and its user, which might be secrets."""
+    scheme, separator, rest = address.partition("?")[0].rpartition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
+def _file() -> Path:
+    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "qar" / "addresses"
+
+
+def _known() -> set[str]:
+    try:
+        return set(read_regular(_file(), MOST_BYTES).decode("ascii", "replace").split())
+    except (OSError, ValueError):
+        return set()
+
+
+def _checksum(address: str) -> str:
+    return hashlib.sha256(address.encode()).hexdigest()
