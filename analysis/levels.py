@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 
-FAMILIES = ("none", "RS", "RC", "RM", "RE")
-"""In the order of figures and tables: plain quantization, fixed representatives, trainable ones."""
+from trainables import families
+
+FAMILIES = tuple(families.FAMILIES)
+"""Names in the order of figures, tables and pages: plain quantization, fixed representatives, trainable ones."""
 
 MOST_LEVELS = 10
 """Values of K side by side in one column."""

@@ -24,9 +24,10 @@ import pyarrow.parquet as pq
 from measure import in_turn, print_table, ratios, spread
 
 from analysis.statistics.front import REFERENCE, front, hypervolume
+from trainables import families
 from trainables.result import COMPLETE, EPOCH_COLUMNS, FINETUNE, PRUNED, REGULARIZE, TRIAL_COLUMNS, Column
 
-FAMILIES = np.array(["none", "RS", "RC", "RM", "RE"])
+FAMILIES = np.array(list(families.FAMILIES))
 PLACEMENTS = np.array(["own", "kmeans", "uniform"])
 
 ARROW_TYPES = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa.string()}

@@ -14,15 +14,17 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from analysis.levels import FAMILIES
 from analysis.report.findings import Findings
 from analysis.report.html_sections import confirmed_section, failures_section, front_section, provenance_section
 from analysis.report.page import PageStudy, page_study_of
 from analysis.report.points import curves, search_points
+from analysis.report.script import bundled_script
 from analysis.statistics.front import float_baseline
 from analysis.statistics.gains import VALIDATION
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING, STATES
 
-STATE_NAMES = {COMPLETE: "complete", PRUNED: "stopped early", FAIL: "failed", RUNNING: "running"}
+STATE_NAMES = {COMPLETE: "complete", PRUNED: "stopped early", RUNNING: "running", FAIL: "failed"}
 
 
 def write_html(studies: Sequence[Findings], out: Path) -> Path:
@@ -40,7 +42,7 @@ def write_html(studies: Sequence[Findings], out: Path) -> Path:
 def page_of(studies: Sequence[PageStudy]) -> str:
     """The page, as text."""
     names = [study.origin.name for study in studies]
-    style, script = _asset("report.css"), _asset("report.js")
+    style, script = _asset("report.css"), bundled_script()
     policy = (
         f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
         "base-uri 'none'; form-action 'none'"
@@ -57,7 +59,7 @@ def page_of(studies: Sequence[PageStudy]) -> str:
         front=front_section(studies),
         failures=failures_section(studies),
         provenance="".join(provenance_section(study) for study in studies),
-        data=_json({"studies": [_data_of(study) for study in studies]}),
+        data=_json({"families": FAMILIES, "states": STATE_NAMES, "studies": [_data_of(study) for study in studies]}),
     )
 
 

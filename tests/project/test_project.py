@@ -192,7 +192,7 @@ def test_wheel_holds_every_named_study(name: str, wheel: list[str]) -> None:
 
 
 def test_wheel_holds_what_pages_are_made_of(wheel: list[str]) -> None:
-    assert {f"analysis/report/web/report.{suffix}" for suffix in ("html", "css", "js")} <= set(wheel)
+    assert {f"analysis/report/web/{name}" for name in ("report.html", "report.css", "js/report.js")} <= set(wheel)
 
 
 def test_wheel_holds_all_of_the_code_and_nothing_else(wheel: list[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from analysis.levels import FAMILIES
 from analysis.report.findings import Findings, load_findings
 from analysis.report.html import write_html
 from analysis.study import read_studies
@@ -112,8 +113,12 @@ def test_range_of_levels_stays_in_order(page: Page) -> None:
     assert page.run("[lowest.value, highest.value]") == ["8", "8"]
 
 
+def test_families_stand_in_the_order_of_the_figures(page: Page) -> None:
+    assert page.run("[...document.querySelectorAll('#families input')].map((input) => input.value)") == list(FAMILIES)
+
+
 def test_nothing_to_show_is_said(page: Page) -> None:
-    for family in ("none", "RS", "RC", "RM", "RE"):
+    for family in FAMILIES:
         page.click(f"input[value={family}]")
     assert "nothing to show" in page.text("#plot")
     assert page.text("#details") == "No point is chosen."

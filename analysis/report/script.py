@@ -1,0 +1,34 @@
+"""The page's script, bundled from the modules in `web/js`.
+
+Each module is an ES module of one idea. A page that is opened from a file can't load modules, and its policy allows
+a single script, so they are joined, in the order of their imports, in one function.
+"""
+
+import re
+from importlib import resources
+from importlib.resources.abc import Traversable
+
+ENTRY = "report"
+_IMPORT = re.compile(r'^import \{[^}]+\} from "\./(\w+)\.js";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async )?(?:const|let|function)\b)", re.MULTILINE)
+
+
+def bundled_script() -> str:
+    """Return the text of the page's script."""
+    modules: dict[str, str] = {}
+    _collect(ENTRY, resources.files("analysis.report") / "web" / "js", modules, set())
+    return '"use strict";\n(() => {\n' + "\n".join(modules.values()) + "})();\n"
+
+
+def _collect(name: str, folder: Traversable, modules: dict[str, str], begun: set[str]) -> None:
+    """Add a module to `modules`, after the modules that it imports.
+
+    Modules may import each other in a circle: `begun` holds the names of those whose imports are being added.
+    """
+    if name in begun:
+        return
+    begun.add(name)
+    text = (folder / f"{name}.js").read_text(encoding="utf-8")
+    for imported in _IMPORT.findall(text):
+        _collect(imported, folder, modules, begun)
+    modules[name] = _EXPORT.sub("", _IMPORT.sub("", text))

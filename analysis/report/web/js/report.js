@@ -1,0 +1,20 @@
+// Starts the page.
+import { followKeys, followPointer } from "./choice.js";
+import { buildControls } from "./controls.js";
+import { $ } from "./elements.js";
+import { plot, render } from "./figure.js";
+import { quantized } from "./points.js";
+import { sortable } from "./tables.js";
+import { startTheme } from "./theme.js";
+
+startTheme();
+document.querySelectorAll("main > section table").forEach(sortable);
+if (quantized.length) {
+  $("explorer").hidden = false;
+  buildControls();
+  followPointer();
+  followKeys();
+  render();
+  let width = plot.clientWidth;
+  new ResizeObserver(() => { if (plot.clientWidth !== width) { width = plot.clientWidth; render(); } }).observe(plot);
+}

@@ -1,0 +1,25 @@
+// Shows a point, from a table or from the details of another point.
+import { choose } from "./choice.js";
+import { syncControls } from "./controls.js";
+import { $ } from "./elements.js";
+import { render } from "./figure.js";
+import { byKey } from "./points.js";
+import { accuracy, figure, view } from "./view.js";
+
+// Shows a point wherever it is, and turns the switches that hide it.
+export function reveal(key) {
+  const point = byKey.get(key);
+  view.split = point.kind === "confirmed" && point.test.finetune ? "test" : "validation";
+  if (!accuracy(point)) view.phase = "finetune";
+  view.families.add(point.family);
+  view.kinds.add(point.state);
+  view.studies.add(point.study);
+  [view.lowest, view.highest] = [Math.min(view.lowest, point.levels), Math.max(view.highest, point.levels)];
+  view.pinned = true;
+  view.chosen = point;
+  syncControls();
+  render();
+  if (!figure.points.includes(point)) { view.scale = "all"; view.chosen = point; syncControls(); render(); }
+  choose(point, true);
+  $("details").focus();
+}
