@@ -6,6 +6,7 @@ Heavy imports are inside the commands, so that `qar --help` answers at once.
 import io
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -159,9 +160,10 @@ def resume(
             config = _extended(folder, config, trials)
         _check_cluster(folder, config, address, verbose)
         if trials is not None:
-            from study.cluster.connect import connect
+            from study.cluster.connect import announcement, connect
 
-            connect(config, address, verbose)  # before anything is written: its trials may fit nowhere
+            with PlainConsole().status(announcement(address)):
+                connect(config, address, verbose)  # before anything is written: its trials may fit nowhere
             folder.replace_config(config)
         from study.commands.confirm import study_confirmed_by
 
@@ -274,11 +276,12 @@ def _check_cluster(folder: "StudyFolder", config: "StudyConfig", address: str | 
 
 def _create(folder: "StudyFolder", config: "StudyConfig", address: str | None, verbose: bool) -> None:
     """Makes the study's folder, unless its trials fit nowhere."""
-    from study.cluster.connect import connect
+    from study.cluster.connect import announcement, connect
 
     made = folder.create(config)
     try:
-        connect(config, address, verbose)
+        with PlainConsole().status(announcement(address)):
+            connect(config, address, verbose)
     except (ValueError, NoRayError):
         folder.discard(made)
         raise
@@ -301,10 +304,17 @@ def _run(
         except KeyboardInterrupt:  # before Ray Tune takes care of it
             outcome = WAS_INTERRUPTED
     if outcome == WAS_INTERRUPTED:
-        say(f"interrupted; continue with: qar resume {folder}")
+        say(f"interrupted; continue with: qar resume {shlex.quote(str(folder))}")
         raise typer.Exit(INTERRUPTED)
     _report_briefly(report_on or folder)
-    say(f"more: qar status {folder}; qar launch --help")
+    say(_next_steps(folder, config, report_on))
+
+
+def _next_steps(folder: "StudyFolder", config: "StudyConfig", report_on: "StudyFolder | None") -> str:
+    """Return the commands that follow a finished run."""
+    report = f"qar report {shlex.quote(str(report_on or folder))}"
+    steps = report if config.plan else f"qar confirm {shlex.quote(str(folder))} --seeds 5; {report}"
+    return f"next: {steps}"
 
 
 @app.command()
@@ -313,8 +323,8 @@ def status(directory: Folder, as_json: Annotated[bool, typer.Option("--json", he
     from study.durations import duration
     from study.ledger.costs import costs_of
     from study.ledger.ledger import read_history
-    from study.run.progress import cost_lines, front_so_far, front_table, states_line
-    from study.run.tuner import liveliness
+    from study.run.progress import cost_lines, front_so_far, front_table, seconds_left, states_line
+    from study.run.tuner import FINISHED, RUNNING, liveliness
 
     folder = _study_at(directory)
     with _one_line_errors(folder):
@@ -323,17 +333,26 @@ def status(directory: Folder, as_json: Annotated[bool, typer.Option("--json", he
         state = liveliness(folder, history, config.trials)
     front = front_so_far(history)
     costs = costs_of(history, config.trial["regularize_epochs"], config.epochs)
+    left = seconds_left(history, config.trials)
     if as_json:
         points = [
             {"trial_id": trial.trial_id, **{name: trial.last[name] for name in ("val_accuracy", "bits_per_weight")}}
             for trial in front
         ]
         counts = {name: history.count(name) for name in ("COMPLETE", "PRUNED", "FAIL", "RUNNING")}
+        counts["to_resume"] = 0
+        if state != RUNNING:
+            counts["RUNNING"], counts["to_resume"] = 0, counts["RUNNING"]
         summary = {"name": config.name, "state": state, "trials": config.trials, **counts, "front": points}
         summary |= {"wall_seconds": round(history.seconds, 1), "train_seconds": asdict(costs)}
+        summary["seconds_left"] = None if left is None else round(left, 1)
         say(json.dumps(summary, indent=2))
         return
-    say(f"{config.name}: {state}; {states_line(history, config.trials)}; {duration(history.seconds)} so far")
+    counted = states_line(history, config.trials, is_driven=state == RUNNING)
+    rest = f", about {duration(left)} to go" if left else ""
+    say(f"{config.name}: {state}; {counted}; {duration(history.seconds)} so far{rest}")
+    for trial in history.unfinished:
+        say(f"trial {trial.number}: {len(trial.epochs)} of {config.epochs} epochs trained")
     for trial in history.trials.values():
         if trial.failure:
             say(f"trial {trial.number} failed: {one_line(trial.failure)}")
@@ -341,6 +360,8 @@ def status(directory: Folder, as_json: Annotated[bool, typer.Option("--json", he
         say(line)
     if front:
         PlainConsole().print(front_table(front))
+    if state not in (RUNNING, FINISHED):
+        say(f"continue with: qar resume {shlex.quote(str(folder))}")
 
 
 @app.command()

@@ -121,6 +121,11 @@ def _silence() -> Iterator[None]:
         os.close(stderr)
 
 
+def announcement(address: str | None) -> str:
+    """Return what a terminal shows while Ray starts or is connected to, which takes seconds."""
+    return "starting Ray…" if address is None else f"connecting to Ray at {address}…"
+
+
 def connect(config: StudyConfig, address: str | None, verbose: bool) -> None:
     """Starts Ray or connects to it.
 

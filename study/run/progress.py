@@ -1,6 +1,7 @@
 """Progress of a study in the terminal: trials by state, the front so far, elapsed and expected time."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import moocore
@@ -16,7 +17,10 @@ from study.durations import duration
 from study.ledger.costs import Costs
 from study.ledger.history import History, Trial
 from study.ledger.ledger import DerivedFromLedger
-from trainables.result import STATES
+from trainables.result import RUNNING, STATES
+
+MOST_TRIALS_SHOWN = 4
+"""Running trials whose epochs a line of progress names."""
 
 
 def front_so_far(history: History) -> list[Trial]:
@@ -74,10 +78,47 @@ def expected_seconds(history: History, trials: int, ended_before: int, elapsed: 
     return elapsed / ended_now * (trials - history.num_ended) if ended_now else None
 
 
-def states_line(history: History, trials: int) -> str:
-    """`12 of 64 trials: 9 COMPLETE, 2 PRUNED, 1 RUNNING`."""
-    counts = ", ".join(f"{history.count(state)} {state}" for state in STATES if history.count(state))
+def seconds_left(history: History, trials: int) -> float | None:
+    """Return the seconds that the rest takes at the pace of the latest session in which a trial has ended.
+
+    None where no trial has ended yet.
+    """
+    if history.num_ended >= trials:
+        return 0.0
+    ended: dict[int, int] = {}
+    for trial in history.trials.values():
+        if trial.state != RUNNING and trial.sessions:
+            number = trial.sessions[max(trial.sessions)]
+            ended[number] = ended.get(number, 0) + 1
+    latest = max(ended, default=0)
+    if not latest:
+        return None
+    session = history.sessions[latest - 1]
+    return max(0.0, session.latest - session.started) / ended[latest] * (trials - history.num_ended)
+
+
+def states_line(history: History, trials: int, *, is_driven: bool = True) -> str:
+    """Return `12 of 64 trials: 9 COMPLETE, 2 PRUNED, 1 RUNNING`, or `1 to resume` where no driver runs the study."""
+    names = {state: state for state in STATES} | ({} if is_driven else {RUNNING: "to resume"})
+    counts = ", ".join(f"{history.count(state)} {names[state]}" for state in STATES if history.count(state))
     return f"{history.num_ended} of {trials} trials" + (f": {counts}" if counts else "")
+
+
+def training_line(history: History, seconds: Mapping[int, float]) -> str:
+    """Return which epoch each running trial is in, and for how long; empty if none runs.
+
+    Args:
+        history: of the study.
+        seconds: since the last epoch of a trial, or its start, by the trial's number; those not in it are left out.
+    """
+    shown = [trial for trial in history.unfinished if trial.number in seconds]
+    parts = []
+    for trial in shown[:MOST_TRIALS_SHOWN]:
+        epochs = trial.config["regularize_epochs"] + trial.config["finetune_epochs"]
+        epoch = min(max(trial.epochs, default=0) + 1, epochs)
+        parts.append(f"trial {trial.number} epoch {epoch} of {epochs} for {duration(seconds[trial.number])}")
+    more = f", {len(shown) - MOST_TRIALS_SHOWN} more" if len(shown) > MOST_TRIALS_SHOWN else ""
+    return f"training: {', '.join(parts)}{more}" if parts else ""
 
 
 class Progress(DerivedFromLedger, Callback):
@@ -89,6 +130,8 @@ class Progress(DerivedFromLedger, Callback):
         self._console = console
         self._seconds_between_lines = seconds_between_lines if not console.is_terminal else 0.25
         self._ended_before = history.num_ended
+        self._seconds_before = history.seconds
+        self._epoch_began: dict[int, float] = {}  # by number of the trial
         self._started = self._shown = time.monotonic()
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
 
@@ -106,6 +149,14 @@ class Progress(DerivedFromLedger, Callback):
         if self._live:
             self._live.stop()
 
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._epoch_began[trial.config["number"]] = time.monotonic()
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        self._epoch_began[trial.config["number"]] = time.monotonic()
+
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         if time.monotonic() - self._shown < self._seconds_between_lines:
             return
@@ -119,18 +170,26 @@ class Progress(DerivedFromLedger, Callback):
         elapsed = time.monotonic() - self._started
         expected = expected_seconds(self._history, self._trials, self._ended_before, elapsed)
         rest = "" if expected is None else f", about {duration(expected)} to go"
-        return f"{duration(elapsed)} elapsed{rest}"
+        return f"{duration(self._seconds_before + elapsed)} elapsed{rest}"
+
+    def _training(self) -> str:
+        now = time.monotonic()
+        return training_line(self._history, {number: now - began for number, began in self._epoch_began.items()})
 
     def _line(self) -> str:
         front = front_so_far(self._history)
         points = [f"{trial.last['val_accuracy']:.3f}@{trial.last['bits_per_weight']:.2f}" for trial in front]
         tail = f"; front (accuracy@bits): {', '.join(dict.fromkeys(points))}" if points else ""
-        return f"{states_line(self._history, self._trials)}; {self._times()}{tail}"
+        training = self._training()
+        parts = [states_line(self._history, self._trials), self._times(), *([training] if training else [])]
+        return f"{'; '.join(parts)}{tail}"
 
     def _panel(self) -> RenderableType:
         bar = Table.grid()  # alone, the bar would not end its line
         bar.add_row(ProgressBar(total=self._trials, completed=self._history.num_ended, width=60))
         parts: list[RenderableType] = [bar, Text(states_line(self._history, self._trials)), Text(self._times())]
+        if training := self._training():
+            parts.append(Text(training))
         if front := front_so_far(self._history):
             parts += [Text("\nfront so far", style="bold"), front_table(front)]
         return Group(*parts)

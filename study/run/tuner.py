@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from study.cluster.connect import connect, quiet_libraries
+from study.cluster.connect import announcement, connect, quiet_libraries
 from study.config import StudyConfig
 from study.errors import StorageError
 from study.ledger.facts import SESSION_ENDED, SESSION_STARTED
@@ -112,7 +112,8 @@ def _run(
             sweep(folder, ledger.history)  # Ray's state, which is behind
         _show(folder, ledger.history, mirror, console)
         return FINISHED
-    connect(config, address, verbose)
+    with console.status(announcement(address)):
+        connect(config, address, verbose)
     session = len(ledger.history.sessions) + 1
     ledger.record(
         SESSION_STARTED, session=session, pid=os.getpid(), hostname=socket.gethostname(), provenance=provenance()

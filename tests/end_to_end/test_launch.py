@@ -168,7 +168,7 @@ def test_launch_says_how_far_it_is_and_what_it_found(launched: Launched) -> None
     for trial_id in front(trials)["trial_id"]:
         assert any(line.split()[-1:] == [trial_id] for line in lines)
     assert any("plot: studies/digits/report/figures/front.pdf" in line for line in lines)
-    assert lines[-1].startswith("more: qar status studies/digits")
+    assert lines[-1] == "next: qar confirm studies/digits --seeds 5; qar report studies/digits"
 
 
 def test_study_yaml_of_a_launch_is_resolved(launched: Launched) -> None:

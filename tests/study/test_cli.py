@@ -568,3 +568,16 @@ def test_overrides_that_have_no_effect_are_not_passed_over_in_silence(tmp_path: 
     make_study(tmp_path / "studies" / "digits")
     done = run_process("launch", "digits", "--resume-if-exists", "--trials", "99", cwd=tmp_path)
     assert "trials" in done.stderr
+
+
+def test_status_of_an_interrupted_study_says_what_is_to_resume_and_how(here: Path) -> None:
+    make_study(here / "my study", ended=False)
+    result = run("status", "my study")
+    assert "4 of 5 trials: 3 COMPLETE, 1 PRUNED, 1 to resume" in result.stdout
+    assert "RUNNING" not in result.stdout
+    assert "trial 4: 0 of 4 epochs trained" in result.stdout
+    assert " to go" in result.stdout.splitlines()[0]
+    assert result.stdout.splitlines()[-1] == "continue with: qar resume 'my study'"
+    told = json.loads(run("status", "my study", "--json").stdout)
+    assert (told["RUNNING"], told["to_resume"]) == (0, 1)
+    assert told["seconds_left"] >= 0

@@ -3,6 +3,7 @@
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,11 +20,13 @@ from study.run.progress import (
     expected_seconds,
     front_so_far,
     front_table,
+    seconds_left,
     states_line,
+    training_line,
 )
 from study.run.tuner import liveliness
 from study.storage.folder import StudyFolder
-from tests.support.example_studies import Unwritten, asked, make_study, study_config, train
+from tests.support.example_studies import Unwritten, asked, make_study, metrics, study_config, train
 from trainables.result import COMPLETE, FAIL, PRUNED, STATES
 
 CONFIG = study_config()
@@ -266,3 +269,50 @@ def test_liveliness_tells_every_condition_of_a_study(tmp_path: Path) -> None:
 
     unstarted = StudyFolder(tmp_path / "unstarted")
     assert liveliness(unstarted, read_history(unstarted.ledger), 5) == "not started"
+
+
+def test_line_names_the_epoch_of_each_running_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial may train for many minutes without ending."""
+    ledger = Unwritten()
+    for number, epochs in ((0, 0), (1, 3)):
+        config = study_config().trial_config(
+            {"family": "RS", "num_levels": 2 + number, "lam": 1e-3, "placement": "own"}
+        )
+        ledger.record(ASKED, **asked(number, config))
+        train(ledger, number, epochs)
+    assert training_line(ledger.history, {0: 22.9, 1: 61.0}) == (
+        "training: trial 0 epoch 1 of 4 for 0:22, trial 1 epoch 4 of 4 for 1:01"
+    )
+    assert training_line(ledger.history, {1: 0.0}) == "training: trial 1 epoch 4 of 4 for 0:00", "0 waits for its actor"
+    ledger.record(ENDED, number=1, state=COMPLETE, failure=None)
+    assert training_line(ledger.history, {0: 1.0, 1: 1.0}) == "training: trial 0 epoch 1 of 4 for 0:01"
+    assert training_line(ledger.history, {}) == ""
+
+
+def test_states_line_of_a_study_that_nobody_runs_says_what_is_to_resume() -> None:
+    history = history_of((0.5, 2.0, COMPLETE, 4), (0.5, 2.0, None, 4))
+    assert states_line(history, 9, is_driven=False) == "1 of 9 trials: 1 COMPLETE, 1 to resume"
+
+
+def test_seconds_left_follow_the_latest_session_in_which_a_trial_ended() -> None:
+    history = History()
+    config = study_config().trial_config({"family": "none", "num_levels": 2})
+
+    def apply(fact: str, at: float, **content: Any) -> None:
+        history.apply({"fact": fact, "time": at} | content)
+
+    def run(session: int, start: float, numbers: range, each: float) -> None:
+        apply("session_started", start, session=session, pid=1, hostname="head", provenance={})
+        for place, number in enumerate(numbers, 1):
+            apply("asked", start, **asked(number, config))
+            apply("epoch", start + place * each, number=number, metrics=metrics(1))
+            apply("ended", start + place * each, number=number, state=COMPLETE, failure=None)
+
+    assert seconds_left(history, 10) is None
+    run(1, 0.0, range(2), 100.0)
+    assert seconds_left(history, 10) == pytest.approx(800.0)
+    run(2, 1000.0, range(2, 6), 10.0)
+    assert seconds_left(history, 10) == pytest.approx(40.0)
+    apply("session_started", 5000.0, session=3, pid=1, hostname="head", provenance={})
+    assert seconds_left(history, 10) == pytest.approx(40.0), "nothing has ended since"
+    assert seconds_left(history, 6) == 0.0
