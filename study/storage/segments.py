@@ -10,10 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 from study.errors import StorageError
 from study.storage.object_store import BucketFolder
+from trainables.result import DamagedFileError
 
 FOLDER = "ledger"
 FOLD = 100
 """So many segments are written once more as one, so that a reader opens a hundredth of what a long study writes."""
+READINGS = 5
+"""Attempts to read a ledger that changes meanwhile, or seems to lack a segment."""
 READERS = 16
 """Segments that are fetched at a time."""
 
@@ -21,23 +24,37 @@ _NAME = re.compile(rf"{FOLDER}/(?P<generation>\d+-\w+)/(?P<first>\d+)(-(?P<last>
 
 
 def read_ledger(bucket: BucketFolder) -> bytes:
-    """All facts of a study, as lines of `ledger.jsonl`; empty if there are none yet.
+    """Return all facts of a study, as lines of `ledger.jsonl`; empty if there are none yet.
 
     Raises:
         StorageError: the store can't be reached.
+        DamagedFileError: a segment is missing.
     """
-    for _ in range(5):
-        generation, names = _chosen(bucket.names(FOLDER))
+    damage = None
+    for _ in range(READINGS):
+        generation, names, missing = _chosen(bucket.names(FOLDER))
+        if missing is not None:
+            # A list that is made while a driver writes may lack an object that is older than the last it shows.
+            damage = DamagedFileError(
+                f"{bucket} is damaged: segment {missing} of its ledger is missing in {FOLDER}/{generation}, and later "
+                "ones are there; restore it from a copy or an earlier version of the object"
+            )
+            continue
+        damage = None
         with ThreadPoolExecutor(READERS) as readers:
             segments = list(readers.map(bucket.read, names))
         if None not in segments:
             return b"".join(segment for segment in segments if segment is not None)
         # A driver has begun, and swept the generation away: its own holds the same facts.
-    raise StorageError(f"{bucket} changes while it is read (last {generation}); try again")
+    raise damage or StorageError(f"{bucket} changes while it is read (last {generation}); try again")
 
 
-def _chosen(names: list[str]) -> tuple[str, list[str]]:
-    """The latest generation, and its segments in order: the longest of those that begin at the same number."""
+def _chosen(names: list[str]) -> tuple[str, list[str], int | None]:
+    """Choose what to read: the longest of the segments that begin at the same number, in order.
+
+    Returns:
+        The latest generation, the segments, and the number of the first one that is missing before others.
+    """
     found = [match for match in map(_NAME.fullmatch, names) if match]
     latest = max((match["generation"] for match in found), default="")
     longest: dict[int, tuple[int, str]] = {}
@@ -50,18 +67,25 @@ def _chosen(names: list[str]) -> tuple[str, list[str]]:
         last, name = longest[number]
         chosen.append(name)
         number = last + 1
-    return latest, chosen
+    return latest, chosen, number if any(first >= number for first in longest) else None
 
 
 class Segments:
     """A generation of segments, open for writing."""
 
     def __init__(self, bucket: BucketFolder, ledger: bytes) -> None:
-        """Begins a generation with the ledger so far, and removes the earlier ones.
+        """Begin a generation with the ledger so far, and remove the earlier ones.
+
+        Args:
+            bucket: folder of the study.
+            ledger: as `read_ledger` has read it: nothing is removed that is not in it.
 
         Raises:
-            StorageError: the store can't be reached.
+            StorageError: the store can't be reached, or the bucket holds facts that `ledger` lacks.
+            DamagedFileError: a segment is missing.
         """
+        if not ledger.startswith(read_ledger(bucket)):
+            raise StorageError(f"{bucket} has changed since it was read; try again: qar resume {bucket}")
         generations = {match["generation"] for match in map(_NAME.fullmatch, bucket.names(FOLDER)) if match}
         number = max((int(name.partition("-")[0]) for name in generations), default=0) + 1
         # Two drivers that begin in one moment, though the lease is there to prevent it, must not mix their facts.

@@ -27,7 +27,7 @@ from study.storage.object_store import BucketFolder, below
 from study.storage.segments import FOLDER, Segments, read_ledger
 from tests.support.example_studies import asked, make_study, start_session, study_config, train
 from tests.support.faulty_store import FaultyStore
-from trainables.result import RUNNING
+from trainables.result import RUNNING, DamagedFileError
 
 
 def hush(text: str) -> None:
@@ -134,6 +134,32 @@ def test_reader_gets_a_whole_ledger_while_drivers_follow_each_other(bucket: Buck
     assert len(found) > 2
     assert all(whole.startswith(content) for content in found)
     assert found == sorted(found, key=len)
+
+
+@pytest.mark.parametrize("missing", ["00000000", "00000002", "00000004"])
+def test_missing_segment_is_refused_by_name_and_nothing_is_removed(missing: str, bucket: BucketFolder) -> None:
+    generation = Segments(bucket, b"")
+    for number in range(6):  # of which the first four are folded as well
+        generation.append(b"%d\n" % number, durable=True)
+    for name in bucket.names(FOLDER):
+        if missing in name or (missing == "00000002" and "-0000" in name):
+            bucket.remove(name)
+    before = bucket.names()
+    with pytest.raises(DamagedFileError, match=rf"segment {int(missing)} of its ledger is missing[^\n]*restore"):
+        read_ledger(bucket)
+    for ledger in (b"", b"0\n1\n"):
+        with pytest.raises(DamagedFileError, match="is missing"):
+            Segments(bucket, ledger)
+    assert bucket.names() == before
+
+
+def test_ledger_that_was_not_read_whole_is_not_replaced(bucket: BucketFolder) -> None:
+    generation = Segments(bucket, b"")
+    generation.append(b"one\n", durable=True)
+    generation.append(b"two\n", durable=True)
+    with pytest.raises(StorageError, match="has changed since it was read"):
+        Segments(bucket, b"one\n")
+    assert read_ledger(bucket) == b"one\ntwo\n"
 
 
 # --- lease ---
