@@ -10,8 +10,12 @@ from study.search.searcher import outcome
 from study.storage.folder import StudyFolder
 
 
-def settle(ledger: Ledger, config: StudyConfig) -> None:
-    """Ends the trials whose driver was killed after their last epoch and before it wrote down their end."""
+def settle(ledger: Ledger, config: StudyConfig) -> Rungs:
+    """End the trials whose driver was killed between their last epoch and the record of their end.
+
+    Returns:
+        The rungs of the study, replayed from the ledger.
+    """
     rungs = Rungs.replay(config, ledger.history)
     for trial in ledger.history.unfinished:
         # Without a checkpoint of its last epoch, a trial could not be exported.
@@ -22,6 +26,7 @@ def settle(ledger: Ledger, config: StudyConfig) -> None:
             last = ledger.history.sessions[-1]
             times = {"time": last.latest, "elapsed": last.seconds}
             ledger.record(ENDED, number=trial.number, state=state, failure=failure, **times)
+    return rungs
 
 
 def sweep(folder: StudyFolder, history: History) -> None:

@@ -99,14 +99,14 @@ def _run(
     from study.run.baselines import float_baselines
     from study.run.progress import Progress, SilentReporter
     from study.run.recovery import settle, sweep
-    from study.search.scheduler import make_scheduler
+    from study.search.scheduler import RungScheduler
     from study.search.searcher import OptunaSearcher
     from trainables.trainable import CompressionTrial
 
     if not verbose:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
     mirror = Mirror(folder, config)
-    settle(ledger, config)
+    rungs = settle(ledger, config)
     if ledger.history.num_ended >= config.trials:  # the last driver may have died before it could say so
         if ledger.history.sessions[-1].outcome is None:
             sweep(folder, ledger.history)  # Ray's state, which is behind
@@ -140,7 +140,7 @@ def _run(
             ),
             tune_config=tune.TuneConfig(
                 search_alg=OptunaSearcher(config, ledger, baselines, room.trials, folder),
-                scheduler=make_scheduler(config, ledger.history),
+                scheduler=RungScheduler(rungs),
                 num_samples=-1,  # the searcher says when all are run
                 reuse_actors=True,
                 trial_name_creator=lambda trial: str(trial.config["trial_id"]),

@@ -84,14 +84,15 @@ class Rungs:
         count = math.ceil(math.log(config.epochs / stopping.grace_period, stopping.reduction_factor) - 1e-9)
         epochs = [stopping.grace_period * stopping.reduction_factor**i for i in range(count)]
         self._members: dict[int, list[tuple[float, float]]] = {epoch: [] for epoch in epochs if self._ranking}
+        self._places: dict[tuple[int, int], int] = {}  # by trial and epoch: members of the rung up to that arrival
         self._decisions: dict[tuple[int, int], bool] = {}
 
     @classmethod
     def replay(cls, config: StudyConfig, history: History) -> "Rungs":
-        """The rungs as a history has left them."""
+        """Return the rungs as a history has left them, in linear time: nothing is ranked before it is asked for."""
         rungs = cls(config)
         for arrival in history.arrivals:
-            rungs.arrive(arrival.number, history.trials[arrival.number].anchor, arrival.metrics)
+            rungs._join(arrival.number, history.trials[arrival.number].anchor, arrival.metrics)
         return rungs
 
     @property
@@ -100,7 +101,7 @@ class Rungs:
         return list(self._members)
 
     def arrive(self, number: int, anchor: bool, metrics: dict[str, Any]) -> bool:
-        """Takes a trial's result in; returns whether the trial goes on.
+        """Take in a trial's result; returns whether the trial goes on.
 
         A second arrival at the same rung, of an epoch that was trained again after a crash, gets the same answer.
 
@@ -109,23 +110,30 @@ class Rungs:
             anchor: whether it is one.
             metrics: with `epoch`, `val_accuracy` and `bits_per_weight`.
         """
-        members = self._members.get(metrics["epoch"])
-        point = metrics["val_accuracy"], metrics["bits_per_weight"]
-        if members is None or anchor or not all(map(math.isfinite, point)):
-            return True
-        key = number, metrics["epoch"]
-        if key not in self._decisions:
-            members.append(point)
-            self._decisions[key] = self._is_kept(members, metrics["epoch"])
-        return self._decisions[key]
-
-    def _is_kept(self, members: list[tuple[float, float]], epoch: int) -> bool:
-        """Whether the last member is among the best."""
-        assert self._ranking is not None
-        best = math.ceil(len(members) / self._reduction_factor)
-        rng = np.random.default_rng([self._seed, epoch, len(members)])
-        return bool(self._ranking(np.array(members), best, rng)[-1])
+        self._join(number, anchor, metrics)
+        return self._goes_on(number, metrics["epoch"])
 
     def stopped(self, number: int) -> bool:
         """Whether a rung has given the trial up."""
-        return any(not self._decisions.get((number, epoch), True) for epoch in self._members)
+        return not all(self._goes_on(number, epoch) for epoch in self._members)
+
+    def _join(self, number: int, anchor: bool, metrics: dict[str, Any]) -> None:
+        """Make a trial a member of the rung at its epoch, if there is one and the trial is to be compared."""
+        members, key = self._members.get(metrics["epoch"]), (number, metrics["epoch"])
+        point = metrics["val_accuracy"], metrics["bits_per_weight"]
+        if members is not None and not anchor and all(map(math.isfinite, point)) and key not in self._places:
+            members.append(point)
+            self._places[key] = len(members)
+
+    def _goes_on(self, number: int, epoch: int) -> bool:
+        """Whether a trial was among the best of the rung at an epoch when it arrived; true if it is no member."""
+        key = number, epoch
+        if key not in self._places:
+            return True
+        if key not in self._decisions:
+            assert self._ranking is not None
+            members = self._members[epoch][: self._places[key]]
+            best = math.ceil(len(members) / self._reduction_factor)
+            rng = np.random.default_rng([self._seed, epoch, len(members)])
+            self._decisions[key] = bool(self._ranking(np.array(members), best, rng)[-1])
+        return self._decisions[key]

@@ -1,5 +1,6 @@
 """Rungs: rankings against brute force, promises about who goes on, and the same rungs after a replay."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.config import StudyConfig
-from study.ledger.facts import ASKED, EPOCH
+from study.ledger.facts import ASKED, EPOCH, FACTS
+from study.ledger.history import History
 from study.search.rungs import RANKINGS, Rungs, best_by_accuracy, best_by_front
 from tests.support.example_studies import Unwritten, asked, metrics, study_config
 
@@ -102,6 +104,63 @@ def test_result_that_is_not_finite_is_no_member(bad: float) -> None:
     assert rungs.arrive(0, False, arrival(2, bad))
     assert rungs.arrive(1, False, arrival(2, 0.9, bad))
     assert rungs.arrive(2, False, arrival(2, 0.1)), "the first member"
+
+
+class EagerRungs:
+    """The naive algorithm: every member is ranked when it arrives."""
+
+    def __init__(self, config: StudyConfig) -> None:
+        self._config, self._members = config, {epoch: [] for epoch in Rungs(config).epochs}
+        self.decisions: dict[tuple[int, int], bool] = {}
+
+    def arrive(self, number: int, result: dict[str, Any]) -> None:
+        epoch, members = result["epoch"], self._members.get(result["epoch"])
+        if members is None or number == 0 or (number, epoch) in self.decisions:
+            return
+        members.append((result["val_accuracy"], result["bits_per_weight"]))
+        stopping = self._config.early_stopping
+        best = math.ceil(len(members) / stopping.reduction_factor)
+        rng = np.random.default_rng([self._config.seed, epoch, len(members)])
+        kept = RANKINGS[stopping.scheduler](np.array(members), best, rng)
+        self.decisions[number, epoch] = bool(kept[-1])
+
+
+@pytest.mark.parametrize("scheduler", list(RANKINGS))
+@given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from([1, 2, 6]), st.integers(0, 9), st.integers(1, 9))))
+def test_replay_decides_as_the_naive_algorithm(scheduler: str, arrivals: list[tuple[int, int, int, int]]) -> None:
+    config = config_of(scheduler)
+    naive, history = EagerRungs(config), History()
+    searched = {"family": "RS", "num_levels": 4, "lam": 1e-3, "placement": "own"}
+    for number in range(10):
+        trial = asked(number, config.trial_config(searched), anchor=number == 0)
+        history.apply(FACTS[ASKED](time=0.0, **trial))
+    for number, epoch, accuracy, bits in arrivals:
+        result = metrics(epoch, accuracy=accuracy / 10, bits=float(bits))
+        naive.arrive(number, result)
+        history.apply(FACTS[EPOCH](time=0.0, number=number, metrics=result))
+    replayed = Rungs.replay(config, history)
+    for number in range(10):
+        decisions = [kept for (other, _), kept in naive.decisions.items() if other == number]
+        assert replayed.stopped(number) == (not all(decisions))
+
+
+def test_replay_ranks_nothing_and_a_question_only_what_it_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resumed study asks for the trials that had not ended, so its start does not grow with the square of trials."""
+    ranked: list[int] = []
+
+    def ranking(members: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
+        ranked.append(len(members))
+        return np.ones(len(members), dtype=bool)
+
+    monkeypatch.setitem(RANKINGS, "asha", ranking)
+    config, history = config_of("asha"), History()
+    for number in range(50):
+        history.apply(FACTS[ASKED](time=0.0, **asked(number, config.trial_config({"family": "none", "num_levels": 4}))))
+        history.apply(FACTS[EPOCH](time=0.0, number=number, metrics=metrics(2)))
+    rungs = Rungs.replay(config, history)
+    assert ranked == []
+    assert not rungs.stopped(30)
+    assert ranked == [31]
 
 
 @pytest.mark.parametrize("scheduler", list(RANKINGS))
