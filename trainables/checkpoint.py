@@ -6,9 +6,12 @@ from typing import Any
 
 import torch
 
+from trainables.checkpoint_inspection import inspect_checkpoint
+from trainables.files import IrregularFileError, open_regular, read_regular
 from trainables.result import DamagedFileError
 
 CHECKPOINT_FILE = "trial.pt"
+MOST_CHECKSUM_BYTES = 1024
 CHECKSUM_FILE = "trial.pt.sha256"
 """In the form of the command sha256sum, which can check it: `sha256sum --check trial.pt.sha256`."""
 
@@ -37,15 +40,22 @@ def read_checkpoint(folder: Path, device: str | torch.device = "cpu") -> dict[st
     """
     path = folder / CHECKPOINT_FILE
     try:
-        expected = (folder / CHECKSUM_FILE).read_text().split()
+        expected = read_regular(folder / CHECKSUM_FILE, MOST_CHECKSUM_BYTES).decode().split()
         if expected != [_sha256(path), CHECKPOINT_FILE]:
             raise DamagedFileError(f"{path} is damaged: it is not what its checksum {CHECKSUM_FILE} was made of")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, IrregularFileError) as error:
         raise DamagedFileError(f"{folder} holds no whole checkpoint: {error}") from None
-    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    try:
+        inspect_checkpoint(path)
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever a file with a right checksum and hostile content leads to
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise DamagedFileError(f"{path} is no checkpoint of a trial: {reason}") from None
     return state
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -79,7 +79,7 @@ def _restore(trial: Trial, folder: StudyFolder, fetch: bool) -> CompressionRun:
     run = CompressionRun(config, initial_weights=state["model"] if config.init == "pretrained" else None, fetch=fetch)
     try:
         run.load_state_dict(state)
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DamagedFileError(f"{path} doesn't fit its trial: {_one_line(error)}") from None
     return run
 

@@ -1,10 +1,17 @@
 """A trial's state on disk: what was written comes back, and nothing else passes for it."""
 
 import errno
+import hashlib
+import io
+import os
+import pickle
 import shutil
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
 import pytest
 import torch
@@ -74,3 +81,84 @@ def test_checkpoint_of_another_trial_is_refused(folder: Path, tmp_path_factory: 
 def test_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DamagedFileError, match="no whole checkpoint"):
         read_checkpoint(tmp_path / "nowhere")
+
+
+def sealed(folder: Path) -> Path:
+    """The checkpoint, with a right checksum of whatever is in it now."""
+    digest = hashlib.sha256((folder / CHECKPOINT_FILE).read_bytes()).hexdigest()
+    (folder / CHECKSUM_FILE).write_text(f"{digest}  {CHECKPOINT_FILE}\n")
+    return folder
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(DamagedFileError, match=str(folder)) as caught:
+        read_checkpoint(folder)
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+class Call:
+    """Pickles as a call."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", pickle.dumps({"a": 1}), b"\x80\x02" + b"(" * 10000 + b"."])
+def test_foreign_content_with_a_right_checksum_is_refused(content: bytes, folder: Path) -> None:
+    (folder / CHECKPOINT_FILE).write_bytes(content)
+    assert "is no checkpoint of a trial" in refusal(sealed(folder))
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"model": torch.zeros(1).expand(2**20, 2**20)},
+        {"model": Call(bytearray, 2**40)},
+        {"model": Call(print, "boom")},
+        {"model": torch.nn.Linear(2, 2)},
+        [1, 2],
+    ],
+    ids=["expanded", "bytearray", "function", "module", "list"],
+)
+def test_objects_that_no_trial_writes_are_refused(state: Any, folder: Path) -> None:
+    torch.save(state, folder / CHECKPOINT_FILE)
+    assert "is no checkpoint of a trial" in refusal(sealed(folder))
+
+
+def test_storages_that_are_smaller_than_they_state_are_refused(folder: Path) -> None:
+    path = folder / CHECKPOINT_FILE
+    for old, new in ((struct.pack("<H", 1000), struct.pack("<H", 60000)),):
+        content = rewritten(path, lambda pickled, old=old, new=new: pickled.replace(b"M" + old, b"M" + new))
+        path.write_bytes(content)
+    assert "is no checkpoint of a trial" in refusal(sealed(folder))
+
+
+def test_compressed_archives_are_refused(folder: Path) -> None:
+    path = folder / CHECKPOINT_FILE
+    path.write_bytes(rewritten(path, lambda pickled: pickled, ZIP_DEFLATED))
+    assert "compressed" in refusal(sealed(folder))
+
+
+def rewritten(path: Path, change: Callable[[bytes], bytes], compression: int = ZIP_STORED) -> bytes:
+    """The archive with its pickle changed."""
+    buffer = io.BytesIO()
+    with ZipFile(path) as old, ZipFile(buffer, "w", compression) as new:
+        for name in old.namelist():
+            content = old.read(name)
+            new.writestr(name, change(content) if name.endswith("data.pkl") else content)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("name", [CHECKPOINT_FILE, CHECKSUM_FILE])
+@pytest.mark.parametrize("kind", ["device", "pipe"])
+def test_devices_and_pipes_are_refused_at_once(name: str, kind: str, folder: Path) -> None:
+    (folder / name).unlink()
+    if kind == "pipe":
+        os.mkfifo(folder / name)
+    else:
+        (folder / name).symlink_to("/dev/zero")
+    assert "regular file" in refusal(folder)

@@ -31,10 +31,13 @@ from trainables.codebooks.assignment import Codebook
 from trainables.codebooks.bits import LayerBits, NetworkBits, index_bits, network_bits
 from trainables.codebooks.huffman import decode, encode
 from trainables.config import TrialConfig
-from trainables.models import build_model
+from trainables.files import open_regular
+from trainables.models import build_model, model_shapes
 from trainables.result import DamagedFileError
 
 FORMAT = 1
+MOST_PIXELS = 2**16
+MOST_CLASSES = 2**20
 
 _CHECKSUM = re.compile(rb'\\"sha256\\": \\"([0-9a-f]{64})\\"')
 _NO_CHECKSUM = "0" * 64
@@ -169,19 +172,22 @@ def read_artifact(path: Path) -> Artifact:
         DamagedFileError: it is cut off, altered, or none of ours.
     """
     try:
-        content = path.read_bytes()
+        with open_regular(path) as file:
+            content = file.read()
     except OSError as error:
         raise ValueError(f"{path} can't be read: {error.strerror}; give a file that qar export wrote") from None
     place = _CHECKSUM.search(content)
     if place is None:
-        raise DamagedFileError(f"{path} is no artifact of qar, or the beginning of one; export it again")
+        raise DamagedFileError(f"{path} is no artifact of qar; give a whole file that qar export wrote")
     if _checksum(content, place) != place[1].decode():
         raise DamagedFileError(f"{path} is damaged: its content doesn't match its checksum; export it again")
     try:
         return _parse(content)
-    except (ValueError, KeyError, IndexError, TypeError, safetensors.SafetensorError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise DamagedFileError(f"{path} can't be understood ({reason}); export it again with this qar") from None
+    except Exception as error:  # whatever a file with a right checksum and hostile content leads to
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise DamagedFileError(
+            f"{path} can't be understood ({reason}); give a file that qar export of this version wrote"
+        ) from None
 
 
 def _parse(content: bytes) -> Artifact:
@@ -189,11 +195,16 @@ def _parse(content: bytes) -> Artifact:
     header = json.loads(json.loads(content[8:header_end])["__metadata__"]["qar"])
     if header["format"] != FORMAT:
         raise ValueError(f"its format must be {FORMAT}, got {header['format']!r}")
+    _check_header(header)
+    config = TrialConfig.from_dict(header["config"])
     tensors = safetensors.torch.load(content)
     payload_bytes = sum(tensor.nbytes for tensor in tensors.values())
+    # Before anything is decoded or built: what the file states must be the network's, and be borne out by its bytes.
+    shapes = model_shapes(config.model, tuple(header["image_shape"]), header["num_classes"], config.width)
+    _check_tensors(header["quantized_shapes"], tensors, shapes)
     codebooks = {name: _unpack(name, shape, tensors) for name, shape in header["quantized_shapes"].items()}
     artifact = Artifact(
-        config=TrialConfig.from_dict(header["config"]),
+        config=config,
         image_shape=tuple(header["image_shape"]),
         num_classes=header["num_classes"],
         mean=tuple(header["mean"]),
@@ -205,3 +216,57 @@ def _parse(content: bytes) -> Artifact:
     if payload_bytes != artifact.bits.payload_bytes:
         raise ValueError(f"the payload must have {artifact.bits.payload_bytes} bytes, got {payload_bytes}")
     return artifact
+
+
+def _check_header(header: dict[str, Any]) -> None:
+    """Check the kinds and sizes of what a header holds; raise ValueError if one is wrong."""
+    shape, moments = header["image_shape"], (header["mean"], header["std"])
+    _require(
+        isinstance(shape, list) and len(shape) == 3 and all(_is_count(size, MOST_PIXELS) for size in shape),
+        f"image_shape must be three whole numbers from 1 to {MOST_PIXELS}",
+        shape,
+    )
+    classes = header["num_classes"]
+    _require(_is_count(classes, MOST_CLASSES), f"num_classes must be from 1 to {MOST_CLASSES}", classes)
+    for values in moments:
+        numbers = isinstance(values, list) and all(type(value) in (int, float) for value in values)
+        _require(numbers and len(values) == shape[0], "mean and std must be one number for each channel", values)
+    provenance = header["provenance"]
+    _require(isinstance(provenance, dict), "provenance must be a mapping", type(provenance).__name__)
+    recorded = provenance.get("val_accuracy")
+    _require(recorded is None or type(recorded) in (int, float), "the recorded val_accuracy must be a number", recorded)
+
+
+def _check_tensors(quantized: Any, tensors: dict[str, Tensor], shapes: Mapping[str, torch.Size]) -> None:
+    """Check that tensors have the shapes of the network's floats, before the quantized ones are decoded.
+
+    Args:
+        quantized: shapes of the quantized weights, by name, as the header states them.
+        tensors: of the file.
+        shapes: of the network's floats, by name.
+    """
+    _require(isinstance(quantized, dict), "quantized_shapes must be a mapping", type(quantized).__name__)
+    expected = set(shapes) - set(quantized)
+    for name, shape in quantized.items():
+        _require(name in shapes and shape == list(shapes[name]), f"{name} must have the network's shape", shape)
+        codebook, levels = tensors[f"{name}.codebook"], tensors[f"{name}.levels"]
+        lengths = tensors.get(f"{name}.code_lengths", torch.empty(len(codebook), dtype=torch.uint8))
+        plain = codebook.dtype == torch.float32 and levels.dtype == lengths.dtype == torch.uint8
+        _require(plain and codebook.dim() == levels.dim() == 1, f"{name} must be coded as qar does", levels.dtype)
+        _require(lengths.shape == codebook.shape, f"{name} must have a code length for each level", lengths.shape)
+        # No word is shorter than a bit.
+        _require(shapes[name].numel() <= 8 * len(levels), f"the levels of {name} must be there", len(levels))
+        expected |= {key for key in (f"{name}.codebook", f"{name}.levels", f"{name}.code_lengths") if key in tensors}
+    _require(set(tensors) == expected, "tensors must be the network's", sorted(set(tensors) ^ expected)[:3])
+    for name in set(shapes) - set(quantized):
+        fits = tensors[name].shape == shapes[name] and tensors[name].dtype == torch.float32
+        _require(fits, f"{name} must be float32 of the network's shape", tuple(tensors[name].shape))
+
+
+def _is_count(value: object, most: int) -> bool:
+    return type(value) is int and 1 <= value <= most
+
+
+def _require(holds: bool, rule: str, value: object) -> None:
+    if not holds:
+        raise ValueError(f"{rule}, got {str(value)[:100]}")

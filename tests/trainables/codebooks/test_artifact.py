@@ -1,6 +1,7 @@
 """The compressed file: streams that round-trip, sizes to the byte, accuracy kept, damage refused."""
 
 import json
+import os
 import pickle
 import random
 from pathlib import Path
@@ -235,6 +236,25 @@ def test_pickle_is_never_loaded(tmp_path: Path) -> None:
         {"quantized_shapes": {"0.weight": [1]}},
         {"num_classes": 11},
         {"mean": None},
+        {"mean": [1.0]},
+        {"quantized_shapes": {"0.weight": [2**20, 2**20]}},
+        {"quantized_shapes": {"0.weight": [-1, 3]}},
+        {"quantized_shapes": [[2**40]]},
+        {"num_classes": 10**9},
+        {"num_classes": 2**20},
+        {"num_classes": True},
+        {"num_classes": -1},
+        {"image_shape": [10**9, 8, 8]},
+        {"image_shape": [2**16, 8, 8]},
+        {"image_shape": [3, 8]},
+        {"image_shape": "abc"},
+        {"config": {"family": "none", "num_levels": 4, "width": 1e6}},
+        {"config": {"family": "none", "num_levels": 4, "width": 1e300}},
+        {"config": {"family": "none", "num_levels": 4, "model": "torchvision:regnet_y_128gf"}},
+        {"config": {"family": "none", "num_levels": 4, "model": "torchvision:r3d_18"}},
+        {"config": []},
+        {"provenance": []},
+        {"provenance": {"val_accuracy": "\x1b[2J"}},
     ],
 )
 def test_well_formed_file_of_another_qar_is_refused(
@@ -246,6 +266,29 @@ def test_well_formed_file_of_another_qar_is_refused(
     )
     write_artifact(tmp_path / "network", with_random_levels(4, 0.5, 0))
     assert "can't be understood" in damaged(tmp_path / "network", (tmp_path / "network").read_bytes())
+
+
+@pytest.mark.parametrize("deep", ["[" * 5000 + "]" * 5000, '{"a":' * 5000 + "1" + "}" * 5000])
+def test_deep_header_is_refused(deep: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = json.dumps
+    monkeypatch.setattr(
+        "trainables.codebooks.artifact.json.dumps",
+        lambda header, **kw: original(header | {"provenance": 7}, **kw).replace(" 7}", f" {deep}}}"),
+    )
+    write_artifact(tmp_path / "network", with_random_levels(4, 0.5, 0))
+    assert "can't be understood" in damaged(tmp_path / "network", (tmp_path / "network").read_bytes())
+
+
+def test_devices_and_pipes_are_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (Path("/dev/zero"), tmp_path / "pipe"):
+        with pytest.raises(ValueError, match="must be a regular file"):
+            read_artifact(path)
+
+
+def test_remedy_is_to_export_again_only_where_there_was_an_export(intact: bytes, tmp_path: Path) -> None:
+    assert "export it again" not in damaged(tmp_path / "text", b"hello")
+    assert "export it again" in damaged(tmp_path / "network", intact[:-1])
 
 
 def test_missing_file_is_a_wrong_request(tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""Inspection of a checkpoint before PyTorch loads it: a dry read that makes no tensor.
+
+A checkpoint is a zip archive with a pickle and the bytes of each tensor's storage. A right checksum says that a file is
+whole, not that its author means well. PyTorch runs no code of it (`weights_only`), yet trusts the sizes that it states.
+"""
+
+import io
+import math
+import pickle
+import warnings
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+from zipfile import ZIP_STORED, ZipFile
+
+import torch
+
+MOST_PICKLE_BYTES = 2**26
+
+
+def inspect_checkpoint(path: Path) -> None:
+    """Check that a checkpoint holds tensors and plain values alone, and no tensor larger than its bytes in the file.
+
+    Raises:
+        ValueError: a size or a kind of object is not what a trial writes. Other exceptions of pickle and zipfile mean
+            that the file is no checkpoint.
+    """
+    with ZipFile(path) as archive:
+        members = {info.filename: info for info in archive.infolist()}
+        if any(info.compress_type != ZIP_STORED for info in members.values()):
+            raise ValueError("its archive must not be compressed")
+        if sum(info.file_size for info in members.values()) > path.stat().st_size:
+            raise ValueError("its archive states more bytes than it has")
+        (pickled,) = [name for name in members if name.endswith("/data.pkl")]
+        if members[pickled].file_size > MOST_PICKLE_BYTES:
+            raise ValueError(f"its structure must have at most {MOST_PICKLE_BYTES} bytes")
+        folder = pickled.removesuffix("data.pkl")
+        sizes = {
+            name.removeprefix(f"{folder}data/"): info.file_size
+            for name, info in members.items()
+            if name.startswith(f"{folder}data/")
+        }
+        with warnings.catch_warnings(action="ignore"):  # typed storages are the form of these files, and deprecated
+            state = _DryReader(archive.read(pickled), sizes).load()
+    if not isinstance(state, dict):
+        raise ValueError(f"it must hold a dictionary, got {type(state).__name__}")
+
+
+class _DryTensor:
+    """Stands for a tensor."""
+
+
+class _DryReader(pickle.Unpickler):
+    """Reads a pickle with stand-ins for tensors; knows no other objects than those that a trial's state has."""
+
+    def __init__(self, content: bytes, sizes: dict[str, int]) -> None:
+        super().__init__(io.BytesIO(content))
+        self._sizes = sizes
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _dry_tensor
+        if module == "torch" and name.endswith("Storage") and isinstance(getattr(torch, name, None), type):
+            return getattr(torch, name)
+        raise ValueError(f"it must hold tensors and plain values alone, got {module}.{name}"[:200])
+
+    def persistent_load(self, pid: Any) -> int:
+        """Return how many elements a storage has, which its bytes in the file must bear out."""
+        kind, storage, key, _, count = pid
+        if kind != "storage" or type(count) is not int or storage.dtype.itemsize * count != self._sizes[key]:
+            raise ValueError(f"the storage {str(key)[:20]} must have as many bytes as it states")
+        return count
+
+
+def _dry_tensor(storage: int, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> _DryTensor:
+    """Check that a tensor lies in its storage, without any element twice."""
+    numbers = (offset, *size, *stride)
+    if len(size) != len(stride) or any(type(number) is not int or number < 0 for number in numbers):
+        raise ValueError("a tensor must have sizes and strides that are whole numbers from 0")
+    last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
+    count = math.prod(size)
+    if count > storage or (count and last >= storage):
+        raise ValueError(f"a tensor of shape {size} must lie in its storage of {storage} elements"[:200])
+    return _DryTensor()
