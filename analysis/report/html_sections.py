@@ -20,6 +20,7 @@ def confirmed_section(studies: Sequence[PageStudy]) -> str:
     rows = []
     optimism = []
     several = len(studies) > 1
+    searched = not all(study.findings.is_plan for study in studies)
     # Confirmations of an older version have looked at the test split after tuning only.
     tested = any(point["accuracy"]["test"][REGULARIZE] for study in studies for point in study.confirmed)
     for index, study in enumerate(studies):
@@ -39,8 +40,8 @@ def confirmed_section(studies: Sequence[PageStudy]) -> str:
                         _mean(row, TEST, split),
                         _with_interval(before),
                         _mean(row, VALIDATION, split),
-                        _number(row["searched_val_accuracy"], ".4f"),
-                        _number(row["optimism"], "+.4f"),
+                        *([_number(row["searched_val_accuracy"], ".4f")] if searched else []),
+                        *([_number(row["optimism"], "+.4f")] if searched else []),
                         _number(row["seeds"], ".0f"),
                     ],
                 )
@@ -57,13 +58,12 @@ def confirmed_section(studies: Sequence[PageStudy]) -> str:
         "Test accuracy",
         f"{'Test' if tested else 'Validation'} before tuning",
         "Validation",
-        "As searched",
-        "Optimism",
+        *(["As searched", "Optimism"] if searched else []),
         "Seeds",
     ]
-    if all(study.findings.is_plan for study in studies):
+    if not searched:
         title = "Results of the plan" if len(studies) == 1 else "Results of the plans"
-        text = "Means over the seeds of each configuration, with 95% intervals. Nothing was searched."
+        text = "Means over the seeds of each configuration, with 95% intervals. There was no search."
     else:
         title = "Confirmed results"
         text = (

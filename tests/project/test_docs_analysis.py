@@ -18,16 +18,34 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "analysis.md").read_text()
 
 
-def test_example_runs_as_it_stands(tmp_path: Path) -> None:
+LEGENDS = """
+from matplotlib.legend import Legend
+for number in plt.get_fignums():
+    figure = plt.figure(number)
+    with paper_style():
+        figure.draw_without_rendering()
+    for legend in figure.findobj(Legend):
+        box = legend.get_window_extent()
+        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, (number, box)
+"""
+"""Continuation of the example: every legend is inside of its figure, as none was without the style of the reports."""
+
+
+def test_example_runs_as_it_stands_and_its_figures_are_whole(tmp_path: Path) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     write_confirmed_study(tmp_path / "studies" / "digits", seeds=5)
     environment = {"PYTHONPATH": str(ROOT), "MPLBACKEND": "agg", "PATH": "", "HOME": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", example], cwd=tmp_path, env=environment, capture_output=True, text=True
+        [sys.executable, "-W", "error", "-c", example + LEGENDS],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "hypervolume 0." in done.stdout
-    assert (tmp_path / "confirmed.pdf").read_bytes().startswith(b"%PDF")
+    for name in ("search.pdf", "confirmed.pdf"):
+        assert (tmp_path / name).read_bytes().startswith(b"%PDF")
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from study.commands.confirm import confirmation_of
 from study.config import StudyConfig, parse_study
@@ -270,6 +271,19 @@ def write_confirmed_study(folder: Path, seeds: int = 3) -> None:
     """Puts a study and its confirmation on disk, as far as `analysis` reads them."""
     write_tables_of(folder, searched_frame())
     write_tables_of(folder / "confirm", trials_frame(*confirmed_rows(seeds)))
+
+
+def write_plan_study(folder: Path, seeds: int = 3, *, tested: bool = True) -> None:
+    """Put a study that ran a plan on disk, as far as `analysis` reads it: the configurations of `confirmed_rows`."""
+    rows = confirmed_rows(seeds)
+    if not tested:
+        rows = [row | {"test_accuracy": None, "test_accuracy_pre_tuning": None} for row in rows]
+    # Validation accuracies differ by seed too.
+    rows = [row | {"val_accuracy": row["val_accuracy"] + row["seed"] / 1000} for row in rows]
+    write_tables_of(folder, trials_frame(*rows))
+    plan = [{"family": family, "num_levels": levels} for family in ("none", "RS", "RE") for levels in (2, 4)]
+    settings = {"name": "planned", "trials": len(rows), "replicates": seeds, "plan": [*plan, {"family": "none"}]}
+    (folder / "study.yaml").write_text(yaml.safe_dump(settings))
 
 
 def files_below(folder: Path) -> dict[str, bytes]:

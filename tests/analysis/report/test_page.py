@@ -13,7 +13,7 @@ from analysis.report.findings import Findings, load_findings
 from analysis.report.html import write_html
 from analysis.study import read_studies
 from tests.support.chromium import Page
-from tests.support.example_studies import confirm_study, make_explored_study, make_study
+from tests.support.example_studies import confirm_study, make_explored_study, make_study, write_plan_study
 
 pytestmark = pytest.mark.chromium
 
@@ -335,4 +335,20 @@ def test_small_and_unfinished_studies_have_a_page(trials: dict[str, Any], browse
     browser.open(write_html([load_findings(study.path)], tmp_path))
     assert counted(browser) == 2
     assert ("has not finished: 4 of 5" in browser.text("main")) == bool(trials)
+    assert browser.troubles == []
+
+
+@pytest.mark.parametrize("tested", [True, False])
+def test_results_of_a_plan_are_means_and_nothing_is_called_a_search(
+    tested: bool, browser: Page, tmp_path: Path
+) -> None:
+    write_plan_study(tmp_path / "planned", tested=tested)
+    browser.troubles.clear()
+    browser.open(write_html([load_findings(tmp_path / "planned")], tmp_path))
+    split = "test" if tested else "validation"
+    assert browser.text("#details .badge") == "mean over seeds"
+    assert f"{split} accuracy" in browser.text("#details .big")
+    assert browser.run("document.querySelectorAll('#plot .bar').length") == 6
+    for text in ("as searched", "of the search", "confirm"):
+        assert text not in browser.text("main").lower(), text
     assert browser.troubles == []

@@ -2,7 +2,7 @@
 import { details } from "./details.js";
 import { $, draw } from "./elements.js";
 import { plot } from "./figure.js";
-import { STATES, studies } from "./points.js";
+import { STATES, resultName, studies } from "./points.js";
 import { interval, title } from "./texts.js";
 import { accuracy, figure, view } from "./view.js";
 
@@ -20,7 +20,7 @@ export function choose(point, aloud) {
   details(point);
   if (aloud && point) {
     $("spoken").textContent = `${studies.length > 1 ? `${studies[point.study].name}, ` : ""}${title(point)}, ` +
-      `${point.kind === "confirmed" ? "confirmed" : `trial ${point.number}, ${STATES[point.state]}`}, ` +
+      `${point.kind === "confirmed" ? resultName(point) : `trial ${point.number}, ${STATES[point.state]}`}, ` +
       `${view.split} accuracy ${interval(accuracy(point))}, ${point.bits.toFixed(2)} bits per weight`;
   }
 }

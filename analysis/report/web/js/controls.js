@@ -2,7 +2,7 @@
 import { $, draw, make } from "./elements.js";
 import { render } from "./figure.js";
 import { marker, tint } from "./marks.js";
-import { STATES, anyConfirmed, families, kinds, levels, studies, testedBefore } from "./points.js";
+import { STATES, allPlanned, anyTested, families, kinds, levels, studies, testedBefore } from "./points.js";
 import { view } from "./view.js";
 
 function checkbox(text, checked, family, change) {
@@ -23,7 +23,7 @@ export function buildControls() {
     $(fieldset).append(label);
   };
   for (const family of families) add("families", family, view.families, family, family);
-  for (const kind of kinds) add("kinds", STATES[kind] || kind, view.kinds, kind);
+  for (const kind of kinds) add("kinds", STATES[kind] || (allPlanned ? "mean over seeds" : kind), view.kinds, kind);
   studies.forEach((study, index) => add("studies", study.name, view.studies, index));
   $("studies").hidden = studies.length < 2;
   for (const id of ["lowest", "highest"]) {
@@ -42,7 +42,7 @@ export function buildControls() {
       input.addEventListener("change", () => { view[name] = input.value; syncControls(); render(); });
     }
   }
-  $("split").hidden = !anyConfirmed;
+  $("split").hidden = !anyTested;
   syncControls();
 }
 

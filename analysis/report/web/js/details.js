@@ -2,7 +2,7 @@
 import { command } from "./command.js";
 import { charts } from "./curves.js";
 import { $, make } from "./elements.js";
-import { STATES, byKey, studies } from "./points.js";
+import { STATES, byKey, isPlanned, resultName, studies } from "./points.js";
 import { reveal } from "./reveal.js";
 import { digits, interval, title } from "./texts.js";
 import { figure } from "./view.js";
@@ -30,7 +30,7 @@ function trialDetails(point, study) {
   const configuration = { ...study.common, family: point.family, num_levels: point.levels, lam: field("lam"), placement: field("placement"), seed: field("seed") };
   return [
     heading(point, ...badges),
-    make("p", { class: "big" }, digits(field("val_accuracy")), " ", make("small", {}, `validation accuracy at ${point.bits.toFixed(2)} bits per weight, as searched`)),
+    make("p", { class: "big" }, digits(field("val_accuracy")), " ", make("small", {}, `validation accuracy at ${point.bits.toFixed(2)} bits per weight${isPlanned(point) ? "" : ", as searched"}`)),
     facts([
       ["Study", studies.length > 1 ? study.name : null],
       ["Trial", `${point.number} (${field("trial_id")})`],
@@ -41,7 +41,7 @@ function trialDetails(point, study) {
       ["Epochs", point.state === "PRUNED" ? `stopped early after ${field("epochs")} of ${epochs}` : `${field("epochs")} of ${epochs}`],
       ["Training", field("train_seconds") === null ? null : `${field("train_seconds")} s on ${field("device") || "?"}, ${field("hostname") || "?"}`],
     ]),
-    linkTo(`c${point.study}:${field("config_hash")}`, "Show its confirmed result"),
+    linkTo(`c${point.study}:${field("config_hash")}`, isPlanned(point) ? "Show the mean over its seeds" : "Show its confirmed result"),
     ...charts(point, [study.curves[point.number] || {}]),
     make("h4", {}, "Train it again and compare"),
     command(study.commands.reproduce + point.number, "the command that reproduces this trial"),
@@ -54,16 +54,18 @@ function confirmedDetails(point, study) {
   const configuration = { ...study.common, family: point.family, num_levels: point.levels, lam: result.lam, placement: result.placement };
   const seeds = result.trials.map((trial) => make("tr", {}, make("td", {}, String(trial.seed)), make("td", {}, digits(trial.test_accuracy)), make("td", {}, digits(trial.val_accuracy))));
   const [first] = result.searched.numbers;
+  const planned = isPlanned(point);
+  const split = point.test.finetune ? "test" : "validation";
   return [
-    heading(point, badge("confirmed", "badge result")),
-    make("p", { class: "big" }, interval(point.test.finetune), " ", make("small", {}, `test accuracy at ${point.bits.toFixed(2)} bits per weight, mean and 95% interval over ${result.trials.length} fresh seeds`)),
+    heading(point, badge(resultName(point), "badge result")),
+    make("p", { class: "big" }, interval(point[split].finetune), " ", make("small", {}, `${split} accuracy at ${point.bits.toFixed(2)} bits per weight, mean and 95% interval over ${result.trials.length} ${planned ? "" : "fresh "}seeds`)),
     facts([
       ["Study", studies.length > 1 ? study.name : null],
       ["λ", result.lam === null ? "–" : result.lam.toExponential(1)], ["Placement", result.placement],
       ["Test, before tuning", point.test.regularize ? interval(point.test.regularize) : null],
       ["Validation", interval(point.validation.finetune)],
       ["Validation, before tuning", interval(point.validation.regularize)],
-      ["As searched", digits(result.searched.finetune)],
+      ["As searched", planned ? null : digits(result.searched.finetune)],
       ["Optimism", result.searched.finetune === null || !point.test.finetune ? null : (result.searched.finetune - point.test.finetune[0]).toFixed(4)],
     ]),
     first === undefined ? null : linkTo(`s${point.study}:${first}`, `Show trial ${first} of the search`),

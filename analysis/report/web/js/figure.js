@@ -2,7 +2,7 @@
 import { choose } from "./choice.js";
 import { $, draw } from "./elements.js";
 import { marker, round, tint } from "./marks.js";
-import { anyConfirmed, quantized, rank, studies } from "./points.js";
+import { allPlanned, anyConfirmed, quantized, rank, studies } from "./points.js";
 import { TICKS, accuracyTicks, baselinesShown, extent, tickText } from "./scale.js";
 import { accuracy, figure, filtered, frontOf, onLine, view } from "./view.js";
 
@@ -117,7 +117,9 @@ function describe(candidates, below, moved) {
   const possible = quantized.filter(accuracy).length;
   const texts = [`Showing ${candidates.length.toLocaleString("en")} of ${possible.toLocaleString("en")} points.`];
   if (below) texts.push(`${below.toLocaleString("en")} lie outside of the scale.`);
-  texts.push(view.split === "test"
+  if (allPlanned) texts.push("Open markers with bars: means over the seeds of a configuration, with 95% intervals. The line is their front." +
+    (view.split === "test" ? "" : " Filled markers: single trials."));
+  else texts.push(view.split === "test"
     ? "Open markers with bars: confirmed results, means with 95% intervals over fresh seeds; the faint mark is what the search saw on the validation split."
     : "Filled markers: single trials of the search, faint where another beats them. The line is their front." +
       (anyConfirmed ? " Open markers with bars: confirmed results under fresh seeds." : ""));

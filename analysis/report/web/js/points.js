@@ -32,6 +32,11 @@ export const families = distinct("family").sort((a, b) => rank(a) - rank(b) || (
 export const levels = distinct("levels").sort((a, b) => a - b);
 export const kinds = ["confirmed", ...Object.keys(STATES)].filter((kind) => distinct("state").includes(kind));
 export const anyConfirmed = kinds.includes("confirmed");
+export const anyTested = points.some((point) => point.test.finetune);
+// The results of a plan are means over its own seeds; those of a search are of its confirmation.
+export const allPlanned = studies.every((study) => study.planned);
+export const isPlanned = (point) => studies[point.study].planned;
+export const resultName = (point) => isPlanned(point) ? "mean over seeds" : "confirmed";
 export const testedBefore = points.some((point) => point.test.regularize);
 
 export function rank(family) {

@@ -1,8 +1,8 @@
 // What is shown: the choices of the reader, and the points that they leave.
-import { anyConfirmed, families, kinds, levels, points, quantized, studies } from "./points.js";
+import { anyTested, families, isPlanned, kinds, levels, points, quantized, studies } from "./points.js";
 
 export const view = {
-  split: anyConfirmed ? "test" : "validation", phase: "finetune", scale: "front",
+  split: anyTested ? "test" : "validation", phase: "finetune", scale: "front",
   families: new Set(families), lowest: levels[0], highest: levels[levels.length - 1],
   kinds: new Set(kinds), studies: new Set(studies.map((_, index) => index)),
   chosen: null, pinned: false,
@@ -15,7 +15,7 @@ export const filtered = () => quantized.filter((point) =>
   view.studies.has(point.study) && view.families.has(point.family) &&
   point.levels >= view.lowest && point.levels <= view.highest && view.kinds.has(point.state) && accuracy(point));
 // The line of the figure joins confirmed results on the test split, and trials with the full budget elsewhere.
-export const onLine = (point) => view.split === "test" ? point.kind === "confirmed" : point.state === "COMPLETE";
+export const onLine = (point) => view.split === "test" || isPlanned(point) ? point.kind === "confirmed" : point.state === "COMPLETE";
 export const frontOf = (some) => {
   const ordered = [...some].sort((a, b) => a.bits - b.bits || accuracy(b)[0] - accuracy(a)[0]);
   const front = [];
