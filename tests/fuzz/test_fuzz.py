@@ -5,6 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.fuzz.binary_targets import (
+    ArtifactTarget,
+    CheckpointTarget,
+    PreparedTarget,
+    SealedArtifactTarget,
+    SealedCheckpointTarget,
+)
 from tests.fuzz.table_targets import EpochsTarget, TrialsTarget
 from tests.fuzz.target import Target
 from tests.fuzz.text_targets import LedgerTarget, StudyYamlTarget
@@ -14,6 +21,11 @@ TARGETS: dict[str, Target] = {
     "study.yaml": StudyYamlTarget(),
     "trials.parquet": TrialsTarget(),
     "epochs.parquet": EpochsTarget(),
+    "checkpoint": CheckpointTarget(),
+    "sealed checkpoint": SealedCheckpointTarget(),
+    "artifact": ArtifactTarget(),
+    "sealed artifact": SealedArtifactTarget(),
+    "npz": PreparedTarget(),
 }
 
 
