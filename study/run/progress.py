@@ -93,8 +93,7 @@ def seconds_left(history: History, trials: int) -> float | None:
     latest = max(ended, default=0)
     if not latest:
         return None
-    session = history.sessions[latest - 1]
-    return max(0.0, session.latest - session.started) / ended[latest] * (trials - history.num_ended)
+    return history.sessions[latest - 1].seconds / ended[latest] * (trials - history.num_ended)
 
 
 def states_line(history: History, trials: int, *, is_driven: bool = True) -> str:
@@ -114,9 +113,8 @@ def training_line(history: History, seconds: Mapping[int, float]) -> str:
     shown = [trial for trial in history.unfinished if trial.number in seconds]
     parts = []
     for trial in shown[:MOST_TRIALS_SHOWN]:
-        epochs = trial.config["regularize_epochs"] + trial.config["finetune_epochs"]
-        epoch = min(max(trial.epochs, default=0) + 1, epochs)
-        parts.append(f"trial {trial.number} epoch {epoch} of {epochs} for {duration(seconds[trial.number])}")
+        epoch = min(trial.latest_epoch + 1, trial.budget)
+        parts.append(f"trial {trial.number} epoch {epoch} of {trial.budget} for {duration(seconds[trial.number])}")
     more = f", {len(shown) - MOST_TRIALS_SHOWN} more" if len(shown) > MOST_TRIALS_SHOWN else ""
     return f"training: {', '.join(parts)}{more}" if parts else ""
 

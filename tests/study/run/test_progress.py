@@ -3,7 +3,6 @@
 import io
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from study.ledger.facts import ASKED, ENDED
-from study.ledger.history import History
+from study.ledger.history import History, Session
 from study.ledger.ledger import Ledger, read_history
 from study.run.progress import (
     Progress,
@@ -26,7 +25,7 @@ from study.run.progress import (
 )
 from study.run.tuner import liveliness
 from study.storage.folder import StudyFolder
-from tests.support.example_studies import Unwritten, asked, make_study, metrics, study_config, train
+from tests.support.example_studies import Unwritten, asked, make_study, study_config, train
 from trainables.result import COMPLETE, FAIL, PRUNED, STATES
 
 CONFIG = study_config()
@@ -295,24 +294,12 @@ def test_states_line_of_a_study_that_nobody_runs_says_what_is_to_resume() -> Non
 
 
 def test_seconds_left_follow_the_latest_session_in_which_a_trial_ended() -> None:
-    history = History()
-    config = study_config().trial_config({"family": "none", "num_levels": 2})
-
-    def apply(fact: str, at: float, **content: Any) -> None:
-        history.apply({"fact": fact, "time": at} | content)
-
-    def run(session: int, start: float, numbers: range, each: float) -> None:
-        apply("session_started", start, session=session, pid=1, hostname="head", provenance={})
-        for place, number in enumerate(numbers, 1):
-            apply("asked", start, **asked(number, config))
-            apply("epoch", start + place * each, number=number, metrics=metrics(1))
-            apply("ended", start + place * each, number=number, state=COMPLETE, failure=None)
-
-    assert seconds_left(history, 10) is None
-    run(1, 0.0, range(2), 100.0)
-    assert seconds_left(history, 10) == pytest.approx(800.0)
-    run(2, 1000.0, range(2, 6), 10.0)
-    assert seconds_left(history, 10) == pytest.approx(40.0)
-    apply("session_started", 5000.0, session=3, pid=1, hostname="head", provenance={})
-    assert seconds_left(history, 10) == pytest.approx(40.0), "nothing has ended since"
+    history = history_of(*[(0.5, 2.0, COMPLETE, 4)] * 2)
+    assert seconds_left(history, 10) is None, "no session is known"
+    sessions = [Session(number, 0.0, 1, "head", {}, latest=0.0, seconds=40.0) for number in (1, 2, 3)]
+    history = history_of(*[(0.5, 2.0, COMPLETE, 4)] * 6, (0.5, 2.0, None, 4))
+    history.sessions = sessions
+    for trial in history.trials.values():
+        trial.sessions = dict.fromkeys(range(1, 5), 1 if trial.number < 4 else 2)
+    assert seconds_left(history, 10) == pytest.approx(40.0 / 2 * 4), "two trials have ended in the second session"
     assert seconds_left(history, 6) == 0.0
