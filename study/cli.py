@@ -135,7 +135,10 @@ def launch(
             _check_other_studies(folder, config)
         _check_cluster(folder, config, address, verbose)
         if not exists:
+            from study.run.disk import forecast
+
             _create(folder, config, address, verbose)
+            say(forecast(config))
     _run(folder, config, address, verbose)
 
 
@@ -385,8 +388,20 @@ def doctor(
 
         config = load_study(study, set_).with_absolute_paths() if study is not None else None
         found = examine(config, address, storage, price, quick, verbose)
+        if config is not None:
+            found.append(_disk_check(config))
     if _print_checks(found):
         raise typer.Exit(FAILED)
+
+
+def _disk_check(config: "StudyConfig") -> "Check":
+    from study.doctor.check import PASS, WARN, Check
+    from study.run.disk import forecast
+
+    try:
+        return Check("disk", PASS, forecast(config))
+    except (ValueError, OSError) as error:  # the data set may lie on the nodes alone
+        return Check("disk", WARN, f"checkpoints can't be forecast here: {error}")
 
 
 def _print_checks(found: "list[Check]") -> bool:
@@ -478,6 +493,31 @@ def _report_briefly(folder: "StudyFolder") -> None:
     say(folder.as_told(written.text))
     for line in written.failures:
         say(f"qar: warning: {folder.as_told(line)}", err=True)
+
+
+@app.command()
+def clean(
+    directory: Folder,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
+) -> None:
+    """Remove the checkpoints of a finished study, except the newest one of each trial on the front."""
+    folder = _study_at(directory)
+    with _one_line_errors(folder):
+        from study.run.clean import check_finished, remove_checkpoints, superfluous_checkpoints
+        from study.sizes import size
+
+        superfluous = superfluous_checkpoints(folder, check_finished(folder))
+        amount = f"{len(superfluous.paths)} checkpoints, {size(superfluous.num_bytes)}"
+        exported = f"trials {', '.join(map(str, superfluous.kept))}" if superfluous.kept else "no trial"
+        say(f"superfluous: {amount}")
+        say(f"afterwards: qar export works for {exported}; report, confirm, reproduce and resume for all, as before")
+        if dry_run or not superfluous.paths:
+            return
+        if not yes and not typer.confirm("remove them?"):
+            raise typer.Exit(FAILED)
+        remove_checkpoints(folder, superfluous)
+    say(f"removed {amount}")
 
 
 @app.command()

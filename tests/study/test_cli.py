@@ -22,7 +22,19 @@ from tests.support.example_studies import files_below, make_study, study_config
 from trainables.families import FAMILIES
 from trainables.result import STATES
 
-COMMANDS = ("launch", "resume", "confirm", "status", "doctor", "dashboard", "report", "export", "evaluate", "families")
+COMMANDS = (
+    "launch",
+    "resume",
+    "confirm",
+    "status",
+    "doctor",
+    "dashboard",
+    "report",
+    "export",
+    "clean",
+    "evaluate",
+    "families",
+)
 HEAVY = ("torch", "ray", "optuna", "matplotlib", "pandas", "numpy", "sklearn", "study.config")
 """Not pydantic: typer may import it by itself."""
 

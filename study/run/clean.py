@@ -1,0 +1,73 @@
+"""`qar clean`: removes the checkpoints of a finished study that nothing needs any more."""
+
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from study.containment import remove_tree
+from study.ledger.history import History
+from study.ledger.ledger import read_history
+from study.run.progress import front_so_far
+from study.run.tuner import FINISHED, liveliness
+from study.storage.folder import StudyFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Superfluous:
+    """Checkpoints that can go.
+
+    Attributes:
+        paths: of their folders, relative to the study.
+        num_bytes: that they take on disk.
+        kept: numbers of the trials whose newest checkpoint stays, which can still be exported.
+    """
+
+    paths: tuple[str, ...]
+    num_bytes: int
+    kept: tuple[int, ...]
+
+
+def superfluous_checkpoints(folder: StudyFolder, history: History) -> Superfluous:
+    """Return all checkpoints but the newest one of each trial on the front.
+
+    `qar reproduce` and `qar confirm` train from the float baselines or from scratch, and need none of them.
+    """
+    front = {trial.number: trial.checkpoint.path for trial in front_so_far(history) if trial.checkpoint}
+    found = [folder.inner(path) for path in sorted(folder.ray.glob("session-*/*/checkpoint_*"))]
+    paths = tuple(path for path in found if path not in front.values())
+    kept = tuple(sorted(number for number, path in front.items() if path in found))
+    return Superfluous(paths=paths, num_bytes=sum(_bytes_below(folder.path / path) for path in paths), kept=kept)
+
+
+def check_finished(folder: StudyFolder) -> History:
+    """Return the history of a study whose checkpoints may be removed.
+
+    Raises:
+        ValueError: it lies in a bucket, holds a symbolic link, or has not finished.
+        DamagedFileError: its files can't be read.
+    """
+    if folder.remote:
+        raise ValueError(
+            f"qar clean works on a study in a folder, got {folder}; remove {folder}/ray by the store's own tools"
+        )
+    config = folder.read_config()
+    folder.check_no_links()
+    history = read_history(folder.ledger)
+    state = liveliness(folder, history, config.trials)
+    if state != FINISHED:
+        raise ValueError(
+            f"qar clean needs a study that has finished, got {folder} ({state}); its checkpoints are needed to go on: "
+            f"qar resume {folder}"
+        )
+    return history
+
+
+def remove_checkpoints(folder: StudyFolder, superfluous: Superfluous) -> None:
+    """Remove checkpoints, while no driver can begin; raises OSError, StorageError, ValueError."""
+    with closing(folder.open_ledger(lambda line: None)):
+        for path in superfluous.paths:
+            remove_tree(folder.path, path)
+
+
+def _bytes_below(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,29 @@
+"""Forecast of the disk space that a study's checkpoints take."""
+
+from study.config import StudyConfig
+from study.ledger.history import CHECKPOINTS_KEPT
+from study.sizes import size
+from trainables.data.datasets import load_dataset
+from trainables.models import build_model
+
+COPIES_OF_WEIGHTS = 2.5
+"""Size of a checkpoint in sizes of the network: weights, momentum, and assignments of two bytes a weight."""
+
+
+def checkpoint_bytes(config: StudyConfig) -> int:
+    """Return about how many bytes a checkpoint of a trial takes; raises ValueError if there is no such network."""
+    trial = config.trial_config({"family": "none", "num_levels": None, "init": "scratch"})
+    dataset = load_dataset(trial.dataset, trial.data_dir)
+    model = build_model(trial.model, dataset.image_shape, dataset.num_classes, config.seed, trial.width)
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    return round(COPIES_OF_WEIGHTS * weights)
+
+
+def forecast(config: StudyConfig) -> str:
+    """Return what the checkpoints of a study take when all its trials have ended, as a line."""
+    each = checkpoint_bytes(config)
+    total = each * CHECKPOINTS_KEPT * config.trials
+    return (
+        f"checkpoints: up to about {size(total)} on disk, {CHECKPOINTS_KEPT} of {size(each)} for each of "
+        f"{config.trials} trials; qar clean removes those that a finished study no longer needs"
+    )
