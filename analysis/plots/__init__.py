@@ -1,4 +1,4 @@
-"""Plots on DataFrames. Each takes the axes that it draws on and returns them; none opens or saves a figure."""
+"""Plots of DataFrames. Each plot takes the axes to draw on and returns them; none opens or saves a figure."""
 
 from analysis.plots.attainment import plot_attainment
 from analysis.plots.comparison import plot_gains, plot_improvements

@@ -8,19 +8,19 @@ from analysis.plots.axes import nothing_to_show, set_bits_axis, staircase
 from analysis.plots.style import MARKS, Mark
 
 FAR_RIGHT = 64.0
-"""Bits per weight, beyond all axes: a surface has no end to the right."""
+"""Bits per weight beyond all axes; a surface has no end at the right."""
 
 
 def plot_attainment(surfaces: pd.DataFrame, ax: Axes, *, label: str = "median", mark: Mark = MARKS[1]) -> Axes:
-    """The median front over runs, and a band from the least to the greatest quantile that was asked for.
+    """Draw the median front over runs, and a band from the smallest to the greatest quantile.
 
-    Above a corner's bits the band reaches from what nearly all runs attain up to what only few do. It begins where the
-    highest quantile does: left of that, some runs attain nothing. Several can be drawn on the same axes.
+    The band reaches from the accuracy that nearly all runs attain to that which few attain. It begins with the surface
+    of the greatest quantile: at fewer bits, some runs attain nothing. Several studies can be drawn on the same axes.
 
     Args:
         surfaces: rows of `analysis.statistics.attainment.attainment_surfaces`, 0.5 among the quantiles.
-        ax: drawn on; returned.
-        label: of the median, in the legend.
+        ax: axes to draw on; returned.
+        label: name of the median in the legend.
         mark: colour and line.
     """
     set_bits_axis(ax)
@@ -53,5 +53,5 @@ def plot_attainment(surfaces: pd.DataFrame, ax: Axes, *, label: str = "median", 
 
 
 def _height(rows: pd.DataFrame, accuracy: str, bits: np.ndarray) -> np.ndarray:
-    """Of a surface at some bits, each at least those of its first corner."""
+    """Return the height of a surface at some bits, (n,), each at least the bits of its first corner."""
     return rows[accuracy].to_numpy()[np.searchsorted(rows["bits_per_weight"], bits, side="right") - 1]

@@ -1,7 +1,5 @@
 """Families against plain quantization at equal K."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -17,11 +15,11 @@ PHASE_TITLES = {REGULARIZE: "before tuning", FINETUNE: "after tuning"}
 
 
 def plot_gains(gains: pd.DataFrame, ax: Axes, *, phase: str) -> Axes:
-    """Accuracy of each family over that of `none` at the same K, with intervals; above 1 the penalty has helped.
+    """Draw the accuracy of each family over that of `none` at the same K, with intervals; above 1 the penalty helps.
 
     Args:
         gains: rows of `analysis.statistics.gains.gains`.
-        ax: drawn on; returned.
+        ax: axes to draw on; returned.
         phase: `regularize` (before tuning) or `finetune` (after).
     """
     factors = gains["gain"].to_numpy(dtype=float)
@@ -45,11 +43,11 @@ def plot_gains(gains: pd.DataFrame, ax: Axes, *, phase: str) -> Axes:
 
 
 def plot_improvements(improvements: pd.DataFrame, ax: Axes, *, phase: str) -> Axes:
-    """Probability that a seed of each family beats one of `none` at the same K, with intervals; 0.5 is no difference.
+    """Draw the probability that a seed of each family beats one of `none` at the same K; 0.5 is no difference.
 
     Args:
         improvements: rows of `analysis.statistics.gains.improvements`.
-        ax: drawn on; returned.
+        ax: axes to draw on; returned.
         phase: `regularize` (before tuning) or `finetune` (after).
     """
     rows = improvements[improvements["phase"] == phase]
@@ -61,9 +59,10 @@ def plot_improvements(improvements: pd.DataFrame, ax: Axes, *, phase: str) -> Ax
 
 
 def _draw(rows: pd.DataFrame, value: str, ax: Axes, *, neutral: float) -> pd.DataFrame:
-    """A mark and an interval for each family and K, side by side at each K; an arrow where it has no upper bound.
+    """Draw a mark and an interval for each family and K, side by side at each K; an arrow marks no upper bound.
 
-    Returns the rows that are drawn: of too many values of K some are left out.
+    Returns:
+        The rows that are drawn: some values of K are left out if there are too many.
     """
     levels = set_levels_axis(ax, rows["num_levels"])
     rows = rows[rows["num_levels"].isin(levels)]
@@ -71,16 +70,15 @@ def _draw(rows: pd.DataFrame, value: str, ax: Axes, *, neutral: float) -> pd.Dat
     if rows.empty:
         nothing_to_show(ax, "no family beside none at equal $K$")
         return rows
-    place: Callable[[pd.Series], list[int]] = lambda column: [levels.index(int(k)) for k in column]  # noqa: E731
     ax.axhline(neutral, c="0.55", lw=0.8, ls=(0, (4, 3)), zorder=1)
     ends = rows[[value, "low", "high"]].to_numpy(dtype=float)
     ceiling = 1.3 * float(ends[np.isfinite(ends)].max())
     for member, family in enumerate(families):
         mark = family_mark(family)
-        of = rows[rows["family"] == family]
-        x = [dodged(at, member, len(families)) for at in place(of["num_levels"])]
-        y = of[value].to_numpy(dtype=float)
-        low, high = (np.where(of[end].isna(), y, of[end]) for end in ("low", "high"))
+        chosen = rows[rows["family"] == family]
+        x = [dodged(levels.index(int(k)), member, len(families)) for k in chosen["num_levels"]]
+        y = chosen[value].to_numpy(dtype=float)
+        low, high = (np.where(chosen[end].isna(), y, chosen[end]) for end in ("low", "high"))
         unbounded = np.isposinf(high)
         high = np.where(unbounded, ceiling, high)
         ax.plot(np.array(x)[unbounded], high[unbounded], ls="", marker=CARETUPBASE, c=mark.colour, mew=0)

@@ -1,4 +1,4 @@
-"""Learning curves by phase, and where early stopping cut."""
+"""Learning curves by phase, with the epochs at which trials were stopped early."""
 
 import numpy as np
 import pandas as pd
@@ -14,24 +14,24 @@ from analysis.statistics.front import front
 from trainables.result import FINETUNE, PRUNED, REGULARIZE
 
 MOST_CURVES = 80
-"""Curves of a crowd; those of the front are drawn beside them."""
+"""Greatest number of curves in a crowd; those of the front are drawn too."""
 
 
 def with_curves(trials: pd.DataFrame) -> pd.DataFrame:
-    """Quantized trials that have trained an epoch."""
+    """Return the quantized trials that have trained at least one epoch."""
     return trials[trials["num_levels"].notna() & (trials["epochs"] > 0)]
 
 
 def plot_curves(trials: pd.DataFrame, epochs: pd.DataFrame, ax: Axes) -> Axes:
-    """Accuracy of the hard-quantized network after each epoch, in the colour of the family; those of the front thick.
+    """Draw the accuracy of the hard-quantized network after each epoch, by family; curves of the front are thick.
 
-    A line parts the phases. A cross ends a trial that was stopped early, and beside that epoch stands how many were
-    stopped then, drawn or not. Of many trials some are drawn; the front's always are.
+    A vertical line separates the phases. A cross ends the curve of a trial that was stopped early, and a number beside
+    the epoch counts all trials that were stopped there. A crowd is thinned; curves of the front are always drawn.
 
     Args:
         trials: rows of trials.parquet.
-        epochs: of epochs.parquet: `trial_id`, `epoch`, `phase`, `val_accuracy`.
-        ax: drawn on; returned.
+        epochs: columns of epochs.parquet: `trial_id`, `epoch`, `phase`, `val_accuracy`.
+        ax: axes to draw on; returned.
     """
     ax.set_xlabel("epoch")
     ax.set_ylabel("validation accuracy (search)")
@@ -42,7 +42,7 @@ def plot_curves(trials: pd.DataFrame, epochs: pd.DataFrame, ax: Axes) -> Axes:
     rows = epochs[epochs["trial_id"].isin([*shown["trial_id"], *best["trial_id"]]) & epochs["val_accuracy"].notna()]
     if rows.empty:
         return nothing_to_show(ax, "no epoch of a quantized trial")
-    curves = {str(name): of.sort_values("epoch") for name, of in rows.groupby("trial_id")}
+    curves = {str(name): curve.sort_values("epoch") for name, curve in rows.groupby("trial_id")}
     for family in families_of(quantized["family"]):
         _draw(shown[shown["family"] == family], family, curves, ax, thick=False)
         _draw(best[best["family"] == family], family, curves, ax, thick=True)
@@ -56,19 +56,19 @@ def plot_curves(trials: pd.DataFrame, epochs: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-def _draw(of: pd.DataFrame, family: str, curves: dict[str, pd.DataFrame], ax: Axes, *, thick: bool) -> None:
+def _draw(trials: pd.DataFrame, family: str, curves: dict[str, pd.DataFrame], ax: Axes, *, thick: bool) -> None:
     lines = [
         np.column_stack([curves[name]["epoch"], curves[name]["val_accuracy"]])
-        for name in of["trial_id"]
+        for name in trials["trial_id"]
         if name in curves
     ]
     mark = family_mark(family)
-    look = {"lw": 1.3, "zorder": 3} if thick else {"lw": 0.5, "alpha": 0.45, "zorder": 2}
-    ax.add_collection(LineCollection(lines, colors=mark.colour, linestyles=[mark.line], **look))
+    appearance = {"lw": 1.3, "zorder": 3} if thick else {"lw": 0.5, "alpha": 0.45, "zorder": 2}
+    ax.add_collection(LineCollection(lines, colors=mark.colour, linestyles=[mark.line], **appearance))
 
 
 def _draw_phases(epochs: pd.DataFrame, ax: Axes) -> None:
-    """A line between the last epoch of one phase and the first of the other, and their names above the axes."""
+    """Draw a line between the phases, and their names above the axes."""
     first = epochs.loc[epochs["phase"] == FINETUNE, "epoch"].min()
     if pd.notna(first):
         ax.axvline(first - 0.5, c="0.55", lw=0.8, ls=(0, (4, 3)), zorder=1)
@@ -87,7 +87,7 @@ def _draw_phases(epochs: pd.DataFrame, ax: Axes) -> None:
 
 
 def _draw_cuts(quantized: pd.DataFrame, shown: pd.DataFrame, curves: dict[str, pd.DataFrame], ax: Axes) -> None:
-    """A cross where a curve was cut, and how many were, of all trials, beside the epoch."""
+    """Draw a cross where a curve was stopped, and beside the epoch how many trials were, drawn or not."""
     stopped = quantized[quantized["state"] == PRUNED]
     for epoch, count in zip(*np.unique(stopped["epochs"], return_counts=True), strict=True):
         ax.annotate(

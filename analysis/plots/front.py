@@ -1,4 +1,4 @@
-"""Accuracy against bits: what a search has found, and what was confirmed."""
+"""Accuracy against bits: the trials of a search, and confirmed configurations."""
 
 from typing import Any
 
@@ -22,40 +22,42 @@ DOTTED: Line = (0, (1, 1.5))
 
 
 def plot_front(trials: pd.DataFrame, ax: Axes) -> Axes:
-    """Validation accuracy against bits per weight (logarithmic) of a search: its trials, its front, and the knee.
+    """Draw validation accuracy against bits per weight of a search: its trials, its front, and the knee.
 
-    A mark a finished trial, faint where another beats it in both; of many of these some are drawn, and the legend says
-    how many. The front as a staircase, its knee in a ring, the float baseline as a dashed line. Trials far below the
-    front are below the axes; a line says how many.
+    Each complete trial has a mark, a faint one if another trial beats it in both. A crowd of faint marks is thinned,
+    and the legend says so. The front is a staircase, its knee has a ring, the float baseline is a dashed line. Trials
+    far below the front lie below the axes, and a number counts them.
 
     Args:
         trials: rows of trials.parquet.
-        ax: drawn on; returned.
+        ax: axes to draw on; returned.
     """
     set_bits_axis(ax)
     ax.set_ylabel("validation accuracy (search)")
-    of, best = candidates(trials), front(trials)
-    if of.empty:
+    complete, best = candidates(trials), front(trials)
+    if complete.empty:
         return nothing_to_show(ax, "no quantized trial with its full budget")
-    beaten = of[~of.index.isin(best.index)]
+    beaten = complete[~complete.index.isin(best.index)]
     crowd = thinned(beaten)
-    for rows, look in (
+    for rows, appearance in (
         (crowd, {"s": 9, "alpha": 0.3, "lw": 0, "zorder": 2}),
         (best, {"s": 20, "ec": "white", "lw": 0.5, "zorder": 3}),
     ):
         for family in families_of(rows["family"]):
-            mark, mine = family_mark(family), rows[rows["family"] == family]
-            ax.scatter(mine["bits_per_weight"], mine["val_accuracy"], c=mark.colour, marker=mark.marker, **look)
+            mark, chosen = family_mark(family), rows[rows["family"] == family]
+            ax.scatter(
+                chosen["bits_per_weight"], chosen["val_accuracy"], c=mark.colour, marker=mark.marker, **appearance
+            )
     baseline = float_baseline(trials)
-    _frame(ax, best, of, baseline)
+    _frame(ax, best, complete, baseline)
     _draw_staircase(best, ax, colour="0.35", line="-")
     _draw_knee(knee(trials), ax)
     _draw_baseline(baseline, ax)
     extra = []
     if len(crowd) < len(beaten):
-        told = f"beaten ({len(crowd):,} of {len(beaten):,})"
-        extra = [Line2D([], [], ls="", marker="o", c=GREY, alpha=0.4, mew=0, label=told)]
-    _legend(families_of(of["family"]), ax, extra, loc="lower right")
+        label = f"beaten ({len(crowd):,} of {len(beaten):,})"
+        extra = [Line2D([], [], ls="", marker="o", c=GREY, alpha=0.4, mew=0, label=label)]
+    _legend(families_of(complete["family"]), ax, extra, loc="lower right")
     return ax
 
 
@@ -66,7 +68,7 @@ def plot_confirmed(results: pd.DataFrame, ax: Axes, search: pd.DataFrame | None 
 
     Args:
         results: rows of `analysis.statistics.confirmed.confirmed`.
-        ax: drawn on; returned.
+        ax: axes to draw on; returned.
         search: trials.parquet of the search, whose front is drawn behind as a thin line; None to leave it out.
         split: that the means and intervals are of: `test`, or `validation` for a plan without test accuracies.
     """
@@ -74,16 +76,16 @@ def plot_confirmed(results: pd.DataFrame, ax: Axes, search: pd.DataFrame | None 
     ax.set_ylabel(f"{split} accuracy")
     accuracy = ACCURACIES[split][FINETUNE]
     trials = as_trials(results, split)
-    of, best = candidates(trials), front(trials)
-    if of.empty:
+    complete, best = candidates(trials), front(trials)
+    if complete.empty:
         return nothing_to_show(ax, "no quantized configuration with results")
-    families = families_of(of["family"])
+    families = families_of(complete["family"])
     for family in families:
-        mark, mine = family_mark(family), results.loc[of.index[of["family"] == family]]
-        mean = mine[accuracy]
+        mark, chosen = family_mark(family), results.loc[complete.index[complete["family"] == family]]
+        mean = chosen[accuracy]
         ax.errorbar(
-            *(mine["bits_per_weight"] * _beside(family, families), mean),
-            yerr=[(mean - mine["low"]).fillna(0.0), (mine["high"] - mean).fillna(0.0)],
+            *(chosen["bits_per_weight"] * _beside(family, families), mean),
+            yerr=[(mean - chosen["low"]).fillna(0.0), (chosen["high"] - mean).fillna(0.0)],
             fmt=mark.marker,
             mfc=mark.colour,
             mec="white",
@@ -93,17 +95,17 @@ def plot_confirmed(results: pd.DataFrame, ax: Axes, search: pd.DataFrame | None 
             zorder=4,
         )
     searched = best[:0] if search is None else front(search)
-    # The ends of the intervals too, but of those of two or three seeds, which may be as wide as all there is.
+    # The axes contain the ends of the intervals, clipped: those of two or three seeds may be far wider.
     least, greatest = best["val_accuracy"].min(), best["val_accuracy"].max()
     reach = greatest - least + 0.01
     ends = [
-        of.assign(val_accuracy=results[end].fillna(results[accuracy]).clip(least - reach, greatest + reach))
+        complete.assign(val_accuracy=results[end].fillna(results[accuracy]).clip(least - reach, greatest + reach))
         for end in ("low", "high")
     ]
     floats = results.loc[results["num_levels"].isna(), accuracy]
     baseline = float(floats.iloc[0]) if len(floats) else None
-    _frame(ax, pd.concat([best, *ends, searched]), of, baseline)
-    _draw_cut_ends(results.loc[of.index], families, ax)
+    _frame(ax, pd.concat([best, *ends, searched]), complete, baseline)
+    _draw_cut_ends(results.loc[complete.index], families, ax)
     _draw_staircase(best, ax, colour="0.35", line="-")
     extra = []
     if len(searched):
@@ -112,18 +114,18 @@ def plot_confirmed(results: pd.DataFrame, ax: Axes, search: pd.DataFrame | None 
     at = knee(trials)
     _draw_knee(at, ax, 1.0 if at is None else _beside(at["family"], families))
     _draw_baseline(baseline, ax)
-    # Intervals of few seeds reach everywhere: there is room above alone.
+    # Intervals of few seeds may cover the axes, so the legend stands above them.
     _legend(families, ax, extra, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)
     return ax
 
 
 def _beside(family: str, families: list[str]) -> float:
-    """Factor on the bits of a family that sets its marks beside those of the others."""
+    """Return the factor on a family's bits that sets its marks beside those of the other families."""
     return float(1.01 ** (families.index(family) - (len(families) - 1) / 2))
 
 
 def _draw_cut_ends(results: pd.DataFrame, families: list[str], ax: Axes) -> None:
-    """An arrow at the edge of the axes for each interval that goes on beyond it."""
+    """Draw an arrow at the edge of the axes for each interval that extends beyond it."""
     lowest, highest = ax.get_ylim()
     for edge, marker, beyond in (
         (lowest, CARETDOWNBASE, results["low"] < lowest),
@@ -136,16 +138,16 @@ def _draw_cut_ends(results: pd.DataFrame, families: list[str], ax: Axes) -> None
             ax.plot(x, [inwards] * len(cut), ls="", marker=marker, ms=4, c=colour, mew=0, zorder=4, gid="cut")
 
 
-def _frame(ax: Axes, shown: pd.DataFrame, of: pd.DataFrame, baseline: float | None) -> None:
-    """Limits that hold what must be seen, the float baseline too; what lies far below is counted and not shown."""
-    bits = pd.concat([shown["bits_per_weight"], of["bits_per_weight"]])
+def _frame(ax: Axes, shown: pd.DataFrame, crowd: pd.DataFrame, baseline: float | None) -> None:
+    """Set limits that contain the rows `shown` and the float baseline; count the `crowd` that lies below them."""
+    bits = pd.concat([shown["bits_per_weight"], crowd["bits_per_weight"]])
     ax.set_xlim(bits.min() * 0.93, bits.max() * 1.08)
     seen = shown["val_accuracy"] if baseline is None else np.append(shown["val_accuracy"], baseline)
     low, high = np.nanmin(seen), np.nanmax(seen)
     height = max(high - low, 0.02)
-    lowest = max(low - 0.5 * height, min(of["val_accuracy"].min(), low) - 0.06 * height)
+    lowest = max(low - 0.5 * height, min(crowd["val_accuracy"].min(), low) - 0.06 * height)
     ax.set_ylim(lowest, high + 0.15 * height)
-    below = int((of["val_accuracy"] < lowest).sum())
+    below = int((crowd["val_accuracy"] < lowest).sum())
     if below:
         ax.annotate(
             f"{below:,} below",

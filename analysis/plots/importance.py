@@ -1,4 +1,4 @@
-"""Which hyperparameter an objective depends on."""
+"""Importance of the hyperparameters for each objective."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -14,11 +14,11 @@ OBJECTIVES = {
 
 
 def plot_importances(importances: pd.DataFrame, ax: Axes) -> Axes:
-    """A bar for each hyperparameter and objective: the share of the objective's variance that it explains alone.
+    """Draw a bar for each hyperparameter and objective: the share of the objective's variance that it explains alone.
 
     Args:
         importances: columns `objective`, `parameter`, `importance`; shares in [0, 1].
-        ax: drawn on; returned.
+        ax: axes to draw on; returned.
     """
     ax.set_xlabel("share of the variance explained (fANOVA)")
     ax.grid(visible=False, axis="y")
@@ -30,9 +30,9 @@ def plot_importances(importances: pd.DataFrame, ax: Axes) -> Axes:
     height = 0.7 / len(shown)
     for place, objective in enumerate(shown):
         label, colour, hatch = OBJECTIVES[objective]
-        of = importances[importances["objective"] == objective].set_index("parameter")["importance"].reindex(order)
+        shares = importances[importances["objective"] == objective].set_index("parameter")["importance"].reindex(order)
         at = [row + 0.35 - height * (place + 0.5) for row in range(len(order))]
-        ax.barh(at, of.fillna(0.0), height * 0.9, color=colour, hatch=hatch, ec="white", lw=0, label=label)
+        ax.barh(at, shares.fillna(0.0), height * 0.9, color=colour, hatch=hatch, ec="white", lw=0, label=label)
     ax.set_yticks(range(len(order)), [NAMES.get(name, plain(name.replace("_", " "))) for name in order])
     ax.tick_params(axis="y", length=0)
     ax.set_xlim(0, 1)

@@ -1,4 +1,4 @@
-"""Bits of convolutions and of fully connected layers, apart."""
+"""Bits of convolutions and of fully connected layers, separately."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -14,23 +14,23 @@ KINDS = {
 
 
 def plot_layers(trials: pd.DataFrame, ax: Axes) -> Axes:
-    """Bits per weight of convolutions, fully connected layers and the whole network by K: median, least and greatest.
+    """Draw bits per weight of convolutions, fully connected layers and the network by K: median and range.
 
-    Steps show ⌈log2 K⌉, what a level costs without entropy coding; codebooks and code tables come on top, and for the
-    whole network its unquantized parameters.
+    Steps show ⌈log2 K⌉, the cost of a level without entropy coding. Codebooks and code tables are added to that, and
+    for the whole network its unquantized parameters.
 
     Args:
         trials: rows of trials.parquet; candidates are drawn.
-        ax: drawn on; returned.
+        ax: axes to draw on; returned.
     """
-    of = candidates(trials)
-    levels = set_levels_axis(ax, of["num_levels"])
+    complete = candidates(trials)
+    levels = set_levels_axis(ax, complete["num_levels"])
     ax.set_ylabel("bits per weight")
-    if of.empty:
+    if complete.empty:
         return nothing_to_show(ax, "no quantized trial with its full budget")
-    kinds = {column: look for column, look in KINDS.items() if of[column].notna().any()}
+    kinds = {column: appearance for column, appearance in KINDS.items() if complete[column].notna().any()}
     for member, (column, (label, colour, marker, line)) in enumerate(kinds.items()):
-        spread = of.groupby("num_levels")[column].agg(["median", "min", "max"]).reindex(levels)
+        spread = complete.groupby("num_levels")[column].agg(["median", "min", "max"]).reindex(levels)
         x = [dodged(place, member, len(kinds), 0.4) for place in range(len(levels))]
         ax.errorbar(
             *(x, spread["median"]),
@@ -45,8 +45,8 @@ def plot_layers(trials: pd.DataFrame, ax: Axes) -> Axes:
         )
     fixed = [(k - 1).bit_length() for k in levels]
     for place, bits in enumerate(fixed):
-        told = r"$\lceil\log_2 K\rceil$" if place == 0 else None
-        ax.plot([place - 0.4, place + 0.4], [bits, bits], c="0.6", lw=0.9, zorder=1, label=told)
+        legend = r"$\lceil\log_2 K\rceil$" if place == 0 else None
+        ax.plot([place - 0.4, place + 0.4], [bits, bits], c="0.6", lw=0.9, zorder=1, label=legend)
     ax.set_ylim(bottom=0)
     ax.legend(loc="upper left")
     return ax

@@ -1,4 +1,4 @@
-"""Fronts of several studies in one picture."""
+"""Fronts of several studies on the same axes."""
 
 from collections.abc import Mapping
 
@@ -11,13 +11,13 @@ from analysis.statistics.front import candidates, front
 
 
 def plot_studies(studies: Mapping[str, pd.DataFrame], ax: Axes, *, label: str = "validation accuracy (search)") -> Axes:
-    """The front of each study as a staircase with its marks, and with intervals where it has columns `low` and `high`.
+    """Draw the front of each study as a staircase with marks, and with intervals if it has columns `low` and `high`.
 
     Args:
         studies: rows of trials.parquet by the study's name; for confirmed results, the rows of
             `analysis.statistics.confirmed.as_trials`.
-        ax: drawn on; returned.
-        label: of the accuracy.
+        ax: axes to draw on; returned.
+        label: label of the accuracy axis.
     """
     set_bits_axis(ax)
     ax.set_ylabel(label)
@@ -38,7 +38,7 @@ def plot_studies(studies: Mapping[str, pd.DataFrame], ax: Axes, *, label: str = 
             ends = bounded["val_accuracy"] - bounded["low"], bounded["high"] - bounded["val_accuracy"]
             x, y = bounded["bits_per_weight"], bounded["val_accuracy"]
             ax.errorbar(x, y, yerr=ends, fmt="none", ecolor=mark.colour, elinewidth=0.7, alpha=0.6)
-        for places, line, told in ((points, "", None), (([], []), mark.line, plain(name))):
-            ax.plot(*places, ls=line, marker=mark.marker, c=mark.colour, mec="white", mew=0.4, label=told)
+        for places, line, text in ((points, "", None), (([], []), mark.line, plain(name))):
+            ax.plot(*places, ls=line, marker=mark.marker, c=mark.colour, mec="white", mew=0.4, label=text)
     ax.legend(loc="lower right")
     return ax

@@ -1,4 +1,4 @@
-"""How figures look and how they are written: widths of a paper, marks of families, file formats."""
+"""Style and files of figures: widths of a paper, marks of families, file formats."""
 
 import logging
 import re
@@ -20,31 +20,31 @@ from matplotlib.text import Text
 from analysis.levels import FAMILIES
 
 STYLE_FILE = Path(__file__).with_name("paper.mplstyle")
-"""Sizes, fonts and lines of all figures; a user's own file changes single keys."""
+"""Sizes, fonts and lines of all figures; a user's file changes single keys."""
 
 COLUMN_WIDTH = 3.4
-"""Inches: one column of a two-column page."""
+"""Width of one column of a two-column page, in inches."""
 
 PAGE_WIDTH = 7.0
-"""Inches: both columns."""
+"""Width of both columns, in inches."""
 
 FORMATS = ("pgf", "pdf", "svg", "png")
 
 
 Line = str | tuple[float, tuple[float, ...]]
-"""A style of lines: Matplotlib's name, or offset and lengths of dashes and gaps."""
+"""Style of a line: Matplotlib's name, or an offset and the lengths of dashes and gaps, in points."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Colour, marker and line of a family or a study: each alone tells it from the others, in grey too."""
+    """Colour, marker and line of a family or a study; each alone identifies it, in greyscale too."""
 
     colour: str
     marker: str
     line: Line
 
 
-# Okabe and Ito's palette, told apart by colour-blind readers.
+# Okabe and Ito's palette, which colour-blind readers can distinguish.
 MARKS = (
     Mark("#000000", "o", "-"),
     Mark("#0072B2", "^", "--"),
@@ -60,10 +60,10 @@ FAMILY_MARKS = dict(zip(FAMILIES, MARKS, strict=False))
 
 @contextmanager
 def paper_style(style: Path | None = None) -> Iterator[None]:
-    """Set Matplotlib's parameters to those of a paper for the time of the block, whatever they were before.
+    """Set Matplotlib's parameters to those of a paper within the block, whatever they were before.
 
     Args:
-        style: an .mplstyle file whose keys replace ours; None for ours alone.
+        style: an .mplstyle file whose keys replace those of `STYLE_FILE`; None for none.
 
     Raises:
         ValueError: the file can't be read, or has an unknown key or a value that Matplotlib refuses; one line.
@@ -78,7 +78,7 @@ def paper_style(style: Path | None = None) -> Iterator[None]:
 
 @contextmanager
 def _once_about_fonts() -> Iterator[None]:
-    """Keep Matplotlib from saying at each text that a font is missing; `check_style` says it."""
+    """Silence Matplotlib's warning at each text that a font is missing; `check_style` reports it once."""
     logger = logging.getLogger("matplotlib.font_manager")
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -92,7 +92,7 @@ def check_style(style: Path) -> str:
     """Raise ValueError, one line with all mistakes, if figures can't be drawn in a style.
 
     Returns:
-        One line on fonts of the style that are not installed here, in whose place others are drawn; empty without.
+        One line on fonts of the style that are not installed and are replaced; empty if there are none.
     """
     with paper_style(style), _messages() as messages:
         logging.getLogger("matplotlib.font_manager").setLevel(logging.WARNING)
@@ -110,7 +110,7 @@ def check_style(style: Path) -> str:
 
 
 def _parameters_of(style: Path) -> mpl.RcParams:
-    """Read a style file, which Matplotlib reports some mistakes of by raising, and others by logging alone."""
+    """Read a style file; Matplotlib reports some of its mistakes by raising, others only by logging."""
     parameters = mpl.RcParams()
     with _messages() as messages:
         try:
@@ -125,7 +125,7 @@ def _parameters_of(style: Path) -> mpl.RcParams:
 
 def _refuse_if(messages: list[str], style: Path) -> None:
     if messages:
-        # Of each message the first line that says something: further ones point to Matplotlib's own files.
+        # Only the first line of each message: the others point to Matplotlib's own files.
         lines = [message.strip().splitlines()[0].removesuffix(".") for message in messages if message.strip()]
         reasons = "; ".join(dict.fromkeys(" ".join(line.split()) for line in lines))
         raise ValueError(f"style {style} can't be used: {reasons}; begin from a copy of {STYLE_FILE}") from None
@@ -133,7 +133,7 @@ def _refuse_if(messages: list[str], style: Path) -> None:
 
 @contextmanager
 def _messages() -> Iterator[list[str]]:
-    """Collect what Matplotlib logs and warns of in the block, in place of printing it."""
+    """Collect Matplotlib's log messages and warnings within the block instead of printing them."""
     logger, handler = logging.getLogger("matplotlib"), _Collector(logging.WARNING)
     propagates, logger.propagate = logger.propagate, False
     logger.addHandler(handler)
@@ -159,7 +159,7 @@ class _Collector(logging.Handler):
 
 
 def available_formats(style: Path | None = None) -> tuple[str, ...]:
-    """`FORMATS`, without PGF where Matplotlib finds no whole LaTeX, which it asks for the widths of words."""
+    """Return `FORMATS`, without PGF if there is no complete LaTeX, which Matplotlib needs to measure words."""
     with paper_style(style):
         has_latex = shutil.which(mpl.rcParams["pgf.texsystem"]) is not None and _sets_a_word()
     return tuple(name for name in FORMATS if name != "pgf" or has_latex)
@@ -170,41 +170,47 @@ def _sets_a_word() -> bool:
     figure.text(0, 0, "word")
     try:
         figure.savefig(StringIO(), format="pgf")
-    except (LatexError, OSError):  # which one depends on when it stops
+    except (LatexError, OSError):  # depends on where LaTeX stops
         return False
     return True
 
 
 def plain(name: str) -> str:
-    """Return a name, such as a family's or a study's, as a text in which no sign begins mathematics or a command.
+    """Return a name, such as a family's or a study's, as text in which no character begins mathematics.
 
-    `save_figure` gives its other signs their meaning in LaTeX.
+    `save_figure` escapes the other characters that are special in LaTeX.
     """
     return "".join(sign for sign in name if unicodedata.category(sign) not in ("Cc", "Cs")).replace("$", r"\$")
 
 
 _IN_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"} | {sign: f"\\{sign}" for sign in "_&#{}"}
-"""Signs that LaTeX would act upon; Matplotlib sees to % and ^."""
+"""Characters that are special in LaTeX, escaped; Matplotlib escapes % and ^."""
 
 
 def _for_latex(text: str) -> str:
-    """Return a text of Matplotlib's as LaTeX takes it; mathematics, between two dollars, stays as it is."""
+    """Return a text of Matplotlib, escaped for LaTeX; mathematics, between two dollars, stays as it is."""
     parts = re.split(r"(?<!\\)\$", text)
     parts[::2] = [re.sub(r"\\\$|[\\~_&#{}]", lambda sign: _IN_LATEX.get(sign[0], sign[0]), part) for part in parts[::2]]
     return "$".join(parts)
 
 
 def save_figure(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
-    """Writes a figure as `stem` with the suffix of each format; returns the paths."""
+    """Write a figure as `stem` with the suffix of each format; return the paths.
+
+    Args:
+        figure: figure to write.
+        stem: path without suffix.
+        formats: names of `FORMATS`.
+    """
     paths = []
     for suffix in formats:
         path = stem.with_name(f"{stem.name}.{suffix}")
-        # Without dates, the same study gives the same file.
+        # Files without dates are identical for the same study.
         undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
         options: dict[str, Any] = {"metadata": undated[suffix]} if suffix in undated else {}
         with _texts_for_latex(figure) if suffix == "pgf" else nullcontext():
             figure.savefig(path, format=suffix, **options)
-        if suffix != "pgf":  # which LaTeX has measured; all others find room for the same words
+        if suffix != "pgf":  # LaTeX has measured the texts for PGF; the other formats share one layout
             figure.set_layout_engine("none")
         paths.append(path)
     return paths
@@ -212,7 +218,7 @@ def save_figure(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path
 
 @contextmanager
 def _texts_for_latex(figure: Figure) -> Iterator[None]:
-    """Give all texts as LaTeX takes them, which a PGF figure is set by, for the time of the block."""
+    """Escape all texts for LaTeX, which typesets a PGF figure, within the block."""
     changed = [(text, text.get_text()) for text in figure.findobj(Text) if isinstance(text, Text)]
     try:
         for text, before in changed:

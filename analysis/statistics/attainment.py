@@ -1,4 +1,4 @@
-"""Empirical attainment: which accuracy a share of the runs reaches with at most so many bits."""
+"""Empirical attainment: the accuracy that a share of the runs reaches within a number of bits."""
 
 import math
 from collections.abc import Sequence
@@ -17,23 +17,23 @@ def attainment_surfaces(
     by: str = "seed",
     accuracy: str = "val_accuracy",
 ) -> pd.DataFrame:
-    """Corners of the surfaces that given shares of the runs attain; 0.5 is the median front.
+    """Return the corners of the surfaces that given shares of the runs attain; 0.5 is the median front.
 
     A run attains an accuracy at some bits if its front has a point that is no worse in both. The surface of a quantile
-    q is the best that at least q of all runs attain: of n runs, ⌈q n⌉. It falls as q grows; 1 is the worst case.
-    Runs are compared fairly only where each trained the same configurations.
+    q is the best that at least ⌈q n⌉ of n runs attain. It falls as q grows; 1 is the worst case.
+    The comparison is fair only if each run trained the same configurations.
 
     Args:
-        trials: rows of trials.parquet; of one family, or of all, as the question is.
-        quantiles: in (0, 1], increasing or not.
-        by: column that names the run of a trial. A run that has quantized trials and no complete one counts, and
-            attains nothing.
-        accuracy: column of the accuracy; `test_accuracy` of confirmed trials.
+        trials: rows of trials.parquet, for example those of one family.
+        quantiles: in (0, 1], in any order.
+        by: column that names the run of a trial. A run with quantized trials and no complete one counts; it attains
+            nothing.
+        accuracy: column of the accuracy; `test_accuracy` for confirmed trials.
 
     Returns:
-        Columns `quantile`, `bits_per_weight` and that of the accuracy, a row a corner: from those bits on (bits per
-        weight) up to the next corner of its quantile, the surface is at that accuracy. By quantile as given, then by
-        increasing bits. A quantile that no point attains has no row.
+        Columns `quantile`, `bits_per_weight` and that of the accuracy, one row per corner: from these bits per weight
+        up to the next corner of the quantile, the surface is at that accuracy. Rows are ordered by quantile as given,
+        then by increasing bits. A quantile that no point attains has no row.
 
     Raises:
         ValueError: a quantile is out of range, there is no column `by`, or a trial has a null in it.
@@ -49,9 +49,9 @@ def attainment_surfaces(
     runs = trials.loc[trials["num_levels"].notna(), by]
     if runs.isna().any():
         raise ValueError(f"every quantized trial needs a {by}, got {runs.isna().sum()} nulls; leave these trials out")
-    of = candidates(trials, accuracy)
-    points = np.column_stack([of["bits_per_weight"], -of[accuracy]])
-    run_of_point, _ = pd.factorize(of[by])
+    complete = candidates(trials, accuracy)
+    points = np.column_stack([complete["bits_per_weight"], -complete[accuracy]])
+    run_of_point, _ = pd.factorize(complete[by])
     surfaces = [_surface(points, run_of_point, _needed(quantile, runs.nunique())) for quantile in quantiles]
     corners = np.concatenate([np.empty((0, 2)), *surfaces])
     return pd.DataFrame(
@@ -64,17 +64,17 @@ def attainment_surfaces(
 
 
 def _needed(quantile: float, runs: int) -> int:
-    """⌈q n⌉, and not one more because 0.07 × 100 is 7.000000000000001."""
+    """Return ⌈q n⌉, allowing for rounding: 0.07 × 100 is 7.000000000000001."""
     return math.ceil(quantile * runs - 1e-9)
 
 
 def _surface(points: np.ndarray, run_of_point: np.ndarray, needed: int) -> np.ndarray:
-    """(corners, 2) that at least `needed` runs attain, by increasing first coordinate; both are minimized."""
+    """Return the corners, (c, 2), that at least `needed` runs attain, by increasing bits; both are minimized."""
     runs = run_of_point.max(initial=-1) + 1
-    # moocore divides by the number of points: none would end the process.
+    # moocore divides by the number of points; without points the process would end.
     if len(points) == 0 or needed > runs:
         return np.empty((0, 2))
-    # moocore rounds up as well: half a run below, no rounding of the percentile can lift it to the next.
-    order = np.argsort(run_of_point, kind="stable")  # moocore takes a run that is not in one piece for several
-    found = moocore.eaf(points[order], run_of_point[order], percentiles=[100 * (needed - 0.5) / runs])
-    return found[np.argsort(found[:, 0]), :2]
+    # moocore rounds up too. Half a run less keeps rounding of the percentile from adding a run.
+    order = np.argsort(run_of_point, kind="stable")  # moocore counts a run that is not contiguous as several
+    corners = moocore.eaf(points[order], run_of_point[order], percentiles=[100 * (needed - 0.5) / runs])
+    return corners[np.argsort(corners[:, 0]), :2]

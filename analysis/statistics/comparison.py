@@ -1,4 +1,4 @@
-"""What a table of accuracies says: means with intervals by family and K, the best, and what differs from `none`."""
+"""Tables of accuracies and of sizes: means with intervals by family and K, and tests against `none`."""
 
 from typing import Any
 
@@ -17,24 +17,24 @@ COLUMNS = (
 
 
 def compare(trials: pd.DataFrame, *, split: str, confidence: float = 0.95, tests: bool | None = None) -> pd.DataFrame:
-    """Accuracy of each family at each K before and after tuning, and its difference from `none` at the same K.
+    """Return the accuracy of each family at each K before and after tuning, and its difference from `none`.
 
-    The difference is of trials with the same seed, which share the split and the order of images: a paired t-test,
-    two-sided, over the seeds that both have. All tests of the table are corrected together (Holm), so that the chance
-    of any false mark among them is at most 1 − confidence. Where configurations were chosen by the very numbers that a
-    test would look at, nothing is tested: a fifth of tables would have a false mark.
+    Differences are those of trials with the same seed, which share the split and the order of images. They are tested
+    by a two-sided paired t-test over the common seeds. All tests of the table are corrected together (Holm), so that
+    the probability of any false mark is at most 1 − confidence. Configurations that were chosen by the tested numbers
+    must not be tested: a fifth of tables would have a false mark.
 
     Args:
         trials: one configuration per family and K: `analysis.statistics.confirmed.selected`, or
             `analysis.statistics.gains.best_replicates`.
         split: `validation`, or `test` for confirmed trials.
-        confidence: of the intervals; 1 − confidence is the level of the tests.
+        confidence: nominal coverage of the intervals, in (0, 1); 1 − confidence is the level of the tests.
         tests: whether differences are tested; None for the test split alone, by which nothing is chosen.
 
     Returns:
         Columns `COLUMNS`, by phase, K and family. `n` counts seeds, `accuracy` is their mean, `low` and `high` bound it
-        (`accuracy_interval`); `best` marks the highest mean of a phase and K, on ties several; none without rivals. `p`
-        is of a single test, `p_adjusted` after Holm; NaN for `none`, for fewer than two common seeds, where all
+        (`accuracy_interval`); `best` marks the highest mean of a phase and K if it has rivals, several on ties. `p`
+        is that of a single test, `p_adjusted` after Holm; NaN for `none`, for fewer than two common seeds, where all
         differences are equal, and where nothing is tested.
 
     Raises:
@@ -42,35 +42,35 @@ def compare(trials: pd.DataFrame, *, split: str, confidence: float = 0.95, tests
 
     Source: Holm, "A simple sequentially rejective multiple test procedure" (Scand. J. Statistics 6, 1979).
     """
-    of = comparable(trials)
-    counts = of.groupby(["family", "num_levels"])["config_hash"].nunique()
+    complete = comparable(trials)
+    counts = complete.groupby(["family", "num_levels"])["config_hash"].nunique()
     if (counts > 1).any():
         where: Any = counts.idxmax()
         raise ValueError(
             f"a family and K must have one configuration, got {counts.max()} of {where[0]} at {where[1]:g}; choose one"
         )
     rows = []
-    for phase, column in accuracies_of(of, split).items():
-        # A seed that was run twice counts once.
-        measured = of[of[column].notna()].drop_duplicates(["family", "num_levels", "seed"])
+    for phase, column in accuracies_of(complete, split).items():
+        # A seed that was trained twice counts once.
+        measured = complete[complete[column].notna()].drop_duplicates(["family", "num_levels", "seed"])
         groups = [group for _, group in measured.groupby(["num_levels", "family"])]
         plain = {group["num_levels"].iloc[0]: group for group in groups if group["family"].iloc[0] == BASELINE}
-        for mine in groups:
-            family, levels = str(mine["family"].iloc[0]), int(mine["num_levels"].iloc[0])
-            interval = accuracy_interval(mine[column], confidence=confidence)
+        for group in groups:
+            family, levels = str(group["family"].iloc[0]), int(group["num_levels"].iloc[0])
+            interval = accuracy_interval(group[column], confidence=confidence)
             compared = plain.get(levels) if family != BASELINE else None
-            against = (np.nan,) * 4 if compared is None else _paired_test(mine, compared, column, confidence)
-            configuration = mine.iloc[0][["config_hash", "lam", "placement"]]
-            means = (len(mine), interval.estimate, interval.low, interval.high)
+            against = (np.nan,) * 4 if compared is None else _paired_test(group, compared, column, confidence)
+            configuration = group.iloc[0][["config_hash", "lam", "placement"]]
+            means = (len(group), interval.estimate, interval.low, interval.high)
             rows.append((family, levels, phase, *configuration, *means, False, *against, np.nan, False))
-    found = pd.DataFrame(rows, columns=list(COLUMNS))
-    rivals = found.groupby(["phase", "num_levels"])["accuracy"]
-    found["best"] = (found["accuracy"] == rivals.transform("max")) & (rivals.transform("size") > 1)
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    rivals = table.groupby(["phase", "num_levels"])["accuracy"]
+    table["best"] = (table["accuracy"] == rivals.transform("max")) & (rivals.transform("size") > 1)
     if not (split == TEST if tests is None else tests):
-        found["p"] = np.nan
-    found["p_adjusted"] = holm(found["p"].to_numpy(dtype=float))
-    found["significant"] = found["p_adjusted"] < 1 - confidence
-    return found
+        table["p"] = np.nan
+    table["p_adjusted"] = holm(table["p"].to_numpy(dtype=float))
+    table["significant"] = table["p_adjusted"] < 1 - confidence
+    return table
 
 
 def _paired_test(
@@ -90,7 +90,7 @@ def _paired_test(
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """(n,) p-values adjusted for being n tests, those that are no NaN; see `compare` for the source."""
+    """Return p-values, (n,), adjusted by Holm for all tests that are not NaN; `compare` names the source."""
     adjusted = np.full(len(p), np.nan)
     order = np.argsort(p)[: np.count_nonzero(~np.isnan(p))]
     factors = len(order) - np.arange(len(order))
@@ -99,28 +99,28 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 
 def sizes(trials: pd.DataFrame) -> pd.DataFrame:
-    """Bits and bytes of each family and K, means over seeds.
+    """Return bits and bytes of each family and K, means over seeds.
 
     Args:
         trials: as in `compare`.
 
     Returns:
-        Columns `family`, `num_levels`, `config_hash`, `lam`, `placement`, `n`, then the bits per weight (of all, of
-        convolutions, of fully connected layers, and the entropy bound), `artifact_bytes`, and `times_smaller`: 32 bits
-        over `bits_per_weight`. By K and family.
+        Columns `family`, `num_levels`, `config_hash`, `lam`, `placement`, `n`, then bits per weight (of the network, of
+        convolutions, of fully connected layers, of an index, and the entropy bound), `artifact_bytes`, and
+        `times_smaller`: 32 bits over `bits_per_weight`. Rows are ordered by K and family.
     """
-    of = candidates(trials)
+    complete = candidates(trials)
     names = ["num_levels", "family", "config_hash"]
     measures = [
         *("bits_per_weight", "conv_bits_per_weight", "linear_bits_per_weight", "index_bits_per_weight"),
         *("entropy_bits_per_weight", "artifact_bytes"),
     ]
-    grouped = of.groupby(names, sort=True)
-    found = grouped[measures].mean()
-    found.insert(0, "n", grouped.size())
+    grouped = complete.groupby(names, sort=True)
+    table = grouped[measures].mean()
+    table.insert(0, "n", grouped.size())
     for place, column in enumerate(("lam", "placement")):
-        found.insert(place, column, grouped[column].first())
-    found["times_smaller"] = 32 / found["bits_per_weight"]
-    found = found.reset_index()
-    found["num_levels"] = found["num_levels"].astype(int)
-    return found[["family", "num_levels", "config_hash", *found.columns[3:]]]
+        table.insert(place, column, grouped[column].first())
+    table["times_smaller"] = 32 / table["bits_per_weight"]
+    table = table.reset_index()
+    table["num_levels"] = table["num_levels"].astype(int)
+    return table[["family", "num_levels", "config_hash", *table.columns[3:]]]

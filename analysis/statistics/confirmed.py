@@ -1,4 +1,4 @@
-"""Results of configurations over seeds: of a confirmation under fresh seeds on the test split, or of a plan."""
+"""Results of configurations over seeds, from a confirmation on the test split or from a plan."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from analysis.statistics.means import accuracy_interval
 from trainables.result import COMPLETE, FAIL, FINETUNE, RUNNING
 
 FOLDER = "confirm"
-"""Where `qar confirm` leaves its study, in the folder of the study that it confirms."""
+"""Folder of the confirmation, in the folder of the study that it confirms."""
 
 COLUMNS = (
     *("family", "num_levels", "lam", "placement", "config_hash", "seeds", "bits_per_weight"),
@@ -21,7 +21,7 @@ COLUMNS = (
 
 
 def confirmation_named(study: str) -> str:
-    """The name of the confirmation of a study of this name."""
+    """Return the name of the confirmation of a study with this name."""
     return f"{study}-{FOLDER}"
 
 
@@ -58,7 +58,7 @@ def gaps_of(trials: pd.DataFrame, planned: int | None, name: str = "the confirma
 
 
 def count_unfinished(trials: pd.DataFrame, planned: int | None) -> tuple[int, int] | None:
-    """How many trials have ended, and of how many; None if all have."""
+    """Return how many trials have ended, and how many were planned; None if all have ended."""
     ended = int((trials["state"] != RUNNING).sum())
     asked = max(len(trials), planned or 0)
     return (ended, asked) if ended < asked else None
@@ -82,10 +82,10 @@ def confirmed(
         split: of the accuracy that intervals are of: `test`, or `validation` for a plan without test accuracies.
 
     Returns:
-        Columns `COLUMNS`, a row a configuration. `test_accuracy`, `val_accuracy` and `bits_per_weight` are means over
+        Columns `COLUMNS`, a row per configuration. `test_accuracy`, `val_accuracy` and `bits_per_weight` are means over
         `seeds` trials; `low` and `high` bound the mean accuracy of the split (`accuracy_interval`, NaN for one seed).
-        `searched_val_accuracy` is what the search has seen, the best if it saw it several times, NaN if never;
-        `optimism` is how much that is above the test accuracy.
+        `searched_val_accuracy` is the best validation accuracy of the configuration in the search, NaN without any;
+        `optimism` is that less the test accuracy.
     """
     rows = []
     finished = search[search["state"] == COMPLETE]
@@ -120,10 +120,10 @@ def as_trials(results: pd.DataFrame, split: str = TEST) -> pd.DataFrame:
 
 
 def selected(search: pd.DataFrame, confirmation: pd.DataFrame) -> pd.DataFrame:
-    """Complete trials of the confirmation, one configuration a family and K: the one that the search thought best.
+    """Return complete trials of the confirmation, those of one configuration for each family and K.
 
-    So no choice is made by the results that are reported. A configuration that the search never finished comes last;
-    on ties the one with fewer bits, then the first by `config_hash`.
+    It is the configuration with the best accuracy in the search, so that the reported results do not decide. One that
+    the search never finished comes last; ties go to fewer bits, then to the first `config_hash`.
 
     Args:
         search: trials.parquet of the study.
@@ -132,9 +132,9 @@ def selected(search: pd.DataFrame, confirmation: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Rows of `confirmation`, in their order; the float baseline is not among them.
     """
-    of = candidates(confirmation, "test_accuracy")
+    complete = candidates(confirmation, "test_accuracy")
     seen = search[search["state"] == COMPLETE].groupby("config_hash")["val_accuracy"].max()
-    each = of.groupby(["family", "num_levels", "config_hash"])["bits_per_weight"].mean().reset_index()
+    each = complete.groupby(["family", "num_levels", "config_hash"])["bits_per_weight"].mean().reset_index()
     each["searched"] = each["config_hash"].map(seen).fillna(-1.0)
     each = each.sort_values(["searched", "bits_per_weight", "config_hash"], ascending=[False, True, True])
-    return of[of["config_hash"].isin(each.drop_duplicates(["family", "num_levels"])["config_hash"])]
+    return complete[complete["config_hash"].isin(each.drop_duplicates(["family", "num_levels"])["config_hash"])]

@@ -20,21 +20,21 @@ from trainables.result import FINETUNE, REGULARIZE
 BASELINE = "none"
 
 ACCURACY_AFTER = {REGULARIZE: "val_accuracy_pre_tuning", FINETUNE: "val_accuracy"}
-"""Column of the accuracy that a phase ends with: before tuning, and after it."""
+"""Column of the accuracy at the end of each phase: before tuning, and after it."""
 
 VALIDATION = "validation"
 TEST = "test"
-"""Of confirmed trials alone."""
+"""The test split, which only confirmed trials and plans have."""
 
 ACCURACIES = {
     VALIDATION: ACCURACY_AFTER,
     TEST: {REGULARIZE: "test_accuracy_pre_tuning", FINETUNE: "test_accuracy"},
 }
-"""The same on each split."""
+"""Columns of accuracies by split and phase."""
 
 
 def accuracies_of(trials: pd.DataFrame, split: str) -> dict[str, str]:
-    """Of `ACCURACIES` those phases that there were: without finetuning, nothing comes after it."""
+    """Return the columns of `ACCURACIES` by phase; only the first phase if the trials had no finetuning."""
     columns = ACCURACIES[split]
     before, after = (trials[columns[phase]] for phase in (REGULARIZE, FINETUNE))
     tuned = not before.equals(after)
@@ -46,11 +46,11 @@ IMPROVEMENT_COLUMNS = ("family", "over", "num_levels", "phase", "n", "n_over", "
 
 
 def best_replicates(trials: pd.DataFrame, *, phase: str = FINETUNE, minimum: int = 2) -> pd.DataFrame:
-    """Trials of the best configuration of each family and K, so that families are compared at their best λ.
+    """Return the trials of the best configuration of each family and K, which compares families at their best λ.
 
-    The best has the highest mean accuracy after `phase` among configurations with at least `minimum` seeds; on ties
-    the first by `config_hash`. The mean that it was chosen by is too good, the more so the more configurations there
-    are and the fewer seeds: a claim needs seeds that were not chosen by.
+    The best has the highest mean accuracy after `phase` among configurations with at least `minimum` seeds; ties go to
+    the first `config_hash`. The mean that decided is biased upwards, the more so the more configurations and the fewer
+    seeds there are: a claim needs fresh seeds.
 
     Args:
         trials: rows of trials.parquet.
@@ -58,7 +58,7 @@ def best_replicates(trials: pd.DataFrame, *, phase: str = FINETUNE, minimum: int
         minimum: seeds that a configuration needs, at least 1.
 
     Returns:
-        Rows of `trials`, one a seed, in their order; none where no configuration has as many seeds.
+        Rows of `trials`, one per seed, in their order; none for a family and K without enough seeds.
 
     Raises:
         ValueError: phase or minimum is not as above, or the trials can't be compared (see `gains`).
@@ -67,12 +67,12 @@ def best_replicates(trials: pd.DataFrame, *, phase: str = FINETUNE, minimum: int
         raise ValueError(f"unknown phase {phase!r}; choose from {list(ACCURACY_AFTER)}")
     if minimum < 1:
         raise ValueError(f"minimum must be at least 1, got {minimum}; 2 is the least that gives an interval")
-    of = comparable(trials)
-    # The same seed twice is no second replicate.
-    of = of[of[ACCURACY_AFTER[phase]].notna()].drop_duplicates(["config_hash", "seed"])
-    means = of.groupby(["family", "num_levels", "config_hash"])[ACCURACY_AFTER[phase]].agg(["mean", "size"])
+    complete = comparable(trials)
+    # A seed that was trained twice is one replicate.
+    complete = complete[complete[ACCURACY_AFTER[phase]].notna()].drop_duplicates(["config_hash", "seed"])
+    means = complete.groupby(["family", "num_levels", "config_hash"])[ACCURACY_AFTER[phase]].agg(["mean", "size"])
     means = means[means["size"] >= minimum].sort_values("mean", ascending=False, kind="stable").reset_index()
-    return of[of["config_hash"].isin(means.drop_duplicates(["family", "num_levels"])["config_hash"])]
+    return complete[complete["config_hash"].isin(means.drop_duplicates(["family", "num_levels"])["config_hash"])]
 
 
 def gains(
@@ -83,21 +83,21 @@ def gains(
     resamples: int = RESAMPLES,
     rng: Rng = 0,
 ) -> pd.DataFrame:
-    """Mean accuracy of each family over that of `none` at the same K, before and after tuning, with its interval.
+    """Return each family's mean accuracy over that of `none` at the same K, before and after tuning, with intervals.
 
-    All candidates of a family and K are pooled; `best_replicates` leaves one configuration of each. Where both have the
-    same seeds, once each, their accuracies are paired by them, for a seed decides split, initial weights and order of
-    both. A factor says little where `none` has collapsed, so the accuracies stand beside it.
+    All candidates of a family and K are pooled; `best_replicates` leaves one configuration of each. If both have the
+    same seeds, once each, their accuracies are paired by seed, since a seed decides split, initial weights and order
+    of images for both. The accuracies are returned too: a factor says little if `none` has collapsed.
 
     Args:
         trials: rows of trials.parquet.
         split: `validation`, or `test` for confirmed trials.
         confidence: nominal coverage of the intervals, in (0, 1).
-        resamples: of each interval.
+        resamples: number of resamples of each interval.
         rng: a generator, or the seed of one.
 
     Returns:
-        Columns `GAIN_COLUMNS`, by family, K and phase, where both have an accuracy. `n` and `n_none` count trials,
+        Columns `GAIN_COLUMNS`, by family, K and phase, if both have an accuracy. `n` and `n_none` count trials,
         accuracies are means in [0, 1], `gain` is their ratio, `low` and `high` its bounds as in `ratio_interval` or
         `paired_ratio_interval`.
 
@@ -125,18 +125,18 @@ def improvements(
     resamples: int = RESAMPLES,
     rng: Rng = 0,
 ) -> pd.DataFrame:
-    """Probability that a trial of each family is more accurate than one of `over` at the same K, with its interval.
+    """Return the probability that a trial of each family beats one of `over` at the same K, with its interval.
 
     Args:
         trials: rows of trials.parquet; pooled as in `gains`.
-        over: the family that the others are compared to.
+        over: the family that the others are compared with.
         split: as in `gains`.
         confidence: nominal coverage of the intervals, in (0, 1).
-        resamples: of each interval.
+        resamples: number of resamples of each interval.
         rng: a generator, or the seed of one.
 
     Returns:
-        Columns `IMPROVEMENT_COLUMNS`, by family, K and phase, where both have an accuracy; `n` and `n_over` count
+        Columns `IMPROVEMENT_COLUMNS`, by family, K and phase, if both have an accuracy; `n` and `n_over` count
         trials, `low` and `high` are bounds as in `improvement_interval`. Ties count half.
 
     Raises:
@@ -159,12 +159,15 @@ def improvements(
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Accuracies of a family and of another at the same K after a phase.
+    """Accuracies of two families at the same K after a phase.
 
     Attributes:
-        first: (n,), of the family.
-        second: (m,), of the other.
-        share_seeds: whether both have the same seeds, once each; they are in the order of these then.
+        family: the first family.
+        levels: K.
+        phase: `regularize` or `finetune`.
+        first: (n,), accuracies of the first family.
+        second: (m,), accuracies of the other family.
+        share_seeds: whether both have the same seeds, once each; both are then in the order of the seeds.
     """
 
     family: str
@@ -176,36 +179,36 @@ class Pair:
 
 
 def _pairs(trials: pd.DataFrame, other: str, split: str) -> Iterator[Pair]:
-    """Wherever both families have an accuracy."""
+    """Yield a pair for each family, K and phase at which it and `other` have an accuracy."""
     if split not in ACCURACIES:
         raise ValueError(f"unknown split {split!r}; choose from {list(ACCURACIES)}")
-    of = comparable(trials)
-    columns = accuracies_of(of, split)
-    others = dict(list(of[of["family"] == other].groupby("num_levels")))
-    for _, rows in of[of["family"] != other].groupby(["family", "num_levels"]):
+    complete = comparable(trials)
+    columns = accuracies_of(complete, split)
+    others = dict(list(complete[complete["family"] == other].groupby("num_levels")))
+    for _, rows in complete[complete["family"] != other].groupby(["family", "num_levels"]):
         family, levels = str(rows["family"].iloc[0]), int(rows["num_levels"].iloc[0])
         for phase, column in columns.items():
             if levels not in others:
                 continue
-            mine, theirs = (
+            first, second = (
                 part[part[column].notna()].sort_values("seed", kind="stable") for part in (rows, others[levels])
             )
-            if len(mine) and len(theirs):
+            if len(first) and len(second):
                 yield Pair(
                     family=family,
                     levels=levels,
                     phase=phase,
-                    first=mine[column].to_numpy(),
-                    second=theirs[column].to_numpy(),
-                    share_seeds=mine["seed"].is_unique and mine["seed"].tolist() == theirs["seed"].tolist(),
+                    first=first[column].to_numpy(),
+                    second=second[column].to_numpy(),
+                    share_seeds=first["seed"].is_unique and first["seed"].tolist() == second["seed"].tolist(),
                 )
 
 
 def comparable(trials: pd.DataFrame) -> pd.DataFrame:
-    """Candidates of the trials; raises ValueError unless they are of one model, data set and budget."""
-    of = candidates(trials)
+    """Return the candidates of the trials; raise ValueError unless they share model, data set and budget."""
+    complete = candidates(trials)
     for column in ("model", "dataset", "epochs"):
-        found = sorted(of[column].dropna().unique())
-        if len(found) > 1:
-            raise ValueError(f"trials to compare must share {column}, got {found}; select those of one")
-    return of
+        values = sorted(complete[column].dropna().unique())
+        if len(values) > 1:
+            raise ValueError(f"trials to compare must share {column}, got {values}; select those of one")
+    return complete
