@@ -196,7 +196,6 @@ def confirm(
     with _one_line_errors(folder):
         from study.addresses import check_addresses
         from study.commands.confirm import confirmation_of, left_wanting
-        from study.ledger.ledger import read_history
 
         confirmation, config = confirmation_of(folder, seeds, margin, _levels(levels))
         check_addresses(config, trust_addresses, on_cluster=address is not None)
@@ -212,7 +211,7 @@ def confirm(
                     f"with: qar status {confirmation}"
                 )
             confirmation.replace_config(config)
-        for line in left_wanting(read_history(folder.ledger), folder.read_config(), config.plan):
+        for line in left_wanting(folder.read_history(), folder.read_config(), config.plan):
             say(line)
     _run(confirmation, config, address, verbose, report_on=folder)
 
@@ -228,7 +227,6 @@ def _levels(text: str | None) -> set[int] | None:
 
 def _extended(folder: "StudyFolder", config: "StudyConfig", more: int) -> "StudyConfig":
     """The configuration of a finished study that is asked for more trials."""
-    from study.ledger.ledger import read_history
     from study.run.tuner import FINISHED, liveliness
 
     if config.plan:
@@ -236,7 +234,7 @@ def _extended(folder: "StudyFolder", config: "StudyConfig", more: int) -> "Study
             f"--trials extends a search, got {more} for {folder}, which runs a plan; more seeds of a confirmation "
             "are trained with: qar confirm STUDY --seeds N"
         )
-    state = liveliness(folder, read_history(folder.ledger), config.trials)
+    state = liveliness(folder, folder.read_history(), config.trials)
     if state != FINISHED:
         raise ValueError(
             f"--trials extends a study that has finished, got {more} for {folder} ({state}); "
@@ -263,10 +261,9 @@ def _check_other_studies(folder: "StudyFolder", config: "StudyConfig") -> None:
 
 def _check_cluster(folder: "StudyFolder", config: "StudyConfig", address: str | None, verbose: bool) -> None:
     """Runs the doctor's quick checks where a study is to be run on a cluster; shows them if one of them fails."""
-    from study.ledger.ledger import read_history
     from study.run.tuner import FINISHED, RUNNING, liveliness
 
-    if address is None or liveliness(folder, read_history(folder.ledger), config.trials) in (FINISHED, RUNNING):
+    if address is None or liveliness(folder, folder.read_history(), config.trials) in (FINISHED, RUNNING):
         return
     from study.doctor.check import FAIL
     from study.doctor.examine import examine
@@ -325,14 +322,13 @@ def status(directory: Folder, as_json: Annotated[bool, typer.Option("--json", he
     """Say how far a study is, from its files alone."""
     from study.durations import duration
     from study.ledger.costs import costs_of
-    from study.ledger.ledger import read_history
     from study.run.progress import cost_lines, front_so_far, front_table, seconds_left, states_line
     from study.run.tuner import FINISHED, RUNNING, liveliness
 
     folder = _study_at(directory)
     with _one_line_errors(folder):
         config = folder.read_config()
-        history = read_history(folder.ledger)
+        history = folder.read_history()
         state = liveliness(folder, history, config.trials)
     front = front_so_far(history)
     costs = costs_of(history, config.trial["regularize_epochs"], config.epochs)

@@ -11,7 +11,6 @@ import numpy as np
 
 from study.config import EarlyStopping, PlannedTrial, StudyConfig, parse_study
 from study.ledger.history import History, Trial
-from study.ledger.ledger import read_history
 from study.storage.folder import CONFIRM, StudyFolder
 from study.storage.object_store import above
 
@@ -142,7 +141,7 @@ def confirmation_of(
             f"qar confirm takes a search, got {folder}, which ran a plan of {len(searched.plan)} configurations with "
             f"{searched.replicates} seeds each; its results are in: qar report {folder}"
         )
-    history = read_history(folder.ledger)
+    history = folder.read_history()
     trials = history.trials.values()
     if not any(trial.is_front_candidate for trial in trials):
         raise ValueError(f"{folder} has no quantized trial with its full budget to confirm; let the study run on")

@@ -13,7 +13,6 @@ from optuna_dashboard import wsgi
 
 from study.commands.local_only import local_only
 from study.errors import StorageError
-from study.ledger.ledger import read_history
 from study.records.optuna_mirror import Mirror, first_line
 from study.storage.folder import StudyFolder
 
@@ -41,7 +40,7 @@ def _follow(folder: StudyFolder, mirror: Mirror) -> None:
         time.sleep(SECONDS_BETWEEN_LOOKS)
         try:
             folder.remote.fetch_ledger()
-            mirror.sync(read_history(folder.ledger))
+            mirror.sync(folder.read_history())
         except StorageError:
             continue  # next time it may answer
 
@@ -54,7 +53,7 @@ def serve(folder: StudyFolder, port: int, ready: Callable[[str], None]) -> None:
     """
     config = folder.read_config()
     folder.check_no_links()  # the mirror is written
-    history = read_history(folder.ledger)
+    history = folder.read_history()
     if not history.sessions:
         raise ValueError(f"{folder} holds a study that has not begun; start it with: qar resume {folder}")
     optuna.logging.set_verbosity(optuna.logging.ERROR)

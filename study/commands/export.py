@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from study.ledger.history import History, Trial
-from study.ledger.ledger import read_history
 from study.storage.folder import StudyFolder
 from trainables.checkpoint import read_checkpoint
 from trainables.codebooks.artifact import Artifact, write_artifact
@@ -34,7 +33,7 @@ def export_trial(
     folder.read_config()
     if out.exists() and not force:
         raise ValueError(f"{out} exists already; choose another --out, or replace it with --force")
-    history = read_history(folder.ledger)
+    history = folder.read_history()
     trial = find_trial(history, name, folder)
     run = _restore(trial, folder, fetch)
     trained = {session for epoch, session in trial.sessions.items() if epoch <= run.epoch}

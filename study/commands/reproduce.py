@@ -11,7 +11,6 @@ from rich.table import Table
 
 from study.commands.export import find_trial
 from study.ledger.history import History, Session, Trial
-from study.ledger.ledger import read_history
 from study.records.provenance import provenance
 from study.storage.folder import StudyFolder
 from trainables.checkpoint import read_checkpoint
@@ -110,7 +109,7 @@ def reproduce(
         DamagedFileError: the study's files can't be read.
     """
     study = folder.read_config()
-    history = read_history(folder.ledger)
+    history = folder.read_history()
     trial = find_trial(history, name, folder)
     if not trial.epochs and trial.state != FAIL:
         raise ValueError(f"trial {trial.number} ({trial.state}) has no epoch to compare with; choose another --trial")

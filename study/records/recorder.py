@@ -1,7 +1,6 @@
 """What happened, for the outside: trials.parquet, epochs.parquet and study.json, all derived from the ledger."""
 
 import json
-import os
 import pickle
 import re
 import time
@@ -20,7 +19,8 @@ from study.ledger.history import History, Trial
 from study.ledger.ledger import DerivedFromLedger, Ledger
 from study.records.optuna_mirror import Mirror
 from study.search.searcher import outcome
-from study.storage.folder import StudyFolder, draft_of, write_atomically
+from study.storage.atomic import replacing
+from study.storage.folder import StudyFolder, write_atomically
 from trainables.config import TrialConfig
 from trainables.data.datasets import DatasetError
 from trainables.families import FAMILIES
@@ -87,9 +87,8 @@ def _write_table(path: Path, columns: tuple[Column, ...], rows: list[dict[str, A
         pa.field(column.name, _ARROW_TYPES[column.type], metadata={"meaning": column.meaning}) for column in columns
     ]
     schema = pa.schema(fields, metadata={SCHEMA_VERSION_KEY: str(SCHEMA_VERSION)})
-    draft = draft_of(path)
-    pq.write_table(pa.Table.from_pylist(rows, schema), draft, write_page_checksum=True)
-    os.replace(draft, path)
+    with replacing(path) as file:
+        pq.write_table(pa.Table.from_pylist(rows, schema), file, write_page_checksum=True)
 
 
 def write_tables(folder: StudyFolder, history: History) -> None:

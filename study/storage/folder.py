@@ -1,8 +1,8 @@
 """Where a study lies: `<storage>/<name>/` and the files in it."""
 
+import errno
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,9 @@ import yaml
 from study.config import StudyConfig, parse_written_study
 from study.containment import check_no_links
 from study.errors import StorageError
-from study.ledger.history import Trial
-from study.ledger.ledger import Ledger, is_being_written
+from study.ledger.history import History, Trial
+from study.ledger.ledger import Ledger, is_being_written, read_history
+from study.storage.atomic import create, is_draft, replacing
 from study.storage.object_store import above
 from trainables.result import DamagedFileError
 
@@ -25,18 +26,13 @@ CONFIRM = "confirm"
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes a file so that a reader, or a crash, sees the old content or the new and nothing between."""
-    draft = draft_of(path)
-    with draft.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())  # or the new name might outlive a power cut without the content
-    os.replace(draft, path)
+    """Write a file so that a reader, or a crash, sees the old content or the new and nothing between."""
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
-def draft_of(path: Path) -> Path:
-    """Where a file is written before it takes its place; a kill may leave it."""
-    return path.with_name(f".{path.name}.draft")
+def _as_yaml(config: StudyConfig) -> bytes:
+    return yaml.safe_dump(config.model_dump(), sort_keys=False).encode()
 
 
 def _remove_empty(folders: list[Path]) -> None:
@@ -151,26 +147,35 @@ class StudyFolder:
         try:
             if self.exists():
                 raise ValueError(f"{self} holds a study already; continue it with: qar resume {self}")
-            taken = self.remote.bucket.names() if self.remote else self._names() - {draft_of(self.study_yaml).name}
+            taken = (
+                self.remote.bucket.names() if self.remote else {name for name in self._names() if not is_draft(name)}
+            )
         except OSError as error:
             raise self._unusable(error) from None
         if taken:
             raise ValueError(f"{self} is not empty and holds no study; choose another --name or --storage")
 
     def create(self, config: StudyConfig) -> list[Path]:
-        """Makes the folder and writes study.yaml; raises ValueError if that can't be, and then leaves nothing.
+        """Make the folder and write study.yaml, which claims it: of several processes that try, one succeeds.
 
         Returns:
             The folders that were made, the innermost first: for `discard`.
+
+        Raises:
+            ValueError: that can't be, or another study is there; then nothing is changed.
         """
         self.check_free()
         made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self.replace_config(config)
+            self.check_no_links()
+            create(self.study_yaml, _as_yaml(config))
+            self.publish()
+        except FileExistsError as error:
+            if not self.exists():  # a file is in the folder's place
+                raise self._unusable(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))) from error
+            raise ValueError(f"{self} holds a study already; continue it with: qar resume {self}") from None
         except OSError as error:
-            with suppress(OSError):
-                draft_of(self.study_yaml).unlink()
             _remove_empty(made)
             raise self._unusable(error) from None
         except StorageError as error:
@@ -186,7 +191,7 @@ class StudyFolder:
     def replace_config(self, config: StudyConfig) -> None:
         """Write study.yaml anew, in one stroke; raises ValueError if the study holds a symbolic link."""
         self.check_no_links()
-        write_atomically(self.study_yaml, yaml.safe_dump(config.model_dump(), sort_keys=False))
+        write_atomically(self.study_yaml, _as_yaml(config).decode())
         self.publish()
 
     def discard(self, made: list[Path]) -> None:
@@ -222,9 +227,38 @@ class StudyFolder:
             Exception: as `Ledger` and `RemoteStudy.drive` raise.
         """
         self.check_no_links()
-        if self.remote is None:
-            return Ledger(self.ledger)
-        return Ledger(self.ledger, self.remote.drive(say))
+        self._check_ledger_is_there()
+        ledger = Ledger(self.ledger, self.remote.drive(say) if self.remote else None)
+        for path in self.path.iterdir():
+            if is_draft(path.name) and path.is_file():  # of a process that was killed
+                path.unlink()
+        return ledger
+
+    def read_history(self) -> History:
+        """Return the history that the ledger holds.
+
+        Raises:
+            DamagedFileError: the ledger can't be read, or is missing though the study has run.
+            StorageError: the bucket can't be reached.
+        """
+        self._check_ledger_is_there()
+        return read_history(self.ledger)
+
+    def _check_ledger_is_there(self) -> None:
+        """Raise DamagedFileError if the study has no fact but what only a study that has run leaves."""
+        if self.ledger.exists() and self.ledger.stat().st_size:
+            return
+        outputs = (self.study_json, self.trials, self.epochs, self.optuna_db, self.ray, self.path / "baseline")
+        if self.remote:
+            present = {name.partition("/")[0] for name in self.remote.bucket.names()}
+            left = [path.name for path in outputs if path.name in present]
+        else:
+            left = [path.name for path in outputs if path.exists()]
+        if left:
+            raise DamagedFileError(
+                f"{self.ledger} must hold what the study has done, but is missing or empty, though {', '.join(left)} "
+                "are there; restore the file from a copy, or launch the study under another --name"
+            )
 
     def is_driven(self) -> bool:
         """Whether a driver runs the study. Raises StorageError."""

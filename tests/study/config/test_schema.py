@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.config import SEARCHED, StudyConfig, changes_by, load_study, named_studies, parse_study
-from study.storage.folder import StudyFolder, draft_of
+from study.storage.folder import StudyFolder
 from tests.support.example_studies import files_below, study_config
 from trainables.config import TrialConfig
 from trainables.data.datasets import DATASETS
@@ -286,10 +286,11 @@ def test_folder_is_refused_when_it_holds_something_else(tmp_path: Path) -> None:
 def test_folder_that_a_kill_in_the_first_write_has_left_is_free(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path / "small")
     folder.path.mkdir()
-    draft_of(folder.study_yaml).write_text("name: sm")
+    (folder.path / ".study.yaml.0123.draft").write_text("name: sm")
     folder.create(study_config())
     assert folder.read_config() == study_config()
-    assert [path.name for path in folder.path.iterdir()] == ["study.yaml"]
+    folder.open_ledger(print).close()
+    assert sorted(path.name for path in folder.path.iterdir()) == ["ledger.jsonl", "study.yaml"]
 
 
 @pytest.mark.parametrize("below", ["file/small", "file/deep/er/small", "file"])

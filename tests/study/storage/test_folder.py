@@ -1,0 +1,62 @@
+"""A study's folder: claimed once, and not begun anew where its ledger is gone."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from study.storage import folder as folder_module
+from study.storage.atomic import is_draft
+from study.storage.folder import StudyFolder
+from tests.support.example_studies import files_below, make_study, study_config
+from trainables.result import DamagedFileError
+
+
+def test_of_launches_at_once_one_claims_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All see the folder free before the first of them writes."""
+    launches, claimed, refused = 6, [], []
+    at_once = threading.Barrier(launches)
+    create = folder_module.create
+
+    def create_at_once(path: Path, content: bytes) -> None:
+        at_once.wait()
+        create(path, content)
+
+    monkeypatch.setattr(folder_module, "create", create_at_once)
+
+    def launch(seed: int) -> None:
+        try:
+            StudyFolder(tmp_path / "small").create(study_config(seed=seed))
+            claimed.append(seed)
+        except ValueError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=launch, args=(seed,)) for seed in range(launches)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(claimed), len(refused)) == (1, launches - 1)
+    assert all("holds a study already; continue it with: qar resume" in text for text in refused)
+    assert StudyFolder(tmp_path / "small").read_config() == study_config(seed=claimed[0])
+    assert not any(is_draft(path.name) for path in (tmp_path / "small").iterdir())
+
+
+@pytest.mark.parametrize("content", [None, b""], ids=["removed", "empty"])
+def test_study_without_its_ledger_is_not_begun_anew(content: bytes | None, tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small")
+    study.ledger.unlink()
+    if content is not None:
+        study.ledger.write_bytes(content)
+    before = files_below(tmp_path)
+    for use in (study.read_history, lambda: study.open_ledger(print)):
+        with pytest.raises(DamagedFileError, match=r"ledger\.jsonl must hold .* study\.json, trials\.parquet.*restore"):
+            use()
+    assert files_below(tmp_path) == before
+
+
+def test_study_that_was_not_begun_has_no_ledger_to_miss(tmp_path: Path) -> None:
+    study = StudyFolder(tmp_path / "small")
+    study.create(study_config())
+    assert study.read_history().trials == {}
+    study.open_ledger(print).close()
