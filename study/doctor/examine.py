@@ -17,6 +17,7 @@ from study.config import StudyConfig
 from study.doctor.check import Check, Lost, Node, kind_of
 from study.doctor.cluster_checks import checks
 from study.doctor.probe import Look, clock, epoch_seconds, look, remove_marks, unseen_marks, write_mark
+from study.doctor.study_checks import timed_trial
 from study.storage.object_store import PATIENCE, below, is_uri
 
 SECONDS_TO_ANSWER = 300.0
@@ -57,7 +58,7 @@ def inspect(config: StudyConfig | None, storage: str, time_epoch: bool) -> tuple
     Args:
         config: of a study whose data set to look for; None for none.
         storage: folder that all nodes are to share, or its URI.
-        time_epoch: time an epoch of the float baseline on one node of each kind.
+        time_epoch: time an epoch of a trial on one node of each kind.
 
     Returns:
         What was seen, and the nodes on which nothing could be.
@@ -78,7 +79,7 @@ def inspect(config: StudyConfig | None, storage: str, time_epoch: bool) -> tuple
     lost = [Lost(alive[node]["NodeManagerHostname"], reason) for node, reason in (silent | left).items()]
     nodes = _with_objects(_with_storage(nodes, storage))
     if config is not None and trial is not None and time_epoch:
-        nodes = _with_epochs(nodes, config, trial.to_dict())
+        nodes = _with_epochs(nodes, config, timed_trial(config).to_dict())
     return list(nodes.values()), lost
 
 

@@ -12,6 +12,7 @@ from study.doctor.check import FAIL, PASS, WARN, Check, Lost, Node
 from study.doctor.cluster_checks import DISK_FREE, checks
 from study.doctor.examine import _skew
 from study.doctor.probe import PACKAGES, Look, epoch_seconds, look, unseen_marks, write_mark
+from study.doctor.study_checks import timed_trial
 from tests.support.example_studies import study_config
 from tests.support.live_studies import LiveRun
 
@@ -230,3 +231,14 @@ def test_node_that_does_not_answer_is_not_waited_for(tmp_path: Path) -> None:
     assert silent["broken"] == "KeyError: 'study'"
     assert set(silent) == {"stuck", "broken", "gone"}
     assert "\n" not in silent["gone"]
+
+
+@pytest.mark.parametrize(
+    ("families", "expected"), [(["none", "RS", "RC", "RM", "RE"], "RE"), (["none", "RS"], "RS"), (["none"], "none")]
+)
+def test_the_timed_epoch_has_the_slowest_penalty_that_is_searched(families: list[str], expected: str) -> None:
+    """Without a penalty, an epoch promised 1:37 for a study that took 2:42."""
+    config = study_config(space={"family": families})
+    trial = timed_trial(config)
+    assert (trial.family, trial.init) == (expected, "scratch")
+    assert (trial.num_levels is None) == (expected == "none")
