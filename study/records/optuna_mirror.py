@@ -6,6 +6,8 @@ where it is lost, damaged or altered, it is made anew.
 
 import sqlite3
 import warnings
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -61,28 +63,41 @@ class Mirror:
             )
 
     def sync(self, history: History) -> None:
-        """Writes what has happened since the last time. That it can't be written is `trouble`, and tried again."""
+        """Write what has happened since the last time; an own file that fails is made anew once.
+
+        A failure is `trouble`, and tried again the next time.
+        """
         try:
-            if self._storage is None:
-                self._storage = self._connect(history)
-            self._follow(self._storage, history)
+            try:
+                self._bring_up_to_date(history)
+            except Exception:
+                if self._own_file is None:
+                    raise
+                self._remove_file(self._own_file)
+                self._bring_up_to_date(history)
             self.trouble = None
         except Exception as error:  # of any driver's own type
             self.trouble = f"Optuna's storage {self.uri} can't be brought up to date: {first_line(error)}"
             self._storage = None
 
+    def _bring_up_to_date(self, history: History) -> None:
+        if self._storage is None:
+            self._storage = self._connect(history)
+        self._follow(self._storage, history)
+
+    def _remove_file(self, file: Path) -> None:
+        """Remove the database, and what SQLite keeps beside it."""
+        self._storage = None
+        for suffix in ("", "-journal", "-wal", "-shm"):
+            file.with_name(file.name + suffix).unlink(missing_ok=True)
+
     def _connect(self, history: History) -> RDBStorage:
         """Opens the storage, with as much in it of the study as is true."""
         identity = _identity(history)
-        try:
-            storage = self._open()
-            trials, whose = self._found(storage)
-        except Exception:
-            if self._own_file is None:
-                raise
-            self._own_file.unlink(missing_ok=True)
-            storage = self._open()
-            trials, whose = self._found(storage)
+        if self._own_file is not None and not _is_sound(self._own_file):
+            self._remove_file(self._own_file)
+        storage = self._open()
+        trials, whose = self._found(storage)
         if whose not in (identity, None) and self._own_file is None:
             raise ValueError(f"it holds another study of the name {self._name!r}; take that one away, or rename it")
         if not _is_true(trials, history):
@@ -127,6 +142,17 @@ class Mirror:
             self._trial_ids.append(storage.create_new_trial(self._study_id, template))
             if proposal.state == RUNNING:
                 self._running.add(index)
+
+
+def _is_sound(file: Path) -> bool:
+    """Whether a file is a database without a damaged page; one that does not exist is."""
+    if not file.exists():
+        return True
+    try:
+        with closing(sqlite3.connect(file)) as connection:
+            return connection.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+    except sqlite3.Error:
+        return False
 
 
 class _Unsynced(sqlite3.Connection):
