@@ -51,8 +51,10 @@ def _small_cnn(image_shape: tuple[int, int, int], num_classes: int, width: float
 
 
 def _alexnet(image_shape: tuple[int, int, int], num_classes: int, width: float) -> nn.Module:
-    """AlexNet for 32×32 images: torchvision's convolutions with a stride of 1 and a kernel of 3 in the first, pooling
-    by 2, and 1,024 units in the linear layers; 4.6 million parameters at width 1.
+    """Return AlexNet for 32×32 images, with 4.6 million parameters at width 1.
+
+    It has torchvision's convolutions, the first with a stride of 1 and a kernel of 3, pooling by 2, and 1,024 units in
+    the linear layers.
 
     Source: Krizhevsky, "One weird trick for parallelizing convolutional neural networks", arXiv 1404.5997, whose
     channels torchvision has.

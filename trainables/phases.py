@@ -1,6 +1,6 @@
-"""The two phases of a trial: what is trained in each, and how. No Ray.
+"""The two phases of a trial, and what each trains. No Ray.
 
-A phase is told of each step; `trainables.run` goes through them.
+`trainables.run` goes through the phases and calls `step` after each backward pass.
 """
 
 from typing import Any, Protocol
@@ -33,7 +33,7 @@ def _weight_optimizer(
 
 
 def _representative_optimizer(recipe: Recipe, representatives: list[Tensor]) -> torch.optim.Optimizer | None:
-    """Adam with a step for each layer that is in proportion to the spacing of its representatives."""
+    """Return Adam with a step for each layer in proportion to the spacing of its representatives; None without any."""
     groups = [
         {"params": [values], "lr": recipe.representative_learning_rate * mean_spacing(values.detach())}
         for values in representatives
@@ -47,32 +47,34 @@ def _group_sizes(optimizer_state: dict[str, Any]) -> list[int]:
 
 
 class Phase(Protocol):
-    """What the two phases have in common.
+    """The interface of a phase.
 
     Attributes:
         name: `regularize` or `finetune`.
-        optimizers: their learning rates follow the recipe's schedule.
+        optimizers: optimizers whose learning rates follow the recipe's schedule.
     """
 
     name: str
     optimizers: list[torch.optim.Optimizer]
 
     def step(self, epochs_done: float) -> None:
-        """Updates all that is trained, from the gradients that a backward pass has left in the weights' `.grad`.
+        """Update all that is trained, from the gradients that a backward pass has left in the weights' `.grad`.
 
         Args:
-            epochs_done: of the phase, before this step.
+            epochs_done: epochs of the phase that are over before this step.
         """
 
     def codebooks(self) -> dict[str, Codebook]:
-        """Of each quantized weight, as of now; empty for the float baseline."""
+        """Return the current codebook of each quantized weight; empty for the float baseline."""
 
     def penalty(self) -> float | None:
-        """Sum of the layers' penalties as of now, before λ; None in a phase without one."""
+        """Return the current sum of the layers' penalties, not multiplied by λ; None in a phase without one."""
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next step depends on, besides the network."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a result of `state_dict`."""
 
 
 class RegularizePhase:
@@ -81,6 +83,7 @@ class RegularizePhase:
     name = REGULARIZE
 
     def __init__(self, config: TrialConfig, model: nn.Module, weights: dict[str, nn.Parameter]) -> None:
+        """Begin the phase: make the regularizers of the `weights` to quantize, and the optimizers."""
         self.config = config
         self.weights = weights
         self.regularizers: dict[str, Regularizer] = {}
@@ -113,6 +116,7 @@ class RegularizePhase:
         return _weight_optimizer(recipe, decayed, others, recipe.learning_rate)
 
     def step(self, epochs_done: float) -> None:
+        """Update all that is trained; see `Phase.step`."""
         strength = self.config.lam * warmup_share(epochs_done, self.config.recipe.lam_warmup_epochs)
         for name, regularizer in self.regularizers.items():
             weight = self.weights[name]
@@ -127,6 +131,7 @@ class RegularizePhase:
             representatives.grad.zero_()
 
     def codebooks(self) -> dict[str, Codebook]:
+        """Return the current codebooks; see `Phase.codebooks`."""
         if self.config.num_levels is None:
             return {}
         result = {}
@@ -140,17 +145,20 @@ class RegularizePhase:
         return result
 
     def penalty(self) -> float:
+        """Return the sum of the layers' penalties; see `Phase.penalty`."""
         return sum(
             regularizer.value(flat(self.weights[name].detach())) for name, regularizer in self.regularizers.items()
         )
 
     def state_dict(self) -> dict[str, Any]:
+        """Return all that the next step depends on; see `Phase.state_dict`."""
         return {
             "representatives": {name: regularizer.representatives for name, regularizer in self.regularizers.items()},
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a result of `state_dict`."""
         for name, regularizer in self.regularizers.items():
             regularizer.representatives.data.copy_(state["representatives"][name])
         if _group_sizes(state["optimizers"][0]) != _group_sizes(self.optimizers[0].state_dict()):
@@ -177,6 +185,7 @@ class FinetunePhase:
         weights: dict[str, nn.Parameter],
         codebooks: dict[str, Codebook],
     ) -> None:
+        """Begin the phase from `codebooks`, by name of the quantized weight; write their values into the network."""
         self.config = config
         self.weights = {name: weights[name] for name in codebooks}
         self.representatives = {
@@ -200,6 +209,7 @@ class FinetunePhase:
             torch.index_select(values, 0, flat(self.assignments[name]), out=flat(weight.detach()))
 
     def step(self, epochs_done: float) -> None:
+        """Update all that is trained; see `Phase.step`."""
         for name, weight in self.weights.items():
             values = self.representatives[name]
             assert weight.grad is not None
@@ -209,12 +219,14 @@ class FinetunePhase:
         self._write_weights()
 
     def codebooks(self) -> dict[str, Codebook]:
+        """Return the current codebooks; see `Phase.codebooks`."""
         return {name: (values.detach(), self.assignments[name]) for name, values in self.representatives.items()}
 
     def penalty(self) -> None:
-        return None
+        """Do nothing: this phase has no penalty."""
 
     def state_dict(self) -> dict[str, Any]:
+        """Return all that the next step depends on; see `Phase.state_dict`."""
         return {
             "representatives": self.representatives,
             "assignments": self.assignments,
@@ -222,6 +234,7 @@ class FinetunePhase:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a result of `state_dict`."""
         for name, values in self.representatives.items():
             values.data.copy_(state["representatives"][name])
             self.assignments[name].copy_(state["assignments"][name])

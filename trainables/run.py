@@ -86,6 +86,7 @@ class CompressionRun:
 
     @property
     def finished(self) -> bool:
+        """Whether all epochs of both phases are trained."""
         return self.epoch >= self.config.epochs
 
     def run_epoch(self) -> Metrics:

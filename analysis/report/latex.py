@@ -21,7 +21,7 @@ def escape(text: str) -> str:
 def tabular(
     header: Sequence[str], blocks: Sequence[tuple[str | None, Sequence[Sequence[str]]]], notes: str, columns: str = ""
 ) -> str:
-    """A `tabular` for booktabs, and notes below it, to be read with \\input inside a table.
+    r"""Return a `tabular` for booktabs with notes below it, to be read with \input inside a table.
 
     Args:
         header: cells, in LaTeX.

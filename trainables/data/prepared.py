@@ -41,6 +41,7 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
+        """Number of classes: one more than the greatest label of the training images."""
         return int(self.y_train.max()) + 1
 
     @property
