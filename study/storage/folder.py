@@ -246,8 +246,12 @@ class StudyFolder:
 
     def _check_ledger_is_there(self) -> None:
         """Raise DamagedFileError if the study has no fact but what only a study that has run leaves."""
-        if self.ledger.exists() and self.ledger.stat().st_size:
-            return
+        if self.ledger.is_file():
+            with self.ledger.open("rb") as file:
+                if file.readline().endswith(b"\n"):
+                    return
+        elif self.ledger.exists():
+            return  # opening it says why not
         outputs = (self.study_json, self.trials, self.epochs, self.optuna_db, self.ray, self.path / "baseline")
         if self.remote:
             present = {name.partition("/")[0] for name in self.remote.bucket.names()}
@@ -256,8 +260,8 @@ class StudyFolder:
             left = [path.name for path in outputs if path.exists()]
         if left:
             raise DamagedFileError(
-                f"{self.ledger} must hold what the study has done, but is missing or empty, though {', '.join(left)} "
-                "are there; restore the file from a copy, or launch the study under another --name"
+                f"{self.ledger} must hold what the study has done, but is missing or holds no whole line, "
+                f"though {', '.join(left)} are there; restore it from a copy, or launch anew under another --name"
             )
 
     def is_driven(self) -> bool:

@@ -42,7 +42,7 @@ def test_of_launches_at_once_one_claims_the_folder(tmp_path: Path, monkeypatch: 
     assert not any(is_draft(path.name) for path in (tmp_path / "small").iterdir())
 
 
-@pytest.mark.parametrize("content", [None, b""], ids=["removed", "empty"])
+@pytest.mark.parametrize("content", [None, b"", b"#?!"], ids=["removed", "empty", "noise"])
 def test_study_without_its_ledger_is_not_begun_anew(content: bytes | None, tmp_path: Path) -> None:
     study = make_study(tmp_path / "small")
     study.ledger.unlink()
