@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from study.cluster.cores import available_cores
 from study.errors import StorageError
 from study.records.provenance import version_of
 from study.storage.object_store import BucketFolder, is_uri
@@ -26,9 +27,6 @@ PACKAGES = ("qar", "ray", "torch", "torchvision", "numpy", "optuna")
 
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 """Of NVIDIA's driver, AMD's, and Windows' for Linux: without one of them torch sees no GPU, and need not be asked."""
-
-CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Of a container: microseconds of all cores together, and of how many."""
 
 BATCHES_TIMED = 8
 SAMPLE = 1000
@@ -77,7 +75,7 @@ def look(trial: dict[str, Any] | None, temporary: str | None = None) -> Look:
     return Look(
         hostname=socket.gethostname(),
         versions={"python": platform.python_version(), **versions, "code": _code()},
-        cores=_cores(),
+        cores=available_cores(),
         gpus=_gpus(),
         disk_free=shutil.disk_usage(temporary or tempfile.gettempdir()).free,
         shm_total=shutil.disk_usage(shm).total if shm.is_dir() else None,
@@ -133,16 +131,6 @@ def remove_marks(folder: str) -> None:
         marks = BucketFolder.open(folder)
         for name in marks.names():
             marks.remove(name)
-
-
-def _cores() -> int:
-    """That the processes of this node may use: a container may have fewer than the machine."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with suppress(OSError, ValueError):
-        time_of_cores, period = CPU_QUOTA.read_text().split()
-        if time_of_cores != "max":
-            return max(1, min(allowed, int(time_of_cores) // int(period)))
-    return allowed
 
 
 _NAME_GPUS = "import torch; [print(torch.cuda.get_device_name(index)) for index in range(torch.cuda.device_count())]"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from study.cluster.cores import available_cores
 from study.config import StudyConfig
 from study.doctor.check import FAIL, PASS, WARN, Check, Lost, Node
 from study.doctor.cluster_checks import DISK_FREE, checks
@@ -115,14 +116,8 @@ def test_gpus_are_seen_though_ray_hides_them(tmp_path: Path, monkeypatch: pytest
     assert look(None).gpus == ["H200"]
 
 
-def test_cores_are_those_that_a_container_may_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    quota = tmp_path / "cpu.max"
-    monkeypatch.setattr("study.doctor.probe.CPU_QUOTA", quota)
-    cores = look(None).cores
-    quota.write_text("max 100000\n")
-    assert look(None).cores == cores
-    quota.write_text("100000 100000\n")
-    assert look(None).cores == 1
+def test_cores_of_a_node_are_those_that_may_be_used() -> None:
+    assert look(None).cores == available_cores()
 
 
 def test_single_node_needs_no_token() -> None:
