@@ -1,0 +1,83 @@
+"""Reasons why Ray does not start on this machine, each with its remedy."""
+
+import errno
+import tempfile
+from pathlib import Path
+
+PROBE_BYTES = 2**20
+"""Bytes that Ray's temporary folder must take: its logs and sockets need about that much at once."""
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_RIGHT = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_FOLDER = {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG}
+_OTHER_FOLDER = "set RAY_TMPDIR to another folder"
+
+
+class NoRayError(Exception):
+    """Ray did not start on this machine; the message gives the reason and the remedy."""
+
+
+def temporary_folder() -> Path:
+    """Return the folder below which Ray keeps its sockets, logs and spilled objects."""
+    from ray._common.utils import get_default_ray_temp_dir
+
+    return Path(get_default_ray_temp_dir())
+
+
+def folder_error(folder: Path) -> OSError | None:
+    """Return the reason why Ray could not write to its temporary folder; None if it can."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\0" * PROBE_BYTES)
+            file.flush()
+    except OSError as error:
+        return error
+    return None
+
+
+def start_failure(error: BaseException, folder: Path) -> NoRayError:
+    """Return the error for a failed start: its reason in one line, and the remedy that fits it.
+
+    Args:
+        error: raised by Ray, or by the probe of its folder.
+        folder: Ray's temporary folder.
+    """
+    cause = _os_error(error)
+    reason = (cause.strerror if cause else None) or (str(error).splitlines() or [""])[0].strip().rstrip(".")
+    where = f"{cause.filename}: " if cause and isinstance(cause.filename, str) else ""
+    text = f"Ray did not start here: {where}{reason or type(error).__name__}"
+    return NoRayError(f"{text}; {_remedy(error, cause, folder)}")
+
+
+def _remedy(error: BaseException, cause: OSError | None, folder: Path) -> str:
+    number = cause.errno if cause else None
+    named = cause.filename if cause and isinstance(cause.filename, str) else str(folder)
+    elsewhere = not Path(named).is_relative_to(folder) and not folder.is_relative_to(named)
+    other = "" if elsewhere else f", or {_OTHER_FOLDER}"
+    if "AF_UNIX" in str(error):
+        return f"the path {folder} is too long for Ray's sockets: set RAY_TMPDIR to a short one, as RAY_TMPDIR=/tmp"
+    if number in _NO_ROOM:
+        return f"make room in {named}{other}"
+    if number in _NO_RIGHT:
+        return f"give the right to write to {named}{other}"
+    if number in _NO_FOLDER:
+        return f"make {named} a folder that can be written{other}"
+    if number in (errno.EMFILE, errno.ENFILE):
+        return "raise the limit of open files: ulimit -n 65536"
+    if number == errno.EAGAIN or "can't start new thread" in str(error):
+        return "raise the limit of processes: ulimit -u, or end some of them"
+    if number == errno.EADDRINUSE:
+        return "end the program that holds the port"
+    if number == errno.ENOMEM or isinstance(error, MemoryError):
+        return "free memory"
+    return f"Ray's logs are in {folder / 'session_latest' / 'logs'}; try again, with less running beside it"
+
+
+def _os_error(error: BaseException | None) -> OSError | None:
+    """Return the operating system's error behind an exception, if there is one."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
