@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,24 +9,20 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from ray.exceptions import RayActorError, RayTaskError
 from ray.tune import Callback
 
-from study.errors import StorageError, is_of_an_object_store
+from study.interruption import interruption
 from study.ledger.facts import CHECKPOINT, ENDED, EPOCH, LOST
 from study.ledger.history import History, Trial
 from study.ledger.ledger import DerivedFromLedger, Ledger
+from study.records.failures import FailTrial, Retry, StopStudy, alike_failures, decide, failure_at_start
 from study.records.optuna_mirror import Mirror
 from study.search.searcher import outcome
 from study.storage.atomic import replacing
 from study.storage.folder import StudyFolder, write_atomically
 from trainables.config import TrialConfig
-from trainables.data.datasets import DatasetError
 from trainables.families import FAMILIES
-from trainables.result import EPOCH_COLUMNS, FAIL, SCHEMA_VERSION, SCHEMA_VERSION_KEY, TRIAL_COLUMNS, Column
-
-MOST_LOSSES = 3
-"""How often a trial whose actor is lost goes on from its last checkpoint before it counts as failed."""
+from trainables.result import EPOCH_COLUMNS, FAIL, RUNNING, SCHEMA_VERSION, SCHEMA_VERSION_KEY, TRIAL_COLUMNS, Column
 
 MOST_OFTEN = 30
 """The tables of a large study are written at most so often: as many times as long as writing them takes."""
@@ -41,9 +36,6 @@ REPORTED = {column.name for column in EPOCH_COLUMNS} - {"trial_id", "number", "s
     "hostname",
 }
 """Metrics of an epoch that the ledger keeps; the rest of Ray's results is about Ray."""
-
-_NOT_SHARED = "Unable to set up cluster storage"
-"""What Ray says on a node that doesn't see the files of the others."""
 
 _ARROW_TYPES = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa.string()}
 
@@ -134,6 +126,9 @@ class Recorder(DerivedFromLedger, Callback):
         self._ledger = ledger
         self._mirror = mirror
         self._epochs = epochs
+        trials = ledger.history.trials.values()
+        self._ended_before = {trial.number for trial in trials if trial.state != RUNNING}
+        self._alike: str | None = None
         self._seconds_between_tables = seconds_between_tables
         self._tables_due = time.monotonic() + seconds_between_tables
 
@@ -154,52 +149,32 @@ class Recorder(DerivedFromLedger, Callback):
         self._end(trial, *outcome(trial.last_result, self._epochs))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        error = _error_of(trial)
-        cause = error.cause if isinstance(error, RayTaskError) else error
+        if interruption.received is not None:
+            return  # the signal has reached the trial's process too; nothing is wrong with it
         number = trial.config["number"]
         losses = self._ledger.history.trials[number].losses
-        text = str(cause).strip() or type(cause).__name__
-        node = node_of(error)
-        if _NOT_SHARED in text or self._baseline_is_unseen(trial, text):
-            raise StorageError.not_shared(self._folder, node)
-        # A bucket that a worker could not reach may be in reach again, and another node may have room; the storage's
-        # own disk stays full.
-        unreached = losses < MOST_LOSSES and is_of_an_object_store(cause)
-        if (reason := _why_no_dataset(cause, text)) is not None and not unreached:
-            raise StorageError.without_dataset(self._folder, reason, node)
-        failure = StorageError.behind(cause, self._folder)
-        of_a_node = False
-        if failure and isinstance(cause, OSError) and self._lies_elsewhere(cause):
-            of_a_node, failure = True, StorageError.of_a_node(self._folder, cause, node)
-        passing = unreached or (losses < MOST_LOSSES and of_a_node)
-        if failure and not passing:
-            raise failure
-        # An exception would come again; what takes an actor away (a node, the lack of memory) need not.
-        if passing:
-            self._ledger.record(LOST, number=number, reason=text.splitlines()[0])
-        elif isinstance(error, RayTaskError) or (isinstance(error, RayActorError) and error.actor_init_failed):
-            # Of an actor that could not begin there is a traceback alone, whose last line is the reason.
-            self._end(trial, FAIL, text.splitlines()[0 if isinstance(error, RayTaskError) else -1])
-        elif losses < MOST_LOSSES:
-            self._ledger.record(LOST, number=number, reason=text.splitlines()[0])
-        else:
-            self._end(trial, FAIL, f"its actor was lost {MOST_LOSSES + 1} times, at last: {text.splitlines()[0]}")
+        match decide(_error_of(trial), losses, self._folder, self._whole_baseline(trial)):
+            case Retry(reason):
+                self._ledger.record(LOST, number=number, reason=reason)
+            case FailTrial(reason):
+                self._end(trial, FAIL, reason)
+            case StopStudy(error):
+                raise error
 
-    def _baseline_is_unseen(self, trial: Any, text: str) -> bool:
-        """Whether a trial failed for the float baseline that it begins from, though that is there, whole."""
+    def _whole_baseline(self, trial: Any) -> str | None:
+        """Return the address of the float baseline that a trial begins from, if that is there and whole."""
         weights = trial.config.get("initial_weights")
-        return bool(weights) and str(weights) in text and self._folder.has_baseline(trial.config["trial"]["seed"])
-
-    def _lies_elsewhere(self, error: OSError) -> bool:
-        """Whether an error is about a file outside of the study, as in a node's folder for temporary files."""
-        file = error.filename
-        return isinstance(file, str) and not Path(file).is_relative_to(self._folder.path.resolve())
+        return str(weights) if weights and self._folder.has_baseline(trial.config["trial"]["seed"]) else None
 
     def _end(self, trial: Any, state: str, failure: str | None) -> None:
         self._ledger.record(ENDED, number=trial.config["number"], state=state, failure=failure)
+        if state == FAIL:
+            self._alike = failure_at_start(self._ledger.history, self._ended_before)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self._ledger.check()
+        if self._alike is not None:
+            raise alike_failures(self._alike, self._folder)
         began = time.monotonic()
         if began > self._tables_due:
             write_tables(self._folder, self._ledger.history)
@@ -207,21 +182,6 @@ class Recorder(DerivedFromLedger, Callback):
             self._folder.publish()
             took = time.monotonic() - began
             self._tables_due = began + max(self._seconds_between_tables, MOST_OFTEN * took)
-
-
-def _why_no_dataset(cause: Exception, text: str) -> str | None:
-    """Why a node could not load the data set, if that is what has ended a trial; `text` is what its error says."""
-    if isinstance(cause, DatasetError):
-        return text
-    # Of an actor that could not begin there is a traceback alone.
-    _, found, reason = text.rpartition(f"{DatasetError.__module__}.{DatasetError.__name__}: ")
-    return reason.splitlines()[0] if found else None
-
-
-def node_of(error: Exception) -> str | None:
-    """Address of the node on which a task or an actor has failed; Ray tells it in the text alone."""
-    found = re.search(r"\bip=([^,)\s]+)", str(error))
-    return found and found[1]
 
 
 def _error_of(trial: Any) -> Exception:

@@ -7,11 +7,14 @@ from rich.console import Console
 from study.config import StudyConfig
 from study.durations import duration
 from study.errors import StorageError
+from study.interruption import interruption
 from study.ledger.facts import BASELINE
 from study.ledger.ledger import Ledger
 from study.storage.folder import StudyFolder
 
 SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_CHECKS = 0.5
+"""Time after which a signal that asks the study to end is noticed."""
 
 
 def float_baselines(folder: StudyFolder, config: StudyConfig, ledger: Ledger, console: Console) -> dict[int, str]:
@@ -26,7 +29,7 @@ def float_baselines(folder: StudyFolder, config: StudyConfig, ledger: Ledger, co
     import ray
     from ray.exceptions import RayError
 
-    from study.records.recorder import node_of
+    from study.records.failures import node_of
     from trainables.data.datasets import DatasetError
     from trainables.run import NonFiniteLossError
     from trainables.trainable import train_baseline
@@ -43,7 +46,8 @@ def float_baselines(folder: StudyFolder, config: StudyConfig, ledger: Ledger, co
     progress = BaselineProgress({seed: trial.regularize_epochs for seed, trial in trials.items()}, console)
     try:
         while training:
-            told, _ = ray.wait(list(training), num_returns=1)
+            told, _ = ray.wait(list(training), num_returns=1, timeout=SECONDS_BETWEEN_CHECKS)
+            interruption.check()
             for stream in told:
                 reference = next(stream, None)
                 if reference is None:

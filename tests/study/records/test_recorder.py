@@ -23,9 +23,10 @@ from study.errors import StorageError
 from study.ledger.facts import ASKED, ENDED, LOST
 from study.ledger.history import Saved
 from study.ledger.ledger import Ledger, read_history
+from study.records.failures import MOST_LOSSES
 from study.records.optuna_mirror import Mirror
 from study.records.provenance import provenance
-from study.records.recorder import MOST_LOSSES, Recorder, epoch_rows, trial_row, write_tables
+from study.records.recorder import Recorder, epoch_rows, trial_row, write_tables
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import (
     ARROW_TYPES,

@@ -1,0 +1,114 @@
+"""Decisions about failures, as tables, without Ray's processes."""
+
+import errno
+from pathlib import Path
+
+import pytest
+from ray.exceptions import ActorDiedError, RayTaskError
+
+from study.ledger.facts import ASKED, ENDED
+from study.ledger.history import History
+from study.records.failures import FAILURES_AT_START, MOST_LOSSES, FailTrial, Retry, StopStudy, decide, failure_at_start
+from study.storage.folder import StudyFolder
+from tests.support.example_studies import Unwritten, asked, study_config
+from trainables.data.datasets import DatasetError
+from trainables.result import COMPLETE, FAIL, PRUNED
+
+IN_A_BUCKET = OSError("When uploading part for key 'x': AWS Error NETWORK_CONNECTION during UploadPart")
+FULL_NODE = OSError(errno.ENOSPC, "No space left on device", "/tmp/tmp4_1x/trial.pt")
+UNSEEN = RuntimeError("/shared/baseline/seed-0 holds no whole checkpoint")
+
+
+def in_task(cause: Exception) -> RayTaskError:
+    return RayTaskError("step", "Traceback …", cause)
+
+
+# Error, losses so far, whether the float baseline is whole here; the decision and what its words must hold.
+DECISIONS = {
+    "exception": (in_task(ValueError("the reason\nand advice")), 0, False, FailTrial, "the reason"),
+    "exception without words": (in_task(MemoryError()), 0, False, FailTrial, "MemoryError"),
+    "lost actor": (ActorDiedError(), MOST_LOSSES - 1, False, Retry, "actor died"),
+    "actor lost too often": (ActorDiedError(), MOST_LOSSES, False, FailTrial, f"lost {MOST_LOSSES + 1} times"),
+    "unreadable error": (EOFError("Ran out of input"), 0, False, Retry, "Ran out of input"),
+    "full storage": (in_task(OSError(errno.ENOSPC, "No space")), 0, False, StopStudy, "make room"),
+    "full disk of a node": (in_task(FULL_NODE), MOST_LOSSES - 1, False, Retry, "No space left"),
+    "disk of a node that stays full": (in_task(FULL_NODE), MOST_LOSSES, False, StopStudy, "/tmp/tmp4_1x/trial.pt on"),
+    "bucket": (in_task(IN_A_BUCKET), MOST_LOSSES - 1, False, Retry, "AWS Error"),
+    "bucket that stays away": (in_task(IN_A_BUCKET), MOST_LOSSES, False, StopStudy, "can't be reached"),
+    "missing data set": (
+        in_task(DatasetError("x.npz is missing")),
+        0,
+        False,
+        StopStudy,
+        "can't load the data set",
+    ),
+    "unshared storage": (
+        in_task(RuntimeError("Unable to set up cluster storage")),
+        0,
+        False,
+        StopStudy,
+        "seen by all",
+    ),
+    "unseen baseline": (in_task(UNSEEN), 0, True, StopStudy, "seen by all"),
+    "damaged baseline": (in_task(UNSEEN), 0, False, FailTrial, "no whole checkpoint"),
+    "missing file": (
+        in_task(FileNotFoundError(errno.ENOENT, "No such", "x")),
+        0,
+        False,
+        FailTrial,
+        "No such",
+    ),
+}
+
+
+@pytest.mark.parametrize(("error", "losses", "whole", "kind", "words"), DECISIONS.values(), ids=DECISIONS)
+def test_error_leads_to_its_decision(
+    error: Exception, losses: int, whole: bool, kind: type, words: str, tmp_path: Path
+) -> None:
+    decision = decide(error, losses, StudyFolder(tmp_path), "/shared/baseline/seed-0" if whole else None)
+    assert isinstance(decision, kind)
+    assert words in str(decision.error if isinstance(decision, StopStudy) else decision.reason)
+
+
+def history_of(*ends: tuple[str, str | None] | None, one_configuration: bool = False) -> History:
+    """Trials that have ended so, in order of their numbers; None for one that runs."""
+    ledger = Unwritten()
+    for number, end in enumerate(ends):
+        levels = 2 if one_configuration else 2 + number
+        config = study_config().trial_config({"family": "none", "num_levels": levels, "placement": "kmeans"})
+        ledger.record(ASKED, **asked(number, config))
+        if end is not None:
+            ledger.record(ENDED, number=number, state=end[0], failure=end[1])
+    return ledger.history
+
+
+ALIKE = [(FAIL, f"the loss is not finite (nan) in epoch {epoch}") for epoch in range(1, FAILURES_AT_START + 1)]
+
+
+def test_first_trials_that_fail_alike_are_noticed_whatever_numbers_they_name() -> None:
+    assert failure_at_start(history_of(*ALIKE), set()) == ALIKE[0][1]
+    assert failure_at_start(history_of(*ALIKE, None), set()) == ALIKE[0][1]
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        ALIKE[1:],
+        [None, *ALIKE],
+        [(COMPLETE, None), *ALIKE],
+        [ALIKE[0], (PRUNED, None), *ALIKE],
+        [(FAIL, "out of memory"), *ALIKE],
+    ],
+    ids=["too few", "an earlier one runs", "one was trained", "one was stopped", "another reason"],
+)
+def test_other_beginnings_let_the_study_go_on(ends: list[tuple[str, str | None] | None]) -> None:
+    assert failure_at_start(history_of(*ends), set()) is None
+
+
+def test_failures_of_earlier_sessions_are_not_counted_again() -> None:
+    history = history_of(*ALIKE, None)
+    assert failure_at_start(history, set(range(FAILURES_AT_START))) is None
+
+
+def test_one_configuration_that_fails_under_every_seed_stops_no_plan() -> None:
+    assert failure_at_start(history_of(*ALIKE, one_configuration=True), set()) is None
