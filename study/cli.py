@@ -7,7 +7,9 @@ import io
 import json
 import os
 import shlex
+import signal
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,8 +18,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from study.cluster.watchdog import NoRayError
+from study.cluster.start_failure import NoRayError
 from study.errors import StorageError
+from study.interruption import interruption
 from study.terminal import PlainConsole, one_line, say
 from trainables.result import DamagedFileError
 
@@ -37,8 +40,6 @@ app = typer.Typer(
 
 FAILED = 1
 WRONG_REQUEST = 2
-INTERRUPTED = 130
-"""Exit status by custom of a program that Ctrl-C has ended."""
 
 Folder = Annotated[str, typer.Argument(metavar="DIR", help="Folder of the study, or its URI.", show_default=False)]
 Storage = Annotated[str, typer.Option(help="Where studies are kept: a folder, s3://BUCKET/FOLDER or gs://….")]
@@ -71,6 +72,9 @@ def _one_line_errors(*folders: "StudyFolder") -> Iterator[None]:
         yield
     except (ValueError, DamagedFileError, StorageError, NoRayError) as error:
         _fail(_as_told(str(error), folders), WRONG_REQUEST if isinstance(error, ValueError) else FAILED)
+    except KeyboardInterrupt:
+        interruption.say("interrupted")
+        raise typer.Exit(interruption.status) from None
     except OSError as error:
         where = f"{error.filename} can't be used: " if error.filename else ""
         reason = error.strerror or " ".join(str(error).split())
@@ -282,7 +286,7 @@ def _create(folder: "StudyFolder", config: "StudyConfig", address: str | None, v
     try:
         with PlainConsole().status(announcement(address)):
             connect(config, address, verbose)
-    except (ValueError, NoRayError):
+    except (ValueError, NoRayError, KeyboardInterrupt):
         folder.discard(made)
         raise
 
@@ -298,15 +302,26 @@ def _run(
     from study.run.tuner import INTERRUPTED as WAS_INTERRUPTED
     from study.run.tuner import run_study
 
-    with _one_line_errors(folder):
+    reported = report_on or folder
+    interruption.last_words = f"interrupted; continue with: qar resume {shlex.quote(str(folder))}"
+    with _one_line_errors(folder, reported):
         try:
             outcome = run_study(folder, config, PlainConsole(), address=address, verbose=verbose)
-        except KeyboardInterrupt:  # before Ray Tune takes care of it
+            if outcome != WAS_INTERRUPTED:
+                _report_briefly(reported)
+        except KeyboardInterrupt:
             outcome = WAS_INTERRUPTED
     if outcome == WAS_INTERRUPTED:
-        say(f"interrupted; continue with: qar resume {shlex.quote(str(folder))}")
-        raise typer.Exit(INTERRUPTED)
-    _report_briefly(report_on or folder)
+        if interruption.received is not None:
+            from study.cluster.watchdog import end_local_processes
+
+            # An orderly end would wait for Ray, which the signal may have reached too, and end with Ray's status.
+            interruption.before_end = end_local_processes
+            interruption.end_at_once()
+        interruption.say(interruption.last_words)
+        raise typer.Exit(interruption.status)
+    if failure := _common_failure(folder):
+        _fail(failure, FAILED)
     say(_next_steps(folder, config, report_on))
 
 
@@ -315,6 +330,20 @@ def _next_steps(folder: "StudyFolder", config: "StudyConfig", report_on: "StudyF
     report = f"qar report {shlex.quote(str(report_on or folder))}"
     steps = report if config.plan else f"qar confirm {shlex.quote(str(folder))} --seeds 5; {report}"
     return f"next: {steps}"
+
+
+def _common_failure(folder: "StudyFolder") -> str | None:
+    """Return the line that says so if every trial of a study has failed."""
+    from study.ledger.ledger import read_history
+    from trainables.result import FAIL
+
+    trials = read_history(folder.ledger).trials.values()
+    if any(trial.state != FAIL for trial in trials) or not trials:
+        return None
+    reasons = Counter(trial.failure or "unknown" for trial in trials)
+    ((reason, count),) = reasons.most_common(1)
+    often = "" if count == len(trials) else f" in {count} of them"
+    return f"every trial failed,{often} because: {reason}; see all reasons with: qar status {folder}"
 
 
 @app.command()
@@ -421,6 +450,8 @@ def dashboard(
         from study.commands.dashboard import serve
 
         serve(folder, port, lambda address: say(f"{address}  (Ctrl-C ends it)"))
+        if interruption.received not in (None, signal.SIGINT):  # Ctrl-C is the way to end it
+            raise typer.Exit(interruption.status)
 
 
 @app.command()
@@ -624,10 +655,11 @@ def _prepare_process() -> None:
 def main() -> None:
     """The console command."""
     _prepare_process()
+    interruption.install()
     try:
         sys.exit(app(standalone_mode=False))
     except typer.Abort:
-        sys.exit(INTERRUPTED)
+        sys.exit(interruption.status)
     except Exception as error:
         # Typer's usage errors, which it would tell in several lines; everything else keeps its traceback.
         if not hasattr(error, "format_message"):

@@ -102,7 +102,7 @@ class Interruption:
             self.end_at_once(128 + number)
 
     def end_at_once(self, status: int | None = None) -> None:
-        """End the process without any cleaning up, with `last_words`."""
+        """End the process without any cleaning up but `before_end`, with `last_words`."""
         if self.before_end:
             with suppress(Exception):
                 self.before_end()

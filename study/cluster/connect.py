@@ -8,11 +8,20 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from study.cluster.watchdog import PATIENCE, NoRayError
+from study.cluster.cores import available_cores
+from study.cluster.start_failure import NoRayError, folder_error, start_failure, temporary_folder
+from study.cluster.token import TokenExposedError, prepare_token
+from study.cluster.watchdog import PATIENCE
 from study.config import StudyConfig
+from study.interruption import interruption
 
 SECONDS_TO_ANSWER = 10.0
 """After which a cluster counts as out of reach."""
+
+_WANTS_TOKEN = (
+    "this machine doesn't show the token that it wants; copy ~/.ray/auth_token of its head to here, and set "
+    "RAY_AUTH_MODE=token"
+)
 
 
 def quiet_libraries() -> None:
@@ -35,7 +44,7 @@ def start_ray(address: str | None, verbose: bool) -> None:
     if not verbose:
         quiet_libraries()
     if address is not None:  # else Ray would end this process before it can say what has happened
-        os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(3 * PATIENCE))
+        os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(int(3 * PATIENCE)))
     import ray
 
     if ray.is_initialized():
@@ -50,23 +59,31 @@ def start_ray(address: str | None, verbose: bool) -> None:
     head = None if address is None else _head_of(address)
     if head is not None and (reason := _unreachable(head)):
         raise ValueError(f"{refusal}: {reason}; {remedy}")
-    if head is not None and _lacks_token(head):
-        raise ValueError(
-            f"{refusal}: this machine doesn't show the token that it wants; copy ~/.ray/auth_token of its head to "
-            "here, and set RAY_AUTH_MODE=token"
-        )
+    try:
+        prepare_token(create=address is None)
+    except TokenExposedError as error:
+        raise NoRayError(str(error)) from None
+    except OSError as error:
+        raise start_failure(error, temporary_folder()) from None
+    if head is not None and (reason := _refusal_of(head)):
+        raise ValueError(f"{refusal}: {reason}" if reason == _WANTS_TOKEN else f"{refusal}: {reason}; {remedy}")
+    if address is None and (trouble := folder_error(temporary_folder())):
+        raise start_failure(trouble, temporary_folder())
     try:
         ray.init(
             address=address or "local",  # by itself, Ray would connect to the machine's latest cluster, even a dead one
+            num_cpus=available_cores() if address is None else None,  # Ray would count all of the machine's
             include_dashboard=False if address is None else None,
             log_to_driver=verbose,
             logging_level=logging.INFO if verbose else logging.CRITICAL,
         )
     except Exception as error:  # of no type of its own where Ray's processes don't come up in time
-        said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         if address is None:
-            raise NoRayError(f"Ray did not start here: {said}; try again, with less running beside it") from None
+            raise start_failure(error, temporary_folder()) from None
+        said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ValueError(f"{refusal}: {said}; {remedy}") from None
+    finally:
+        interruption.reinstall()  # Ray's C++ answers SIGTERM with a stack trace
 
 
 def _head_of(address: str) -> str | None:
@@ -90,8 +107,8 @@ def _unreachable(head: str) -> str | None:
     return None
 
 
-def _lacks_token(head: str) -> bool:
-    """Whether a cluster wants a token that Ray doesn't show it; Ray itself would ask 20 times before it gives up."""
+def _refusal_of(head: str) -> str | None:
+    """Return the reason why what listens at `host:port` refuses this driver; Ray itself would ask 20 times, aloud."""
     from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
     from ray._raylet import GcsClient  # type: ignore[attr-defined] # the stub lacks it
     from ray.exceptions import AuthenticationError
@@ -101,10 +118,10 @@ def _lacks_token(head: str) -> bool:
         with _silence():
             GcsClient(address=head)
     except AuthenticationError:
-        return True
-    except Exception:  # any other trouble Ray tells when it connects
-        return False
-    return False
+        return _WANTS_TOKEN
+    except Exception as error:  # of several types, as of a port where something else answers
+        return f"no Ray answers there ({' '.join(str(error).split())})"
+    return None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Whether the cluster is still there: Ray itself would end the driver without a word that its user understands."""
+"""Watchdog over Ray: without it, a driver whose Ray is gone would wait for ever, or end without a plain word."""
 
 import os
 import socket
@@ -6,66 +6,188 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
 
-PATIENCE = int(os.environ.get("QAR_CLUSTER_PATIENCE", "45"))
-"""Seconds without an answer of its head after which a cluster counts as lost."""
+from study.interruption import interruption
+
+PATIENCE = float(os.environ.get("QAR_CLUSTER_PATIENCE", "45"))
+"""Seconds without an answer of its control service after which a cluster counts as lost."""
+
 INTERVAL = 2.0
-"""Seconds between two questions, and for an answer."""
+"""Seconds between two probes, and for the answer to one."""
+
+SLEEP = 5 * INTERVAL
+"""Seconds between two probes above which this process was stopped in between, as with a suspended laptop."""
+
+REFUSALS = 3
+"""Probes in a row that find the node dead before it counts as dead."""
 
 
-class NoRayError(Exception):
-    """Ray did not start on this machine; the message says what it said, and what to do."""
+class Loss(Enum):
+    """What of Ray is gone."""
+
+    CONTROL = "control service"
+    NODE = "node"
 
 
-class Connection:
-    """Asks the head of a cluster for signs of life, in a thread, for as long as it is entered as a context.
+@dataclass
+class Liveness:
+    """Verdict over a sequence of probes.
 
-    A lost cluster ends this process at once, with one line and exit status 1: calls of Ray would wait for it, those at
+    Attributes:
+        patience: seconds without an answer of the control service that are borne.
+    """
+
+    patience: float = PATIENCE
+    _probed: float | None = None
+    _answered: float = 0.0
+    _refusals: int = 0
+
+    def observe(self, now: float, control_answers: bool, node_lives: bool) -> Loss | None:
+        """Take in a probe and return what is lost, if anything.
+
+        Args:
+            now: seconds of any clock.
+            control_answers: whether the control service takes connections.
+            node_lives: whether the node that this driver is attached to does its work.
+        """
+        if self._probed is None or now - self._probed > SLEEP:
+            # Nothing was asked while this process was stopped, and Ray needs a moment to wake up too.
+            self._answered, self._refusals = now, 0
+        self._probed = now
+        if control_answers:
+            self._answered = now
+        self._refusals = 0 if node_lives else self._refusals + 1
+        if self._refusals >= REFUSALS:
+            return Loss.NODE
+        return Loss.CONTROL if now - self._answered >= self.patience else None
+
+
+def loss_message(loss: Loss, address: str, local: bool, study: str, patience: float) -> str:
+    """Return the line that ends the driver.
+
+    Args:
+        loss: what is gone.
+        address: of the control service.
+        local: whether this driver started Ray itself.
+        study: path or URI of the study, as a shell takes it.
+        patience: seconds that were waited for an answer.
+    """
+    if local:
+        what = (
+            "a process of the Ray on this machine has ended, killed or out of memory"
+            if loss is Loss.NODE
+            else f"the Ray on this machine gives no answer for {patience:g} s"
+        )
+        return f"{what}; go on with: qar resume {study}"
+    if loss is Loss.NODE:
+        return (
+            f"the Ray node on this machine, of the cluster at {address}, has ended; start it again with `ray start`, "
+            f"then go on with: qar resume {study} --address ADDRESS"
+        )
+    return (
+        f"the connection to the cluster at {address} is lost: no answer for {patience:g} s; "
+        f"once there is a cluster again, go on with: qar resume {study} --address ADDRESS"
+    )
+
+
+class Watchdog:
+    """Thread that probes Ray for as long as it is entered as a context.
+
+    A lost Ray ends this process at once, with one line and exit status 1: calls of Ray would wait for it, those at
     an orderly end too. Nothing is lost by that, for what happened is in the ledger.
     """
 
-    def __init__(self, study: str, before_end: Callable[[], None] | None = None) -> None:
-        """Prepares to watch the cluster that Ray is connected to.
+    def __init__(self, study: str, local: bool, before_end: Callable[[], None] | None = None) -> None:
+        """Prepare to watch the Ray that this process is connected to.
 
         Args:
             study: path or URI of the study, as a shell takes it.
+            local: whether this process started Ray itself.
             before_end: leaves the terminal in order.
         """
         import ray
+        from ray._private.worker import global_worker
 
         self._address = ray.get_runtime_context().gcs_address
         self._study = study
+        self._local = local
         self._before_end = before_end
+        self._worker = global_worker
+        self._raylet = Path(global_worker.node.raylet_socket_name.removeprefix("unix://"))
+        self._node = ray.NodeID.from_hex(ray.get_runtime_context().get_node_id())
         self._over = threading.Event()
 
-    def __enter__(self) -> "Connection":
-        threading.Thread(target=self._watch, name="qar-connection", daemon=True).start()
+    def __enter__(self) -> "Watchdog":
+        threading.Thread(target=self._watch, name="qar-watchdog", daemon=True).start()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._over.set()
 
     def _watch(self) -> None:
-        host, _, port = self._address.rpartition(":")
-        answered = time.monotonic()
-        while time.monotonic() - answered < PATIENCE:
-            try:
-                socket.create_connection((host.strip("[]"), int(port)), timeout=INTERVAL).close()
-                answered = time.monotonic()
-            except OSError:
-                pass
-            if self._over.wait(INTERVAL):
-                return
-        self._end()
+        liveness = Liveness()
+        while not self._over.is_set():
+            answers = self._control_answers()
+            loss = liveness.observe(time.monotonic(), answers, self._node_lives(answers))
+            if loss is not None and not self._over.is_set():
+                self._end(loss)
+            self._over.wait(INTERVAL)
 
-    def _end(self) -> None:
+    def _control_answers(self) -> bool:
+        host, _, port = self._address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=INTERVAL).close()
+        except OSError:
+            return False
+        return True
+
+    def _node_lives(self, control_answers: bool) -> bool:
+        """Whether the node's process takes connections, and the control service counts it as alive.
+
+        A node ends itself when one of its agents is gone, so that this covers them too.
+        """
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(INTERVAL)
+                connection.connect(str(self._raylet))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:  # it is busy
+            return True
+        if control_answers:
+            with suppress(Exception):  # no answer in time is the control service's trouble
+                (alive,) = self._worker.gcs_client.check_alive([self._node], timeout=INTERVAL)
+                return bool(alive)
+        return True
+
+    def _end(self, loss: Loss) -> None:
+        if interruption.received is not None:  # the signal may have reached Ray's processes first
+            interruption.end_at_once()
         if self._before_end:
             self._before_end()
-        print(
-            f"qar: the connection to the cluster at {self._address} is lost: no answer for {PATIENCE:g} s; "
-            f"once there is a cluster again, go on with: qar resume {self._study} --address ADDRESS",
-            file=sys.stderr,
-            flush=True,
-        )
-        sys.stdout.flush()
+        message = loss_message(loss, self._address, self._local, self._study, PATIENCE)
+        with suppress(OSError):
+            print(f"qar: {message}", file=sys.stderr, flush=True)
+            sys.stdout.flush()
+        if self._local:
+            end_local_processes()
         os._exit(1)
+
+
+def end_local_processes() -> None:
+    """End what is left of the Ray that this process started; no call of Ray waits for it."""
+    from ray._private import worker
+
+    node: Any = worker._global_node
+    if node is None:
+        return
+    ending = threading.Thread(
+        target=lambda: node.kill_all_processes(check_alive=False, allow_graceful=False), daemon=True
+    )
+    ending.start()
+    ending.join(INTERVAL)

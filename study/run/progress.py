@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from study.durations import duration
+from study.interruption import interruption
 from study.ledger.costs import Costs
 from study.ledger.history import History, Trial
 from study.ledger.ledger import DerivedFromLedger
@@ -156,6 +157,7 @@ class Progress(DerivedFromLedger, Callback):
         self._epoch_began[trial.config["number"]] = time.monotonic()
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        interruption.check()
         if time.monotonic() - self._shown < self._seconds_between_lines:
             return
         self._shown = time.monotonic()

@@ -2,7 +2,8 @@
 
 import os
 import socket
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.console import Console
 from study.cluster.connect import announcement, connect, quiet_libraries
 from study.config import StudyConfig
 from study.errors import StorageError
+from study.interruption import Interrupted, interruption
 from study.ledger.facts import SESSION_ENDED, SESSION_STARTED
 from study.ledger.history import CHECKPOINTS_KEPT, History
 from study.ledger.ledger import Ledger
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from ray.tune import Trainable
 
     from study.records.optuna_mirror import Mirror
+    from study.run.progress import Progress
 
 MOST_AT_A_TIME = 10_000
 """Trials that Ray may be given before the first of them has found its place. By itself it takes one after another."""
@@ -64,7 +67,7 @@ def run_study(
     Raises:
         ValueError: no trial fits the cluster, or another process runs the study.
         DamagedFileError: the ledger can't be read.
-        StorageError: the study can't be written; it can be run again when it can.
+        StorageError: the study can't be written, or its first trials all fail alike; it can be run again.
     """
     if not verbose:
         quiet_libraries()
@@ -92,7 +95,8 @@ def _run(
     from ray import tune
 
     from study.cluster.capacity import Room
-    from study.cluster.watchdog import Connection
+    from study.cluster.watchdog import Watchdog
+    from study.records.failures import AlikeFailuresError
     from study.records.optuna_mirror import Mirror
     from study.records.provenance import provenance
     from study.records.recorder import Recorder
@@ -119,20 +123,25 @@ def _run(
         SESSION_STARTED, session=session, pid=os.getpid(), hostname=socket.gethostname(), provenance=provenance()
     )
     try:
-        with Connection(str(folder)):
+        with Watchdog(str(folder), local=address is None), interruption.deferred():
             baselines = float_baselines(folder, config, ledger, console)
     except KeyboardInterrupt:
         ledger.record(SESSION_ENDED, session=session, outcome=INTERRUPTED)
         raise
     sweep(folder, ledger.history)
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the ledger has all of it
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C is answered as the other signals are
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # a trial that diverges has no accuracy to report
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(MOST_AT_A_TIME)  # the searcher says how many
     room = Room(config.resources, grows=address is not None, left=lambda: config.trials - ledger.history.num_ended)
+    ending: StorageError | None = None
     with (
         Progress(ledger.history, config.trials, console) as progress,
         closing(room),
-        Connection(str(folder), before_end=progress.stop),
+        Watchdog(str(folder), local=address is None, before_end=progress.stop),
+        leaving_terminal(progress),
+        interruption.deferred(),
+        suppress(Interrupted),
     ):
         tuner = tune.Tuner(
             tune.with_resources(
@@ -156,11 +165,28 @@ def _run(
                 failure_config=tune.FailureConfig(max_failures=0),  # the searcher hands out again what was lost
             ),
         )
-        tuner.fit()
+        try:
+            tuner.fit()
+        except Exception as error:  # Tune wraps what its callbacks raise
+            ending = StorageError.behind(error, folder)
+            if not isinstance(ending, AlikeFailuresError):
+                raise
     outcome = FINISHED if ledger.history.num_ended >= config.trials else INTERRUPTED
     ledger.record(SESSION_ENDED, session=session, outcome=outcome)
     _show(folder, ledger.history, mirror, console)
+    if ending is not None:
+        raise ending
     return outcome
+
+
+@contextmanager
+def leaving_terminal(progress: "Progress") -> Iterator[None]:
+    """Let a second signal restore the terminal that the progress panel has changed."""
+    interruption.before_end = progress.stop
+    try:
+        yield
+    finally:
+        interruption.before_end = None
 
 
 def _show(folder: StudyFolder, history: History, mirror: "Mirror", console: Console) -> None:

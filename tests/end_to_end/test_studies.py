@@ -24,21 +24,23 @@ SHORT = (
 )
 
 
-def test_trials_that_diverge_fail_with_a_reason_and_the_study_goes_on(tmp_path: Path) -> None:
+def test_study_whose_first_trials_fail_alike_ends_by_itself_and_can_be_resumed(tmp_path: Path) -> None:
     ended = qar(
-        *("launch", "digits", "--trials", "4", "--storage", "elsewhere"),
+        *("launch", "digits", "--trials", "40", "--storage", "elsewhere"),
         *("--set", "trial.recipe.learning_rate=1e30", "--set", "trial.recipe.optimizer=sgd"),
         cwd=tmp_path,
     )
-    assert ended.status == 0, ended
-    assert ended.stderr == ""
+    assert ended.status == 1, ended
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("qar: the first 3 trials all failed alike: the loss is not finite")
+    assert "qar resume elsewhere/digits" in line
     table = rows(tmp_path / "elsewhere" / "digits")
-    assert [row["state"] for row in table] == [FAIL] * 4
-    assert all("not finite" in str(row["failure"]) for row in table)
-    assert "4 trials: 4 FAIL" in ended.stdout
-    assert "no front yet" in ended.stdout
+    failed = [row for row in table if row["state"] == FAIL]
+    assert 3 <= len(failed) <= len(table) < 40
+    assert all("not finite" in str(row["failure"]) for row in failed)
     shown = qar("status", "elsewhere/digits", cwd=tmp_path)
-    assert shown.stdout.count("not finite") == 4
+    assert "digits: interrupted" in shown.stdout
+    assert shown.stdout.count("not finite") == len(failed)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "no-such-host.invalid:6379"])
@@ -81,11 +83,12 @@ def test_trial_that_raises_fails_with_its_reason_and_without_a_traceback(
         *("--set", "trial.recipe.compile=true"),
         cwd=tmp_path,
     )
-    assert ended.status == 0, ended
+    assert ended.status == 1, ended
     (row,) = rows(tmp_path / "studies" / "digits")
     assert row["state"] == FAIL
     assert "No working C++ compiler" in str(row["failure"])
-    assert_quiet(ended)
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("qar: every trial failed, because: ")
 
 
 def test_trial_whose_actor_is_killed_goes_on_from_its_checkpoint(tmp_path: Path) -> None:

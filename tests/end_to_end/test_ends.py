@@ -1,0 +1,57 @@
+"""Ends of a study that nobody has planned: signals of a batch system, and processes of Ray that are killed."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from study.ledger.history import History
+from study.ledger.ledger import read_history
+from tests.support.live_studies import LiveRun, processes_of
+from trainables.result import RUNNING
+
+pytestmark = pytest.mark.e2e
+
+LONG = (
+    *("--trials", "1", "--set", "early_stopping.scheduler=none", "--set", "early_stopping.grace_period=1"),
+    *("--set", "trial.regularize_epochs=2000", "--set", "trial.finetune_epochs=1", "--set", "trial.width=0.25"),
+    *("--set", "trial.subset=160"),
+)
+HOW_TO_GO_ON = "continue with: qar resume studies/digits"
+
+
+def trains_in_session(history: History, session: int) -> bool:
+    return any(session in trial.sessions.values() for trial in history.unfinished)
+
+
+def test_signals_and_killed_processes_of_ray_end_a_study_in_one_line(tmp_path: Path) -> None:
+    """SIGTERM to all processes, as from scancel; then the end of one of Ray's agents; then SIGHUP to the driver."""
+    ledger = tmp_path / "studies" / "digits" / "ledger.jsonl"
+
+    run = LiveRun(("launch", "digits", *LONG), tmp_path)
+    run.wait_until(ledger, lambda history: trains_in_session(history, 1))
+    os.killpg(run.process.pid, signal.SIGTERM)
+    ended = run.finish()
+    assert (ended.status, ended.stderr) == (143, ""), ended
+    assert ended.stdout.splitlines()[-1] == f"interrupted; {HOW_TO_GO_ON}"
+
+    run = LiveRun(("resume", "studies/digits"), tmp_path)
+    run.wait_until(ledger, lambda history: trains_in_session(history, 2))
+    (agent,) = processes_of(run, "ray::RuntimeEnvAgent")
+    os.kill(agent, signal.SIGKILL)
+    ended = run.finish()
+    assert ended.status == 1, ended
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("qar: a process of the Ray on this machine has ended")
+    assert line.endswith("go on with: qar resume studies/digits")
+
+    run = LiveRun(("resume", "studies/digits"), tmp_path)
+    run.wait_until(ledger, lambda history: trains_in_session(history, 3))
+    os.kill(run.process.pid, signal.SIGHUP)
+    ended = run.finish()
+    assert (ended.status, ended.stderr) == (129, ""), ended
+    assert ended.stdout.splitlines()[-1] == f"interrupted; {HOW_TO_GO_ON}"
+    (trial,) = read_history(ledger).trials.values()
+    assert (trial.state, trial.failure) == (RUNNING, None)
+    assert trial.losses <= 1, "a signal is no loss"
