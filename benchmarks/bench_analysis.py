@@ -176,9 +176,9 @@ def main() -> None:
     )
 
     trials = trials_table(arguments.points, 18, np.random.default_rng(0)).assign(state=COMPLETE)
-    works = [lambda: (front(trials), hypervolume(trials)), lambda: moocore_alone(trials)]
+    works: list[Callable[[], object]] = [lambda: (front(trials), hypervolume(trials)), lambda: moocore_alone(trials)]
     ours, theirs = in_turn(works, arguments.repeats)
-    used = [processor_seconds(works[0]) for _ in range(arguments.repeats)]
+    processors = [processor_seconds(works[0]) for _ in range(arguments.repeats)]
     print_table(
         "Front and hypervolume",
         ("points", "on the front", "n", "ours, s", "of the processors", "moocore alone, s", "times faster"),
@@ -187,7 +187,7 @@ def main() -> None:
                 f"{arguments.points:,}",
                 len(front(trials)),
                 len(ours),
-                *(spread(ours), spread(used), spread(theirs), spread(ratios(theirs, ours), 1)),
+                *(spread(ours), spread(processors), spread(theirs), spread(ratios(theirs, ours), 1)),
             )
         ],
     )

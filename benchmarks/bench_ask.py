@@ -12,7 +12,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import optuna
@@ -22,6 +22,7 @@ from optuna.samplers import GPSampler, NSGAIISampler, QMCSampler, RandomSampler,
 
 from study.config import StudyConfig, load_study
 from study.ledger.facts import ENDED, EPOCH
+from study.ledger.ledger import Ledger
 from study.search.searcher import OptunaSearcher
 from study.search.space import suggest
 from trainables.result import COMPLETE
@@ -50,7 +51,7 @@ def result_of(trial: dict[str, Any], rng: np.random.Generator) -> tuple[float, f
 
 def ours(config: StudyConfig) -> Ask:
     ledger = UnwrittenLedger()
-    searcher = OptunaSearcher(config, ledger)
+    searcher = OptunaSearcher(config, cast(Ledger, ledger))
     rng = np.random.default_rng(0)
 
     def ask() -> float:
@@ -58,6 +59,7 @@ def ours(config: StudyConfig) -> Ask:
         began = time.perf_counter()
         suggestion = searcher.suggest(name)
         took = time.perf_counter() - began
+        assert isinstance(suggestion, dict)
         accuracy, bits = result_of(suggestion["trial"], rng)
         number = suggestion["number"]
         metrics = {"epoch": config.epochs, "val_accuracy": accuracy, "bits_per_weight": bits, "train_seconds": 1.0}

@@ -10,6 +10,7 @@ take at that pace. Without `data/cifar10.npz` the images are noise of the same s
 import argparse
 import statistics
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ def prepared(data_dir: Path) -> str:
     if not path.exists():
         data_dir.mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng(0)
-        arrays = {
+        arrays: dict[str, Any] = {
             f"{kind}_{split}": rng.integers(0, high, shape, dtype=np.uint8)
             for split, n in (("train", CIFAR_IMAGES), ("test", 1000))
             for kind, high, shape in (("x", 256, (n, 32, 32, 3)), ("y", 10, (n,)))

@@ -5,6 +5,7 @@ python benchmarks/bench_kmeans.py [--repeats N] [--weights N] [--levels K]
 
 import argparse
 
+import numpy as np
 import torch
 from measure import in_turn, print_table, ratios, spread
 from sklearn.cluster import KMeans
@@ -27,10 +28,10 @@ def main() -> None:
             weights = weights.sign() * torch.empty_like(weights).exponential_(generator=generator)
         column = weights.numpy()[:, None]
 
-        def theirs(column=column) -> KMeans:
+        def theirs(column: np.ndarray = column) -> KMeans:
             return KMeans(arguments.levels, n_init=1, random_state=0).fit(column)
 
-        def ours(weights=weights) -> torch.Tensor:
+        def ours(weights: torch.Tensor = weights) -> torch.Tensor:
             return kmeans(weights, arguments.levels)
 
         their_seconds, our_seconds = in_turn([theirs, ours], arguments.repeats)

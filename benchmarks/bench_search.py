@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import moocore
 import numpy as np
@@ -34,6 +34,7 @@ from ray.tune.search.optuna import OptunaSearch
 from study.config import StudyConfig, load_study
 from study.ledger.facts import ENDED, EPOCH, FACTS
 from study.ledger.history import History
+from study.ledger.ledger import Ledger
 from study.search.optuna_trials import OBJECTIVES
 from study.search.scheduler import make_scheduler
 from study.search.searcher import OptunaSearcher, outcome
@@ -78,7 +79,7 @@ class Curves:
         numbers, places = self._places[config["family"], config["placement"]]
         lam = config["lam"] if config["family"] != "none" else 1.0
         distances = ((places - self._place([config["num_levels"]], [lam])) ** 2).sum(1)
-        return self._curves[numbers[distances.argmin()]]
+        return cast(list[dict[str, Any]], self._curves[numbers[distances.argmin()]])
 
 
 class Search(Protocol):
@@ -112,12 +113,13 @@ class Ours:
     def __init__(self, config: StudyConfig) -> None:
         self._config = config
         self._ledger = UnwrittenLedger()
-        self._searcher = OptunaSearcher(config, self._ledger)
+        self._searcher = OptunaSearcher(config, cast(Ledger, self._ledger))
         self._scheduler = make_scheduler(config, self._ledger.history)
         self._trials: dict[str, Any] = {}
 
     def suggest(self, name: str) -> dict[str, Any]:
         config = self._searcher.suggest(name)
+        assert isinstance(config, dict)
         self._trials[name] = SimpleNamespace(trial_id=name, config=config, status="RUNNING")
         return dict(config["trial"])
 
@@ -132,7 +134,7 @@ class Ours:
         number = trial.config["number"]
         if result["epoch"] == self._config.epochs:
             self._ledger.record(EPOCH, number=number, metrics=result | {"train_seconds": 0.0})
-        state, failure = outcome(result, False, self._config.epochs)
+        state, failure = outcome(result, self._config.epochs)
         self._searcher.on_trial_complete(name, result)
         self._ledger.record(ENDED, number=number, state=state, failure=failure)
 
@@ -150,6 +152,7 @@ class Stock:
 
     def suggest(self, name: str) -> dict[str, Any]:
         config = self._searcher.suggest(name)
+        assert isinstance(config, dict)
         assert isinstance(config, dict)
         config = {"lam": 0.0, **config}
         config["placement"] = config.get("placement", config.get("placement_none"))

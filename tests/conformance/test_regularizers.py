@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -139,7 +140,7 @@ SPECIAL_KINDS = ("ends", "outside", "far outside", "zero", "representatives", "m
 )
 def test_regularizer_matches_autograd(
     family: str,
-    switches: dict[str, object],
+    switches: dict[str, Any],
     layer: Tensor,
     num_levels: int,
     initial: str,
@@ -227,7 +228,8 @@ def test_add_gradient_adds_in_place_to_both_gradients(family: str) -> None:
     trained = regularizer.representatives.requires_grad
     fresh = torch.zeros_like(layer)
     regularizer.add_gradient(layer, fresh, 0.5)
-    pulls = regularizer.representatives.grad.clone() if trained else None
+    gradient = regularizer.representatives.grad
+    pulls = gradient.clone() if trained and gradient is not None else None
 
     gradients = torch.full((10, 50), 3.0)
     storage = gradients.data_ptr()

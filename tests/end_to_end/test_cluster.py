@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from unittest.mock import ANY
 
@@ -246,6 +247,11 @@ def trains_on(history: History, host: str) -> bool:
     return any(trial.last.get("hostname") == host for trial in history.unfinished)
 
 
+def has_lost_or_ended(history: History, host: str, losses_before: int) -> bool:
+    """Whether a trial has lost its actor since, or none trains on that host any more."""
+    return losses(history) > losses_before or not trains_on(history, host)
+
+
 class Storm:
     """A study over hosts that join late and are killed, and that is extended whenever it is finished before that.
 
@@ -297,11 +303,11 @@ class Storm:
             cluster.add_worker(workers[-1])
             wait_until(lambda history: trains_on(history, workers[-1]))
             victim = workers.pop(self._rng.randrange(len(workers) - 1))
-            before = losses(wait_until(lambda history, of=victim: trains_on(history, of)))
+            before = losses(wait_until(partial(trains_on, host=victim)))
             cluster.hosts[victim].kill()
             self.kills["worker"] += 1
             # Unless the trial there ended in the moment before.
-            wait_until(lambda history, of=victim, before=before: losses(history) > before or not trains_on(history, of))
+            wait_until(partial(has_lost_or_ended, host=victim, losses_before=before))
         wait_until(lambda history: bool(history.unfinished))
         run.kill_driver()
         cluster.kill()

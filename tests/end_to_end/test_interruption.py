@@ -2,8 +2,10 @@
 
 import itertools
 import json
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +21,7 @@ from trainables.run import CompressionRun
 
 pytestmark = pytest.mark.e2e
 
-TINY = {
+TINY: dict[str, Any] = {
     "name": "tiny",
     "trials": 7,
     "seed": 3,
@@ -37,11 +39,11 @@ class Moment:
 
     ended: Ended
     history: History
-    trials: list[dict[str, object]]
+    trials: list[dict[Hashable, Any]]
     status: Ended
 
     @property
-    def told(self) -> dict[str, object]:
+    def told(self) -> dict[str, Any]:
         return json.loads(self.status.stdout)
 
 

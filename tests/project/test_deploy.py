@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,7 @@ def test_commands_of_a_node_are_bash(name: str) -> None:
 def hashed(name: str) -> dict[str, tuple[str, list[str]]]:
     """Version and checksums by package, of a file of requirements."""
     text = "".join(line for line in text_of(name).splitlines(True) if not line.startswith("#"))
-    found = {}
+    found: dict[str, tuple[str, list[str]]] = {}
     for entry in text.replace("\\\n", "").splitlines():
         requirement, *checksums = entry.split()
         package, version = requirement.split("==")
@@ -365,15 +366,15 @@ def allowed(role: str, service: str, action: Callable[[Any], Any]) -> bool:
 
 @pytest.mark.parametrize("kind", ["head", "cpu-worker", "gpu-worker"])
 def test_every_node_may_use_the_one_bucket(kind: str, roles: dict[str, str]) -> None:
-    uses: list[Callable[[Any, str], Any]] = [
+    uses: list[Callable[..., Any]] = [
         lambda s3, bucket: s3.put_object(Bucket=bucket, Key="studies/a", Body=b"1"),
         lambda s3, bucket: s3.get_object(Bucket=bucket, Key="studies/a"),
         lambda s3, bucket: s3.list_objects_v2(Bucket=bucket),
         lambda s3, bucket: s3.delete_object(Bucket=bucket, Key="studies/a"),
     ]
     for use in uses:
-        assert allowed(roles[kind], "s3", lambda s3, use=use: use(s3, "our-bucket"))
-        assert not allowed(roles[kind], "s3", lambda s3, use=use: use(s3, "another-bucket"))
+        assert allowed(roles[kind], "s3", partial(use, bucket="our-bucket"))
+        assert not allowed(roles[kind], "s3", partial(use, bucket="another-bucket"))
 
 
 @pytest.mark.parametrize(("kind", "may"), [("head", True), ("cpu-worker", False), ("gpu-worker", False)])

@@ -53,9 +53,9 @@ RESULTS = confirmed(FAMILY_TABLE, CONFIRMATION)
 def epochs_of(trials: pd.DataFrame) -> pd.DataFrame:
     """Three epochs of the first phase and one of the second, as many as each trial has."""
     rows = [
-        (trial.trial_id, epoch, REGULARIZE if epoch < 4 else FINETUNE, epoch / 10)
-        for trial in trials.itertuples()
-        for epoch in range(1, int(trial.epochs if trial.epochs == trial.epochs else 0) + 1)
+        (trial_id, epoch, REGULARIZE if epoch < 4 else FINETUNE, epoch / 10)
+        for trial_id, epochs in zip(trials["trial_id"], trials["epochs"].tolist(), strict=True)
+        for epoch in range(1, int(epochs if epochs == epochs else 0) + 1)
     ]
     return pd.DataFrame(rows, columns=["trial_id", "epoch", "phase", "val_accuracy"])
 

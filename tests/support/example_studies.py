@@ -110,7 +110,7 @@ def make_study(folder: Path, config: StudyConfig | None = None, *, ended: bool =
     study.create(config)
     ledger = Ledger(study.ledger)
     start_session(ledger)
-    trials = [
+    trials: list[tuple[dict[str, Any], int, float, float, str, str | None]] = [
         ({"family": "none", "num_levels": None}, 4, 0.97, 32.0, COMPLETE, None),
         ({"family": "none", "num_levels": 2}, 4, 0.80, 1.3, COMPLETE, None),
         ({"family": "RE", "num_levels": 8, "lam": 1e-3, "placement": "own"}, 4, 0.95, 3.3, COMPLETE, None),

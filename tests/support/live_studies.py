@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -133,7 +133,7 @@ def assert_quiet(ended: Ended) -> None:
     assert [line for line in ended.stdout.splitlines() if NOISE.search(line)] == []
 
 
-def rows(study: Path) -> list[dict[str, object]]:
+def rows(study: Path) -> list[dict[Hashable, Any]]:
     return load_trials(study).astype(object).where(lambda table: table.notna(), None).to_dict("records")
 
 

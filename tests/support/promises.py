@@ -22,7 +22,7 @@ def assert_no_epoch_but_one_is_repeated(folder: StudyFolder) -> None:
     ended: set[int] = set()
     fresh: set[int] = set()  # trials that have told an epoch since their driver or actor was last lost
     for fact in facts_of(folder):
-        number = fact.get("number")
+        number = fact.get("number", -1)
         if fact["fact"] == SESSION_STARTED:
             fresh.clear()
         elif fact["fact"] == LOST:

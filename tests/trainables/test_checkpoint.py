@@ -19,7 +19,11 @@ import torch
 from trainables.checkpoint import CHECKPOINT_FILE, CHECKSUM_FILE, read_checkpoint, write_checkpoint
 from trainables.result import DamagedFileError
 
-STATE = {"epoch": 3, "model": {"weight": torch.arange(1000, dtype=torch.float32)}, "list": [1, 2.5, None]}
+STATE: dict[str, Any] = {
+    "epoch": 3,
+    "model": {"weight": torch.arange(1000, dtype=torch.float32)},
+    "list": [1, 2.5, None],
+}
 
 
 @pytest.fixture
@@ -131,9 +135,8 @@ def test_objects_that_no_trial_writes_are_refused(state: Any, folder: Path) -> N
 
 def test_storages_that_are_smaller_than_they_state_are_refused(folder: Path) -> None:
     path = folder / CHECKPOINT_FILE
-    for old, new in ((struct.pack("<H", 1000), struct.pack("<H", 60000)),):
-        content = rewritten(path, lambda pickled, old=old, new=new: pickled.replace(b"M" + old, b"M" + new))
-        path.write_bytes(content)
+    stored, stated = (b"M" + struct.pack("<H", size) for size in (1000, 60000))
+    path.write_bytes(rewritten(path, lambda pickled: pickled.replace(stored, stated)))
     assert "is no checkpoint of a trial" in refusal(sealed(folder))
 
 

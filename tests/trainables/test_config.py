@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from trainables.config import PenaltyForm, Recipe, TrialConfig
 from trainables.families import FAMILIES, Family, choose
 
-PLAIN = {"family": "RM", "num_levels": 4}
-BASELINE = {"family": "none", "num_levels": 4}
+PLAIN: dict[str, Any] = {"family": "RM", "num_levels": 4}
+BASELINE: dict[str, Any] = {"family": "none", "num_levels": 4}
 
 positive = st.floats(1e-9, 1e9)
 recipes = st.fixed_dictionaries(
@@ -212,12 +212,12 @@ def test_hash_tells_every_other_field_apart(name: str) -> None:
 @pytest.mark.parametrize("nested", [None, "recipe", "penalty"])
 def test_hash_is_the_same_when_configurations_are_equal(nested: str | None) -> None:
     # YAML reads `1` as an int and `1.0` as a float; both ask for the same trial.
-    changes = {
+    changes: dict[str | None, tuple[dict[str, Any], dict[str, Any]]] = {
         None: ({"lam": 1}, {"lam": 1.0}),
         "recipe": ({"recipe": {"learning_rate": 1}}, {"recipe": {"learning_rate": 1.0}}),
         "penalty": ({"penalty": {"temperature": 1}}, {"penalty": {"temperature": 1.0}}),
-    }[nested]
-    whole, fraction = (TrialConfig.from_dict(PLAIN | change) for change in changes)
+    }
+    whole, fraction = (TrialConfig.from_dict(PLAIN | change) for change in changes[nested])
     assert whole == fraction
     assert whole.hash == fraction.hash
 

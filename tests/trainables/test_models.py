@@ -176,4 +176,4 @@ assert "trainables.phases" in sys.modules
 def test_shapes_are_checked_while_tests_run() -> None:
     # If this fails, the import hook of conftest.py came too late, and no annotation is checked.
     with pytest.raises(Exception, match=r"[Tt]ype-check"):
-        trainables.models.build_model("small_cnn", (1, 8), 10, 0)
+        trainables.models.build_model("small_cnn", (1, 8), 10, 0)  # type: ignore[arg-type]

@@ -91,7 +91,7 @@ def test_value_that_breaks_a_rule_is_refused(
 
 
 def test_row_of_the_first_wrong_value_is_named(trials: pd.DataFrame, tmp_path: Path) -> None:
-    trials.assign(val_accuracy=[0.5, None, 3.0]).to_parquet(tmp_path / "trials.parquet")
+    trials.assign(val_accuracy=[0.5, float("nan"), 3.0]).to_parquet(tmp_path / "trials.parquet")
     with pytest.raises(DamagedFileError, match="got 3 in row 3"):
         read(tmp_path / "trials.parquet")
 

@@ -1,7 +1,7 @@
 """Ray's side of a trial, outside a cluster: stepping, saving, the two phases apart, and actors that are used again."""
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -150,7 +150,7 @@ def test_reset_config_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rate", [{"learning_rate": 1e30}, {"representative_learning_rate": 1e36}])
-def test_trial_ends_with_its_failure_when_the_loss_is_not_finite(rate: dict[str, float]) -> None:
+def test_trial_ends_with_its_failure_when_the_loss_is_not_finite(rate: dict[str, Any]) -> None:
     # Family `none` has no representatives before the finetune phase: the second trial fails there.
     trial = CompressionTrial(config=ray_config(quick("none", recipe=Recipe(batch_size=40, **rate))))
     results = steps(trial)
@@ -209,6 +209,7 @@ def test_float_baseline_that_was_interrupted_goes_on_from_its_last_epoch(
     expected = list(train_baseline(baseline.to_dict(), 1, str(tmp_path / "undisturbed")))
     first = train_baseline(baseline.to_dict(), 1, str(tmp_path / "killed"))
     before = [next(first), next(first), next(first)]
+    assert isinstance(first, Generator)
     first.close()
     assert not (tmp_path / "killed").exists()
     # Killed while the last of the three took the place of the one before.
@@ -216,7 +217,12 @@ def test_float_baseline_that_was_interrupted_goes_on_from_its_last_epoch(
 
     trained = []
     run_epoch = CompressionRun.run_epoch
-    monkeypatch.setattr(CompressionRun, "run_epoch", lambda run: (trained.append(run.epoch), run_epoch(run))[1])
+
+    def counted(run: CompressionRun) -> dict[str, Any]:
+        trained.append(run.epoch)
+        return run_epoch(run)
+
+    monkeypatch.setattr(CompressionRun, "run_epoch", counted)
     after = list(train_baseline(baseline.to_dict(), 1, str(tmp_path / "killed")))
     assert after[:3] == before
     assert [metrics["val_accuracy"] for metrics in after] == [metrics["val_accuracy"] for metrics in expected]

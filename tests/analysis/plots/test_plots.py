@@ -15,6 +15,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.markers import CARETDOWNBASE, CARETUPBASE, MarkerStyle
+from matplotlib.patches import Rectangle
 
 from analysis.levels import shown_levels
 from analysis.plots import (
@@ -58,7 +59,9 @@ def markers(ax: Axes) -> dict[str, list[tuple[tuple[float, float], float | None]
             drawn = collection.get_paths()[0].vertices
             same_marker = path.vertices.shape == drawn.shape and np.allclose(path.vertices, drawn)
             if same_marker and np.allclose(collection.get_facecolor()[0][:3], to_rgb(mark.colour)):
-                found[family] += [(tuple(point), collection.get_alpha()) for point in collection.get_offsets()]
+                found[family] += [
+                    (tuple(point), collection.get_alpha()) for point in np.asarray(collection.get_offsets())
+                ]
     return found
 
 
@@ -173,7 +176,7 @@ def test_plot_front_draws_neither_pruned_nor_failed_trials(ax: Axes) -> None:
 def test_plot_confirmed_shows_every_interval(ax: Axes) -> None:
     plot_confirmed(RESULTS, ax)
     quantized = RESULTS.dropna(subset="num_levels")
-    ends = [segment for bars in ax.containers for segment in bars[2][0].get_segments()]  # type: ignore[index]
+    ends = [segment for bars in ax.containers for segment in bars[2][0].get_segments()]
     drawn = sorted((low, high) for (_, low), (_, high) in ends)
     expected = sorted(zip(quantized["low"], quantized["high"], strict=True))
     assert np.allclose(drawn, expected)
@@ -209,7 +212,7 @@ def test_axis_says_that_levels_are_left_out(ax: Axes) -> None:
 def test_plot_confirmed_of_one_seed_has_no_interval(ax: Axes) -> None:
     plot_confirmed(confirmed(FAMILY_TABLE, CONFIRMATION[CONFIRMATION["seed"] == 0]), ax)
     for bars in ax.containers:
-        for (_, low), (_, high) in bars[2][0].get_segments():  # type: ignore[index]
+        for (_, low), (_, high) in bars[2][0].get_segments():
             assert low == high
 
 
@@ -227,7 +230,7 @@ def test_factor_without_an_upper_bound_is_drawn_to_the_top(ax: Axes) -> None:
     table = gains(CONFIRMATION, split="test").head(1).assign(phase=FINETUNE, gain=5.0, low=0.8, high=np.inf)
     plot_gains(table, ax, phase=FINETUNE)
     (bars,) = ax.containers
-    (bar,) = bars[2][0].get_segments()  # type: ignore[index]
+    (bar,) = bars[2][0].get_segments()
     assert bar[0][1] == pytest.approx(0.8)
     assert bar[1][1] > 6
     assert any(line.get_marker() == CARETUPBASE and len(line.get_xdata()) == 1 for line in ax.lines)  # type: ignore[arg-type]
@@ -238,7 +241,7 @@ def test_fronts_of_confirmed_studies_have_their_intervals(ax: Axes) -> None:
     plot_studies({"one": results}, ax)
     best = front(results)
     (bars,) = ax.containers
-    ends = sorted(segment[end][1] for segment in bars[2][0].get_segments() for end in (0, 1))  # type: ignore[index]
+    ends = sorted(segment[end][1] for segment in bars[2][0].get_segments() for end in (0, 1))
     assert ends == pytest.approx(sorted([*best["low"], *best["high"]]))
 
 
@@ -258,7 +261,7 @@ def test_plot_gains_draws_the_phase_that_is_asked_for(ax: Axes) -> None:
     table = gains(CONFIRMATION, split="test")
     plot_gains(table, ax, phase=REGULARIZE)
     assert ax.get_title() == "before tuning"
-    drawn = sorted(float(y) for bars in ax.containers for y in bars[0].get_ydata())  # type: ignore[index]
+    drawn = sorted(float(y) for bars in ax.containers for y in bars[0].get_ydata())
     assert drawn == sorted(table.loc[table["phase"] == REGULARIZE, "gain"])
     assert ax.get_legend_handles_labels()[1] == ["RS", "RE"]
 
@@ -301,7 +304,9 @@ def test_plot_layers_draws_only_layers_that_there_are(ax: Axes) -> None:
 
 def test_plot_importances_draws_a_bar_for_each_share(ax: Axes) -> None:
     plot_importances(IMPORTANCES, ax)
-    assert sorted(bar.get_width() for bar in ax.patches) == sorted(IMPORTANCES["importance"])
+    assert sorted(bar.get_width() for bar in ax.patches if isinstance(bar, Rectangle)) == sorted(
+        IMPORTANCES["importance"]
+    )
     assert [label.get_text() for label in ax.get_yticklabels()] == [r"strength $\lambda$", "levels $K$"]
 
 

@@ -225,7 +225,7 @@ def test_each_table_of_a_study_is_read_once(tmp_path: Path, monkeypatch: pytest.
     write_confirmed_study(tmp_path / "small")
     read: list[str] = []
 
-    class Counted(pq.ParquetFile):  # type: ignore[misc]
+    class Counted(pq.ParquetFile):
         def __init__(self, path: Path, **options: Any) -> None:
             read.append(str(path.relative_to(tmp_path)))
             super().__init__(path, **options)

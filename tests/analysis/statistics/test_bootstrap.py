@@ -80,9 +80,9 @@ def test_interval_repeats_with_its_seed_alone(interval: Callable[..., Interval])
     values = np.random.default_rng(0).random(30)
     assert interval(values, rng=1) == interval(values, rng=1) == interval(values, rng=np.random.default_rng(1))
     assert len({interval(values, resamples=50, rng=seed) for seed in range(10)}) > 1
-    state = np.random.get_state()[1].copy()
+    state = np.random.get_state(legacy=False)["state"]["key"].copy()
     interval(values)
-    assert (np.random.get_state()[1] == state).all()
+    assert (np.random.get_state(legacy=False)["state"]["key"] == state).all()
 
 
 @every_interval

@@ -1,6 +1,7 @@
 """How many trials fit: on a node, in a cluster that comes and goes, and what a cluster is asked to grow for."""
 
 import sys
+from typing import Any
 
 import pytest
 
@@ -76,7 +77,7 @@ print(len(room._knocking), flush=True)
 @pytest.mark.e2e
 def test_room_follows_nodes_that_join_and_vanish_and_asks_for_what_is_missing() -> None:
     with live_cluster("worker-1") as cluster:
-        watch = cluster.popen(sys.executable, "-c", WATCH, cluster.address, str(PATIENCE))
+        watch: Any = cluster.popen(sys.executable, "-c", WATCH, cluster.address, str(PATIENCE))
 
         def told_when(nodes: int) -> str:
             print(nodes, file=watch.stdin, flush=True)

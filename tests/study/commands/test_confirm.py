@@ -257,11 +257,11 @@ def test_plan_that_makes_no_sense_is_refused(changes: dict[str, Any], rule: str)
 
 @pytest.mark.e2e
 def test_confirmed_results_are_the_report_of_the_study(tmp_path: Path) -> None:
-    short = ("--set", "trial.regularize_epochs=2", "--set", "trial.finetune_epochs=1", "--set", "trial.width=0.25")
-    short += ("--set", "trial.subset=160")
-    short += ("--set", "trial.init=pretrained", "--set", "baseline_epochs=4")
+    epochs = ("--set", "trial.regularize_epochs=2", "--set", "trial.finetune_epochs=1")
+    short = (*epochs, "--set", "trial.width=0.25", "--set", "trial.subset=160")
+    pretrained = ("--set", "trial.init=pretrained", "--set", "baseline_epochs=4")
     stopping = ("--set", "early_stopping.scheduler=none", "--set", "early_stopping.grace_period=1")
-    assert qar("launch", "digits", "--trials", "4", *short, *stopping, cwd=tmp_path).status == 0
+    assert qar("launch", "digits", "--trials", "4", *short, *pretrained, *stopping, cwd=tmp_path).status == 0
     study = tmp_path / "studies" / "digits"
     ended = qar("confirm", "studies/digits", "--seeds", "2", cwd=tmp_path)
     assert (ended.status, ended.stderr) == (0, ""), ended

@@ -120,7 +120,7 @@ def test_export_takes_a_trial_id_and_keeps_where_the_network_comes_from(study: P
 def test_export_names_the_sessions_that_trained_the_network_and_no_other(study: Path, tmp_path: Path) -> None:
     resumed = shutil.copytree(study, tmp_path / "resumed")
     ledger = Ledger(resumed / "ledger.jsonl")
-    later = {"versions": {}, "platform": "BeOS", "git_sha": None, "git_dirty": None}
+    later: dict[str, Any] = {"versions": {}, "platform": "BeOS", "git_sha": None, "git_dirty": None}
     ledger.record(SESSION_STARTED, session=2, pid=1, hostname="head", provenance=later)
     ledger.close()
     export(resumed, "small-00002", tmp_path / "network")

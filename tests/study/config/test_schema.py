@@ -262,7 +262,7 @@ def test_file_that_is_no_study_is_refused_in_one_line(content: bytes, overrides:
 
 def test_config_is_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        study_config().trials = 3  # type: ignore[misc]
+        study_config().trials = 3
 
 
 def test_folder_is_refused_when_it_holds_a_study(tmp_path: Path) -> None:

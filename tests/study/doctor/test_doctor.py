@@ -20,7 +20,7 @@ from tests.support.live_studies import LiveRun
 GIB = 2**30
 LOOK = Look(
     hostname="node",
-    versions={"python": "3.11.7"} | dict.fromkeys(PACKAGES, "1.0") | {"code": "0123abcd"},
+    versions={"python": "3.11.7", **dict.fromkeys(PACKAGES, "1.0"), "code": "0123abcd"},
     cores=4,
     gpus=[],
     disk_free=50 * GIB,

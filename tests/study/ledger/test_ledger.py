@@ -144,7 +144,7 @@ def test_history_of_no_facts_is_empty(tmp_path: Path) -> None:
 
 def test_seconds_are_those_of_the_sessions_and_not_of_the_time_between() -> None:
     history = History()
-    session = {"pid": 1, "hostname": "head", "provenance": {}}
+    session: dict[str, Any] = {"pid": 1, "hostname": "head", "provenance": {}}
     history.apply(SessionStarted(time=100.0, session=1, **session))
     history.apply(SessionEnded(time=110.0, session=1, outcome="interrupted"))
     history.apply(SessionStarted(time=500.0, session=2, **session))
@@ -213,7 +213,8 @@ def test_newest_checkpoints_are_kept_the_newest_last(tmp_path: Path) -> None:
 
 def test_proposals_are_all_that_optuna_knows_in_order(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
-    result = {"params": {"num_levels": 4}, "distributions": DISTRIBUTION, "metrics": {"val_accuracy": 0.5}}
+    proposal = {"params": {"num_levels": 4}, "distributions": DISTRIBUTION}
+    result: dict[str, Any] = proposal | {"metrics": {"val_accuracy": 0.5}}
     ledger.record(PRIOR, **result, source="studies/other/trials.parquet")
     ledger.record(ASKED, **SOME_TRIAL)
     repeated = result | {"number": 0, "state": FAIL, "sampler_state": {"trial": {"generation": 1}}}

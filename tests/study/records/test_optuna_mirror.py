@@ -51,9 +51,10 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     data = folder / "data"
-    initdb = [programs / "initdb", "--auth=trust", "--username=qar", "--no-sync", "-D", data]
+    initdb: list[str | Path] = [programs / "initdb", "--auth=trust", "--username=qar", "--no-sync", "-D", data]
     subprocess.run(initdb, check=True, user=user, cwd=folder, stdout=subprocess.DEVNULL)
-    serve = [programs / "postgres", "-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1", "-k", folder]
+    listen = ("-c", "listen_addresses=127.0.0.1", "-p", str(port), "-k", folder)
+    serve: list[str | Path] = [programs / "postgres", "-D", data, *listen]
     uri = f"qar@127.0.0.1:{port}/postgres"
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(serve, user=user, cwd=folder, stderr=log)
@@ -274,8 +275,8 @@ def test_confirmation_whose_name_the_database_has_is_refused_and_leaves_nothing(
 
 @pytest.mark.e2e
 def test_study_that_is_killed_tells_the_same_in_the_database(postgres: str, tmp_path: Path) -> None:
-    short = ("--set", "trial.subset=160", "--set", "trial.regularize_epochs=2", "--set", "trial.finetune_epochs=1")
-    short += ("--set", "early_stopping.grace_period=1")
+    epochs = ("--set", "trial.regularize_epochs=2", "--set", "trial.finetune_epochs=1")
+    short = (*epochs, "--set", "trial.subset=160", "--set", "early_stopping.grace_period=1")
     run = LiveRun(("launch", "digits", "--trials", "12", "--set", f"optuna_storage={postgres}", *short), tmp_path)
     folder = StudyFolder(tmp_path / "studies" / "digits")
     run.wait_until(folder.ledger, lambda history: history.num_ended >= 4 and history.count(RUNNING) > 0)

@@ -96,8 +96,8 @@ def test_baseline_that_cant_be_trained_is_told_in_one_line(tmp_path: Path, monke
 
 @pytest.mark.e2e
 def test_study_that_is_interrupted_and_killed_during_its_baseline_says_so_and_goes_on(tmp_path: Path) -> None:
-    short = ("--set", "trial.regularize_epochs=1", "--set", "trial.finetune_epochs=1", "--set", "trial.width=0.25")
-    short += ("--set", "trial.subset=160")
+    epochs = ("--set", "trial.regularize_epochs=1", "--set", "trial.finetune_epochs=1")
+    short = (*epochs, "--set", "trial.width=0.25", "--set", "trial.subset=160")
     pretrained = ("--set", "trial.init=pretrained", "--set", f"baseline_epochs={EPOCHS}")
     stopping = ("--set", "early_stopping.scheduler=none")
     ledger = tmp_path / "studies" / "digits" / "ledger.jsonl"

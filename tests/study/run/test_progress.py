@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from study.durations import duration
 from study.ledger.facts import ASKED, ENDED
 from study.ledger.history import History, Session
 from study.ledger.ledger import Ledger, read_history
 from study.run.progress import (
     Progress,
     SilentReporter,
-    duration,
     expected_seconds,
     front_so_far,
     front_table,

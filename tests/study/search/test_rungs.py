@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.config import StudyConfig
-from study.ledger.facts import ASKED, EPOCH, FACTS
+from study.ledger.facts import ASKED, EPOCH, FACTS, Epoch
 from study.ledger.history import History
 from study.search.rungs import RANKINGS, Rungs, best_by_accuracy, best_by_front
 from tests.support.example_studies import Unwritten, asked, metrics, study_config
@@ -110,7 +110,8 @@ class EagerRungs:
     """The naive algorithm: every member is ranked when it arrives."""
 
     def __init__(self, config: StudyConfig) -> None:
-        self._config, self._members = config, {epoch: [] for epoch in Rungs(config).epochs}
+        self._config = config
+        self._members: dict[int, list[Any]] = {epoch: [] for epoch in Rungs(config).epochs}
         self.decisions: dict[tuple[int, int], bool] = {}
 
     def arrive(self, number: int, result: dict[str, Any]) -> None:
@@ -137,7 +138,7 @@ def test_replay_decides_as_the_naive_algorithm(scheduler: str, arrivals: list[tu
     for number, epoch, accuracy, bits in arrivals:
         result = metrics(epoch, accuracy=accuracy / 10, bits=float(bits))
         naive.arrive(number, result)
-        history.apply(FACTS[EPOCH](time=0.0, number=number, metrics=result))
+        history.apply(Epoch(time=0.0, number=number, metrics=result))
     replayed = Rungs.replay(config, history)
     for number in range(10):
         decisions = [kept for (other, _), kept in naive.decisions.items() if other == number]
@@ -156,7 +157,7 @@ def test_replay_ranks_nothing_and_a_question_only_what_it_asks_for(monkeypatch: 
     config, history = config_of("asha"), History()
     for number in range(50):
         history.apply(FACTS[ASKED](time=0.0, **asked(number, config.trial_config({"family": "none", "num_levels": 4}))))
-        history.apply(FACTS[EPOCH](time=0.0, number=number, metrics=metrics(2)))
+        history.apply(Epoch(time=0.0, number=number, metrics=metrics(2)))
     rungs = Rungs.replay(config, history)
     assert ranked == []
     assert not rungs.stopped(30)

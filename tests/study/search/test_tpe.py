@@ -8,18 +8,20 @@ import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from scipy.integrate import quad
 
 from study.config import Space
+from study.config.sections import FloatRange, IntegerRange
 from study.search.space import distributions, suggest
 from study.search.tpe import MOST_GOOD, JointTPE, Mixture, positions_of, split, value_of
 from trainables.families import FAMILIES
 
 SPACE = Space(
     family=["none", "RS", "RE"],
-    num_levels={"low": 2, "high": 9},
-    lam={"low": 1e-5, "high": 1e-2},
+    num_levels=IntegerRange(low=2, high=9),
+    lam=FloatRange(low=1e-5, high=1e-2),
     placement=["own", "kmeans", "uniform"],
 )
 DIMENSIONS = list((distributions(SPACE, "none") | distributions(SPACE, "RS")).items())
@@ -100,11 +102,13 @@ def test_positions_lead_back_to_the_values(family: str, num_levels: int, lam: fl
     space = SPACE.model_copy(update={"family": sorted(FAMILIES)})
     for name, distribution in distributions(space, family).items():
         value = {"num_levels": num_levels, "lam": lam, "family": family}.get(name)
-        value = distribution.choices[-1] if value is None else value
+        if value is None:
+            assert isinstance(distribution, CategoricalDistribution)
+            value = distribution.choices[-1]
         (position,) = positions_of(distribution, [value])
         assert value_of(distribution, position) == (pytest.approx(value) if name == "lam" else value)
         for edge in (0.0, 1.0):
-            if name in ("num_levels", "lam"):
+            if isinstance(distribution, IntDistribution | FloatDistribution):
                 assert distribution.low <= value_of(distribution, edge) <= distribution.high
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from study.storage import folder as folder_module
-from study.storage.atomic import is_draft
+from study.storage.atomic import create, is_draft
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import files_below, make_study, study_config
 from trainables.result import DamagedFileError
@@ -16,7 +16,6 @@ def test_of_launches_at_once_one_claims_the_folder(tmp_path: Path, monkeypatch: 
     """All see the folder free before the first of them writes."""
     launches, claimed, refused = 6, [], []
     at_once = threading.Barrier(launches)
-    create = folder_module.create
 
     def create_at_once(path: Path, content: bytes) -> None:
         at_once.wait()

@@ -170,7 +170,7 @@ def test_prepared_file_is_mapped_read_only_and_shared(prepared: Path) -> None:
     assert_holds(first, small_arrays())
     for dataset in (first, second):
         assert isinstance(dataset.x_train, np.memmap)
-        assert dataset.x_train.filename == unpacked_folder(prepared) / "x_train.npy"
+        assert Path(dataset.x_train.filename or "") == unpacked_folder(prepared) / "x_train.npy"
         assert not dataset.x_train.flags.writeable
     assert [path.name for path in prepared.parent.iterdir()] == ["small.npz"]
 
@@ -341,7 +341,8 @@ def test_images_whose_last_axis_is_not_channels_are_refused(shape: tuple[int, ..
 @pytest.mark.parametrize("shape", [(8, 10, 10, 13), (8, 3, 4, 4), (8, 28, 28, 2)])
 def test_data_set_may_say_that_it_has_other_channels(shape: tuple[int, ...], tmp_path: Path) -> None:
     images, labels = np.zeros(shape, np.uint8), np.arange(8) % 2
-    arrays = {"x_train": images, "y_train": labels, "x_test": images, "y_test": labels, "channels": np.array(shape[-1])}
+    arrays: dict[str, Any] = {"x_train": images, "y_train": labels, "x_test": images, "y_test": labels}
+    arrays["channels"] = np.array(shape[-1])
     np.savez(tmp_path / "bands.npz", **arrays)
     assert load_dataset(f"npz:{tmp_path}/bands.npz").image_shape == (shape[-1], *shape[1:3])
     (tmp_path / "bands.npz").unlink()

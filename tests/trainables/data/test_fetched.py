@@ -4,6 +4,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,9 +35,7 @@ def images() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def data_dir(
-    server: FaultyStore, images: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> str:
+def data_dir(server: FaultyStore, images: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """URI of a folder with a prepared data set, of which this node has no copy."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     file = tmp_path / "prepared.npz"
