@@ -3,7 +3,8 @@
 import os
 import signal
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -111,3 +112,11 @@ def ax() -> Iterator["Axes"]:
 
     with mpl.rc_context():
         yield Figure(layout="constrained").add_subplot()
+
+
+@pytest.fixture
+def source_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
+    """Files as torchvision downloads them, in the test's folder: the arrays that each data set must hold, by name."""
+    from tests.support.example_datasets import write_sources
+
+    return write_sources(tmp_path, monkeypatch)

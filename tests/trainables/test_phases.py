@@ -3,7 +3,7 @@
 import copy
 import io
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -86,12 +86,12 @@ def test_temperature_falls_from_step_to_step_so_that_a_phase_of_one_epoch_anneal
     run = CompressionRun(quick("RE", regularize_epochs=1, penalty=form))
     phase = run.phase
     assert isinstance(phase, RegularizePhase)
-    began = {name: vars(regularizer)["tau"] for name, regularizer in phase.regularizers.items()}
+    began = {name: cast(Any, regularizer).tau for name, regularizer in phase.regularizers.items()}
     run.run_epoch()
     num_batches = math.ceil(len(run.train_split) / run.config.recipe.batch_size)
     assert num_batches > 1
     for name, regularizer in phase.regularizers.items():
-        assert vars(regularizer)["tau"] == pytest.approx(began[name] * 0.1 ** (1 - 1 / num_batches))
+        assert cast(Any, regularizer).tau == pytest.approx(began[name] * 0.1 ** (1 - 1 / num_batches))
 
 
 def test_state_can_be_saved_before_the_first_epoch() -> None:
