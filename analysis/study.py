@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.load import load_epochs, load_trials
 from analysis.origin import Named, Origin, names_of, read_origin
-from analysis.statistics.confirmed import FOLDER, confirmation_named
+from analysis.statistics.confirmation import FOLDER, confirmation_named
 
 EPOCH_COLUMNS = (
     *("trial_id", "number", "epoch", "phase", "session", "train_seconds"),

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from measure import in_turn, print_table, ratios, spread
 
-from analysis.statistics.front import REFERENCE, front, hypervolume
+from analysis.statistics.pareto import REFERENCE, front, hypervolume
 from trainables import families
 from trainables.result import COMPLETE, EPOCH_COLUMNS, FINETUNE, PRUNED, REGULARIZE, TRIAL_COLUMNS, Column
 

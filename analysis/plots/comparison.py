@@ -18,7 +18,7 @@ def plot_gains(gains: pd.DataFrame, ax: Axes, *, phase: str) -> Axes:
     """Draw the accuracy of each family over that of `none` at the same K, with intervals; above 1 the penalty helps.
 
     Args:
-        gains: rows of `analysis.statistics.gains.gains`.
+        gains: rows of `analysis.statistics.family_gains.gains`.
         ax: axes to draw on; returned.
         phase: `regularize` (before tuning) or `finetune` (after).
     """
@@ -46,7 +46,7 @@ def plot_improvements(improvements: pd.DataFrame, ax: Axes, *, phase: str) -> Ax
     """Draw the probability that a seed of each family beats one of `none` at the same K; 0.5 is no difference.
 
     Args:
-        improvements: rows of `analysis.statistics.gains.improvements`.
+        improvements: rows of `analysis.statistics.family_gains.improvements`.
         ax: axes to draw on; returned.
         phase: `regularize` (before tuning) or `finetune` (after).
     """

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.levels import families_of
 from analysis.plots.axes import family_mark, nothing_to_show, thinned
 from analysis.plots.style import plain
-from analysis.statistics.front import front
+from analysis.statistics.pareto import front
 from trainables.result import FINETUNE, PRUNED, REGULARIZE
 
 MOST_CURVES = 80

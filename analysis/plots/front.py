@@ -11,9 +11,9 @@ from matplotlib.markers import CARETDOWNBASE, CARETUPBASE
 from analysis.levels import families_of
 from analysis.plots.axes import family_mark, nothing_to_show, set_bits_axis, staircase, thinned
 from analysis.plots.style import Line, plain
-from analysis.statistics.confirmed import as_trials
-from analysis.statistics.front import candidates, float_baseline, front, knee
-from analysis.statistics.gains import ACCURACIES, TEST
+from analysis.statistics.confirmation import as_trials
+from analysis.statistics.family_gains import ACCURACIES, TEST
+from analysis.statistics.pareto import candidates, float_baseline, front, knee
 from trainables.result import FINETUNE
 
 GREY = "0.45"
@@ -67,7 +67,7 @@ def plot_confirmed(results: pd.DataFrame, ax: Axes, search: pd.DataFrame | None 
     Families stand side by side, each within 2% of its bits, so that equal bits hide no interval.
 
     Args:
-        results: rows of `analysis.statistics.confirmed.confirmed`.
+        results: rows of `analysis.statistics.confirmation.confirmed`.
         ax: axes to draw on; returned.
         search: trials.parquet of the search, whose front is drawn behind as a thin line; None to leave it out.
         split: that the means and intervals are of: `test`, or `validation` for a plan without test accuracies.

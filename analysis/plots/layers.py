@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.plots.axes import dodged, nothing_to_show, set_levels_axis
-from analysis.statistics.front import candidates
+from analysis.statistics.pareto import candidates
 
 KINDS = {
     "conv_bits_per_weight": ("convolutions", "#0072B2", "o", "-"),

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from analysis.plots.axes import nothing_to_show, set_bits_axis, staircase
 from analysis.plots.style import MARKS, plain
-from analysis.statistics.front import candidates, front
+from analysis.statistics.pareto import candidates, front
 
 
 def plot_studies(studies: Mapping[str, pd.DataFrame], ax: Axes, *, label: str = "validation accuracy (search)") -> Axes:
@@ -15,7 +15,7 @@ def plot_studies(studies: Mapping[str, pd.DataFrame], ax: Axes, *, label: str = 
 
     Args:
         studies: rows of trials.parquet by the study's name; for confirmed results, the rows of
-            `analysis.statistics.confirmed.as_trials`.
+            `analysis.statistics.confirmation.as_trials`.
         ax: axes to draw on; returned.
         label: label of the accuracy axis.
     """

@@ -28,9 +28,9 @@ from analysis.report.attempts import Attempts
 from analysis.report.findings import Findings, NothingToShow, replicates_of
 from analysis.report.provenance import Points
 from analysis.statistics.attainment import attainment_surfaces
-from analysis.statistics.confirmed import as_trials, confirmation_named, measured_trials
-from analysis.statistics.front import candidates, float_baselines, front
-from analysis.statistics.gains import ACCURACIES, TEST
+from analysis.statistics.confirmation import as_trials, confirmation_named, measured_trials
+from analysis.statistics.family_gains import ACCURACIES, TEST
+from analysis.statistics.pareto import candidates, float_baselines, front
 from trainables.result import FINETUNE, REGULARIZE
 
 WIDTHS = {"": COLUMN_WIDTH, "-wide": PAGE_WIDTH}

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.origin import Named
-from analysis.statistics.confirmed import confirmed, count_unfinished, gaps_of, measured_trials, selected
-from analysis.statistics.front import candidates
-from analysis.statistics.gains import ACCURACIES, TEST, VALIDATION, best_replicates, gains, improvements
+from analysis.statistics.confirmation import confirmed, count_unfinished, gaps_of, measured_trials, selected
+from analysis.statistics.family_gains import ACCURACIES, TEST, VALIDATION, best_replicates, gains, improvements
+from analysis.statistics.pareto import candidates
 from analysis.study import StudyResults, read_study
 from trainables.result import FINETUNE
 
@@ -88,7 +88,7 @@ class Findings:
 
     @cached_property
     def results(self) -> pd.DataFrame | None:
-        """Means and intervals of the replicates (`analysis.statistics.confirmed.confirmed`); None without."""
+        """Means and intervals of the replicates (`analysis.statistics.confirmation.confirmed`); None without."""
         if self.replicates is None:
             return None
         search = self.trials[:0] if self.is_plan else self.trials
@@ -127,7 +127,7 @@ class Findings:
 
     @cached_property
     def gains(self) -> pd.DataFrame:
-        """Accuracies over those of plain quantization (`analysis.statistics.gains.gains`)."""
+        """Accuracies over those of plain quantization (`analysis.statistics.family_gains.gains`)."""
         return gains(self.compared, split=self.split)
 
     @cached_property

@@ -20,8 +20,8 @@ from analysis.report.html_sections import confirmed_section, failures_section, f
 from analysis.report.page import PageStudy, page_study_of
 from analysis.report.points import curves, search_points
 from analysis.report.script import bundled_script
-from analysis.statistics.front import float_baseline
-from analysis.statistics.gains import VALIDATION
+from analysis.statistics.family_gains import VALIDATION
+from analysis.statistics.pareto import float_baseline
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING, STATES
 
 STATE_NAMES = {COMPLETE: "complete", PRUNED: "stopped early", RUNNING: "running", FAIL: "failed"}

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.report.page import PageStudy
-from analysis.statistics.front import front
-from analysis.statistics.gains import ACCURACIES, TEST, VALIDATION
+from analysis.statistics.family_gains import ACCURACIES, TEST, VALIDATION
+from analysis.statistics.pareto import front
 from trainables.result import FINETUNE, REGULARIZE
 
 Cell = tuple[str, object]

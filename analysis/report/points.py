@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.origin import Origin
-from analysis.statistics.confirmed import measured_trials
-from analysis.statistics.front import candidates
-from analysis.statistics.gains import ACCURACIES, ACCURACY_AFTER, TEST, VALIDATION
+from analysis.statistics.confirmation import measured_trials
+from analysis.statistics.family_gains import ACCURACIES, ACCURACY_AFTER, TEST, VALIDATION
 from analysis.statistics.means import accuracy_interval
+from analysis.statistics.pareto import candidates
 from trainables.result import COMPLETE, REGULARIZE
 
 MOST_POINTS = 4000
@@ -168,7 +168,7 @@ def confirmed_points(
                 ],
             }
         )
-    # By the bits that `analysis.statistics.confirmed.confirmed` sorts by: rounded ones could change places.
+    # By the bits that `analysis.statistics.confirmation.confirmed` sorts by: rounded ones could change places.
     return [points[place] for place in np.argsort(exact_bits, kind="stable")]
 
 

@@ -14,7 +14,7 @@ from analysis.report.findings import Findings, Importances, load_findings
 from analysis.report.html import write_html
 from analysis.report.provenance import PROVENANCE, write_provenance
 from analysis.report.summary import files_text, summarize, text_of
-from analysis.statistics.front import front
+from analysis.statistics.pareto import front
 from analysis.study import read_studies
 
 

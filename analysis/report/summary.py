@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.report.findings import Findings
-from analysis.statistics.front import REFERENCE, candidates, float_baseline, front, hypervolume, knee
-from analysis.statistics.gains import ACCURACIES, TEST
+from analysis.statistics.family_gains import ACCURACIES, TEST
+from analysis.statistics.pareto import REFERENCE, candidates, float_baseline, front, hypervolume, knee
 from trainables.result import FINETUNE, RUNNING, STATES
 
 MOST_ROWS = 200

@@ -15,9 +15,9 @@ from analysis.report.attempts import Attempts
 from analysis.report.findings import Findings, NothingToShow, replicates_of
 from analysis.report.latex import escape, number, power, tabular
 from analysis.statistics.comparison import compare, sizes
-from analysis.statistics.confirmed import as_trials
-from analysis.statistics.front import float_baseline, front, hypervolume, knee
-from analysis.statistics.gains import ACCURACIES, BASELINE, TEST, VALIDATION, best_replicates
+from analysis.statistics.confirmation import as_trials
+from analysis.statistics.family_gains import ACCURACIES, BASELINE, TEST, VALIDATION, best_replicates
+from analysis.statistics.pareto import float_baseline, front, hypervolume, knee
 from trainables.result import COMPLETE, FINETUNE, REGULARIZE
 
 CONFIDENCE = 0.95

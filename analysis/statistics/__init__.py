@@ -1,1 +1,72 @@
-"""Statistics of results: fronts, intervals, comparisons of families."""
+"""Statistics of results: Pareto fronts, intervals over seeds, comparisons of families.
+
+Each public name imports its module when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from analysis.statistics.attainment import attainment_surfaces
+    from analysis.statistics.comparison import compare, sizes
+    from analysis.statistics.confirmation import confirmed, load_confirmation, selected
+    from analysis.statistics.family_gains import best_replicates, gains, improvements
+    from analysis.statistics.improvement import improvement_interval, probability_of_improvement
+    from analysis.statistics.interval import Interval
+    from analysis.statistics.means import accuracy_interval, mean_interval
+    from analysis.statistics.pareto import candidates, float_baseline, front, hypervolume, knee
+    from analysis.statistics.ratios import paired_ratio_interval, ratio_interval
+else:
+    _MODULES = {
+        "Interval": "interval",
+        "accuracy_interval": "means",
+        "attainment_surfaces": "attainment",
+        "best_replicates": "family_gains",
+        "candidates": "pareto",
+        "compare": "comparison",
+        "confirmed": "confirmation",
+        "float_baseline": "pareto",
+        "front": "pareto",
+        "gains": "family_gains",
+        "hypervolume": "pareto",
+        "improvement_interval": "improvement",
+        "improvements": "family_gains",
+        "knee": "pareto",
+        "load_confirmation": "confirmation",
+        "mean_interval": "means",
+        "paired_ratio_interval": "ratios",
+        "probability_of_improvement": "improvement",
+        "ratio_interval": "ratios",
+        "selected": "confirmation",
+        "sizes": "comparison",
+    }
+
+    def __getattr__(name):
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+__all__ = [
+    "Interval",
+    "accuracy_interval",
+    "attainment_surfaces",
+    "best_replicates",
+    "candidates",
+    "compare",
+    "confirmed",
+    "float_baseline",
+    "front",
+    "gains",
+    "hypervolume",
+    "improvement_interval",
+    "improvements",
+    "knee",
+    "load_confirmation",
+    "mean_interval",
+    "paired_ratio_interval",
+    "probability_of_improvement",
+    "ratio_interval",
+    "selected",
+    "sizes",
+]

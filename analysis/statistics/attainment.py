@@ -7,7 +7,7 @@ import moocore
 import numpy as np
 import pandas as pd
 
-from analysis.statistics.front import candidates
+from analysis.statistics.pareto import candidates
 
 
 def attainment_surfaces(

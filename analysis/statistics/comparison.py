@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import ttest_rel
 
-from analysis.statistics.front import candidates
-from analysis.statistics.gains import BASELINE, TEST, accuracies_of, comparable
+from analysis.statistics.family_gains import BASELINE, TEST, accuracies_of, comparable
 from analysis.statistics.means import accuracy_interval, mean_interval
+from analysis.statistics.pareto import candidates
 
 COLUMNS = (
     *("family", "num_levels", "phase", "config_hash", "lam", "placement", "n", "accuracy", "low", "high", "best"),
@@ -25,8 +25,8 @@ def compare(trials: pd.DataFrame, *, split: str, confidence: float = 0.95, tests
     must not be tested: a fifth of tables would have a false mark.
 
     Args:
-        trials: one configuration per family and K: `analysis.statistics.confirmed.selected`, or
-            `analysis.statistics.gains.best_replicates`.
+        trials: one configuration per family and K: `analysis.statistics.confirmation.selected`, or
+            `analysis.statistics.family_gains.best_replicates`.
         split: `validation`, or `test` for confirmed trials.
         confidence: nominal coverage of the intervals, in (0, 1); 1 − confidence is the level of the tests.
         tests: whether differences are tested; None for the test split alone, by which nothing is chosen.

@@ -17,8 +17,8 @@ from analysis.plots import (
     plot_studies,
 )
 from analysis.statistics.attainment import attainment_surfaces
-from analysis.statistics.confirmed import confirmed
-from analysis.statistics.gains import gains, improvements
+from analysis.statistics.confirmation import confirmed
+from analysis.statistics.family_gains import gains, improvements
 from tests.support.example_plots import CONFIRMATION, FAMILY_TABLE, IMPORTANCES, RESULTS, epochs_of, legend, texts
 from tests.support.example_studies import trials_frame
 from trainables.result import FINETUNE, REGULARIZE

@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from analysis.load import load_epochs, load_trials
-from analysis.statistics.front import front
+from analysis.statistics.pareto import front
 from study.ledger.history import CHECKPOINTS_KEPT
 from study.ledger.ledger import read_history
 from tests.support.example_studies import files_below

@@ -6,7 +6,13 @@ from importlib import import_module
 
 import pytest
 
-PACKAGES = ["trainables", "trainables.codebooks", "trainables.regularizers"]
+PACKAGES = [
+    "analysis.plots",
+    "analysis.statistics",
+    "trainables",
+    "trainables.codebooks",
+    "trainables.regularizers",
+]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -18,7 +24,7 @@ def test_public_names_exist(package: str) -> None:
         _ = module.no_such_name
 
 
-@pytest.mark.parametrize(("package", "heavy"), [("trainables", "torch")])
+@pytest.mark.parametrize(("package", "heavy"), [("trainables", "torch"), ("analysis.statistics", "pandas")])
 def test_packages_import_nothing_heavy_by_themselves(package: str, heavy: str) -> None:
     code = f"import sys, {package}; sys.exit({heavy!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.statistics.confirmed import confirmed
+from analysis.statistics.confirmation import confirmed
 from tests.support.example_studies import trials_frame
 from trainables.families import FAMILIES
 from trainables.result import FINETUNE, REGULARIZE

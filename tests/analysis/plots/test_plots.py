@@ -32,9 +32,9 @@ from analysis.plots.axes import MOST_DRAWN, thinned
 from analysis.plots.curves import MOST_CURVES
 from analysis.plots.style import FAMILY_MARKS
 from analysis.statistics.attainment import attainment_surfaces
-from analysis.statistics.confirmed import as_trials, confirmed
-from analysis.statistics.front import front, knee
-from analysis.statistics.gains import gains
+from analysis.statistics.confirmation import as_trials, confirmed
+from analysis.statistics.family_gains import gains
+from analysis.statistics.pareto import front, knee
 from tests.support.example_plots import CONFIRMATION, FAMILY_TABLE, IMPORTANCES, RESULTS, epochs_of, legend, texts
 from tests.support.example_studies import trials_frame
 from trainables.families import FAMILIES

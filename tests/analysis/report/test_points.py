@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from analysis.load import load_epochs, load_trials
 from analysis.origin import read_origin
 from analysis.report.points import MOST_CURVES, confirmed_points, curves, search_points, select
-from analysis.statistics.confirmed import FOLDER, confirmed
-from analysis.statistics.front import front
+from analysis.statistics.confirmation import FOLDER, confirmed
+from analysis.statistics.pareto import front
 from tests.support.example_studies import confirm_study, make_explored_study, trials_frame
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
 

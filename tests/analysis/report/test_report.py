@@ -18,7 +18,7 @@ from analysis.report.findings import load_findings
 from analysis.report.report import Format, Report, write_brief_report, write_comparison, write_report
 from analysis.report.summary import summarize
 from analysis.report.tables import TABLES, accuracy_table, studies_table
-from analysis.statistics.front import REFERENCE, front, hypervolume
+from analysis.statistics.pareto import REFERENCE, front, hypervolume
 from study.commands.importance import hyperparameter_importances
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import (

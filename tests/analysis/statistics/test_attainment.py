@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.statistics.attainment import attainment_surfaces
-from analysis.statistics.front import front
+from analysis.statistics.pareto import front
 from tests.support.example_studies import trials_frame
 from trainables.result import FAIL, PRUNED
 

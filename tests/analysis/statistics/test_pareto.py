@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from optuna._hypervolume import compute_hypervolume
 from optuna.study._multi_objective import _is_pareto_front
 
-from analysis.statistics.front import REFERENCE, candidates, float_baseline, front, hypervolume, knee
+from analysis.statistics.pareto import REFERENCE, candidates, float_baseline, front, hypervolume, knee
 from tests.support.example_studies import trials_frame
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING, STATES
 

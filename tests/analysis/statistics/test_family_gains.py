@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.statistics.comparison import compare
-from analysis.statistics.gains import GAIN_COLUMNS, IMPROVEMENT_COLUMNS, best_replicates, gains, improvements
+from analysis.statistics.family_gains import GAIN_COLUMNS, IMPROVEMENT_COLUMNS, best_replicates, gains, improvements
 from analysis.statistics.improvement import improvement_interval
 from analysis.statistics.ratios import ratio_interval
 from tests.support.example_studies import trials_frame

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.load import load_trials
-from analysis.statistics.front import candidates
-from analysis.statistics.gains import ACCURACIES, TEST
+from analysis.statistics.family_gains import ACCURACIES, TEST
 from analysis.statistics.means import accuracy_interval
+from analysis.statistics.pareto import candidates
 from trainables.result import COMPLETE, FAIL, FINETUNE, RUNNING
 
 FOLDER = "confirm"
@@ -110,7 +110,7 @@ def confirmed(
 
 
 def as_trials(results: pd.DataFrame, split: str = TEST) -> pd.DataFrame:
-    """Return one row per configuration of `confirmed`, in the form that `analysis.statistics.front` takes.
+    """Return one row per configuration of `confirmed`, in the form that `analysis.statistics.pareto` takes.
 
     Its accuracy is the mean on the split; `low` and `high` bound it.
     """

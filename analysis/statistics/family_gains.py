@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.statistics.bootstrap import RESAMPLES
-from analysis.statistics.front import candidates
 from analysis.statistics.improvement import improvement_interval
 from analysis.statistics.interval import Rng
+from analysis.statistics.pareto import candidates
 from analysis.statistics.ratios import paired_ratio_interval, ratio_interval
 from trainables.result import FINETUNE, REGULARIZE
 
