@@ -3,18 +3,20 @@
 Heavy imports are inside the commands, so that `qar --help` answers at once.
 """
 
+import errno
 import io
 import json
 import os
 import shlex
 import signal
+import socket
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -36,15 +38,41 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 FAILED = 1
 WRONG_REQUEST = 2
 
-Folder = Annotated[str, typer.Argument(metavar="DIR", help="Folder of the study, or its URI.", show_default=False)]
-Storage = Annotated[str, typer.Option(help="Where studies are kept: a folder, s3://BUCKET/FOLDER or gs://….")]
+
+def _without_credentials(parameter: typer.CallbackParam, value: Any) -> Any:
+    """Refuse an address that holds credentials, for provenance and messages would keep it."""
+    if value is not None:
+        from study.config import refuse_credentials
+
+        name = parameter.opts[0] if parameter.param_type_name == "option" else str(parameter.metavar)
+        with _one_line_errors():
+            for address in value if isinstance(value, list | tuple) else [value]:
+                remedy = "put them where the tools of that place look for them, as into ~/.aws/credentials"
+                refuse_credentials(name, address, remedy)
+    return value
+
+
+Folder = Annotated[
+    str,
+    typer.Argument(
+        metavar="DIR", help="Folder of the study, or its URI.", show_default=False, callback=_without_credentials
+    ),
+]
+Storage = Annotated[
+    str,
+    typer.Option(help="Where studies are kept: a folder, s3://BUCKET/FOLDER or gs://….", callback=_without_credentials),
+]
 Trials = Annotated[int | None, typer.Option(help="How many trials, anchors included.", show_default=False)]
-Address = Annotated[str | None, typer.Option(help="Address of a running Ray cluster; a local Ray without.")]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Address of a running Ray cluster; a local Ray without.", callback=_without_credentials),
+]
 TrustAddresses = Annotated[
     bool,
     typer.Option(
@@ -52,16 +80,26 @@ TrustAddresses = Annotated[
         help="Download, fetch and connect to what the file or study names; without, only what is here is read.",
     ),
 ]
-DataDir = Annotated[str | None, typer.Option(help="Where data sets lie, if not where the trial had them.")]
+DataDir = Annotated[
+    str | None,
+    typer.Option(help="Where data sets lie, if not where the trial had them.", callback=_without_credentials),
+]
 Dataset = Annotated[
     str | None,
-    typer.Option(metavar="NAME|npz:PATH", help="The data set, if not the one of the trial.", show_default=False),
+    typer.Option(
+        metavar="NAME|npz:PATH",
+        help="The data set, if not the one of the trial.",
+        show_default=False,
+        callback=_without_credentials,
+    ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show Ray's and Optuna's own messages too.")]
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    say(f"qar: {one_line(message)}", err=True)
+    from study.config import redacted
+
+    say(f"qar: {one_line(redacted(message))}", err=True)
     raise typer.Exit(status)
 
 
@@ -76,9 +114,30 @@ def _one_line_errors(*folders: "StudyFolder") -> Iterator[None]:
         interruption.say("interrupted")
         raise typer.Exit(interruption.status) from None
     except OSError as error:
-        where = f"{error.filename} can't be used: " if error.filename else ""
-        reason = error.strerror or " ".join(str(error).split())
-        _fail(_as_told(f"{where}{reason}; make room or give the right there, then try again", folders), FAILED)
+        _fail(_as_told(os_error_line(error), folders), FAILED)
+
+
+def os_error_line(error: OSError) -> str:
+    """Return what the system refused, and the remedy for that."""
+    where = f"{error.filename} can't be used: " if error.filename else ""
+    reason = error.strerror or " ".join(str(error).split())
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        remedy = "make room there"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        remedy = "give the right to use it"
+    elif isinstance(error, FileNotFoundError):
+        remedy = "put it there, or correct the path"
+    elif isinstance(error, FileExistsError | IsADirectoryError | NotADirectoryError):
+        remedy = "move what is there away, or correct the path"
+    elif (
+        isinstance(error, ConnectionError | TimeoutError | socket.gaierror) or type(error).__module__ == "urllib.error"
+    ):
+        remedy = "check the network and the address"
+    elif error.errno in (errno.EMFILE, errno.ENFILE):
+        remedy = "raise the limit of open files: ulimit -n"
+    else:
+        remedy = "mend that"
+    return f"{where}{reason}; {remedy}, then try again"
 
 
 def _study_at(address: str) -> "StudyFolder":
@@ -94,6 +153,23 @@ def _as_told(text: str, folders: "Iterable[StudyFolder]") -> str:
     for folder in folders:
         text = folder.as_told(text)
     return text
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from study.records.provenance import version_of
+
+        say(f"qar {version_of('qar')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """Study quantization-aware regularizers: search on a Ray cluster, Pareto fronts of accuracy against bits."""
 
 
 @app.command()
@@ -457,7 +533,10 @@ def dashboard(
 @app.command()
 def report(
     directories: Annotated[
-        list[str], typer.Argument(metavar="DIR...", help="Folders or URIs of studies; several are compared.")
+        list[str],
+        typer.Argument(
+            metavar="DIR...", help="Folders or URIs of studies; several are compared.", callback=_without_credentials
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -665,6 +744,9 @@ def main() -> None:
         if not hasattr(error, "format_message"):
             raise
         message = error.format_message()
+        from study.config import redacted
+
+        message = redacted(message)
         say(message if "\n" in message else f"qar: {message} Try: qar --help", err=True)
         sys.exit(WRONG_REQUEST)
 

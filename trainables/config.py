@@ -6,11 +6,20 @@ Maths elsewhere takes plain arguments; only `trainables.phases` and the adapters
 import hashlib
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar
+from collections.abc import Collection, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from types import NoneType
+from typing import Any, TypeVar, get_args
 
 from trainables.families import FAMILIES, choose
+
+LARGEST_INTEGER = 2**63 - 1
+"""Largest integer that the tables hold."""
+
+TYPE_NAMES = {int: "an integer", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
+"""Names of the types of fields in messages."""
+
+_Section = TypeVar("_Section")
 
 
 def _require(holds: bool, name: str, rule: str, value: object, remedy: str) -> None:
@@ -49,8 +58,6 @@ class Recipe:
             evaluation of the quantized network; 0 keeps those of the float weights. A choice of this project's.
         compile: run the network through `torch.compile`: faster on GPUs after minutes of compiling.
     """
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     batch_size: int = 64
     optimizer: str = "adam"
@@ -92,8 +99,6 @@ class PenaltyForm:
         initial: where trainable representatives begin: `quantiles`, `grid` or `kmeans`.
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
     reduction: str = "sum"
     squared: bool = False
     scale: bool = True
@@ -133,8 +138,6 @@ class TrialConfig:
         penalty: the switches of the penalty.
     """
 
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
     family: str
     num_levels: int | None
     lam: float = 0.0
@@ -162,7 +165,7 @@ class TrialConfig:
         _require(math.isfinite(self.lam) and self.lam >= 0, "lam", "finite and at least 0", self.lam, "use 0 for none")
         _require(family.has_penalty or self.lam == 0, "lam", "0 for family 'none'", self.lam, "leave it out")
         choose(f"placement for family {self.family!r}", self.placement, family.placements)
-        _require(self.seed >= 0, "seed", "at least 0", self.seed, "choose another")
+        _require(0 <= self.seed <= LARGEST_INTEGER, "seed", f"from 0 to {LARGEST_INTEGER}", self.seed, "choose another")
         _require(
             0 < self.validation_fraction < 1,
             "validation_fraction",
@@ -175,6 +178,13 @@ class TrialConfig:
         _require(self.subset is None or self.subset >= 1, "subset", "at least 1", self.subset, "leave it out for all")
         _require(self.regularize_epochs >= 1, "regularize_epochs", "at least 1", self.regularize_epochs, "raise it")
         _require(self.finetune_epochs >= 0, "finetune_epochs", "at least 0", self.finetune_epochs, "raise it")
+        _require(
+            self.epochs <= LARGEST_INTEGER,
+            "regularize_epochs + finetune_epochs",
+            f"at most {LARGEST_INTEGER}",
+            self.epochs,
+            "lower them",
+        )
 
     @property
     def epochs(self) -> int:
@@ -186,19 +196,18 @@ class TrialConfig:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "TrialConfig":
-        """Inverse of `to_dict`.
+    def from_dict(cls, values: Mapping[str, Any], at: str = "") -> "TrialConfig":
+        """Return the configuration that a nested dictionary describes: the inverse of `to_dict`.
+
+        Args:
+            values: fields by name; those left out keep their defaults. No value is converted to another type, but for
+                an integer where a number may have a fraction.
+            at: name of the dictionary in messages, as `trial` in a study.
 
         Raises:
-            ValueError: a key is unknown or a value breaks its rule.
+            ValueError: a key is unknown or missing, or a value has the wrong type or breaks its rule; one line.
         """
-        sections = {"recipe": Recipe, "penalty": PenaltyForm}
-        for section in (cls, *sections.values()):
-            prefix = "" if section is cls else next(name for name, kind in sections.items() if kind is section)
-            for key in values.get(prefix, {}) if prefix else values:
-                choose(f"key of {prefix}" if prefix else "key", key, [field.name for field in fields(section)])
-        made = {name: kind(**values.get(name, {})) for name, kind in sections.items()}
-        return cls(**(dict(values) | made))
+        return _read(cls, values, at)
 
     @property
     def hash(self) -> str:
@@ -206,6 +215,65 @@ class TrialConfig:
         values = self.to_dict()
         del values["seed"], values["data_dir"], values["evaluate_test"]
         return hashlib.sha256(json.dumps(_canonical(values), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _read(kind: type[_Section], values: object, at: str) -> _Section:
+    """Return the dataclass that a dictionary describes; raises as `TrialConfig.from_dict` does."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{at or 'a configuration'} must be a mapping of keys to values, got {values!r}; correct it")
+    prefix = f"{at}." if at else ""
+    known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
+    problems, accepted = [], {}
+    for key, value in values.items():
+        if key not in known:
+            problems.append(f"unknown key {f'{prefix}{key}'!r}; choose from {sorted(known)}")
+            continue
+        try:
+            annotation = known[key].type
+            accepted[key] = (
+                _read(annotation, value, f"{prefix}{key}")
+                if isinstance(annotation, type) and is_dataclass(annotation)
+                else _typed(value, annotation, f"{prefix}{key}")
+            )
+        except ValueError as error:
+            problems.append(str(error))
+    for name, item in known.items():
+        if item.default is MISSING and item.default_factory is MISSING and name not in values:
+            problems.append(f"{prefix}{name} is missing; set it")
+    if problems:
+        raise ValueError("; ".join(problems))
+    try:
+        return kind(**accepted)
+    except ValueError as error:
+        raise ValueError(f"{at}: {error}" if at else str(error)) from None
+
+
+def _typed(value: object, annotation: Any, name: str) -> object:
+    """Return a value of a field's type: a truth value is no number, and a number with a fraction no integer."""
+    kinds = get_args(annotation) or (annotation,)
+    if type(value) in kinds:
+        if isinstance(value, int):
+            limit = LARGEST_INTEGER
+            _require(abs(value) <= limit, name, f"from {-limit} to {limit}", value, "choose another")
+        return value
+    if type(value) is int and float in kinds:
+        _require(abs(value) <= LARGEST_INTEGER, name, "a number of at most 19 digits", value, "write it as 1.0e+20")
+        return float(value)
+    rule = " or ".join(TYPE_NAMES[kind] for kind in kinds)
+    raise ValueError(f"{name} must be {rule}, got {value!r}; {remedy_for_type(value, kinds)}")
+
+
+def remedy_for_type(value: object, kinds: Collection[type]) -> str:
+    """Return what to write in place of a value of the wrong type."""
+    if isinstance(value, float) and int in kinds and value.is_integer():
+        return f"write {int(value)}"
+    if isinstance(value, str) and not {int, float}.isdisjoint(kinds):
+        return "write a number, without quotes"
+    if bool in kinds:
+        return "write true or false"
+    if str in kinds:
+        return "put it in quotes" if isinstance(value, (bool, int, float)) else "write a text"
+    return "write a number"
 
 
 def _canonical(value: Any) -> Any:

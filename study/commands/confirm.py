@@ -13,6 +13,10 @@ from study.config import EarlyStopping, PlannedTrial, StudyConfig, parse_study
 from study.ledger.history import History, Trial
 from study.storage.folder import CONFIRM, StudyFolder
 from study.storage.object_store import above
+from trainables.config import LARGEST_INTEGER
+
+MOST_SEEDS = 2**32
+"""Seeds above the last one of a search that must fit the tables, or else a confirmation begins from 0."""
 
 
 def worth_confirming(history: History, margin: float) -> list[Trial]:
@@ -120,6 +124,15 @@ def study_confirmed_by(folder: StudyFolder, config: StudyConfig) -> StudyFolder 
     return StudyFolder(path.parent) if path.name == CONFIRM else None
 
 
+def first_free_seed(searched: StudyConfig, history: History) -> int:
+    """Return the first seed of a confirmation: above those of the search, or 0 where the tables hold none so large.
+
+    A search whose space is exhausted has used more seeds than it has replicates.
+    """
+    used = [searched.seed + searched.replicates - 1, *(trial.config["seed"] for trial in history.trials.values())]
+    return max(used) + 1 if max(used) <= LARGEST_INTEGER - MOST_SEEDS else 0
+
+
 def confirmation_of(
     folder: StudyFolder, seeds: int, margin: float, only: Set[int] | None = None
 ) -> tuple[StudyFolder, StudyConfig]:
@@ -144,13 +157,15 @@ def confirmation_of(
     history = folder.read_history()
     trials = history.trials.values()
     if not any(trial.is_front_candidate for trial in trials):
-        raise ValueError(f"{folder} has no quantized trial with its full budget to confirm; let the study run on")
+        remedy = f"run the study to its end: qar resume {folder}"
+        if history.num_ended >= searched.trials:
+            remedy = f"see why with: qar status {folder}; then extend it: qar resume {folder} --trials N"
+        raise ValueError(f"{folder} has no quantized trial with its full budget to confirm; {remedy}")
     plan = plan_of(history, margin, only)
     values = searched.model_dump() | {
         "name": f"{searched.name}-{CONFIRM}",
         "trials": len(plan) * seeds,
-        # A search whose space is exhausted has used more seeds than it has replicates.
-        "seed": max(searched.seed + searched.replicates - 1, *(trial.config["seed"] for trial in trials)) + 1,
+        "seed": first_free_seed(searched, history),
         "replicates": seeds,
         "plan": [trial.model_dump() for trial in plan],
         "trial": searched.trial | {"evaluate_test": True},

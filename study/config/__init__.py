@@ -1,6 +1,7 @@
 """Configuration of a study: the schema of study.yaml, its checks, and loading."""
 
 from study.config.constraints import Constraint
+from study.config.credentials import redacted, refuse_credentials
 from study.config.loading import changes_by, load_study, named_studies, parse_study, parse_written_study
 from study.config.schema import SEARCHED, StudyConfig
 from study.config.sections import GPU_PARTS, Anchors, EarlyStopping, PlannedTrial, Resources, Space
@@ -20,4 +21,6 @@ __all__ = [
     "named_studies",
     "parse_study",
     "parse_written_study",
+    "redacted",
+    "refuse_credentials",
 ]

@@ -4,11 +4,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
+from study.config.credentials import redacted
 from study.config.messages import one_line
-from study.config.schema import StudyConfig
+from study.config.schema import STORED, StudyConfig
+from study.config.yaml_loading import load_yaml
 
 
 def named_studies() -> list[str]:
@@ -17,25 +18,35 @@ def named_studies() -> list[str]:
     return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
 
 
-def parse_study(values: Any, source: str) -> StudyConfig:
-    """Checks a configuration; raises ValueError, one line that begins with `source`, if anything is wrong."""
+def parse_study(values: Any, source: str, stored: bool = False) -> StudyConfig:
+    """Check a configuration.
+
+    Args:
+        values: plain data, as YAML gives them.
+        source: names them in messages.
+        stored: whether the study exists already: what an earlier version accepted is accepted still.
+
+    Raises:
+        ValueError: something is wrong; one line that begins with `source` and holds no credentials.
+    """
     if not isinstance(values, dict):
         raise ValueError(f"{source}: a study must be a mapping of keys to values, got {type(values).__name__}")
     try:
-        return StudyConfig.model_validate(values)
+        return StudyConfig.model_validate(values, context={STORED: stored})
     except ValidationError as error:
-        raise ValueError(f"{source}: {one_line(error, StudyConfig)}") from None
+        raise ValueError(redacted(f"{source}: {one_line(error, StudyConfig)}")) from None
 
 
 def parse_written_study(values: Any, source: str) -> StudyConfig:
     """Check the study.yaml of a study that has begun, as `parse_study` does.
 
-    Keys that its version did not have keep the behaviour of that version, so that a resumed study goes on as it began.
+    Keys that its version did not have keep the behaviour of that version, so that a resumed study goes on as it began;
+    what its version accepted is accepted still.
     """
     stopping = values.get("early_stopping") if isinstance(values, dict) else None
     if isinstance(stopping, dict):
         values = values | {"early_stopping": {"first_of_family": "compared"} | stopping}
-    return parse_study(values, source)
+    return parse_study(values, source, stored=True)
 
 
 def load_study(study: str, overrides: list[str] | None = None) -> StudyConfig:
@@ -55,7 +66,7 @@ def load_study(study: str, overrides: list[str] | None = None) -> StudyConfig:
         text = path.read_bytes()
     else:
         raise ValueError(f"unknown study {study!r}; choose from {named_studies()} or give the path of a YAML file")
-    values = _yaml(text, study)
+    values = load_yaml(text, study)
     if isinstance(values, dict):  # anything else is refused below
         _override(values, overrides or [])
     return parse_study(values, study)
@@ -71,7 +82,7 @@ def changes_by(overrides: list[str], config: StudyConfig) -> list[str]:
     def changes(override: str) -> bool:
         values = config.model_dump()
         _override(values, [override])
-        return parse_study(values, f"--set {override}").with_absolute_paths() != config
+        return parse_study(values, redacted(f"--set {override}"), stored=True).with_absolute_paths() != config
 
     return [override for override in overrides if changes(override)]
 
@@ -81,14 +92,7 @@ def _override(values: dict[str, Any], overrides: list[str]) -> None:
         key, separator, value = override.partition("=")
         if not separator or not key:
             raise ValueError(f"--set must be KEY=VALUE, got {override!r}; for example --set trials=10")
-        _set(values, key.split("."), _yaml(value, f"--set {override}"))
-
-
-def _yaml(text: str | bytes, source: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{source}: not YAML: {' '.join(str(error).split())}; correct it") from None
+        _set(values, key.split("."), load_yaml(value, redacted(f"--set {override}")))
 
 
 def _set(values: dict[str, Any], keys: list[str], value: Any) -> None:

@@ -1,54 +1,76 @@
-"""One-line messages for what pydantic finds wrong in a configuration."""
+"""One-line messages for what pydantic finds wrong in a configuration, in the words of a user."""
 
 import re
 from collections.abc import Collection
-from dataclasses import fields, is_dataclass
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+
+from trainables.config import TYPE_NAMES, remedy_for_type
+
+_TYPES = {"int_type": int, "float_type": float, "bool_type": bool, "string_type": str}
+
+_RULES = {
+    "greater_than_equal": ("at least {ge}", "raise it"),
+    "greater_than": ("above {gt}", "raise it"),
+    "less_than_equal": ("at most {le}", "lower it"),
+    "less_than": ("below {lt}", "lower it"),
+    "finite_number": ("a finite number", "correct it"),
+    "literal_error": ("{expected}", "choose one of these"),
+    "too_short": ("a list of at least {min_length}", "add to it"),
+    "list_type": ("a list", "write [{input}]"),
+    "model_type": ("a mapping of keys to values", "correct it"),
+    "dict_type": ("a mapping of keys to values", "correct it"),
+    "invalid_key": ("text", "put it in quotes"),
+}
+"""Rule and remedy by pydantic's name of an error; fields are those of the error's context."""
+
+LONGEST_VALUE = 200
+"""Characters of a received value that a message repeats."""
 
 
-def _choices(model: Any, location: tuple[int | str, ...], left_out: Collection[str]) -> list[str]:
-    """Return the keys that are allowed where `location` points into a model of pydantic or a dataclass.
-
-    Args:
-        model: the outermost model.
-        location: keys from there to the mapping.
-        left_out: fields of the outermost model that a configuration can't set.
-    """
-
-    def fields_of(model: Any) -> dict[str, Any]:
-        if is_dataclass(model):
-            return {field.name: field.type for field in fields(model)}
-        return {name: field.annotation for name, field in getattr(model, "model_fields", {}).items()}
-
-    top = model
-    for part in location:
-        model = fields_of(model).get(str(part))
-    return sorted(set(fields_of(model)) - set(left_out if model is top else ()))
+def shown(value: object) -> str:
+    """Return a received value as messages repeat it, cut off where it is long."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
 
 
-def one_line(error: ValidationError, model: Any, left_out: Collection[str] = (), prefix: str = "") -> str:
+def one_line(error: ValidationError, model: type[BaseModel]) -> str:
     """Return all that is wrong, in one line: name, rule, received value, remedy.
 
     Args:
         error: what pydantic raised.
         model: the model that was validated.
-        left_out: fields of it that a configuration can't set, and which are no choices for an unknown key.
-        prefix: of every name: the model's own place in the configuration, with a dot after it.
     """
-    lines = []
-    for detail in error.errors():
-        location = detail["loc"]
-        name = prefix + ".".join(str(part) for part in location)
-        if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            lines.append(f"unknown key {name!r}; choose from {_choices(model, location[:-1], left_out)}")
-        elif detail["type"] == "value_error":  # our own message has all of it
-            text = str(detail["ctx"]["error"])
-            lines.append(text if not name or name.rstrip(".") in text else f"{name.rstrip('.')}: {text}")
-        elif detail["type"] in ("missing", "missing_argument"):
-            lines.append(f"{name} is missing; set it")
-        else:
-            rule = detail["msg"][:1].lower() + detail["msg"][1:]
-            lines.append(f"{name}: {rule}, got {detail['input']!r}; correct it")
+    lines = [_line(dict(detail), model) for detail in error.errors()]
     return "; ".join(re.sub(r"\s+", " ", line) for line in lines)
+
+
+def _line(detail: dict[str, Any], model: type[BaseModel]) -> str:
+    kind, location, received = detail["type"], detail["loc"], detail["input"]
+    name = ".".join(str(part) for part in location)
+    context = detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        return f"unknown key {name!r}; choose from {_choices(model, location[:-1])}"
+    if kind == "value_error":  # one of our own validators, whose message is complete
+        text = str(context["error"])
+        return text if not name or name in text else f"{name}: {text}"
+    if kind == "missing":
+        return f"{name} is missing; set it"
+    if kind in _TYPES:
+        expected = _TYPES[kind]
+        rule, remedy = TYPE_NAMES[expected], remedy_for_type(received, (expected,))
+    elif kind in _RULES:
+        rule, remedy = (text.format(**context, input=shown(received)) for text in _RULES[kind])
+    else:
+        rule, remedy = detail["msg"][:1].lower() + detail["msg"][1:], "correct it"
+    return f"{name} must be {rule}, got {shown(received)}; {remedy}"
+
+
+def _choices(model: Any, location: Collection[int | str]) -> list[str]:
+    """Return the keys that are allowed where `location` points into a model."""
+    for part in location:
+        field = getattr(model, "model_fields", {}).get(str(part))
+        # An index leads into a list: its entries have the type that the list is annotated with.
+        model = field.annotation if field is not None else getattr(model, "__args__", [None])[0]
+    return sorted(getattr(model, "model_fields", {}))

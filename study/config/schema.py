@@ -1,18 +1,32 @@
 """The configuration of a study: what study.yaml holds, complete enough to launch the study again."""
 
+import re
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from study.config.constraints import check as check_constraints
-from study.config.messages import one_line
-from study.config.sections import Anchors, EarlyStopping, PlannedTrial, Resources, Section, Space
-from trainables.config import TrialConfig
+from study.config.credentials import redacted, refuse_credentials
+from study.config.sections import MOST_LEVELS, Anchors, Count, EarlyStopping, PlannedTrial, Resources, Section, Space
+from trainables.config import LARGEST_INTEGER, TrialConfig
 
 SEARCHED = ("family", "num_levels", "lam", "placement", "seed")
 """Fields of `TrialConfig` that a study sets for each trial; the others are common to all of them."""
+
+
+STORED = "stored"
+"""Key of the context in which a study is validated that exists already: what is only asked of new ones is not."""
+
+
+def _valid_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ValueError(
+            "name must consist of letters, digits, '.', '_' and '-', and begin with a letter or digit, "
+            f"got {name!r}; choose another"
+        )
+    return name
 
 
 class StudyConfig(Section):
@@ -39,17 +53,17 @@ class StudyConfig(Section):
             (`postgresql://user@host/database`); SQLite in the study's folder if not given.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    trials: int = Field(ge=1)
-    seed: int = Field(0, ge=0)
+    name: Annotated[str, AfterValidator(_valid_name)]
+    trials: Count
+    seed: int = Field(0, ge=0, le=LARGEST_INTEGER)
     trial: dict[str, Any] = Field(default_factory=dict)
-    baseline_epochs: int | None = Field(default=None, ge=1)
+    baseline_epochs: Count | None = None
     space: Space
     anchors: Anchors = Anchors()
     early_stopping: EarlyStopping = EarlyStopping()
     resources: Resources = Resources()
     sampler: Literal["tpe", "optuna-tpe", "nsga2", "gp", "qmc", "random"] = "tpe"
-    replicates: int = Field(default=1, ge=1)
+    replicates: Count = 1
     constraints: list[str] = Field(default_factory=list)
     warm_start: list[str] = Field(default_factory=list)
     plan: list[PlannedTrial] = Field(default_factory=list)
@@ -62,15 +76,16 @@ class StudyConfig(Section):
         if not isinstance(values, dict) or not isinstance(values.get("trial", {}), dict):
             return values
         common = values.get("trial", {})
+        known = {field.name for field in fields(TrialConfig)} - set(SEARCHED)
         for key in common:
+            if key == "seed":
+                raise ValueError("trial.seed is set by the study; set the key seed of the study, beside trial")
             if key in SEARCHED:
-                raise ValueError(f"trial.{key} is set for each trial by the study; put it under space, or leave it out")
-        baseline = {"family": "none", "num_levels": None}
-        try:
-            resolved = TypeAdapter(TrialConfig).validate_python(common | baseline).to_dict()
-        except ValidationError as error:
-            raise ValueError(one_line(error, TrialConfig, SEARCHED, "trial.")) from None
-        return values | {"trial": {key: value for key, value in resolved.items() if key not in SEARCHED}}
+                raise ValueError(f"trial.{key} is set for each trial by the study; set it under space, or leave it out")
+            if key not in known:
+                raise ValueError(f"unknown key 'trial.{key}'; choose from {sorted(known)}")
+        resolved = TrialConfig.from_dict(common | {"family": "none", "num_levels": None}, "trial").to_dict()
+        return values | {"trial": {key: value for key, value in resolved.items() if key in known}}
 
     @model_validator(mode="after")
     def _baseline_is_begun_from(self) -> Self:
@@ -86,7 +101,7 @@ class StudyConfig(Section):
         if self.early_stopping.scheduler != "none" and self.early_stopping.grace_period > self.epochs:
             raise ValueError(
                 f"early_stopping.grace_period must be at most the last epoch ({self.epochs}), "
-                f"got {self.early_stopping.grace_period}"
+                f"got {self.early_stopping.grace_period}; lower it, or train for more epochs"
             )
         return self
 
@@ -101,8 +116,40 @@ class StudyConfig(Section):
         if self.plan and self.trials != planned:
             product = f"{len(self.plan)} × {self.replicates} = {planned}"
             raise ValueError(f"trials must be plan × replicates ({product}), got {self.trials}; set it so")
-        for trial in self.plan:
-            self.trial_config(trial.model_dump())
+        for place, trial in enumerate(self.plan):
+            try:
+                self.trial_config(trial.model_dump())
+            except ValueError as error:
+                raise ValueError(f"plan.{place}: {error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _new_study_keeps_limits(self, info: ValidationInfo) -> Self:
+        """Refuse what studies of earlier versions may hold, and new ones may not."""
+        if info.context and info.context.get(STORED):
+            return self
+        levels = {"space.num_levels.high": self.space.num_levels.high}
+        levels |= {f"anchors.num_levels.{i}": value for i, value in enumerate(self.anchors.num_levels)}
+        levels |= {f"plan.{i}.num_levels": trial.num_levels or 0 for i, trial in enumerate(self.plan)}
+        for name, value in levels.items():
+            if value > MOST_LEVELS:
+                raise ValueError(
+                    f"{name} must be at most {MOST_LEVELS}, whose index has 16 bits, got {value}; lower it"
+                )
+        most = LARGEST_INTEGER - max(self.trials, self.replicates)
+        if self.seed > most:
+            raise ValueError(
+                f"seed must be at most {most}, for seed + trials is a seed too and the tables hold 64 bits, "
+                f"got {self.seed}; choose another"
+            )
+        stores = "put them where the store's own tools look for them, as into ~/.aws/credentials"
+        refuse_credentials("trial.data_dir", self.trial["data_dir"], stores)
+        refuse_credentials("trial.dataset", self.trial["dataset"], stores)
+        for place, source in enumerate(self.warm_start):
+            refuse_credentials(f"warm_start.{place}", source, stores)
+        refuse_credentials(
+            "optuna_storage", self.optuna_storage, "put them into ~/.pgpass or the environment variable PGPASSWORD"
+        )
         return self
 
     @model_validator(mode="after")
@@ -116,15 +163,10 @@ class StudyConfig(Section):
 
     @field_validator("optuna_storage")
     @classmethod
-    def _no_secret(cls, uri: str | None) -> str | None:
-        """study.yaml keeps the URI, and studies are shared."""
+    def _uri_of_a_database(cls, uri: str | None) -> str | None:
         if uri is not None and "://" not in uri:
-            raise ValueError(f"optuna_storage must be the URI of a database, got {uri!r}; correct it, or leave it out")
-        if uri is not None and urlsplit(uri).password:
-            shown = uri.replace(f":{urlsplit(uri).password}@", ":…@")
             raise ValueError(
-                f"optuna_storage must hold no password, for study.yaml keeps it, got {shown!r}; "
-                "leave it out, and put it into ~/.pgpass or the environment variable PGPASSWORD"
+                f"optuna_storage must be the URI of a database, got {redacted(uri)!r}; correct it, or leave it out"
             )
         return uri
 

@@ -1,38 +1,35 @@
 """The sections of a study's configuration: ranges of the search, anchors, plan, early stopping, resources."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from trainables.config import LARGEST_INTEGER
 from trainables.families import FAMILIES, PLACEMENTS, choose
+
+MOST_LEVELS = 65_536
+"""Largest K of a new study: an index of 16 bits. A weight in bfloat16 costs as much, and needs no codebook."""
+
+Count = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    """A mapping of a study's configuration: no value is converted to another type, and no key is unknown."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _no_truth_values(cls, values: Any) -> Any:
-        """YAML's `yes` is no number, though Python would count it as 1."""
-        for key, value in values.items() if isinstance(values, dict) else ():
-            if isinstance(value, bool):
-                raise ValueError(
-                    f"{key} must be an integer or another number, not a truth value, got {value}; correct it"
-                )
-        return values
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class IntegerRange(Section):
     """Integers from `low` to `high`, both included."""
 
-    low: int = Field(ge=2)
-    high: int
+    low: int = Field(ge=2, le=LARGEST_INTEGER)
+    high: int = Field(le=LARGEST_INTEGER)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.high < self.low:
-            raise ValueError(f"high must be at least low ({self.low}), got {self.high}")
+            raise ValueError(f"high must be at least low ({self.low}), got {self.high}; raise it")
         return self
 
 
@@ -45,7 +42,7 @@ class FloatRange(Section):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.high < self.low:
-            raise ValueError(f"high must be at least low ({self.low}), got {self.high}")
+            raise ValueError(f"high must be at least low ({self.low}), got {self.high}; raise it")
         return self
 
 
@@ -87,15 +84,15 @@ class Anchors(Section):
         num_levels: for each K, one network trained without a penalty and quantized by k-means.
     """
 
-    num_levels: list[Annotated[int, Field(ge=2)]] = [2, 4, 16]
+    num_levels: list[Annotated[int, Field(ge=2, le=LARGEST_INTEGER)]] = [2, 4, 16]
 
 
 class PlannedTrial(Section):
     """A configuration to run, in place of what a search would propose: the fields of `TrialConfig` that differ."""
 
     family: Annotated[str, AfterValidator(_known_family)]
-    num_levels: int | None = Field(ge=2)
-    lam: float = Field(default=0.0, ge=0)
+    num_levels: int | None = Field(ge=2, le=LARGEST_INTEGER)
+    lam: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     placement: Annotated[str, AfterValidator(_known_placement)] = "kmeans"
 
 
@@ -112,8 +109,8 @@ class EarlyStopping(Section):
     """
 
     scheduler: Literal["pareto-asha", "asha", "none"] = "pareto-asha"
-    grace_period: int = Field(default=4, ge=1)
-    reduction_factor: int = Field(default=3, ge=2)
+    grace_period: Count = 4
+    reduction_factor: int = Field(default=3, ge=2, le=LARGEST_INTEGER)
     first_of_family: Literal["finished", "compared"] = "finished"
 
 
@@ -131,9 +128,9 @@ class Resources(Section):
             given.
     """
 
-    cpus: int = Field(default=1, ge=1)
-    gpus: float = Field(default=0, ge=0)
-    max_concurrent: int | None = Field(default=None, ge=1)
+    cpus: Count = 1
+    gpus: float = Field(default=0, ge=0, allow_inf_nan=False)
+    max_concurrent: Count | None = None
 
     @property
     def trials_a_gpu(self) -> int:

@@ -8,11 +8,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from study.config.credentials import redacted
+
 PACKAGES = ("qar", "ray", "torch", "torchvision", "optuna", "numpy", "pandas")
 
 
 def provenance() -> dict[str, Any]:
-    """This process's command, versions of what decides the numbers, and the checkout's commit (None outside of one).
+    """Return the command without credentials, versions of what decides the numbers, and the checkout's commit, or None.
 
     A package that is installed inside of another project's repository, as in its virtual environment, is outside.
     """
@@ -29,7 +31,7 @@ def provenance() -> dict[str, Any]:
     ours = git("ls-files", "--error-unmatch", here.name) is not None
     changes = git("status", "--porcelain", "--untracked-files=no") if ours else None
     return {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.argv[0]).name, *map(redacted, sys.argv[1:])]),
         "versions": {"python": platform.python_version()} | {package: version_of(package) for package in PACKAGES},
         "platform": platform.platform(),
         "git_sha": git("rev-parse", "HEAD") if ours else None,

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from study.config import StudyConfig, parse_written_study
+from study.config.yaml_loading import dump_yaml, load_written_yaml
 from study.containment import check_no_links
 from study.errors import StorageError
 from study.ledger.history import History, Trial
@@ -32,7 +31,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def _as_yaml(config: StudyConfig) -> bytes:
-    return yaml.safe_dump(config.model_dump(), sort_keys=False).encode()
+    return dump_yaml(config.model_dump()).encode()
 
 
 def _remove_empty(folders: list[Path]) -> None:
@@ -212,10 +211,9 @@ class StudyFolder:
         if not self.exists():
             raise ValueError(f"{self} is no study folder (it has no study.yaml); give the folder of a study")
         try:
-            return parse_written_study(
-                yaml.safe_load(self.study_yaml.read_text(encoding="utf-8")), str(self.study_yaml)
-            )
-        except (ValueError, OSError, yaml.YAMLError) as error:
+            values = load_written_yaml(self.study_yaml.read_bytes(), str(self.study_yaml))
+            return parse_written_study(values, str(self.study_yaml))
+        except (ValueError, OSError) as error:
             text = " ".join(str(error).split()).removeprefix(f"{self.study_yaml}: ")
             raise DamagedFileError(f"{self.study_yaml} is damaged: {text}") from None
 

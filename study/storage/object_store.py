@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from study.config.credentials import redacted, refuse_credentials
 from study.errors import StorageError
 
 SCHEMES = ("s3", "gs")
@@ -188,13 +189,9 @@ def _check(uri: str) -> None:
     if parts.scheme not in SCHEMES or not parts.netloc:
         raise ValueError(
             "storage must be a folder, or one of a bucket as s3://BUCKET/FOLDER or gs://BUCKET/FOLDER, "
-            f"got {uri!r}; correct it"
+            f"got {redacted(uri)!r}; correct it"
         )
-    if parts.password or (parts.username and parts.scheme == "s3"):
-        raise ValueError(
-            f"storage must hold no credentials, for they would be shown, got {uri.replace(parts.netloc, '…')!r}; leave "
-            "them out, and put them where the store's own tools look for them, as into ~/.aws/credentials"
-        )
+    refuse_credentials("storage", uri, "put them where the store's own tools look for them, as into ~/.aws/credentials")
 
 
 def _with_patience(filesystem: Any) -> Any:

@@ -1,5 +1,6 @@
 """The command without Ray: help, refusals, damage, status, reports. What runs a study is in test_cli_end_to_end.py."""
 
+import errno
 import json
 import os
 import signal
@@ -9,11 +10,12 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from study.cli import app
+from study.cli import app, os_error_line
 from study.config import StudyConfig, named_studies
 from study.durations import duration
 from study.ledger.ledger import Ledger
@@ -196,7 +198,8 @@ def test_file_that_cant_be_read_is_told_in_one_line(here: Path) -> None:
     result = run("status", "small")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
-        "qar: small/ledger.jsonl can't be used: Is a directory; make room or give the right there, then try again\n"
+        "qar: small/ledger.jsonl can't be used: Is a directory; move what is there away, or correct the path, "
+        "then try again\n"
     )
 
 
@@ -593,3 +596,48 @@ def test_status_of_an_interrupted_study_says_what_is_to_resume_and_how(here: Pat
     told = json.loads(run("status", "my study", "--json").stdout)
     assert (told["RUNNING"], told["to_resume"]) == (0, 1)
     assert told["seconds_left"] >= 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["launch", "digits", "--storage", "s3://bucket/x?secret_key=hunter2"],
+        ["launch", "digits", "--address", "ray://u:hunter2@host:10001"],
+        ["launch", "digits", "--set", "optuna_storage=postgresql://h/db?password=hunter2"],
+        ["launch", "s3://k:hunter2@bucket/x"],
+        ["doctor", "--storage", "s3://k:hunter2@bucket/x"],
+        ["status", "s3://k:hunter2@bucket/x"],
+        ["resume", "s3://bucket/x?token=hunter2"],
+        ["report", "small", "s3://bucket/x?token=hunter2"],
+        ["export", "s3://bucket/x?token=hunter2", "--trial", "1", "--out", "x.qar"],
+        ["evaluate", "x.qar", "--data-dir", "s3://bucket/x?token=hunter2"],
+    ],
+    ids=" ".join,
+)
+def test_credentials_on_the_command_line_are_refused_and_not_repeated(arguments: list[str], here: Path) -> None:
+    result = run(*arguments)
+    assert_refused(result)
+    assert "hunter2" not in result.output
+    assert files_below(here) == {}
+
+
+def test_version_and_help_have_their_usual_names() -> None:
+    assert run("--version").stdout.startswith("qar ")
+    assert run("-h").stdout == run("--help").stdout
+    assert run("launch", "-h").stdout == run("launch", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "x"), "make room"),
+        (PermissionError(errno.EACCES, "Permission denied", "x"), "give the right"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "x"), "put it there"),
+        (URLError("Name or service not known"), "check the network"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "check the network"),
+    ],
+)
+def test_remedy_is_that_of_the_error(error: OSError, remedy: str) -> None:
+    line = os_error_line(error)
+    assert remedy in line
+    assert ("make room" in line) == (remedy == "make room")

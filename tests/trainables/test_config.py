@@ -166,8 +166,26 @@ def test_from_dict_is_the_inverse_of_to_dict(trial: dict[str, Any]) -> None:
     ids=["trial", "recipe", "penalty"],
 )
 def test_from_dict_names_the_key_when_it_is_unknown(values: dict[str, Any], unknown: str) -> None:
-    with pytest.raises(ValueError, match=f"unknown .*'{unknown}'; choose from"):
+    with pytest.raises(ValueError, match=f"unknown key '(.*[.])?{unknown}'; choose from"):
         TrialConfig.from_dict(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"subset": True}, "subset"),
+        ({"seed": 1.0}, "seed"),
+        ({"seed": 2**63}, "seed"),
+        ({"width": "1e-3"}, "width"),
+        ({"recipe": {"weight_decay": True}}, "recipe.weight_decay"),
+        ({"penalty": {"temperature": True}}, "penalty.temperature"),
+        ({"penalty": {"squared": 1}}, "penalty.squared"),
+        ({"recipe": 3}, "recipe"),
+    ],
+)
+def test_from_dict_converts_no_value_to_another_type(values: dict[str, Any], name: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} must be [^\n]*$"):
+        TrialConfig.from_dict(PLAIN | values)
 
 
 def test_from_dict_checks_nested_values() -> None:

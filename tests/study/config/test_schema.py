@@ -29,7 +29,7 @@ def study_values(draw: st.DrawFn) -> dict[str, Any]:
     return {
         "name": draw(st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,9}\Z")),
         "trials": draw(st.integers(1, 10**6)),
-        "seed": draw(st.integers(0, 2**63)),
+        "seed": draw(st.integers(0, 2**62)),
         "trial": {
             "regularize_epochs": regularize_epochs,
             "finetune_epochs": finetune_epochs,
@@ -118,6 +118,47 @@ def test_load_study_reads_a_file_and_applies_overrides_in_order(tmp_path: Path) 
     assert config.anchors.num_levels == [3]
 
 
+SECRET = "hunter2"
+URIS_WITH_SECRETS = [
+    ("optuna_storage", "postgresql://user:hunter2@host/db"),
+    ("optuna_storage", "postgresql://user:a?hunter2@host/db"),
+    ("optuna_storage", "postgresql://127.0.0.1:1/db?user=u&password=hunter2"),
+    ("optuna_storage", "mysql+pymysql://u@127.0.0.1:1/db?passwd=hunter2"),
+    ("optuna_storage", "postgresql:///db?host=/run/pg&SSLPassword=hunter2"),
+    ("optuna_storage", "postgresql://h/db?pass%77ord=hunter2"),
+    ("optuna_storage", "mssql+pyodbc:///?odbc_connect=DRIVER%3DX%3BPWD%3Dhunter2"),
+    ("trial.data_dir", "s3://AKIA:hunter2@bucket/data"),
+    ("trial.data_dir", "s3://bucket/data?access_key=a&secret_key=hunter2"),
+    ("trial.dataset", "npz:s3://bucket/x.npz?session_token=hunter2"),
+    ("trial.dataset", "npz:s3://bucket/x.npz?endpoint_override=http%3A%2F%2Fu%3Ahunter2%40h"),
+    ("warm_start", "s3://hunter2@bucket/studies/x"),
+]
+
+
+@pytest.mark.parametrize(("key", "uri"), URIS_WITH_SECRETS)
+def test_credentials_in_a_uri_are_refused_and_not_repeated(key: str, uri: str) -> None:
+    with pytest.raises(ValueError, match=r"must hold no credentials") as refusal:
+        load_study("digits", [f"{key}={f'[{uri!r}]' if key == 'warm_start' else repr(uri)}"])
+    assert key in str(refusal.value)
+    assert SECRET not in str(refusal.value)
+
+
+def test_study_of_an_earlier_version_with_credentials_is_still_read(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path / "small")
+    folder.create(study_config())
+    values = yaml.safe_load(folder.study_yaml.read_text())
+    values["trial"]["data_dir"] = "s3://bucket/data?secret_key=hunter2"
+    folder.study_yaml.write_text(yaml.safe_dump(values))
+    assert folder.read_config().trial["data_dir"] == values["trial"]["data_dir"]
+
+
+def test_duplicate_key_of_a_file_is_refused_with_both_lines(tmp_path: Path) -> None:
+    path = tmp_path / "dup.yaml"
+    path.write_text("name: dup\ntrials: 2\ntrial: {model: vgg16}\nspace: {family: [RS]}\ntrial: {width: 2.0}\n")
+    with pytest.raises(ValueError, match=r"^[^\n]*'trial' is there twice, in lines 3 and 5[^\n]*$"):
+        load_study(str(path))
+
+
 def test_load_study_reads_numbers_that_yaml_takes_for_strings(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("name: mine\ntrials: 3\nspace: {family: [RS], lam: {low: 1e-5, high: 1e-2}}\n")
@@ -155,9 +196,9 @@ WRONG = {
     "K not whole": ("space.num_levels.high=8.5", ["space.num_levels.high", "8.5"]),
     "K high below low": ("space.num_levels={low: 8, high: 4}", ["space.num_levels", "at least low (8)", "got 4"]),
     "lam below 0": ("space.lam.low=-1", ["space.lam.low", "0", "got -1"]),
-    "lam 0 on a logarithmic scale": ("space.lam.low=0", ["space.lam.low", "greater than 0", "got 0"]),
+    "lam 0 on a logarithmic scale": ("space.lam.low=0", ["space.lam.low", "above 0", "got 0"]),
     "lam NaN": ("space.lam.low=.nan", ["space.lam.low", "finite", "nan"]),
-    "lam NaN as a string": ("space.lam.low=nan", ["space.lam.low", "finite", "nan"]),
+    "lam NaN as a string": ("space.lam.low=nan", ["space.lam.low", "a number", "'nan'"]),
     "lam infinite": ("space.lam.high=.inf", ["space.lam.high", "finite", "inf"]),
     "lam high below low": ("space.lam={low: 0.5, high: 0.25}", ["space.lam", "at least low (0.5)", "got 0.25"]),
     "no trials": ("trials=0", ["trials", "1", "got 0"]),
@@ -174,9 +215,24 @@ WRONG = {
     "learning rate NaN": ("trial.recipe.learning_rate=.nan", ["learning_rate", "finite", "nan"]),
     "weight decay below 0": ("trial.recipe.weight_decay=-0.5", ["weight_decay", "at least 0", "-0.5"]),
     "batch size 0": ("trial.recipe.batch_size=0", ["batch_size", "at least 2", "got 0"]),
-    "recipe not a mapping": ("trial.recipe=3", ["trial.recipe", "dictionary", "got 3"]),
-    "trial not a mapping": ("trial=3", ["trial", "dictionary", "got 3"]),
+    "recipe not a mapping": ("trial.recipe=3", ["trial.recipe", "mapping", "got 3"]),
+    "trial not a mapping": ("trial=3", ["trial", "mapping", "got 3"]),
     "space left empty": ("space=", ["space", "None"]),
+    "seed under trial": ("trial.seed=1", ["trial.seed", "set the key seed of the study"]),
+    "seed beyond the tables": ("seed=9223372036854775808", ["seed", "at most", "got 9223372036854775808"]),
+    "seed whose trials are beyond the tables": ("seed=9223372036854775807", ["seed", "seed + trials"]),
+    "seed of YAML 1.1's octals": ("seed=010", ["seed=010", "ambiguous", "leading zeros"]),
+    "trials with a fraction": ("trials=3.0", ["trials", "an integer", "got 3.0", "write 3"]),
+    "truth value in trial": ("trial.subset=true", ["trial.subset", "an integer", "True"]),
+    "truth value in recipe": ("trial.recipe.weight_decay=true", ["trial.recipe.weight_decay", "a number", "True"]),
+    "YAML 1.1's truth value in recipe": ("trial.recipe.weight_decay=on", ["recipe.weight_decay", "a number", "'on'"]),
+    "truth value in penalty": ("trial.penalty.temperature=true", ["trial.penalty.temperature", "a number", "True"]),
+    "number for a truth value": ("trial.recipe.compile=1", ["trial.recipe.compile", "true or false", "got 1"]),
+    "fraction for an integer in recipe": ("trial.recipe.batch_size=8.0", ["recipe.batch_size", "write 8"]),
+    "truth value in a plan": ("plan=[{family: RS, num_levels: true}]", ["plan.0.num_levels", "an integer", "True"]),
+    "key twice in a value": ("trial={width: 1.0, width: 2.0}", ["'width'", "twice"]),
+    "K beyond the limit": ("space.num_levels.high=65537", ["space.num_levels.high", "65536", "got 65537"]),
+    "K of an anchor beyond the limit": ("anchors.num_levels=[100000000]", ["anchors.num_levels.0", "65536"]),
     "searched key under trial": ("trial.lam=0.1", ["trial.lam", "space"]),
     "no cores": ("resources.cpus=0", ["resources.cpus", "1", "got 0"]),
     "GPUs below 0": ("resources.gpus=-1", ["resources.gpus", "0", "got -1"]),
@@ -186,13 +242,13 @@ WRONG = {
     "name with a space": ("name=a b", ["name", "'a b'"]),
     "name of the folder above": ("name=..", ["name", "'..'"]),
     "no name": ("name=''", ["name", "''"]),
-    "name a number": ("name=3", ["name", "string", "got 3"]),
+    "name a number": ("name=3", ["name", "text", "got 3"]),
 }
 
 
 @pytest.mark.parametrize(("override", "fragments"), WRONG.values(), ids=WRONG)
 def test_load_study_refuses_in_one_line(override: str, fragments: list[str]) -> None:
-    with pytest.raises(ValueError, match=r"^digits: ") as refusal:
+    with pytest.raises(ValueError, match=r"^(digits|--set [^\n]*): ") as refusal:
         load_study("digits", [override])
     message = str(refusal.value)
     assert "\n" not in message
