@@ -324,10 +324,12 @@ def _extended(folder: "StudyFolder", config: "StudyConfig", more: int) -> "Study
 
 
 def _check_trials(config: "StudyConfig") -> None:
-    """Raise ValueError, before anything is written, if the network can't train on the data set."""
+    """Raise ValueError, before anything is written, if the network can't train on the data set; print warnings."""
     from trainables.preflight import preflight
 
-    preflight(config.trial_config({"family": "none", "num_levels": None, "init": "scratch"}))
+    trial = config.trial_config({"family": "none", "num_levels": None, "init": "scratch"})
+    for line in preflight(trial, config.most_levels):
+        say(f"warning: {line}")
 
 
 def _check_other_studies(folder: "StudyFolder", config: "StudyConfig") -> None:

@@ -21,10 +21,10 @@ class StorageError(Exception):
             reason = " ".join(str(error).split())
             return cls(f"storage {folder} can't be reached: {reason}; once it can, go on with: qar resume {folder}")
         reason = os.strerror(error.errno)
-        return cls(
-            f"storage {folder} can't be written: {reason}; make room or give the right to write, "
-            f"then go on with: qar resume {folder}"
-        )
+        remedy = "put it back, or make room and give the right to write"
+        if error.errno != errno.ENOENT:
+            remedy = "make room or give the right to write"
+        return cls(f"storage {folder} can't be written: {reason}; {remedy}, then go on with: qar resume {folder}")
 
     @classmethod
     def of_a_node(cls, folder: object, error: OSError, node: str | None) -> "StorageError":
@@ -38,8 +38,8 @@ class StorageError(Exception):
     def not_shared(cls, folder: object, node: str | None) -> "StorageError":
         """Of a node that came to the cluster without it."""
         return cls(
-            f"storage {folder} must be seen by all nodes, but is not by {node or 'one of them'}; mount it there, or "
-            f"take the node away, then go on with: qar resume {folder}"
+            f"storage {folder} must be seen by all nodes, but is not by {node or 'one of them'}; mount it there, put "
+            f"it back if it was removed, or take the node away, then go on with: qar resume {folder}"
         )
 
     @classmethod

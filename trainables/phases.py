@@ -3,6 +3,7 @@
 `trainables.run` goes through the phases and calls `step` after each backward pass.
 """
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
@@ -82,15 +83,34 @@ class RegularizePhase:
 
     name = REGULARIZE
 
-    def __init__(self, config: TrialConfig, model: nn.Module, weights: dict[str, nn.Parameter]) -> None:
-        """Begin the phase: make the regularizers of the `weights` to quantize, and the optimizers."""
+    def __init__(
+        self,
+        config: TrialConfig,
+        model: nn.Module,
+        weights: dict[str, nn.Parameter],
+        num_levels: Mapping[str, int] | None = None,
+    ) -> None:
+        """Begin the phase: make the regularizers of the weights to quantize, and the optimizers.
+
+        Args:
+            config: of the trial.
+            model: the network.
+            weights: its weights that are to be quantized, by name.
+            num_levels: K of some of these weights, where it is not `config.num_levels` or, for a layer with fewer
+                weights than that, their number: a checkpoint of an earlier version has K representatives there too.
+        """
         self.config = config
         self.weights = weights
+        self._num_levels = {}
+        if config.num_levels is not None:
+            self._num_levels = {name: min(config.num_levels, weight.numel()) for name, weight in weights.items()}
+            self._num_levels |= num_levels or {}
         self.regularizers: dict[str, Regularizer] = {}
         if config.num_levels is not None and config.family in REGULARIZERS:
             make = REGULARIZERS[config.family]
             self.regularizers = {
-                name: make(flat(weight.detach()), config.num_levels, config.penalty) for name, weight in weights.items()
+                name: make(flat(weight.detach()), self._num_levels[name], config.penalty)
+                for name, weight in weights.items()
             }
         self.trained_representatives = [
             regularizer.representatives
@@ -139,7 +159,7 @@ class RegularizePhase:
             regularizer = self.regularizers.get(name)
             own = None if regularizer is None else regularizer.representatives.detach()
             representatives = place_representatives(
-                self.config.placement, flat(weight.detach()), self.config.num_levels, own
+                self.config.placement, flat(weight.detach()), self._num_levels[name], own
             )
             result[name] = representatives, assign(weight.detach(), representatives)
         return result

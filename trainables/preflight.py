@@ -14,19 +14,28 @@ from trainables.data.batches import Split, channel_moments, mapped, train_and_va
 from trainables.data.datasets import load_dataset
 from trainables.data.prepared import Dataset
 from trainables.models import TORCHVISION, build_model, check_model_name, quantized_weights
+from trainables.plausibility import check_width, warnings_for
 
 IMAGES = 8
 """Images in the batch: few, since a driver may have neither a GPU nor much memory."""
 
 
-def preflight(config: TrialConfig) -> None:
+def preflight(config: TrialConfig, most_levels: int | None = None) -> list[str]:
     """Train the network of a trial for one step on one batch of its data set.
 
     The batch holds a few training images, at least two, since batch normalization can't train on one. Nothing is judged
     that a batch so small might distort: only that both passes work, and what comes out of them.
 
+    Args:
+        config: of a trial.
+        most_levels: the largest K of the study, for a warning where it takes more bits than float.
+
+    Returns:
+        Warnings about settings under which little is learned or compressed, one line each.
+
     Raises:
-        ValueError: the data set, a split of it or the network is not available, or they don't fit each other; one line.
+        ValueError: the data set, a split of it or the network is not available, they don't fit each other, or a layer
+            has a single channel; one line.
     """
     check_model_name(config.model)
     dataset = load_dataset(config.dataset, config.data_dir)
@@ -38,6 +47,8 @@ def preflight(config: TrialConfig) -> None:
         with _one_line(config, dataset):
             model = build_model(config.model, dataset.image_shape, dataset.num_classes, config.seed, config.width)
             _step(model.to(memory_format=torch.channels_last), images, labels, dataset.num_classes)
+    check_width(config, model)
+    return warnings_for(config, model, len(train), most_levels)
 
 
 def _batch(dataset: Dataset, train: np.ndarray, config: TrialConfig) -> tuple[Tensor, Tensor]:

@@ -270,6 +270,11 @@ class CompressionRun:
             assignments = phase_state["assignments"]
             codebooks = {name: (values, assignments[name]) for name, values in phase_state["representatives"].items()}
             self.phase = FinetunePhase(self.config, self.model, self.weights, codebooks)
+        elif isinstance(self.phase, RegularizePhase):
+            # Earlier versions gave a layer K representatives even if it had fewer weights.
+            num_levels = {name: len(values) for name, values in phase_state["representatives"].items()}
+            if any(len(self.phase.regularizers[name].representatives) != size for name, size in num_levels.items()):
+                self.phase = RegularizePhase(self.config, self.model, self.weights, num_levels)
         self.phase.load_state_dict(phase_state)
         self.model.load_state_dict(state["model"])
         self.generator.set_state(state["generator"])

@@ -180,6 +180,13 @@ class StudyConfig(Section):
         return self.model_copy(update={"trial": trial, "warm_start": warm_start})
 
     @property
+    def most_levels(self) -> int | None:
+        """Largest K of the study; None for a plan that quantizes nothing."""
+        planned = [trial.num_levels for trial in self.plan if trial.num_levels is not None]
+        searched = [] if self.plan else [self.space.num_levels.high, *self.anchors.num_levels]
+        return max([*planned, *searched], default=None)
+
+    @property
     def epochs(self) -> int:
         """Full budget of a trial, in epochs of both phases."""
         return int(self.trial["regularize_epochs"]) + int(self.trial["finetune_epochs"])

@@ -338,3 +338,18 @@ def test_run_epoch_raises_when_training_diverges(rate: dict[str, Any], optimizer
     run = CompressionRun(quick("none", recipe=Recipe(batch_size=batch_size, optimizer=optimizer, **rate)))
     with pytest.raises(NonFiniteLossError, match="not finite"):
         rest_of(run)
+
+
+@pytest.mark.parametrize("family", ["RE", "RS"])
+def test_layer_has_no_more_levels_than_weights_and_older_checkpoints_still_load(family: str) -> None:
+    run = CompressionRun(quick(family, num_levels=200))
+    small = min(run.weights, key=lambda name: run.weights[name].numel())
+    few = run.weights[small].numel()
+    assert few < 200
+    assert isinstance(run.phase, RegularizePhase)
+    assert {len(values) for name, (values, _) in run.phase.codebooks().items() if name == small} == {few}
+    older = CompressionRun(quick(family, num_levels=200))
+    older.phase = RegularizePhase(older.config, older.model, older.weights, dict.fromkeys(older.weights, 200))
+    older.run_epoch()
+    run.load_state_dict(torch.load(io.BytesIO(saved(older)), weights_only=True))
+    assert comparable(run.run_epoch()) == comparable(older.run_epoch())

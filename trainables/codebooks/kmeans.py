@@ -9,12 +9,17 @@ from trainables.shapes import Float, Int
 MOST_GROUPS = 1024
 """Groups of neighbouring weights that the search distinguishes; 8 K if that is more."""
 
+MOST_SEARCHED_LEVELS = 4096
+"""Largest K for which the best cells are searched, which takes O(K²) time."""
+
 
 def kmeans(weights: Float[Tensor, " n"], num_levels: int, iterations: int = 100) -> Float[Tensor, " k"]:
     """Return `num_levels` values whose squared error is within 1% of the least possible, and usually far closer.
 
     Sorted weights are divided into groups of neighbours; dynamic programming finds the best cells that are unions of
-    groups; Lloyd's algorithm then moves the cells' ends among the weights. The result is deterministic.
+    groups; Lloyd's algorithm then moves the cells' ends among the weights. The result is deterministic. Above
+    `MOST_SEARCHED_LEVELS`, K groups themselves are the cells that Lloyd's algorithm begins with; the squared error,
+    which is tiny with so many levels, may then be up to about twice the least.
 
     Args:
         weights: (n,), any order, finite.
@@ -35,8 +40,11 @@ def kmeans(weights: Float[Tensor, " n"], num_levels: int, iterations: int = 100)
     shifted = values - values[len(values) // 2]
     zero = values.new_zeros(1)
     sums = [torch.cat([zero, (counts * power).cumsum(0)]) for power in (torch.ones_like(values), shifted, shifted**2)]
-    groups = _groups(values, counts, max(MOST_GROUPS, 8 * num_levels))
-    ends = groups[_best_cells([moment[groups] for moment in sums], num_levels)]
+    if num_levels > MOST_SEARCHED_LEVELS:
+        ends = _groups(values, counts, num_levels)
+    else:
+        groups = _groups(values, counts, max(MOST_GROUPS, 8 * num_levels))
+        ends = groups[_best_cells([moment[groups] for moment in sums], num_levels)]
     for _ in range(iterations):
         mass, first = (sum_[ends].diff() for sum_ in sums[:2])
         codebook = first / mass
@@ -46,7 +54,8 @@ def kmeans(weights: Float[Tensor, " n"], num_levels: int, iterations: int = 100)
             break
         ends = moved
     mass, first = (sum_[ends].diff() for sum_ in sums[:2])
-    return (first / mass + values[len(values) // 2]).to(weights.dtype)
+    codebook = first / mass + values[len(values) // 2]
+    return torch.cat([codebook, codebook[-1:].expand(num_levels - len(codebook))]).to(weights.dtype)
 
 
 def _sorted(weights: Float[Tensor, " n"]) -> Float[Tensor, " n"]:

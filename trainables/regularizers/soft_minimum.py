@@ -9,6 +9,7 @@ from trainables.regularizers.reduction import reduction_divisor
 from trainables.regularizers.representatives import mean_spacing, trainable_representatives
 from trainables.regularizers.slope_table import SlopeTable
 from trainables.regularizers.temperature import FallingTemperature
+from trainables.regularizers.windows import EXACT_LEVELS, windows
 from trainables.shapes import Float
 
 
@@ -53,6 +54,11 @@ class SoftMinimum:
         """Return the layer's penalty; see `Regularizer.value`."""
         values = self.representatives.detach()
         total = 0.0
+        if is_large(weights, values):
+            for chosen, near in windows(weights, values, self.tau):
+                logits = (weights[chosen, None] - values[near]).square_().div_(-self.tau)
+                total += logits.logsumexp(1).mul_(-self.tau).sum(dtype=torch.float64).item()
+            return total * (1 / reduction_divisor(self.form, len(weights)))
         for weight in weights.split(rows_in_chunk(len(values))):
             logits = (weight[:, None] - values).square_().div_(-self.tau)
             total += logits.logsumexp(1).mul_(-self.tau).sum(dtype=torch.float64).item()
@@ -63,6 +69,8 @@ def evaluate_slopes(
     weights: Float[Tensor, " n"], values: Float[Tensor, " k"], tau: float, strength: float
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " k"]]:
     """Return strength · slope of each weight against every representative, in O(n K) time.
+
+    Above `EXACT_LEVELS` representatives, those that are negligible to a weight are left out.
 
     Args:
         weights: (n,).
@@ -75,6 +83,13 @@ def evaluate_slopes(
     """
     slopes = torch.empty_like(weights)
     pull = torch.zeros_like(values, dtype=torch.float64)
+    if is_large(weights, values):
+        for chosen, near in windows(weights, values, tau):
+            offset = weights[chosen, None] - values[near]
+            pulls = offset.mul_(offset.square().div_(-tau).softmax(1)).mul_(2 * strength)
+            pull[near].add_(pulls.sum(0, dtype=torch.float64))
+            slopes[chosen] = pulls.sum(1)
+        return slopes, pull
     rows = rows_in_chunk(len(values))
     for weight, slope in zip(weights.split(rows), slopes.split(rows), strict=True):
         offset = weight[:, None] - values
@@ -82,6 +97,11 @@ def evaluate_slopes(
         pull.add_(pulls.sum(0, dtype=torch.float64))
         slope.copy_(pulls.sum(1))
     return slopes, pull
+
+
+def is_large(weights: Float[Tensor, " n"], values: Float[Tensor, " k"]) -> bool:
+    """Return whether comparing all weights with all representatives takes too long; needs finite weights."""
+    return len(values) > EXACT_LEVELS and bool(weights.isfinite().all())
 
 
 def rows_in_chunk(num_levels: int) -> int:

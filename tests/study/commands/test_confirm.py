@@ -9,7 +9,14 @@ from typer.testing import CliRunner
 
 from analysis.load import load_trials
 from study.cli import app
-from study.commands.confirm import confirmation_of, left_wanting, plan_of, study_confirmed_by, worth_confirming
+from study.commands.confirm import (
+    confirmation_of,
+    first_free_seed,
+    left_wanting,
+    plan_of,
+    study_confirmed_by,
+    worth_confirming,
+)
 from study.config import parse_study
 from study.ledger.facts import ASKED, ENDED, EPOCH
 from study.ledger.history import History
@@ -293,3 +300,11 @@ def test_confirmed_results_are_the_report_of_the_study(tmp_path: Path) -> None:
     again = qar("confirm", "studies/digits", "--seeds", "2", cwd=tmp_path)
     assert again.status == 0
     assert load_trials(study / CONFIRM).equals(trials), "nothing is trained again"
+
+
+def test_seeds_of_a_confirmation_stay_within_the_tables(tmp_path: Path) -> None:
+    history = Ledger(make_study(tmp_path / "small").ledger).history
+    largest = 2**63 - 1
+    assert first_free_seed(study_config(seed=7), history) == 8
+    near = study_config(seed=largest - 100)
+    assert first_free_seed(near, history) == 0
