@@ -151,7 +151,7 @@ def _study_at(address: str) -> "StudyFolder":
 def _as_told(text: str, folders: "Iterable[StudyFolder]") -> str:
     """A text with the URIs of studies in place of their working copies."""
     for folder in folders:
-        text = folder.as_told(text)
+        text = folder.storage.as_shown(text)
     return text
 
 
@@ -350,7 +350,7 @@ def _check_cluster(folder: "StudyFolder", config: "StudyConfig", address: str | 
     from study.doctor.check import FAIL
     from study.doctor.examine import examine
 
-    found = examine(config, address, folder.storage, price=None, quick=True, verbose=verbose)
+    found = examine(config, address, folder.storage.parent, price=None, quick=True, verbose=verbose)
     if any(check.status == FAIL for check in found):
         _print_checks(found)
         raise ValueError("the cluster can't run this study; mend what fails above, then try again")
@@ -559,12 +559,14 @@ def report(
         from study.commands.importance import hyperparameter_importances
 
         def named(path: Path) -> str:
-            return next((folder.named(path) for folder in folders if path.is_relative_to(folder.path)), str(path))
+            return next(
+                (folder.storage.shown(path) for folder in folders if path.is_relative_to(folder.path)), str(path)
+            )
 
         format = Format(style=style, suffixes=tuple(formats.split(",")) if formats else None, named=named)
         for folder in folders:
             folder.check_no_links()
-            folder.fetch_results()
+            folder.storage.fetch_results()
         paths = [folder.path for folder in folders]
         if len(folders) == 1:
             written = write_report(
@@ -591,16 +593,16 @@ def _report_briefly(folder: "StudyFolder") -> None:
         from analysis.report.report import write_brief_report
 
         folder.check_no_links()
-        folder.fetch_results()
+        folder.storage.fetch_results()
         written = write_brief_report(folder.path, folder.path / "report")
         folder.publish()
     except Exception as error:
-        reason = folder.as_told(" ".join(str(error).split()) or type(error).__name__)
+        reason = folder.storage.as_shown(" ".join(str(error).split()) or type(error).__name__)
         say(f"qar: warning: no report was written: {reason}; try again with: qar report {folder}", err=True)
         return
-    say(folder.as_told(written.text))
+    say(folder.storage.as_shown(written.text))
     for line in written.failures:
-        say(f"qar: warning: {folder.as_told(line)}", err=True)
+        say(f"qar: warning: {folder.storage.as_shown(line)}", err=True)
 
 
 @app.command()

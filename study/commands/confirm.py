@@ -11,8 +11,8 @@ import numpy as np
 
 from study.config import EarlyStopping, PlannedTrial, StudyConfig, parse_study
 from study.ledger.history import History, Trial
-from study.storage.folder import CONFIRM, StudyFolder
-from study.storage.object_store import above
+from study.storage.folder import StudyFolder
+from study.storage.study_storage import CONFIRM
 from trainables.config import LARGEST_INTEGER
 
 MOST_SEEDS = 2**32
@@ -114,14 +114,8 @@ def left_wanting(history: History, searched: StudyConfig, plan: list[PlannedTria
 
 
 def study_confirmed_by(folder: StudyFolder, config: StudyConfig) -> StudyFolder | None:
-    """The study that this one confirms; None if it is no confirmation. Raises as `StudyFolder.at` does."""
-    if not config.plan:
-        return None
-    if folder.remote:
-        uri = folder.remote.bucket.uri
-        return StudyFolder.at(above(uri)) if folder.path.name == CONFIRM else None
-    path = folder.path if folder.path.name == CONFIRM else folder.path.resolve()
-    return StudyFolder(path.parent) if path.name == CONFIRM else None
+    """Return the study that this one confirms; None if it is no confirmation. Raises as `StudyFolder.at` does."""
+    return folder.confirmed if config.plan else None
 
 
 def first_free_seed(searched: StudyConfig, history: History) -> int:

@@ -34,12 +34,11 @@ class _Quiet(WSGIRequestHandler):
 
 
 def _follow(folder: StudyFolder, mirror: Mirror) -> None:
-    """Keeps the mirror of a study on an object store up to date with what its driver writes there."""
-    assert folder.remote
+    """Keep the mirror of a study on an object store up to date with what its driver writes there."""
     while True:
         time.sleep(SECONDS_BETWEEN_LOOKS)
         try:
-            folder.remote.fetch_ledger()
+            folder.storage.fetch_ledger()
             mirror.sync(folder.read_history())
         except StorageError:
             continue  # next time it may answer
@@ -59,7 +58,7 @@ def serve(folder: StudyFolder, port: int, ready: Callable[[str], None]) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", module="optuna")
     mirror = Mirror(folder, config)
-    ours = folder.remote is not None and config.optuna_storage is None  # in the working copy
+    ours = folder.storage.has_working_copy and config.optuna_storage is None  # in the working copy
     if ours or not folder.is_driven():  # else its driver keeps the mirror, and only one may
         mirror.sync(history)
         if mirror.trouble:

@@ -69,8 +69,7 @@ def _restore(trial: Trial, folder: StudyFolder, fetch: bool) -> CompressionRun:
     if trial.checkpoint is None:
         raise ValueError(f"trial {trial.number} ({trial.state}) has no checkpoint; choose another --trial")
     path = folder.path / trial.checkpoint.path
-    if folder.remote:
-        folder.remote.fetch_folder(trial.checkpoint.path)
+    folder.storage.fetch_folder(trial.checkpoint.path)
     if not path.is_dir():
         raise ValueError(f"the checkpoint of trial {trial.number} is gone from {path}; choose another --trial")
     state = read_checkpoint(path)

@@ -24,7 +24,7 @@ class DerivedFromLedger:
 
 
 class LedgerCopy(Protocol):
-    """Where a ledger's facts are kept too, if its file is not to be relied on: `study.storage.remote.RemoteLedger`."""
+    """Where a ledger's facts are kept too, if its file is not to be relied on: `study.storage.bucket.BucketLedger`."""
 
     def append(self, line: bytes, durable: bool) -> None: ...
     def check(self) -> None: ...

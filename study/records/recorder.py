@@ -142,7 +142,7 @@ class Recorder(DerivedFromLedger, Callback):
     def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any) -> None:
         if "val_accuracy" not in trial.last_result:
             return  # it has failed in the middle of an epoch
-        path = self._folder.relative(checkpoint.path)
+        path = self._folder.storage.name_of(checkpoint.path)
         self._ledger.record(CHECKPOINT, number=trial.config["number"], epoch=trial.last_result["epoch"], path=path)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

@@ -46,7 +46,7 @@ def check_finished(folder: StudyFolder) -> History:
         ValueError: it lies in a bucket, holds a symbolic link, or has not finished.
         DamagedFileError: its files can't be read.
     """
-    if folder.remote:
+    if folder.storage.has_working_copy:
         raise ValueError(
             f"qar clean works on a study in a folder, got {folder}; remove {folder}/ray by the store's own tools"
         )

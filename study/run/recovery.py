@@ -1,7 +1,6 @@
 """Recovery after a killed driver: trials whose end it did not record, and files it left behind."""
 
 from study.config import StudyConfig
-from study.containment import remove_file, remove_tree
 from study.ledger.facts import ENDED
 from study.ledger.history import History
 from study.ledger.ledger import Ledger
@@ -10,7 +9,7 @@ from study.search.searcher import outcome
 from study.storage.folder import StudyFolder
 
 
-def settle(ledger: Ledger, config: StudyConfig) -> Rungs:
+def end_finished_trials(ledger: Ledger, config: StudyConfig) -> Rungs:
     """End the trials whose driver was killed between their last epoch and the record of their end.
 
     Returns:
@@ -29,7 +28,7 @@ def settle(ledger: Ledger, config: StudyConfig) -> Rungs:
     return rungs
 
 
-def sweep(folder: StudyFolder, history: History) -> None:
+def prune_checkpoints(folder: StudyFolder, history: History) -> None:
     """Remove what earlier sessions of Ray have left: their state, and checkpoints that no trial goes back to.
 
     Raises:
@@ -37,15 +36,4 @@ def sweep(folder: StudyFolder, history: History) -> None:
         OSError: something can't be removed.
         StorageError: the study lies in a bucket that can't be reached.
     """
-    checkpoints = {saved.path for trial in history.trials.values() for saved in trial.checkpoints}
-    if folder.remote:
-        folder.remote.sweep(checkpoints)
-        return
-    folder.check_no_links()
-    for session in folder.ray.glob("session-*"):
-        for path in session.iterdir():
-            if path.is_file():
-                remove_file(folder.path, folder.inner(path))
-        for checkpoint in session.glob("*/checkpoint_*"):
-            if folder.inner(checkpoint) not in checkpoints:
-                remove_tree(folder.path, folder.inner(checkpoint))
+    folder.storage.prune_checkpoints(saved.path for trial in history.trials.values() for saved in trial.checkpoints)

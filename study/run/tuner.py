@@ -102,7 +102,7 @@ def _run(
     from study.records.recorder import Recorder
     from study.run.baselines import float_baselines
     from study.run.progress import Progress, SilentReporter
-    from study.run.recovery import settle, sweep
+    from study.run.recovery import end_finished_trials, prune_checkpoints
     from study.search.scheduler import RungScheduler
     from study.search.searcher import OptunaSearcher
     from trainables.trainable import CompressionTrial
@@ -110,10 +110,10 @@ def _run(
     if not verbose:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
     mirror = Mirror(folder, config)
-    rungs = settle(ledger, config)
+    rungs = end_finished_trials(ledger, config)
     if ledger.history.num_ended >= config.trials:  # the last driver may have died before it could say so
         if ledger.history.sessions[-1].outcome is None:
-            sweep(folder, ledger.history)  # Ray's state, which is behind
+            prune_checkpoints(folder, ledger.history)  # Ray's state, which is behind
         _show(folder, ledger.history, mirror, console)
         return FINISHED
     with console.status(announcement(address)):
@@ -128,7 +128,7 @@ def _run(
     except KeyboardInterrupt:
         ledger.record(SESSION_ENDED, session=session, outcome=INTERRUPTED)
         raise
-    sweep(folder, ledger.history)
+    prune_checkpoints(folder, ledger.history)
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the ledger has all of it
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C is answered as the other signals are
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # a trial that diverges has no accuracy to report
@@ -157,7 +157,7 @@ def _run(
             ),
             run_config=tune.RunConfig(
                 name=f"session-{session:03}",
-                **folder.ray_storage,
+                **folder.storage.ray_options(),
                 verbose=2 if verbose else 0,
                 progress_reporter=None if verbose else SilentReporter(),
                 callbacks=[Recorder(folder, ledger, mirror, config.epochs), progress],

@@ -66,8 +66,8 @@ def _priors_of(source: str, config: StudyConfig) -> list[dict[str, Any]]:
 def _table_of(source: str) -> Path:
     """The table that a study's folder, its URI, or a path names."""
     folder = StudyFolder.at(source)
-    if folder.remote:
-        folder.remote.fetch_results()
+    if folder.storage.has_working_copy:
+        folder.storage.fetch_results()
         return folder.trials
     path = Path(source).expanduser()
     return path / "trials.parquet" if path.is_dir() else path

@@ -3,25 +3,30 @@
 import errno
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from study.config import StudyConfig, parse_written_study
 from study.config.yaml_loading import dump_yaml, load_written_yaml
 from study.containment import check_no_links
 from study.errors import StorageError
 from study.ledger.history import History, Trial
-from study.ledger.ledger import Ledger, is_being_written, read_history
+from study.ledger.ledger import Ledger, read_history
 from study.storage.atomic import create, is_draft, replacing
-from study.storage.object_store import above
+from study.storage.local import LocalStorage, remove_empty
+from study.storage.study_storage import (
+    BASELINE,
+    CONFIRM,
+    EPOCHS,
+    LEDGER,
+    OPTUNA_DB,
+    RAY,
+    RESULTS,
+    STUDY_JSON,
+    STUDY_YAML,
+    TRIALS,
+    StudyStorage,
+)
 from trainables.result import DamagedFileError
-
-if TYPE_CHECKING:
-    from study.storage.remote import RemoteStudy
-
-CONFIRM = "confirm"
-"""Of the confirmation, in the folder of the study that it confirms. It is a study like any other."""
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -34,98 +39,98 @@ def _as_yaml(config: StudyConfig) -> bytes:
     return dump_yaml(config.model_dump()).encode()
 
 
-def _remove_empty(folders: list[Path]) -> None:
-    """Removes those of nested folders that are empty, beginning with the innermost, which comes first."""
-    for folder in folders:
-        try:
-            folder.rmdir()
-        except OSError:
-            return
-
-
-@dataclass(frozen=True)
 class StudyFolder:
-    """Paths of one study; `create` makes a new one.
+    """The files of one study; `create` makes a new one.
 
     Attributes:
-        path: of the folder, or of the working copy of a study on an object store.
-        remote: that study; None for one that lies where `path` is.
+        storage: where the study is kept.
+        path: folder on this machine with the study's files: the study itself, or a working copy.
     """
 
-    path: Path
-    remote: "RemoteStudy | None" = None
+    def __init__(self, place: Path | StudyStorage) -> None:
+        """Name a study by its folder or its storage; it need not exist."""
+        self.storage: StudyStorage = LocalStorage(place) if isinstance(place, Path) else place
 
     @classmethod
     def at(cls, address: str) -> "StudyFolder":
-        """The study with a path, or a URI on an object store, of which a working copy is fetched.
+        """Return the study with a path, or with a URI on an object store, of which a working copy is fetched.
 
         Raises:
-            ValueError: the URI leads nowhere.
-            StorageError: the store can't be reached.
+            ValueError: the URI names no bucket.
+            StorageError: the object store can't be reached.
         """
         if "://" not in address:
             return cls(Path(address))
-        from study.storage.remote import RemoteStudy
+        from study.storage.bucket import BucketStorage
 
-        remote = RemoteStudy.open(address)
-        return cls(remote.path, remote)
+        return cls(BucketStorage.open(address))
 
     def __str__(self) -> str:
-        """Path or URI, as a shell takes it."""
-        return str(self.remote or self.path)
+        """Return the path or URI, as a shell takes it."""
+        return str(self.storage)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are the study with the same path or URI, with the same files on this machine."""
+        return isinstance(other, StudyFolder) and (str(self), self.path) == (str(other), other.path)
+
+    def __hash__(self) -> int:
+        """Return a hash of the path or URI."""
+        return hash(str(self))
 
     @property
-    def storage(self) -> str:
-        """Path or URI of the folder that it lies in."""
-        return above(str(self)) if self.remote else str(self.path.parent)
+    def path(self) -> Path:
+        """Folder on this machine with the study's files."""
+        return self.storage.path
 
     @property
     def confirmation(self) -> "StudyFolder":
-        """The study that confirms this one."""
-        if self.remote is None:
-            return StudyFolder(self.path / CONFIRM)
-        from study.storage.remote import RemoteStudy
+        """The study that confirms this one; a study like any other."""
+        return StudyFolder(self.storage.confirmation)
 
-        return StudyFolder(self.path / CONFIRM, RemoteStudy(self.remote.bucket / CONFIRM, self.path / CONFIRM))
+    @property
+    def confirmed(self) -> "StudyFolder | None":
+        """The study that this one confirms; None if it is no confirmation. Raises as `StudyFolder.at` does."""
+        confirmed = self.storage.confirmed
+        return None if confirmed is None else StudyFolder(confirmed)
 
     @property
     def study_yaml(self) -> Path:
         """The configuration as resolved, enough to launch the study again."""
-        return self.path / "study.yaml"
+        return self.path / STUDY_YAML
 
     @property
     def study_json(self) -> Path:
         """Provenance: versions, git commit, seeds, hosts, sessions."""
-        return self.path / "study.json"
+        return self.path / STUDY_JSON
 
     @property
     def ledger(self) -> Path:
         """Every fact in the order it happened; all other tables are derived from it."""
-        return self.path / "ledger.jsonl"
+        return self.path / LEDGER
 
     @property
     def trials(self) -> Path:
         """A row a trial."""
-        return self.path / "trials.parquet"
+        return self.path / TRIALS
 
     @property
     def epochs(self) -> Path:
         """A row a trial and epoch."""
-        return self.path / "epochs.parquet"
+        return self.path / EPOCHS
 
     @property
     def optuna_db(self) -> Path:
         """Optuna's study, for optuna-dashboard: SQLite."""
-        return self.path / "optuna.db"
+        return self.path / OPTUNA_DB
 
     def baseline(self, seed: int) -> Path:
         """Checkpoint of the float baseline that trials of this seed with `init: pretrained` begin from."""
-        return self.path / "baseline" / f"seed-{seed}"
+        return self.path / BASELINE / f"seed-{seed}"
 
     @property
     def ray(self) -> Path:
         """Ray's experiments, one a session: their state and the checkpoints."""
-        return self.path / "ray"
+        return self.path / RAY
 
     def exists(self) -> bool:
         return self.study_yaml.exists()
@@ -146,9 +151,7 @@ class StudyFolder:
         try:
             if self.exists():
                 raise ValueError(f"{self} holds a study already; continue it with: qar resume {self}")
-            taken = (
-                self.remote.bucket.names() if self.remote else {name for name in self._names() if not is_draft(name)}
-            )
+            taken = self.storage.names()
         except OSError as error:
             raise self._unusable(error) from None
         if taken:
@@ -175,14 +178,11 @@ class StudyFolder:
                 raise self._unusable(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))) from error
             raise ValueError(f"{self} holds a study already; continue it with: qar resume {self}") from None
         except OSError as error:
-            _remove_empty(made)
+            remove_empty(made)
             raise self._unusable(error) from None
         except StorageError as error:
             raise ValueError(str(error)) from None
         return made
-
-    def _names(self) -> set[str]:
-        return {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()
 
     def _unusable(self, error: OSError) -> ValueError:
         return ValueError(f"storage {self} can't be written: {error.strerror}; choose another --storage")
@@ -194,12 +194,8 @@ class StudyFolder:
         self.publish()
 
     def discard(self, made: list[Path]) -> None:
-        """Takes back `create`, which has told what it `made`, as far as nothing else is in there."""
-        self.study_yaml.unlink()
-        if self.remote:
-            self.remote.bucket.remove(self.study_yaml.name)
-            return
-        _remove_empty(made)
+        """Undo `create`, which returned `made`, as far as nothing else is in there."""
+        self.storage.discard(made)
 
     def read_config(self) -> StudyConfig:
         """Reads study.yaml.
@@ -222,11 +218,11 @@ class StudyFolder:
 
         Raises:
             ValueError: the study holds a symbolic link.
-            Exception: as `Ledger` and `RemoteStudy.drive` raise.
+            Exception: as `Ledger` and `StudyStorage.drive` raise.
         """
         self.check_no_links()
         self._check_ledger_is_there()
-        ledger = Ledger(self.ledger, self.remote.drive(say) if self.remote else None)
+        ledger = Ledger(self.ledger, self.storage.drive(say))
         for path in self.path.iterdir():
             if is_draft(path.name) and path.is_file():  # of a process that was killed
                 path.unlink()
@@ -250,12 +246,8 @@ class StudyFolder:
                     return
         elif self.ledger.exists():
             return  # opening it says why not
-        outputs = (self.study_json, self.trials, self.epochs, self.optuna_db, self.ray, self.path / "baseline")
-        if self.remote:
-            present = {name.partition("/")[0] for name in self.remote.bucket.names()}
-            left = [path.name for path in outputs if path.name in present]
-        else:
-            left = [path.name for path in outputs if path.exists()]
+        present = self.storage.names()
+        left = [name for name in (*RESULTS, OPTUNA_DB, RAY, BASELINE) if name in present]
         if left:
             raise DamagedFileError(
                 f"{self.ledger} must hold what the study has done, but is missing or holds no whole line, "
@@ -264,20 +256,11 @@ class StudyFolder:
 
     def is_driven(self) -> bool:
         """Whether a driver runs the study. Raises StorageError."""
-        return self.remote.is_driven() if self.remote else is_being_written(self.ledger)
-
-    def named(self, path: Path) -> str:
-        """The name of a path in the folder that a user knows it by."""
-        return self.remote.named(path) if self.remote else str(path)
-
-    def as_told(self, text: str) -> str:
-        """A text as it is for a user, who doesn't know of working copies."""
-        return self.remote.as_told(text) if self.remote else text
+        return self.storage.is_driven()
 
     def publish(self) -> None:
-        """Brings a study on an object store up to date with its working copy. Raises StorageError."""
-        if self.remote:
-            self.remote.publish()
+        """Bring the place where the study is kept up to date with `path`. Raises StorageError."""
+        self.storage.publish()
 
     def has_baseline(self, seed: int) -> bool:
         """Whether the float baseline of a seed is there, whole. Raises StorageError."""
@@ -290,42 +273,19 @@ class StudyFolder:
         return True
 
     def baseline_address(self, seed: int) -> str:
-        """The path or URI by which every node finds the float baseline of a seed."""
-        return self.address_of(self.inner(self.baseline(seed)))
+        """Return the path or URI by which every node finds the float baseline of a seed."""
+        return self.storage.address_of(self.inner(self.baseline(seed)))
 
     def fetched_baseline(self, seed: int) -> Path:
-        """Where the float baseline of a seed lies on this machine, if there is one. Raises StorageError."""
-        if self.remote:
-            self.remote.fetch_folder(self.inner(self.baseline(seed)))
+        """Return where the float baseline of a seed lies on this machine, if it exists. Raises StorageError."""
+        self.storage.fetch_folder(self.inner(self.baseline(seed)))
         return self.baseline(seed)
 
     def inner(self, path: Path) -> str:
         """Return the path relative to the study, as facts hold it."""
         return path.relative_to(self.path).as_posix()
 
-    def fetch_results(self) -> None:
-        """Brings what a report is made of into the working copy of a study on an object store. Raises StorageError."""
-        if self.remote:
-            self.remote.fetch_results()
-
-    @property
-    def ray_storage(self) -> dict[str, Any]:
-        """Where Ray Tune keeps its experiments, as its `RunConfig` takes it."""
-        if self.remote is None:
-            return {"storage_path": str(self.ray.resolve())}
-        bucket = self.remote.bucket / self.ray.name
-        return {"storage_path": bucket.path, "storage_filesystem": bucket.filesystem}
-
-    def relative(self, checkpoint: str) -> str:
-        """Path of a checkpoint of Ray's, relative to the study."""
-        return os.path.relpath(checkpoint, self.remote.bucket.path if self.remote else self.path.resolve())
-
-    def address_of(self, path: str) -> str:
-        """The path or URI by which every node finds what is called so in the study."""
-        return (self.remote.bucket / path).full_uri if self.remote else str(self.path.resolve() / path)
-
     def checkpoints_of(self, trial: Trial) -> list[str]:
-        """Where a trial may go on from, the newest first; one without any begins anew."""
+        """Return the addresses of the checkpoints that a trial may go on from, newest first; none: it starts anew."""
         saved = [saved.path for saved in reversed(trial.checkpoints)]
-        # On an object store, the trial itself finds out.
-        return [self.address_of(path) for path in saved if self.remote or (self.path / path).exists()]
+        return [self.storage.address_of(path) for path in saved if self.storage.may_hold(path)]

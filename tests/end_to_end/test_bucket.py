@@ -88,8 +88,7 @@ class Story:
     @property
     def copy(self) -> StudyFolder:
         folder = StudyFolder.at(self.uri)
-        assert folder.remote is not None
-        folder.remote.fetch_results()
+        folder.storage.fetch_results()
         return folder
 
 

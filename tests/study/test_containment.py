@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from study.cli import app
 from study.containment import check_no_links, inner_path, is_file_name, is_inner_path, remove_file, remove_tree
 from study.ledger.ledger import read_history
-from study.run.recovery import sweep
+from study.run.recovery import prune_checkpoints
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import files_below, make_study
 from trainables.result import DamagedFileError
@@ -102,7 +102,7 @@ def test_sweep_by_itself_removes_nothing_behind_a_link(tmp_path: Path, precious:
     plant(study.path, "ray/session-001", precious)
     before = files_below(precious)
     with pytest.raises(ValueError, match="symbolic link"):
-        sweep(study, read_history(study.ledger))
+        prune_checkpoints(study, read_history(study.ledger))
     assert files_below(precious) == before
 
 
@@ -184,7 +184,7 @@ def test_removal_of_what_lies_inside(tmp_path: Path) -> None:
 
 def test_objects_of_a_bucket_stay_in_the_working_copy(tmp_path: Path) -> None:
     """Keys of an object store may hold `..`."""
-    from study.storage.remote import RemoteStudy
+    from study.storage.bucket import BucketStorage
 
     class Bucket:
         path = "bucket/small"
@@ -195,8 +195,8 @@ def test_objects_of_a_bucket_stay_in_the_working_copy(tmp_path: Path) -> None:
         def names(self, folder: str) -> list[str]:
             return [f"{folder}/../../../evil"]
 
-    remote = RemoteStudy(Bucket(), tmp_path / "copy")  # type: ignore[arg-type]
+    storage = BucketStorage(Bucket(), tmp_path / "copy")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="stay in its folder"):
-        remote.fetch_folder("ray/session-001")
+        storage.fetch_folder("ray/session-001")
     assert not (tmp_path / "evil").exists()
     assert StudyFolder(tmp_path / "copy").path.exists() is False

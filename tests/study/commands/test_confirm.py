@@ -22,7 +22,8 @@ from study.ledger.facts import ASKED, ENDED, EPOCH
 from study.ledger.history import History
 from study.ledger.ledger import Ledger, read_history
 from study.search.space import first_trials
-from study.storage.folder import CONFIRM, StudyFolder
+from study.storage.folder import StudyFolder
+from study.storage.study_storage import CONFIRM
 from tests.support.example_studies import (
     Unwritten,
     asked,

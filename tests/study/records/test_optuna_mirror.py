@@ -267,7 +267,7 @@ def test_name_that_another_study_has_in_the_database_is_refused(postgres: str, t
 def test_confirmation_whose_name_the_database_has_is_refused_and_leaves_nothing(postgres: str, tmp_path: Path) -> None:
     study = make_study(tmp_path / "known", study_config(trials=5, name="known", optuna_storage=postgres))
     optuna.create_study(study_name="known-confirm", storage=postgres)
-    told = CliRunner().invoke(app, ["confirm", str(study.path), "--seeds", "2"])
+    told = CliRunner().invoke(app, ["confirm", str(study.path), "--seeds", "2", "--trust-addresses"])
     assert (told.exit_code, told.stderr.count("\n")) == (2, 1)
     assert "holds a study 'known-confirm' already; delete it there" in told.stderr
     assert not study.confirmation.exists()
@@ -296,7 +296,7 @@ def test_study_that_is_killed_tells_the_same_in_the_database(postgres: str, tmp_
     ("uri", "rule"),
     [
         ("optuna.db", "must be the URI of a database"),
-        ("postgresql://qar:secret@host/db", r"must hold no password.*postgresql://qar:…@host/db.*pgpass"),
+        ("postgresql://qar:secret@host/db", r"must hold no credentials.*postgresql://qar:…@host/db.*leave them out"),
     ],
 )
 def test_storage_that_makes_no_sense_is_refused(uri: str, rule: str) -> None:

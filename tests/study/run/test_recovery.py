@@ -9,7 +9,7 @@ import pytest
 from study.config import StudyConfig
 from study.ledger.facts import ASKED, CHECKPOINT, ENDED, EPOCH
 from study.ledger.ledger import Ledger, read_history
-from study.run.recovery import settle, sweep
+from study.run.recovery import end_finished_trials, prune_checkpoints
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import asked, make_study, metrics, start_session, study_config, train
 from tests.support.example_trials import quick
@@ -36,7 +36,7 @@ def ledger(tmp_path: Path) -> Ledger:
 def test_settle_ends_a_trial_that_was_killed_after_the_checkpoint_of_its_last_epoch(ledger: Ledger) -> None:
     ask(ledger, 0)
     train(ledger, 0, 4)
-    settle(ledger, config_of())
+    end_finished_trials(ledger, config_of())
     assert ledger.history.trials[0].state == COMPLETE
     assert ledger.history.unfinished == []
 
@@ -45,14 +45,14 @@ def test_settle_leaves_a_trial_without_the_checkpoint_of_its_last_epoch_to_be_co
     ask(ledger, 0)
     train(ledger, 0, 3)
     ledger.record(EPOCH, number=0, metrics=metrics(4, phase="finetune"))
-    settle(ledger, config_of())
+    end_finished_trials(ledger, config_of())
     assert ledger.history.trials[0].state == RUNNING
 
 
 def test_settle_fails_a_trial_whose_last_result_is_not_finite(ledger: Ledger) -> None:
     ask(ledger, 0)
     train(ledger, 0, 4, accuracy=float("nan"))
-    settle(ledger, config_of())
+    end_finished_trials(ledger, config_of())
     trial = ledger.history.trials[0]
     assert (trial.state, trial.failure) == (FAIL, "val_accuracy is not finite: nan")
 
@@ -62,7 +62,7 @@ def test_settle_prunes_a_trial_that_a_rung_has_stopped(scheduler: str, ledger: L
     for number in range(4):
         ask(ledger, number)
         train(ledger, number, 1, accuracy=0.9 - 0.2 * number, bits=2.0 + number)  # each is worse in both
-    settle(ledger, config_of(scheduler))
+    end_finished_trials(ledger, config_of(scheduler))
     states = [ledger.history.trials[number].state for number in range(4)]
     assert states[0] == RUNNING
     assert states[3] == PRUNED
@@ -73,9 +73,9 @@ def test_settle_stops_no_anchor_and_nothing_without_early_stopping(ledger: Ledge
     for number in range(4):
         ask(ledger, number, anchor=number == 3)
         train(ledger, number, 1, accuracy=0.9 - 0.2 * number, bits=2.0 + number)
-    settle(ledger, config_of("none"))
+    end_finished_trials(ledger, config_of("none"))
     assert len(ledger.history.unfinished) == 4
-    settle(ledger, config_of())
+    end_finished_trials(ledger, config_of())
     assert ledger.history.trials[3].state == RUNNING
 
 
@@ -86,7 +86,7 @@ def test_settle_adds_nothing_to_the_wall_clock(ledger: Ledger, monkeypatch: pyte
     before = ledger.history.seconds
     now = time.time()
     monkeypatch.setattr("study.ledger.ledger.time.time", lambda: now + 3 * 24 * 3600)
-    settle(ledger, config_of())
+    end_finished_trials(ledger, config_of())
     assert ledger.history.trials[0].state == COMPLETE
     assert ledger.history.seconds == before
 
@@ -95,9 +95,9 @@ def test_settle_twice_is_settle_once(ledger: Ledger) -> None:
     for number in range(4):
         ask(ledger, number)
         train(ledger, number, 4 if number == 2 else 1, accuracy=0.9 - 0.2 * number, bits=2.0 + number)
-    settle(ledger, config_of())
+    end_finished_trials(ledger, config_of())
     facts = ledger.path.read_bytes()
-    settle(ledger, config_of())
+    end_finished_trials(ledger, config_of())
     assert ledger.path.read_bytes() == facts
 
 
@@ -113,7 +113,7 @@ def test_sweep_keeps_the_last_checkpoints_of_every_trial_and_nothing_else_of_ray
         ledger.record(CHECKPOINT, number=4, epoch=index + 1, path=path)
     ledger.close()
     (study.ray / "session-001" / "experiment_state-1.json").write_text("{}")
-    sweep(study, read_history(study.ledger))
+    prune_checkpoints(study, read_history(study.ledger))
     assert sorted(path.name for path in trial.iterdir()) == ["checkpoint_000001", "checkpoint_000002"]
     assert [path.name for path in trial.parent.iterdir()] == [trial.name]
 
@@ -123,14 +123,14 @@ def test_sweep_of_a_study_behind_a_symbolic_link_keeps_its_checkpoints(tmp_path:
     (tmp_path / "far" / "away").mkdir(parents=True)
     (tmp_path / "scratch").symlink_to(tmp_path / "far" / "away")
     study = make_study(tmp_path / "scratch" / "small", ended=False)
-    kept = Path(study.ray_storage["storage_path"], "session-001", "small-00004-0", "checkpoint_000001")
+    kept = Path(study.storage.ray_options()["storage_path"], "session-001", "small-00004-0", "checkpoint_000001")
     kept.mkdir(parents=True)
     ledger = Ledger(study.ledger)
     train(ledger, 4, 2)
-    ledger.record(CHECKPOINT, number=4, epoch=2, path=study.relative(str(kept)))
+    ledger.record(CHECKPOINT, number=4, epoch=2, path=study.storage.name_of(str(kept)))
     ledger.close()
     history = read_history(study.ledger)
-    sweep(study, history)
+    prune_checkpoints(study, history)
     assert kept.is_dir()
     assert [Path(path) for path in study.checkpoints_of(history.trials[4])] == [kept]
 
@@ -138,14 +138,14 @@ def test_sweep_of_a_study_behind_a_symbolic_link_keeps_its_checkpoints(tmp_path:
 def test_sweep_of_a_study_that_never_ran_does_nothing(tmp_path: Path) -> None:
     study = StudyFolder(tmp_path / "small")
     study.create(study_config())
-    sweep(study, read_history(study.ledger))
+    prune_checkpoints(study, read_history(study.ledger))
     assert [path.name for path in study.path.iterdir()] == ["study.yaml"]
 
 
 def test_settled_trials_are_ended_by_facts(ledger: Ledger) -> None:
     ask(ledger, 0)
     train(ledger, 0, 4)
-    settle(ledger, config_of())
+    end_finished_trials(ledger, config_of())
     ledger.close()
     assert f'"{ENDED}"' in ledger.path.read_text().splitlines()[-1]
     assert read_history(ledger.path).trials[0].state == COMPLETE

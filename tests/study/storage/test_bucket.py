@@ -388,9 +388,7 @@ def test_sweep_of_a_bucket_keeps_what_trials_go_on_from(uri: str, bucket: Bucket
     kept = "ray/session-001/small-00001-0/checkpoint_000001"
     for name in (f"{kept}/trial.pt", "ray/session-001/small-00001-0/checkpoint_000000/trial.pt", "ray/session-001/x"):
         bucket.write(name, b"x")
-    remote = StudyFolder.at(uri).remote
-    assert remote is not None
-    remote.sweep([kept])
+    StudyFolder.at(uri).storage.prune_checkpoints([kept])
     assert bucket.names() == [f"{kept}/trial.pt"]
 
 

@@ -1,0 +1,122 @@
+"""A study in a folder of this machine, or of a file system that all nodes share."""
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from study.containment import check_no_links, remove_file, remove_tree
+from study.ledger.ledger import is_being_written
+from study.storage.atomic import is_draft
+from study.storage.study_storage import CONFIRM, LEDGER, RAY, STUDY_YAML
+
+
+def remove_empty(folders: list[Path]) -> None:
+    """Remove those of nested folders, innermost first, that are empty."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+
+
+class LocalStorage:
+    """A study in a folder; see `StudyStorage`.
+
+    Attributes:
+        path: the folder.
+    """
+
+    has_working_copy = False
+
+    def __init__(self, path: Path) -> None:
+        """Name the folder, which need not exist."""
+        self.path = path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def parent(self) -> str:
+        """Path of the folder that the study lies in."""
+        return str(self.path.parent)
+
+    @property
+    def confirmation(self) -> "LocalStorage":
+        """The folder of the confirmation, within the study's."""
+        return LocalStorage(self.path / CONFIRM)
+
+    @property
+    def confirmed(self) -> "LocalStorage | None":
+        """The folder of the study that this one confirms."""
+        path = self.path if self.path.name == CONFIRM else self.path.resolve()
+        return LocalStorage(path.parent) if path.name == CONFIRM else None
+
+    def names(self) -> set[str]:
+        """Return the names in the folder."""
+        if not self.path.is_dir():
+            return set()
+        return {path.name for path in self.path.iterdir() if not is_draft(path.name)}
+
+    def discard(self, made: list[Path]) -> None:
+        """Remove study.yaml and the empty ones of the folders that were made."""
+        (self.path / STUDY_YAML).unlink()
+        remove_empty(made)
+
+    def publish(self) -> None:
+        """Do nothing: the folder is the study."""
+
+    def fetch_ledger(self) -> None:
+        """Do nothing: the folder is the study."""
+
+    def fetch_results(self) -> None:
+        """Do nothing: the folder is the study."""
+
+    def fetch_folder(self, name: str) -> None:
+        """Do nothing: the folder is the study."""
+
+    def is_driven(self) -> bool:
+        """Whether a process holds the ledger's lock."""
+        return is_being_written(self.path / LEDGER)
+
+    def drive(self, say: Callable[[str], None]) -> None:
+        """Return None: the lock of the ledger's file is the claim."""
+
+    def prune_checkpoints(self, kept: Iterable[str]) -> None:
+        """Remove Ray's state and checkpoints; raises ValueError if the study holds a symbolic link, OSError."""
+        names = set(kept)
+        check_no_links(self.path)
+        for session in (self.path / RAY).glob("session-*"):
+            for path in session.iterdir():
+                if path.is_file():
+                    remove_file(self.path, self._name(path))
+            for checkpoint in session.glob("*/checkpoint_*"):
+                if self._name(checkpoint) not in names:
+                    remove_tree(self.path, self._name(checkpoint))
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.path).as_posix()
+
+    def ray_options(self) -> dict[str, Any]:
+        """Return the folder of Ray's experiments."""
+        return {"storage_path": str((self.path / RAY).resolve())}
+
+    def name_of(self, checkpoint: str) -> str:
+        """Return the path of a checkpoint relative to the study."""
+        return os.path.relpath(checkpoint, self.path.resolve())
+
+    def may_hold(self, name: str) -> bool:
+        """Whether there is such a file or folder."""
+        return (self.path / name).exists()
+
+    def address_of(self, name: str) -> str:
+        """Return the absolute path."""
+        return str(self.path.resolve() / name)
+
+    def shown(self, path: Path) -> str:
+        """Return the path."""
+        return str(path)
+
+    def as_shown(self, text: str) -> str:
+        """Return the text."""
+        return text

@@ -1,0 +1,98 @@
+"""The interface of the places where a study is kept, and the names of the files in it."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+from study.ledger.ledger import LedgerCopy
+
+STUDY_YAML = "study.yaml"
+LEDGER = "ledger.jsonl"
+STUDY_JSON = "study.json"
+TRIALS = "trials.parquet"
+EPOCHS = "epochs.parquet"
+OPTUNA_DB = "optuna.db"
+RAY = "ray"
+BASELINE = "baseline"
+CONFIRM = "confirm"
+RESULTS = (STUDY_JSON, TRIALS, EPOCHS)
+"""Files that a report reads, besides the configuration."""
+
+
+class StudyStorage(Protocol):
+    """A place where one study is kept: a folder, or a bucket of an object store.
+
+    `str` gives its path or URI as a shell takes it. Names of files are relative to the study, with `/` between parts.
+    Methods raise StorageError if the place can't be reached.
+
+    Attributes:
+        path: folder on this machine with the study's files: the study itself, or a working copy.
+        has_working_copy: whether `path` is a working copy.
+    """
+
+    path: Path
+    has_working_copy: bool
+
+    @property
+    def parent(self) -> str:
+        """Path or URI of the folder that the study lies in."""
+
+    @property
+    def confirmation(self) -> "StudyStorage":
+        """The place of the study that confirms this one."""
+
+    @property
+    def confirmed(self) -> "StudyStorage | None":
+        """The place of the study that this one confirms; None if this is not the place of a confirmation."""
+
+    def names(self) -> set[str]:
+        """Return the names of the files and folders at the top of the study, drafts left out."""
+
+    def discard(self, made: list[Path]) -> None:
+        """Remove a study that has just been created, and the folders `made` for it, innermost first, if empty."""
+
+    def publish(self) -> None:
+        """Bring the place up to date with `path`."""
+
+    def fetch_ledger(self) -> None:
+        """Bring the ledger in `path` up to date with the place."""
+
+    def fetch_results(self) -> None:
+        """Bring what a report is made of into `path`."""
+
+    def fetch_folder(self, name: str) -> None:
+        """Bring all files of a folder into `path`."""
+
+    def is_driven(self) -> bool:
+        """Whether a driver runs the study."""
+
+    def drive(self, say: Callable[[str], None]) -> LedgerCopy | None:
+        """Claim the study for this process; return where the ledger's facts are kept besides its file, if anywhere.
+
+        Args:
+            say: called with a line where the claim takes a while.
+
+        Raises:
+            ValueError: another driver runs the study.
+        """
+
+    def prune_checkpoints(self, kept: Iterable[str]) -> None:
+        """Remove what earlier sessions of Ray have left, except the checkpoints with these names."""
+
+    def ray_options(self) -> dict[str, Any]:
+        """Return where Ray Tune keeps its experiments, as arguments of `ray.tune.RunConfig`."""
+
+    def name_of(self, checkpoint: str) -> str:
+        """Return the name of a checkpoint, given its path as Ray states it."""
+
+    def may_hold(self, name: str) -> bool:
+        """Whether a file or folder may exist, as far as one can tell without a request to a server."""
+
+    def address_of(self, name: str) -> str:
+        """Return the path or URI by which every node finds a file or folder."""
+
+    def shown(self, path: Path) -> str:
+        """Return a path in `path` as the user knows it."""
+
+    def as_shown(self, text: str) -> str:
+        """Return a text with all paths in `path` replaced by those that the user knows."""
