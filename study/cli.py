@@ -3,7 +3,6 @@
 Heavy imports are inside the commands, so that `qar --help` answers at once.
 """
 
-import errno
 import io
 import json
 import os
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from study.cluster.start_failure import NoRayError
-from study.errors import StorageError
+from study.errors import StudyInterrupted, remedy
 from study.interruption import interruption
 from study.terminal import PlainConsole, one_line, say
 from trainables.result import DamagedFileError
@@ -108,7 +107,7 @@ def _one_line_errors(*folders: "StudyFolder") -> Iterator[None]:
     """A wrong request or a damaged file is one line on stderr, not a traceback; `folders` are those of the studies."""
     try:
         yield
-    except (ValueError, DamagedFileError, StorageError, NoRayError) as error:
+    except (ValueError, DamagedFileError, StudyInterrupted, NoRayError) as error:
         _fail(_as_told(str(error), folders), WRONG_REQUEST if isinstance(error, ValueError) else FAILED)
     except KeyboardInterrupt:
         interruption.say("interrupted")
@@ -121,23 +120,17 @@ def os_error_line(error: OSError) -> str:
     """Return what the system refused, and the remedy for that."""
     where = f"{error.filename} can't be used: " if error.filename else ""
     reason = error.strerror or " ".join(str(error).split())
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        remedy = "make room there"
-    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        remedy = "give the right to use it"
-    elif isinstance(error, FileNotFoundError):
-        remedy = "put it there, or correct the path"
+    if isinstance(error, FileNotFoundError):
+        action = "put it there, or correct the path"
     elif isinstance(error, FileExistsError | IsADirectoryError | NotADirectoryError):
-        remedy = "move what is there away, or correct the path"
+        action = "move what is there away, or correct the path"
     elif (
         isinstance(error, ConnectionError | TimeoutError | socket.gaierror) or type(error).__module__ == "urllib.error"
     ):
-        remedy = "check the network and the address"
-    elif error.errno in (errno.EMFILE, errno.ENFILE):
-        remedy = "raise the limit of open files: ulimit -n"
+        action = "check the network and the address"
     else:
-        remedy = "mend that"
-    return f"{where}{reason}; {remedy}, then try again"
+        action = remedy(error.errno)
+    return f"{where}{reason}; {action}, then try again"
 
 
 def _study_at(address: str) -> "StudyFolder":

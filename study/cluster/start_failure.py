@@ -4,11 +4,12 @@ import errno
 import tempfile
 from pathlib import Path
 
+from study.errors import remedy
+
 PROBE_BYTES = 2**20
 """Bytes that Ray's temporary folder must take: its logs and sockets need about that much at once."""
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NO_RIGHT = {errno.EACCES, errno.EPERM, errno.EROFS}
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
 _NO_FOLDER = {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG}
 _OTHER_FOLDER = "set RAY_TMPDIR to another folder"
 
@@ -57,14 +58,12 @@ def _remedy(error: BaseException, cause: OSError | None, folder: Path) -> str:
     other = "" if elsewhere else f", or {_OTHER_FOLDER}"
     if "AF_UNIX" in str(error):
         return f"the path {folder} is too long for Ray's sockets: set RAY_TMPDIR to a short one, as RAY_TMPDIR=/tmp"
-    if number in _NO_ROOM:
-        return f"make room in {named}{other}"
-    if number in _NO_RIGHT:
-        return f"give the right to write to {named}{other}"
+    if number in _UNWRITABLE:
+        return f"{remedy(number, named)}{other}"
     if number in _NO_FOLDER:
         return f"make {named} a folder that can be written{other}"
     if number in (errno.EMFILE, errno.ENFILE):
-        return "raise the limit of open files: ulimit -n 65536"
+        return remedy(number)
     if number == errno.EAGAIN or "can't start new thread" in str(error):
         return "raise the limit of processes: ulimit -u, or end some of them"
     if number == errno.EADDRINUSE:

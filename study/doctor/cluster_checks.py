@@ -99,7 +99,7 @@ def _disk(nodes: list[Node]) -> Check:
     low = {name: amount for name, amount in free.items() if amount < DISK_FREE}
     if low:
         told = ", ".join(f"{name} {amount / 2**30:.1f} GiB" for name, amount in low.items())
-        return Check("free disk", WARN, told, f"make room for {DISK_FREE / 2**30:.0f} GiB where Ray keeps its files")
+        return Check("free disk", WARN, told, f"free {DISK_FREE / 2**30:.0f} GiB where Ray keeps its files")
     return Check("free disk", PASS, f"at least {min(free.values(), default=0) / 2**30:.0f} GiB")
 
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
-from study.errors import StorageError
+from study.errors import StorageError, StorageUnlockable, StorageUnwritable
 from study.ledger.facts import EPOCH, SESSION_STARTED, decode, encode
 from study.ledger.history import History
 from study.ledger.order import check_order
@@ -54,7 +54,7 @@ class Ledger:
         try:
             self._file = path.open("ab", buffering=0)
         except OSError as error:
-            raise StorageError.of(path.parent, error) from None
+            raise StorageUnwritable(path.parent, error) from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -64,7 +64,7 @@ class Ledger:
             ) from None
         except OSError as error:
             self._file.close()
-            raise StorageError.without_locks(path.parent, error) from None
+            raise StorageUnlockable(path.parent, error) from None
         self.history, intact = _replay(path)
         self._file.truncate(intact)  # a torn last line was never acted on
 
@@ -86,7 +86,7 @@ class Ledger:
         try:
             self._append(line, durable=fact != EPOCH)
         except OSError as error:
-            self._unwritable = StorageError.of(self.path.parent, error)
+            self._unwritable = StorageUnwritable(self.path.parent, error)
             raise self._unwritable from error
         except StorageError as error:
             self._unwritable = error
@@ -162,7 +162,7 @@ def is_being_written(path: Path) -> bool:
     except BlockingIOError:
         return True
     except OSError as error:
-        raise StorageError.without_locks(path.parent, error) from None
+        raise StorageUnlockable(path.parent, error) from None
     return False
 
 

@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ray.tune import Callback
 
+from study.errors import TrialsFailAlike
 from study.interruption import interruption
 from study.ledger.facts import CHECKPOINT, ENDED, EPOCH, LOST
 from study.ledger.history import History, Trial
 from study.ledger.ledger import DerivedFromLedger, Ledger
-from study.records.failures import FailTrial, Retry, StopStudy, alike_failures, decide, failure_at_start
+from study.records.failures import FAILURES_AT_START, FailTrial, Retry, StopStudy, decide, failure_at_start
 from study.records.optuna_mirror import Mirror
 from study.search.searcher import outcome
 from study.storage.atomic import replacing
@@ -174,7 +175,7 @@ class Recorder(DerivedFromLedger, Callback):
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self._ledger.check()
         if self._alike is not None:
-            raise alike_failures(self._alike, self._folder)
+            raise TrialsFailAlike(self._folder, self._alike, FAILURES_AT_START)
         began = time.monotonic()
         if began > self._tables_due:
             write_tables(self._folder, self._ledger.history)

@@ -6,7 +6,6 @@ from rich.console import Console
 
 from study.config import StudyConfig
 from study.durations import duration
-from study.errors import StorageError
 from study.interruption import interruption
 from study.ledger.facts import BASELINE
 from study.ledger.ledger import Ledger
@@ -24,14 +23,12 @@ def float_baselines(folder: StudyFolder, config: StudyConfig, ledger: Ledger, co
 
     Raises:
         ValueError: a baseline diverges.
-        StorageError: the ledger can't be written, a node lacks the data set, or training fails there.
+        StudyInterrupted: the ledger can't be written, a node lacks the data set, or training fails there.
     """
     import ray
     from ray.exceptions import RayError
 
-    from study.records.failures import node_of
-    from trainables.data.datasets import DatasetError
-    from trainables.run import NonFiniteLossError
+    from study.records.failures import baseline_failure
     from trainables.trainable import train_baseline
 
     missing = [seed for seed in config.baseline_seeds if not folder.has_baseline(seed)]
@@ -58,17 +55,7 @@ def float_baselines(folder: StudyFolder, config: StudyConfig, ledger: Ledger, co
                     ledger.record(BASELINE, seed=seed, **metrics)
                 progress.tell(seed, metrics["val_accuracy"])
     except RayError as error:
-        cause = getattr(error, "cause", error)  # of a task's; a worker that is lost has none
-        if isinstance(cause, NonFiniteLossError):
-            raise ValueError(
-                f"the float baseline that all trials begin from must converge, but {cause}; "
-                "lower trial.recipe.learning_rate in another study"
-            ) from None
-        if isinstance(cause, DatasetError):
-            raise StorageError.without_dataset(folder, str(cause), node_of(error)) from None
-        if StorageError.behind(cause, folder):
-            raise
-        raise StorageError.of_a_baseline(folder, cause, node_of(error)) from None
+        raise baseline_failure(error, folder) from None
     return {seed: folder.baseline_address(seed) for seed in config.baseline_seeds}
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from study.cluster.connect import announcement, connect, quiet_libraries
 from study.config import StudyConfig
-from study.errors import StorageError
+from study.errors import StudyInterrupted, TrialsFailAlike, interruption_behind
 from study.interruption import Interrupted, interruption
 from study.ledger.facts import SESSION_ENDED, SESSION_STARTED
 from study.ledger.history import CHECKPOINTS_KEPT, History
@@ -67,7 +67,7 @@ def run_study(
     Raises:
         ValueError: no trial fits the cluster, or another process runs the study.
         DamagedFileError: the ledger can't be read.
-        StorageError: the study can't be written, or its first trials all fail alike; it can be run again.
+        StudyInterrupted: the study can't be written, or its trials can't be trained; it can be resumed.
     """
     if not verbose:
         quiet_libraries()
@@ -75,7 +75,7 @@ def run_study(
     try:
         return _run(folder, config, ledger, console, address, verbose, trainable)
     except Exception as error:
-        if failure := StorageError.behind(error, folder):
+        if failure := interruption_behind(error, folder):
             raise failure from None
         raise
     finally:
@@ -96,7 +96,6 @@ def _run(
 
     from study.cluster.capacity import Room
     from study.cluster.watchdog import Watchdog
-    from study.records.failures import AlikeFailuresError
     from study.records.optuna_mirror import Mirror
     from study.records.provenance import provenance
     from study.records.recorder import Recorder
@@ -134,7 +133,7 @@ def _run(
     os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # a trial that diverges has no accuracy to report
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(MOST_AT_A_TIME)  # the searcher says how many
     room = Room(config.resources, grows=address is not None, left=lambda: config.trials - ledger.history.num_ended)
-    ending: StorageError | None = None
+    ending: StudyInterrupted | None = None
     with (
         Progress(ledger.history, config.trials, console) as progress,
         closing(room),
@@ -168,8 +167,8 @@ def _run(
         try:
             tuner.fit()
         except Exception as error:  # Tune wraps what its callbacks raise
-            ending = StorageError.behind(error, folder)
-            if not isinstance(ending, AlikeFailuresError):
+            ending = interruption_behind(error, folder)
+            if not isinstance(ending, TrialsFailAlike):
                 raise
     outcome = FINISHED if ledger.history.num_ended >= config.trials else INTERRUPTED
     ledger.record(SESSION_ENDED, session=session, outcome=outcome)

@@ -134,7 +134,7 @@ def test_full_disk_ends_the_study_in_one_line_and_it_resumes_once_there_is_room(
     full = run.finish()
     assert full.status == 1, full
     (line,) = full.stderr.splitlines()
-    assert re.fullmatch(r"qar: storage .* can't be written: No space left on device; make room .*qar resume .*", line)
+    assert re.fullmatch(r"qar: storage .* can't be written: No space left on device; free space .*qar resume .*", line)
     trials = read_history(study / "ledger.jsonl").trials
     finished = {number: trial for number, trial in trials.items() if trial.state == COMPLETE}
     assert finished

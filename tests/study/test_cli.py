@@ -630,7 +630,7 @@ def test_version_and_help_have_their_usual_names() -> None:
 @pytest.mark.parametrize(
     ("error", "remedy"),
     [
-        (OSError(errno.ENOSPC, "No space left on device", "x"), "make room"),
+        (OSError(errno.ENOSPC, "No space left on device", "x"), "free space"),
         (PermissionError(errno.EACCES, "Permission denied", "x"), "give the right"),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "x"), "put it there"),
         (URLError("Name or service not known"), "check the network"),
@@ -640,4 +640,4 @@ def test_version_and_help_have_their_usual_names() -> None:
 def test_remedy_is_that_of_the_error(error: OSError, remedy: str) -> None:
     line = os_error_line(error)
     assert remedy in line
-    assert ("make room" in line) == (remedy == "make room")
+    assert ("free space" in line) == (remedy == "free space")

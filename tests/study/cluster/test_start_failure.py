@@ -12,14 +12,20 @@ TOO_LONG = f"validate_socket_filename failed: AF_UNIX path length cannot exceed 
 
 REMEDIES = {
     "long TMPDIR": (OSError(TOO_LONG), "RAY_TMPDIR=/tmp"),
-    "full folder": (OSError(errno.ENOSPC, "No space left on device", str(FOLDER)), "make room in /scratch/ray, or set"),
-    "full disk elsewhere": (OSError(errno.ENOSPC, "No space left on device", "/home/me/x"), "make room in /home/me/x"),
-    "quota": (OSError(errno.EDQUOT, "Disk quota exceeded"), "make room in /scratch/ray"),
+    "full folder": (
+        OSError(errno.ENOSPC, "No space left on device", str(FOLDER)),
+        "free space in /scratch/ray, or set",
+    ),
+    "full disk elsewhere": (OSError(errno.ENOSPC, "No space left on device", "/home/me/x"), "free space in /home/me/x"),
+    "quota": (OSError(errno.EDQUOT, "Disk quota exceeded"), "raise the quota"),
     "unwritable folder": (
         PermissionError(errno.EACCES, "Permission denied", str(FOLDER)),
         "give the right to write",
     ),
-    "read-only folder": (OSError(errno.EROFS, "Read-only file system", str(FOLDER)), "give the right to write"),
+    "read-only folder": (
+        OSError(errno.EROFS, "Read-only file system", str(FOLDER)),
+        "mount /scratch/ray's file system",
+    ),
     "file in its place": (FileExistsError(errno.EEXIST, "File exists", str(FOLDER)), "make /scratch/ray a folder"),
     "open files": (OSError(errno.EMFILE, "Too many open files"), "ulimit -n"),
     "processes": (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "ulimit -u"),
@@ -41,7 +47,7 @@ def test_failed_start_is_one_line_with_its_own_remedy(error: Exception, remedy: 
 def test_cause_of_an_error_of_rays_is_taken_for_the_remedy() -> None:
     error = RuntimeError("Failed to start the node")
     error.__cause__ = OSError(errno.ENOSPC, "No space left on device", "/scratch/ray/session_1/logs")
-    assert "No space left on device; make room in /scratch/ray/session_1/logs" in str(start_failure(error, FOLDER))
+    assert "No space left on device; free space in /scratch/ray/session_1/logs" in str(start_failure(error, FOLDER))
 
 
 def test_folder_is_tried_before_ray_starts(tmp_path: Path) -> None:

@@ -263,7 +263,7 @@ def test_disk_that_fills_up_ends_the_recording_for_good(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", FULL_DISK, path], capture_output=True, text=True, check=True)
     first, second, epochs = done.stdout.splitlines()
     assert first == second
-    assert first.startswith(f"storage {tmp_path} can't be written: File too large; make room")
+    assert first.startswith(f"storage {tmp_path} can't be written: File too large; raise the limit of file sizes")
     assert first.endswith(f"qar resume {tmp_path}")
     assert epochs == "[1, 2]"
     assert read_history(path) == before

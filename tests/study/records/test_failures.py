@@ -4,15 +4,26 @@ import errno
 from pathlib import Path
 
 import pytest
-from ray.exceptions import ActorDiedError, RayTaskError
+from ray.exceptions import ActorDiedError, RayTaskError, WorkerCrashedError
 
+from study.errors import BaselineFailed, NodeLacksDataset, NodeUnusable, StorageNotShared, StorageUnwritable
 from study.ledger.facts import ASKED, ENDED
 from study.ledger.history import History
-from study.records.failures import FAILURES_AT_START, MOST_LOSSES, FailTrial, Retry, StopStudy, decide, failure_at_start
+from study.records.failures import (
+    FAILURES_AT_START,
+    MOST_LOSSES,
+    FailTrial,
+    Retry,
+    StopStudy,
+    baseline_failure,
+    decide,
+    failure_at_start,
+)
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import Unwritten, asked, study_config
 from trainables.data.datasets import DatasetError
 from trainables.result import COMPLETE, FAIL, PRUNED
+from trainables.run import NonFiniteLossError
 
 IN_A_BUCKET = OSError("When uploading part for key 'x': AWS Error NETWORK_CONNECTION during UploadPart")
 FULL_NODE = OSError(errno.ENOSPC, "No space left on device", "/tmp/tmp4_1x/trial.pt")
@@ -23,33 +34,39 @@ def in_task(cause: Exception) -> RayTaskError:
     return RayTaskError("step", "Traceback …", cause)
 
 
-# Error, losses so far, whether the float baseline is whole here; the decision and what its words must hold.
+# Error, losses so far, whether the float baseline is whole here; the decision, or why the study stops; its words.
 DECISIONS = {
     "exception": (in_task(ValueError("the reason\nand advice")), 0, False, FailTrial, "the reason"),
     "exception without words": (in_task(MemoryError()), 0, False, FailTrial, "MemoryError"),
     "lost actor": (ActorDiedError(), MOST_LOSSES - 1, False, Retry, "actor died"),
     "actor lost too often": (ActorDiedError(), MOST_LOSSES, False, FailTrial, f"lost {MOST_LOSSES + 1} times"),
     "unreadable error": (EOFError("Ran out of input"), 0, False, Retry, "Ran out of input"),
-    "full storage": (in_task(OSError(errno.ENOSPC, "No space")), 0, False, StopStudy, "make room"),
+    "full storage": (in_task(OSError(errno.ENOSPC, "No space")), 0, False, StorageUnwritable, "free space there"),
     "full disk of a node": (in_task(FULL_NODE), MOST_LOSSES - 1, False, Retry, "No space left"),
-    "disk of a node that stays full": (in_task(FULL_NODE), MOST_LOSSES, False, StopStudy, "/tmp/tmp4_1x/trial.pt on"),
+    "disk of a node that stays full": (
+        in_task(FULL_NODE),
+        MOST_LOSSES,
+        False,
+        NodeUnusable,
+        "/tmp/tmp4_1x/trial.pt on",
+    ),
     "bucket": (in_task(IN_A_BUCKET), MOST_LOSSES - 1, False, Retry, "AWS Error"),
-    "bucket that stays away": (in_task(IN_A_BUCKET), MOST_LOSSES, False, StopStudy, "can't be reached"),
+    "bucket that stays away": (in_task(IN_A_BUCKET), MOST_LOSSES, False, StorageUnwritable, "can't be reached"),
     "missing data set": (
         in_task(DatasetError("x.npz is missing")),
         0,
         False,
-        StopStudy,
+        NodeLacksDataset,
         "can't load the data set",
     ),
     "unshared storage": (
         in_task(RuntimeError("Unable to set up cluster storage")),
         0,
         False,
-        StopStudy,
+        StorageNotShared,
         "seen by all",
     ),
-    "unseen baseline": (in_task(UNSEEN), 0, True, StopStudy, "seen by all"),
+    "unseen baseline": (in_task(UNSEEN), 0, True, StorageNotShared, "seen by all"),
     "damaged baseline": (in_task(UNSEEN), 0, False, FailTrial, "no whole checkpoint"),
     "missing file": (
         in_task(FileNotFoundError(errno.ENOENT, "No such", "x")),
@@ -66,8 +83,32 @@ def test_error_leads_to_its_decision(
     error: Exception, losses: int, whole: bool, kind: type, words: str, tmp_path: Path
 ) -> None:
     decision = decide(error, losses, StudyFolder(tmp_path), "/shared/baseline/seed-0" if whole else None)
-    assert isinstance(decision, kind)
+    assert type(decision.error if isinstance(decision, StopStudy) else decision) is kind
     assert words in str(decision.error if isinstance(decision, StopStudy) else decision.reason)
+
+
+# Error of the task that trains a float baseline; what ends the study, and its words.
+BASELINE_FAILURES = {
+    "diverges": (NonFiniteLossError("the loss is nan in epoch 1"), ValueError, "lower trial.recipe.learning_rate"),
+    "missing data set": (DatasetError("x.npz is missing"), NodeLacksDataset, "can't load the data set: x.npz"),
+    "full storage": (OSError(errno.ENOSPC, "No space"), StorageUnwritable, "free space there"),
+    "bucket": (IN_A_BUCKET, StorageUnwritable, "can't be reached"),
+    "other exception": (RuntimeError("out of memory\nadvice"), BaselineFailed, "out of memory; correct that, then"),
+}
+
+
+@pytest.mark.parametrize(("cause", "kind", "words"), BASELINE_FAILURES.values(), ids=BASELINE_FAILURES)
+def test_baseline_that_cant_be_trained_ends_the_study(cause: Exception, kind: type, words: str) -> None:
+    failure = baseline_failure(in_task(cause), "studies/digits")
+    assert type(failure) is kind
+    assert words in str(failure)
+    assert "\n" not in str(failure)
+
+
+def test_lost_worker_of_a_baseline_ends_the_study() -> None:
+    failure = baseline_failure(WorkerCrashedError(), "studies/digits")
+    assert type(failure) is BaselineFailed
+    assert str(failure).endswith("go on with: qar resume studies/digits")
 
 
 def history_of(*ends: tuple[str, str | None] | None, one_configuration: bool = False) -> History:

@@ -19,7 +19,7 @@ from ray.tune import Checkpoint
 from ray.tune.experiment import Trial
 
 from analysis.load import load_epochs, load_trials
-from study.errors import StorageError
+from study.errors import NodeLacksDataset, NodeUnusable, StorageNotShared, StorageUnwritable
 from study.ledger.facts import ASKED, ENDED, LOST
 from study.ledger.history import Saved
 from study.ledger.ledger import Ledger, read_history
@@ -369,7 +369,7 @@ def test_trial_whose_bucket_was_out_of_reach_goes_on_from_its_checkpoint(recordi
     for losses in range(1, MOST_LOSSES + 1):
         recording.strike(task_error(OF_A_STORE))
         assert (recording.told.state, recording.told.losses) == (RUNNING, losses)
-    with pytest.raises(StorageError, match=r"can't be reached.*AWS Error.*qar resume"):
+    with pytest.raises(StorageUnwritable, match=r"can't be reached.*AWS Error.*qar resume"):
         recording.strike(task_error(OF_A_STORE))
     assert recording.told.state == RUNNING
 
@@ -395,7 +395,7 @@ def test_lost_actor_is_no_failure_until_it_is_lost_too_often(recording: Recordin
 
 
 def test_disk_that_is_full_is_no_failure_of_the_trial(recording: Recording) -> None:
-    with pytest.raises(StorageError, match=r"can't be written: No space left on device; make room"):
+    with pytest.raises(StorageUnwritable, match=r"can't be written: No space left on device; free space"):
         recording.strike(task_error(OSError(errno.ENOSPC, "No space left on device")))
     assert recording.told.state == RUNNING
 
@@ -406,13 +406,13 @@ def test_disk_of_a_node_that_is_full_is_no_failure_of_the_storage(recording: Rec
         recording.strike(task_error(full))
         assert (recording.told.state, recording.told.losses) == (RUNNING, losses)
     # By then it is no passing trouble: the next trials would meet the same.
-    with pytest.raises(StorageError, match=r"^/tmp/tmp4_1x/trial.pt on .* can't be used: No space left on device;"):
+    with pytest.raises(NodeUnusable, match=r"^/tmp/tmp4_1x/trial.pt on .* can't be used: No space left on device;"):
         recording.strike(task_error(full))
     assert recording.told.state == RUNNING
 
 
 def test_node_that_lacks_the_storage_ends_the_study_and_fails_no_trial(recording: Recording) -> None:
-    with pytest.raises(StorageError, match=r"must be seen by all nodes, but is not by .*; mount it there"):
+    with pytest.raises(StorageNotShared, match=r"must be seen by all nodes, but is not by .*; mount it there"):
         recording.strike(task_error(RuntimeError("Unable to set up cluster storage with the following settings:\n…")))
     assert recording.told.state == RUNNING
 
@@ -420,7 +420,9 @@ def test_node_that_lacks_the_storage_ends_the_study_and_fails_no_trial(recording
 def test_node_that_lacks_the_data_set_ends_the_study_and_fails_no_trial(recording: Recording) -> None:
     """Of an actor that is used again; of one that begins there: test_cluster.py."""
     missing = "/data/digits.npz: there must be this file, or /data/digits/*.npy, found neither; put one there"
-    with pytest.raises(StorageError, match=r"can't load the data set: /data/digits.npz: .*; or take that node away"):
+    with pytest.raises(
+        NodeLacksDataset, match=r"can't load the data set: /data/digits.npz: .*; or take that node away"
+    ):
         recording.strike(task_error(DatasetError(missing)))
     assert recording.told.state == RUNNING
 
@@ -430,7 +432,7 @@ def test_data_set_in_a_bucket_that_is_out_of_reach_is_asked_for_again(recording:
     for losses in range(1, MOST_LOSSES + 1):
         recording.strike(task_error(away))
         assert (recording.told.state, recording.told.losses) == (RUNNING, losses)
-    with pytest.raises(StorageError, match=r"can't load the data set: s3://bucket/digits.npz can't be fetched"):
+    with pytest.raises(NodeLacksDataset, match=r"can't load the data set: s3://bucket/digits.npz can't be fetched"):
         recording.strike(task_error(away))
     assert recording.told.state == RUNNING
 
@@ -442,7 +444,7 @@ def test_node_that_lacks_the_float_baseline_ends_the_study_and_fails_no_trial(
     recording.trial.config |= {"initial_weights": weights, "trial": {"seed": 0}}
     unseen = DamagedFileError(f"{weights} holds no whole checkpoint: [Errno 2] No such file or directory")
     monkeypatch.setattr(StudyFolder, "has_baseline", lambda folder, seed: True)
-    with pytest.raises(StorageError, match=r"must be seen by all nodes, but is not by .*; mount it there"):
+    with pytest.raises(StorageNotShared, match=r"must be seen by all nodes, but is not by .*; mount it there"):
         recording.strike(task_error(unseen))
     assert recording.told.state == RUNNING
     monkeypatch.setattr(StudyFolder, "has_baseline", lambda folder, seed: False)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from study.errors import StorageError
+from study.errors import BaselineFailed
 from study.ledger.facts import BASELINE
 from study.ledger.ledger import Ledger
 from study.run import baselines
@@ -82,12 +82,12 @@ def test_baseline_that_cant_be_trained_is_told_in_one_line(tmp_path: Path, monke
     try:
         for train_baseline, reason in ((fails, "CUDA out of memory."), (dies, ".+")):
             monkeypatch.setattr(trainable, "train_baseline", train_baseline)
-            with pytest.raises(StorageError) as told:
+            with pytest.raises(BaselineFailed) as raised:
                 baselines.float_baselines(folder, config, ledger, Console(file=io.StringIO()))
             assert re.fullmatch(
-                rf"a float baseline that all trials begin from could not be trained on [\w.]+( node)?: {reason}; "
-                rf"mend that, then go on with: qar resume {re.escape(str(folder))}",
-                str(told.value),
+                rf"the float baseline that all trials begin from could not be trained on [\w.]+( node)?: {reason}; "
+                rf"correct that, then go on with: qar resume {re.escape(str(folder))}",
+                str(raised.value),
             )
     finally:
         ray.shutdown()
