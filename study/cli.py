@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="qar",
-    help="Study quantization-aware regularizers: search on a Ray cluster, Pareto fronts of accuracy against bits.",
+    help="Search for neural networks with high accuracy at few bits per weight, with quantization-aware regularizers.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -60,39 +60,45 @@ def _without_credentials(parameter: typer.CallbackParam, value: Any) -> Any:
 Folder = Annotated[
     str,
     typer.Argument(
-        metavar="DIR", help="Folder of the study, or its URI.", show_default=False, callback=_without_credentials
+        metavar="DIR", help="Folder or URI of the study.", show_default=False, callback=_without_credentials
     ),
 ]
 Storage = Annotated[
     str,
-    typer.Option(help="Where studies are kept: a folder, s3://BUCKET/FOLDER or gs://….", callback=_without_credentials),
+    typer.Option(
+        help="Folder that holds the studies: a path, s3://BUCKET/FOLDER or gs://….", callback=_without_credentials
+    ),
 ]
-Trials = Annotated[int | None, typer.Option(help="How many trials, anchors included.", show_default=False)]
+Trials = Annotated[int | None, typer.Option(help="Number of trials, anchors included.", show_default=False)]
 Address = Annotated[
     str | None,
-    typer.Option(help="Address of a running Ray cluster; a local Ray without.", callback=_without_credentials),
+    typer.Option(
+        help="Address of a running Ray cluster. Default: start Ray on this machine.", callback=_without_credentials
+    ),
 ]
 TrustAddresses = Annotated[
     bool,
     typer.Option(
         "--trust-addresses",
-        help="Download, fetch and connect to what the file or study names; without, only what is here is read.",
+        help="Allow downloads from, and connections to, the addresses that the study or file names.",
     ),
 ]
 DataDir = Annotated[
     str | None,
-    typer.Option(help="Where data sets lie, if not where the trial had them.", callback=_without_credentials),
+    typer.Option(
+        help="Folder that holds the data sets. Default: the folder that the trial used.", callback=_without_credentials
+    ),
 ]
 Dataset = Annotated[
     str | None,
     typer.Option(
         metavar="NAME|npz:PATH",
-        help="The data set, if not the one of the trial.",
+        help="Data set. Default: the one that the trial used.",
         show_default=False,
         callback=_without_credentials,
     ),
 ]
-Verbose = Annotated[bool, typer.Option("--verbose", help="Show Ray's and Optuna's own messages too.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Also show the messages of Ray and Optuna.")]
 
 
 def _fail(message: str, status: int) -> NoReturn:
@@ -104,7 +110,11 @@ def _fail(message: str, status: int) -> NoReturn:
 
 @contextmanager
 def _one_line_errors(*folders: "StudyFolder") -> Iterator[None]:
-    """A wrong request or a damaged file is one line on stderr, not a traceback; `folders` are those of the studies."""
+    """Report a wrong request or a damaged file in one line on stderr.
+
+    Args:
+        folders: studies whose URIs replace the paths of their working copies in the message.
+    """
     try:
         yield
     except (ValueError, DamagedFileError, StudyInterrupted, NoRayError) as error:
@@ -134,7 +144,7 @@ def os_error_line(error: OSError) -> str:
 
 
 def _study_at(address: str) -> "StudyFolder":
-    """The study with a path or URI."""
+    """Return the study at a path or URI."""
     from study.storage.folder import StudyFolder
 
     with _one_line_errors():
@@ -142,7 +152,7 @@ def _study_at(address: str) -> "StudyFolder":
 
 
 def _as_told(text: str, folders: "Iterable[StudyFolder]") -> str:
-    """A text with the URIs of studies in place of their working copies."""
+    """Return a text with the URIs of studies in place of the paths of their working copies."""
     for folder in folders:
         text = folder.storage.as_shown(text)
     return text
@@ -162,23 +172,32 @@ def _options(
         bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
-    """Study quantization-aware regularizers: search on a Ray cluster, Pareto fronts of accuracy against bits."""
+    """Search for neural networks with high accuracy at few bits per weight, with quantization-aware regularizers."""
 
 
 @app.command()
 def launch(
     study: Annotated[str, typer.Argument(help="Name of an installed study, or path of a YAML file.")],
-    name: Annotated[str | None, typer.Option(help="Name of the study's folder, if not the study's own.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the new study. Default: the name in its configuration.")
+    ] = None,
     storage: Storage = "studies",
     address: Address = None,
     trials: Trials = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key: trial.finetune_epochs=3.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override a key of the configuration, for example trial.finetune_epochs=3.",
+        ),
     ] = None,
-    resume_if_exists: Annotated[bool, typer.Option("--resume-if-exists", help="Resume a study of that name.")] = False,
+    resume_if_exists: Annotated[
+        bool, typer.Option("--resume-if-exists", help="Resume the study if one of this name exists.")
+    ] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Run a study, and write its front and a summary."""
+    """Run a new study, then write its front and a summary."""
     from study.config import changes_by, load_study, parse_study
     from study.storage.object_store import below, is_uri
 
@@ -219,13 +238,16 @@ def launch(
 def resume(
     directory: Folder,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Extend a finished study by so many trials.", show_default=False)
+        int | None, typer.Option(min=1, help="Extend a finished study by this number of trials.", show_default=False)
     ] = None,
     address: Address = None,
     trust_addresses: TrustAddresses = False,
     verbose: Verbose = False,
 ) -> None:
-    """Go on with a study that was interrupted, or extend a finished one; no finished trial is trained again."""
+    """Continue an interrupted study, or extend a finished one.
+
+    Finished trials are not trained again.
+    """
     folder = _study_at(directory)
     with _one_line_errors(folder):
         from study.addresses import check_addresses
@@ -250,21 +272,25 @@ def resume(
 @app.command()
 def confirm(
     directory: Folder,
-    seeds: Annotated[int, typer.Option(min=1, help="How often each configuration is trained.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds for each configuration.")] = 5,
     margin: Annotated[
-        float, typer.Option(min=0, max=1, help="Confirm too what is so little below the front in accuracy.")
+        float, typer.Option(min=0, max=1, help="Also confirm trials within this accuracy of the front.")
     ] = 0.0,
     levels: Annotated[
         str | None,
         typer.Option(
-            help="Compare all families at these K alone: 2,4,8; without, confirm at the front's.", show_default=False
+            help="Compare all families at these numbers of levels (K), for example 2,4,8. Default: those of the front.",
+            show_default=False,
         ),
     ] = None,
     address: Address = None,
     trust_addresses: TrustAddresses = False,
     verbose: Verbose = False,
 ) -> None:
-    """Train the best of a study again under fresh seeds, and look at the test split; resumes what was interrupted."""
+    """Train the front again with fresh seeds, for the test split.
+
+    Continues a confirmation that was interrupted.
+    """
     folder = _study_at(directory)
     with _one_line_errors(folder):
         from study.addresses import check_addresses
@@ -299,7 +325,7 @@ def _levels(text: str | None) -> set[int] | None:
 
 
 def _extended(folder: "StudyFolder", config: "StudyConfig", more: int) -> "StudyConfig":
-    """The configuration of a finished study that is asked for more trials."""
+    """Return the configuration of a finished study, with more trials."""
     from study.run.tuner import FINISHED, liveliness
 
     if config.plan:
@@ -326,7 +352,7 @@ def _check_trials(config: "StudyConfig") -> None:
 
 
 def _check_other_studies(folder: "StudyFolder", config: "StudyConfig") -> None:
-    """Finds out, before anything is written, that studies to begin from can't be read, or a name is taken."""
+    """Raise ValueError, before anything is written, if a study to begin from can't be read, or a name is taken."""
     from study.records.optuna_mirror import Mirror
     from study.search.warm_start import check_warm_start
 
@@ -335,7 +361,7 @@ def _check_other_studies(folder: "StudyFolder", config: "StudyConfig") -> None:
 
 
 def _check_cluster(folder: "StudyFolder", config: "StudyConfig", address: str | None, verbose: bool) -> None:
-    """Runs the doctor's quick checks where a study is to be run on a cluster; shows them if one of them fails."""
+    """Run the doctor's quick checks for a study on a cluster; print them if one of them fails."""
     from study.run.tuner import FINISHED, RUNNING, liveliness
 
     if address is None or liveliness(folder, folder.read_history(), config.trials) in (FINISHED, RUNNING):
@@ -350,7 +376,7 @@ def _check_cluster(folder: "StudyFolder", config: "StudyConfig", address: str | 
 
 
 def _create(folder: "StudyFolder", config: "StudyConfig", address: str | None, verbose: bool) -> None:
-    """Makes the study's folder, unless its trials fit nowhere."""
+    """Create the study's folder, and remove it again if its trials fit on no node."""
     from study.cluster.connect import announcement, connect
 
     made = folder.create(config)
@@ -369,7 +395,7 @@ def _run(
     verbose: bool,
     report_on: "StudyFolder | None" = None,
 ) -> None:
-    """Runs what is left of a study, and reports on it, or on the study that it confirms."""
+    """Run the rest of a study, and report on it, or on the study that it confirms."""
     from study.run.tuner import INTERRUPTED as WAS_INTERRUPTED
     from study.run.tuner import run_study
 
@@ -418,8 +444,10 @@ def _common_failure(folder: "StudyFolder") -> str | None:
 
 
 @app.command()
-def status(directory: Folder, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """Say how far a study is, from its files alone."""
+def status(
+    directory: Folder, as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False
+) -> None:
+    """Show the progress, costs and front of a study."""
     from study.durations import duration
     from study.ledger.costs import costs_of
     from study.run.progress import cost_lines, front_so_far, front_table, seconds_left, states_line
@@ -471,13 +499,21 @@ def doctor(
     address: Address = None,
     storage: Storage = "studies",
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key, as for launch.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the configuration, as for launch."),
     ] = None,
-    price: Annotated[float | None, typer.Option(min=0, help="Of a node-hour.", show_default=False)] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Don't time an epoch, which waits for room.")] = False,
+    price: Annotated[
+        float | None, typer.Option(min=0, help="Price of one node-hour, for the cost estimate.", show_default=False)
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Skip the timing of one epoch, which needs a free place for a trial.")
+    ] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Check a cluster, and whether a study can run there and what it takes; exit status 1 if something fails."""
+    """Check a cluster, and estimate the time and cost of a study.
+
+    Exit status 1 if a check fails.
+    """
     with _one_line_errors():
         from study.config import load_study
         from study.doctor.examine import examine
@@ -501,7 +537,7 @@ def _disk_check(config: "StudyConfig") -> "Check":
 
 
 def _print_checks(found: "list[Check]") -> bool:
-    """Prints what the doctor found; returns whether a check has failed."""
+    """Print the checks of the doctor; return whether one has failed."""
     from study.doctor.check import FAIL, lines_of
 
     console = PlainConsole()
@@ -513,9 +549,9 @@ def _print_checks(found: "list[Check]") -> bool:
 @app.command()
 def dashboard(
     directory: Folder,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="On this machine.")] = 8080,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 8080,
 ) -> None:
-    """Show a study in optuna-dashboard, on this machine alone, until Ctrl-C."""
+    """Serve optuna-dashboard for a study until Ctrl-C."""
     folder = _study_at(directory)
     with _one_line_errors(folder):
         from study.commands.dashboard import serve
@@ -530,22 +566,31 @@ def report(
     directories: Annotated[
         list[str],
         typer.Argument(
-            metavar="DIR...", help="Folders or URIs of studies; several are compared.", callback=_without_credentials
+            metavar="DIR...",
+            help="Folders or URIs of studies. Several studies are compared.",
+            callback=_without_credentials,
         ),
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="Where the report goes, if not to DIR/report, or of several to report.", show_default=False),
+        typer.Option(
+            help="Folder for the report. Default: DIR/report for one study, ./report for several.", show_default=False
+        ),
     ] = None,
     style: Annotated[
         Path | None,
-        typer.Option(help="Matplotlib style file (.mplstyle) whose keys replace ours.", show_default=False),
+        typer.Option(
+            help="Matplotlib style file (.mplstyle) whose keys override the built-in style.", show_default=False
+        ),
     ] = None,
     formats: Annotated[
-        str | None, typer.Option(help="Of figures: some of pdf,pgf,svg,png; all without.", show_default=False)
+        str | None,
+        typer.Option(
+            help="File formats of the figures, for example pdf,png. Default: pdf,pgf,svg,png.", show_default=False
+        ),
     ] = None,
 ) -> None:
-    """Write the figures and tables of a study for a paper, or compare several studies."""
+    """Write a report: figures, tables and an HTML page."""
     folders = [_study_at(directory) for directory in directories]
     with _one_line_errors(*folders):
         from analysis.report.report import Format, write_comparison, write_report
@@ -601,10 +646,13 @@ def _report_briefly(folder: "StudyFolder") -> None:
 @app.command()
 def clean(
     directory: Folder,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without a confirmation prompt.")] = False,
 ) -> None:
-    """Remove the checkpoints of a finished study, except the newest one of each trial on the front."""
+    """Remove the checkpoints that a finished study no longer needs.
+
+    Keeps the newest checkpoint of each trial on the front.
+    """
     folder = _study_at(directory)
     with _one_line_errors(folder):
         from study.run.clean import check_finished, remove_checkpoints, superfluous_checkpoints
@@ -627,11 +675,11 @@ def clean(
 def export(
     directory: Folder,
     trial: Annotated[str, typer.Option(help="Number or trial_id of the trial.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="The file to write.", show_default=False)],
-    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    out: Annotated[Path, typer.Option(help="File to write.", show_default=False)],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     trust_addresses: TrustAddresses = False,
 ) -> None:
-    """Write the quantized network of a trial's last checkpoint to a compressed file."""
+    """Write the quantized network of a trial to a compressed file."""
     folder = _study_at(directory)
     with _one_line_errors(folder):
         from study.commands.export import export_trial
@@ -654,7 +702,10 @@ def reproduce(
     dataset: Dataset = None,
     trust_addresses: TrustAddresses = False,
 ) -> None:
-    """Train a trial again, here and without Ray, and compare it with the record; exit status 1 if it differs."""
+    """Train a trial again, and compare it with the record; no Ray.
+
+    Exit status 1 if a number differs.
+    """
     folder = _study_at(directory)
     with _one_line_errors(folder):
         from study.commands.reproduce import comparison_table, conclusions
@@ -679,13 +730,13 @@ def reproduce(
 
 @app.command()
 def evaluate(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What qar export wrote.", show_default=False)],
-    split: Annotated[str, typer.Option(help="Images to evaluate on: validation or test.")] = "validation",
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File written by qar export.", show_default=False)],
+    split: Annotated[str, typer.Option(help="Split to evaluate on: validation or test.")] = "validation",
     data_dir: DataDir = None,
     dataset: Dataset = None,
     trust_addresses: TrustAddresses = False,
 ) -> None:
-    """Say the accuracy and the size of a compressed file; needs no Ray and no study."""
+    """Show the accuracy and size of an exported network, without Ray."""
     with _one_line_errors():
         import torch
 
@@ -704,7 +755,7 @@ def evaluate(
 
 @app.command()
 def families() -> None:
-    """Name the regularizer families: formulas, and what is the paper's and what is ours."""
+    """List the families of regularizers, and what is from the paper."""
     from trainables.families import FAMILIES
 
     for name, family in FAMILIES.items():

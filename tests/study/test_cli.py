@@ -459,7 +459,7 @@ def test_resume_does_not_extend_a_confirmation(here: Path) -> None:
     make_study(here / "small", config)
     before = files_below(here)
     refused = run("resume", "small", "--trials", "7")
-    assert_refused(refused, "--trials extends a search, got 7 for small, a confirmation", "qar confirm STUDY --seeds N")
+    assert_refused(refused, "--trials extends a search, got 7 for small, which runs a plan", "qar confirm STUDY --seeds N")
     assert files_below(here) == before
 
 
