@@ -1,5 +1,6 @@
 """Read the tables of a study as DataFrames."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,13 +46,15 @@ def _load(
     if not (study / "study.yaml").exists():
         raise ValueError(f"{study} is no study folder (it has no study.yaml); give the folder of a study")
     if not path.exists():
-        raise ValueError(f"{study} has no {name} yet; let the study run, or resume it with: qar resume {study}")
+        raise ValueError(
+            f"{study} has no {name} yet; let the study run, or resume it with: qar resume {shlex.quote(str(study))}"
+        )
     columns = [column for column in schema if wanted is None or column.name in wanted]
     names = {column.name for column in columns}
     table = read_table(
         path,
         columns,
         keys=[key for key in keys if names.issuperset(key)],
-        remedy=f"write it anew with: qar resume {study}",
+        remedy=f"write it anew with: qar resume {shlex.quote(str(study))}",
     )
     return table.to_pandas()

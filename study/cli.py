@@ -6,7 +6,6 @@ Heavy imports are inside the commands, so that `qar --help` answers at once.
 import io
 import json
 import os
-import shlex
 import signal
 import socket
 import sys
@@ -400,7 +399,7 @@ def _run(
     from study.run.tuner import run_study
 
     reported = report_on or folder
-    interruption.last_words = f"interrupted; continue with: qar resume {shlex.quote(str(folder))}"
+    interruption.last_words = f"interrupted; continue with: qar resume {folder}"
     with _one_line_errors(folder, reported):
         try:
             outcome = run_study(folder, config, PlainConsole(), address=address, verbose=verbose)
@@ -424,8 +423,8 @@ def _run(
 
 def _next_steps(folder: "StudyFolder", config: "StudyConfig", report_on: "StudyFolder | None") -> str:
     """Return the commands that follow a finished run."""
-    report = f"qar report {shlex.quote(str(report_on or folder))}"
-    steps = report if config.plan else f"qar confirm {shlex.quote(str(folder))} --seeds 5; {report}"
+    report = f"qar report {report_on or folder}"
+    steps = report if config.plan else f"qar confirm {folder} --seeds 5; {report}"
     return f"next: {steps}"
 
 
@@ -488,7 +487,7 @@ def status(
     if front:
         PlainConsole().print(front_table(front))
     if state not in (RUNNING, FINISHED):
-        say(f"continue with: qar resume {shlex.quote(str(folder))}")
+        say(f"continue with: qar resume {folder}")
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """The statistics that a report is made of, each computed once."""
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -142,7 +143,7 @@ def replicates_of(findings: Findings) -> pd.DataFrame:
     if findings.replicates is None:
         if findings.is_plan:
             raise NothingToShow("no trial of the plan has ended with a result")
-        raise NothingToShow(f"nothing was confirmed; run: qar confirm {findings.folder}")
+        raise NothingToShow(f"nothing was confirmed; run: qar confirm {shlex.quote(str(findings.folder))}")
     return findings.replicates
 
 

@@ -145,9 +145,9 @@ def write_brief_report(study: Path, out: Path) -> Report:
     """Write the front, its figure and the summary: what a run leaves; errors are those of `write_report`."""
     findings = load_findings(study)
     attempts = _write(findings, out, Format(), BRIEF_WRITERS)
-    where = f"plot: {out / 'figures' / 'front.pdf'} (and .svg, .png); all figures and tables: qar report {study}"
+    where = f"plot: {out / 'figures' / 'front.pdf'} (also .svg and .png)"
     if (out / PROVENANCE).exists():
-        where += f"\nthe page, the tables and the other figures in {out} are older: renew them in the same way"
+        where += f"\nthe page, the tables and the other figures in {out} are older; renew them with qar report"
     return Report(text=f"{_text_of(findings, attempts)}\n{where}", files=attempts.files, failures=attempts.failures)
 
 

@@ -73,7 +73,7 @@ def _search_text(findings: Findings) -> str:
             "front of accuracy against bits, as the search saw it (* is the knee):",
             _front_text(front(trials), knee(trials)),
             "",
-            f"hypervolume {hypervolume(trials):.4f} of the area up to accuracy {accuracy:g} and {bits:g} bits",
+            f"hypervolume {hypervolume(trials):.4f} (reference point: accuracy {accuracy:g}, {bits:g} bits per weight)",
         ]
     )
 

@@ -1,6 +1,7 @@
 """Reasons why Ray does not start on this machine, each with its remedy."""
 
 import errno
+import os
 import tempfile
 from pathlib import Path
 
@@ -12,6 +13,7 @@ PROBE_BYTES = 2**20
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
 _NO_FOLDER = {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG}
 _OTHER_FOLDER = "set RAY_TMPDIR to another folder"
+_OTHER_HOME = "set HOME to another folder, since Ray keeps its token in ~/.ray"
 
 
 class NoRayError(Exception):
@@ -55,7 +57,9 @@ def _remedy(error: BaseException, cause: OSError | None, folder: Path) -> str:
     number = cause.errno if cause else None
     named = cause.filename if cause and isinstance(cause.filename, str) else str(folder)
     elsewhere = not Path(named).is_relative_to(folder) and not folder.is_relative_to(named)
-    other = "" if elsewhere else f", or {_OTHER_FOLDER}"
+    other = f", or {_OTHER_FOLDER}"
+    if elsewhere:
+        other = f", or {_OTHER_HOME}" if _is_in_home(Path(named)) else ""
     if "AF_UNIX" in str(error):
         return f"the path {folder} is too long for Ray's sockets: set RAY_TMPDIR to a short one, as RAY_TMPDIR=/tmp"
     if number in _UNWRITABLE:
@@ -71,6 +75,12 @@ def _remedy(error: BaseException, cause: OSError | None, folder: Path) -> str:
     if number == errno.ENOMEM or isinstance(error, MemoryError):
         return "free memory"
     return f"Ray's logs are in {folder / 'session_latest' / 'logs'}; try again, with less running beside it"
+
+
+def _is_in_home(path: Path) -> bool:
+    """Whether a path is the user's home, or lies in it."""
+    home = os.environ.get("HOME")
+    return bool(home) and path.is_relative_to(str(home))
 
 
 def _os_error(error: BaseException | None) -> OSError | None:

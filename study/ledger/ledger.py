@@ -5,6 +5,7 @@ The searcher, the tables, the progress display and `qar status` all derive from 
 
 import fcntl
 import os
+import shlex
 import time
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,23 +49,24 @@ class Ledger:
 
     def __init__(self, path: Path, copy: LedgerCopy | None = None) -> None:
         self.path = path
+        self._study = shlex.quote(str(path.parent))  # for messages
         self._copy = copy
         self._unwritable: StorageError | None = None
         self._session_began: float | None = None
         try:
             self._file = path.open("ab", buffering=0)
         except OSError as error:
-            raise StorageUnwritable(path.parent, error) from None
+            raise StorageUnwritable(self._study, error) from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._file.close()
             raise ValueError(
-                f"{path.parent} is being run by another process; watch it with: qar status {path.parent}"
+                f"{self._study} is being run by another process; watch it with: qar status {self._study}"
             ) from None
         except OSError as error:
             self._file.close()
-            raise StorageUnlockable(path.parent, error) from None
+            raise StorageUnlockable(self._study, error) from None
         self.history, intact = _replay(path)
         self._file.truncate(intact)  # a torn last line was never acted on
 
@@ -86,7 +88,7 @@ class Ledger:
         try:
             self._append(line, durable=fact != EPOCH)
         except OSError as error:
-            self._unwritable = StorageUnwritable(self.path.parent, error)
+            self._unwritable = StorageUnwritable(self._study, error)
             raise self._unwritable from error
         except StorageError as error:
             self._unwritable = error

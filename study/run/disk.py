@@ -25,5 +25,5 @@ def forecast(config: StudyConfig) -> str:
     total = each * CHECKPOINTS_KEPT * config.trials
     return (
         f"checkpoints: up to about {size(total)} on disk, {CHECKPOINTS_KEPT} of {size(each)} for each of "
-        f"{config.trials} trials; qar clean removes those that a finished study no longer needs"
+        f"{config.trials} trials"
     )

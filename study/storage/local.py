@@ -1,6 +1,7 @@
 """A study in a folder of this machine, or of a file system that all nodes share."""
 
 import os
+import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ class LocalStorage:
         self.path = path
 
     def __str__(self) -> str:
-        return str(self.path)
+        """Return the path as a shell takes it."""
+        return shlex.quote(str(self.path))
 
     @property
     def parent(self) -> str:

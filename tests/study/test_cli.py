@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -287,6 +289,23 @@ def test_status_says_how_far_a_study_is(here: Path) -> None:
     assert [row.split()[-1] for row in table] == ["1", "2"]
 
 
+@pytest.mark.parametrize("name", ["my study", "a[1]", "it's", "$HOME", "é"])
+def test_every_command_in_a_message_can_be_pasted_into_a_shell(name: str, here: Path) -> None:
+    make_study(here / name / "small", ended=False)
+    make_study(here / name / "done")
+    for arguments in (
+        ("status", f"{name}/small"),
+        ("clean", f"{name}/small"),
+        ("confirm", f"{name}/small"),
+        ("resume", f"{name}/small", "--trials", "3"),
+        ("report", f"{name}/done", "--formats", "svg"),
+    ):
+        result = run(*arguments)
+        commands = re.findall(r"qar (?:resume|status|report|confirm) .*", result.stdout + result.stderr)
+        for command in commands:
+            assert shlex.split(command.split(";")[0])[2].startswith(f"{name}/"), command
+
+
 def test_status_reads_and_writes_nothing(here: Path) -> None:
     make_study(here / "small", ended=False)
     before = files_below(here)
@@ -459,7 +478,9 @@ def test_resume_does_not_extend_a_confirmation(here: Path) -> None:
     make_study(here / "small", config)
     before = files_below(here)
     refused = run("resume", "small", "--trials", "7")
-    assert_refused(refused, "--trials extends a search, got 7 for small, which runs a plan", "qar confirm STUDY --seeds N")
+    assert_refused(
+        refused, "--trials extends a search, got 7 for small, which runs a plan", "qar confirm STUDY --seeds N"
+    )
     assert files_below(here) == before
 
 
@@ -493,7 +514,7 @@ def test_paths_are_printed_as_they_are(tmp_path: Path) -> None:
     make_study(folder)
     done = run_process("resume", folder, cwd=tmp_path)
     assert done.returncode == 0
-    assert f"qar status {folder}" in done.stdout
+    assert f"qar report '{folder}'" in done.stdout
     assert f"plot: {folder}/report/figures/front.pdf" in done.stdout
 
 

@@ -60,6 +60,20 @@ def _require(holds: bool, source: Path, rule: str, found: object, remedy: str = 
         raise DatasetRuleError(f"{source}: {rule}, found {found}; {remedy}")
 
 
+def _to_uint8(name: str, dtype: np.dtype) -> str:
+    """Return the remedy for images of another type."""
+    if dtype == np.uint16:
+        return f"convert 16-bit images: ({name} >> 8).astype(np.uint8)"
+    if dtype.kind == "f":
+        return f"convert images with values from 0 to 1: ({name} * 255).round().astype(np.uint8)"
+    return f"convert values from 0 to 255: {name}.astype(np.uint8)"
+
+
+def _first_missing(present: np.ndarray) -> int:
+    """Return the least class that is not among sorted classes."""
+    return int(np.flatnonzero(np.append(present, -1) != np.arange(len(present) + 1))[0])
+
+
 def _channels(source: Path, arrays: Mapping[str, np.ndarray]) -> int | None:
     """Return how many channels the data set says that its images have."""
     if CHANNELS not in arrays:
@@ -97,7 +111,7 @@ def checked_dataset(source: Path, arrays: Mapping[str, np.ndarray]) -> Dataset:
     channels = _channels(source, arrays)
     for part in ("train", "test"):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
-        _require(x.dtype == np.uint8, source, f"x_{part} must be uint8", x.dtype)
+        _require(x.dtype == np.uint8, source, f"x_{part} must be uint8", x.dtype, _to_uint8(f"x_{part}", x.dtype))
         _require(x.ndim in (3, 4), source, f"x_{part} must be N×H×W×C or N×H×W", f"shape {x.shape}")
         _require(x.size > 0, source, f"x_{part} must hold images", f"shape {x.shape}")
         _require(y.dtype.kind in "iu", source, f"y_{part} must be integers", y.dtype)
@@ -113,7 +127,14 @@ def checked_dataset(source: Path, arrays: Mapping[str, np.ndarray]) -> Dataset:
     _require(classes >= 2, source, "y_train must name at least 2 classes", classes)
     # Not bincount: one stray label such as 2**40 would make a table of that length.
     present, sizes = np.unique(labels["train"], return_counts=True)
-    _require(classes == len(present), source, "y_train must use each class from 0 up", f"{len(present)} of {classes}")
+    _require(
+        classes == len(present),
+        source,
+        f"y_train must use each class from 0 to {classes - 1}",
+        f"{len(present)} of {classes} classes, and no image of class {_first_missing(present)}",
+        "renumber the labels: classes, y_train = np.unique(y_train, return_inverse=True); "
+        "y_test = np.searchsorted(classes, y_test)",
+    )
     rarest = int(sizes.argmin())
     rule = "y_train must have at least 2 images of a class to split"
     _require(int(sizes[rarest]) >= 2, source, rule, f"{sizes[rarest]} of class {present[rarest]}")

@@ -50,6 +50,15 @@ def test_cause_of_an_error_of_rays_is_taken_for_the_remedy() -> None:
     assert "No space left on device; free space in /scratch/ray/session_1/logs" in str(start_failure(error, FOLDER))
 
 
+def test_unwritable_home_may_be_replaced_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute nodes of clusters often mount the home folder read-only."""
+    monkeypatch.setenv("HOME", "/home/me")
+    error = OSError(errno.EROFS, "Read-only file system", "/home/me/.ray")
+    assert "give the right to write to /home/me/.ray, or set HOME to another folder" in str(
+        start_failure(error, FOLDER)
+    )
+
+
 def test_folder_is_tried_before_ray_starts(tmp_path: Path) -> None:
     assert folder_error(tmp_path / "new" / "ray") is None
     assert list((tmp_path / "new" / "ray").iterdir()) == []
