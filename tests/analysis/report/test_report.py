@@ -74,7 +74,7 @@ def test_brief_report_of_a_study_says_and_writes_it_all(tmp_path: Path) -> None:
     assert f"qar report {study}" in text
     assert "are older" not in text
     (study / "report" / "provenance.json").write_text("{}")
-    assert "are older: renew them in the same way" in write_brief_report(study, study / "report").text
+    assert "are older; renew them with qar report" in write_brief_report(study, study / "report").text
 
 
 @pytest.fixture(scope="module")
