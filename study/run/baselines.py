@@ -1,4 +1,4 @@
-"""The float baselines that trials begin from (`trial.init: pretrained`): one for each seed, trained once and shared."""
+"""Float baselines, from which trials begin (`trial.init: pretrained`): one for each seed, trained once and shared."""
 
 import time
 
@@ -9,17 +9,27 @@ from study.durations import duration
 from study.interruption import interruption
 from study.ledger.facts import BASELINE
 from study.ledger.ledger import Ledger
+from study.run.stall import StallDetector
 from study.storage.folder import StudyFolder
 
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_CHECKS = 0.5
-"""Time after which a signal that asks the study to end is noticed."""
+"""Longest time until a signal that asks the study to end is noticed."""
 
 
 def float_baselines(folder: StudyFolder, config: StudyConfig, ledger: Ledger, console: Console) -> dict[int, str]:
-    """Paths, by seed, of the checkpoints that trials begin from; those that are not there yet are trained now.
+    """Train the float baselines that are missing, and return the paths of the checkpoints of all.
 
-    Ray must be connected to. What is trained so far is told on the console now and then, since it may take an hour.
+    Ray must be connected.
+
+    Args:
+        folder: folder of the study.
+        config: configuration of the study.
+        ledger: records each epoch.
+        console: shows the progress, since the training may take an hour.
+
+    Returns:
+        Path or URI of the checkpoint that trials begin from, by seed.
 
     Raises:
         ValueError: a baseline diverges.
@@ -43,41 +53,49 @@ def float_baselines(folder: StudyFolder, config: StudyConfig, ledger: Ledger, co
     progress = BaselineProgress({seed: trial.regularize_epochs for seed, trial in trials.items()}, console)
     try:
         while training:
-            told, _ = ray.wait(list(training), num_returns=1, timeout=SECONDS_BETWEEN_CHECKS)
+            ready, _ = ray.wait(list(training), num_returns=1, timeout=SECONDS_BETWEEN_CHECKS)
             interruption.check()
-            for stream in told:
+            progress.check_stall()
+            for stream in ready:
                 reference = next(stream, None)
                 if reference is None:
                     del training[stream]
                     continue
                 seed, metrics = training[stream], ray.get(reference)
-                if metrics["epoch"] not in trained.get(seed, {}):  # a baseline that goes on tells all from its first
+                if metrics["epoch"] not in trained.get(seed, {}):  # a resumed baseline reports its earlier epochs too
                     ledger.record(BASELINE, seed=seed, **metrics)
-                progress.tell(seed, metrics["val_accuracy"])
+                progress.end_epoch(seed, metrics["val_accuracy"], metrics["train_seconds"])
     except RayError as error:
         raise baseline_failure(error, folder) from None
     return {seed: folder.baseline_address(seed) for seed in config.baseline_seeds}
 
 
 class BaselineProgress:
-    """Lines that say how far the baselines are, all of them together."""
+    """Progress of all float baselines together, as lines on a console."""
 
     def __init__(self, epochs: dict[int, int], console: Console) -> None:
-        """Says what is to be trained; `epochs` is the full budget by seed."""
+        """Announce the training; `epochs` is the full budget by seed."""
         self._console = console
         self._total = sum(epochs.values())
         self._accuracies: dict[int, float] = {}
         self._done = 0
         self._started = self._shown = time.monotonic()
+        self._stall = StallDetector(None, self._started)
         if epochs:
             plural = "s"[: len(epochs) != 1]
             console.print(f"training the float baseline{plural} that all trials begin from, {len(epochs)} seed{plural}")
 
-    def tell(self, seed: int, val_accuracy: float) -> None:
-        """Takes the end of an epoch of a seed's baseline in; says so if the last line is old, or all are trained."""
+    def check_stall(self) -> None:
+        """Print a notice if the training has come to a standstill."""
+        if notice := self._stall.notice(time.monotonic()):
+            self._console.print(notice, soft_wrap=True, highlight=False)
+
+    def end_epoch(self, seed: int, val_accuracy: float, train_seconds: float) -> None:
+        """Count an epoch of a seed's baseline; print a line if the last one is old, or all epochs are trained."""
         self._done += 1
         self._accuracies[seed] = val_accuracy
         now = time.monotonic()
+        self._stall.progress(now, train_seconds)
         if self._done < self._total and now - self._shown < SECONDS_BETWEEN_LINES:
             return
         self._shown = now

@@ -18,14 +18,15 @@ from study.interruption import interruption
 from study.ledger.costs import Costs
 from study.ledger.history import History, Trial
 from study.ledger.ledger import DerivedFromLedger
+from study.run.stall import StallDetector, longest_epoch
 from trainables.result import RUNNING, STATES
 
 MOST_TRIALS_SHOWN = 4
-"""Running trials whose epochs a line of progress names."""
+"""Most running trials whose epochs a line of progress shows."""
 
 
 def front_so_far(history: History) -> list[Trial]:
-    """Complete, quantized trials that no other beats in both accuracy and bits, by increasing bits."""
+    """Return the complete, quantized trials on the Pareto front of accuracy and bits, by increasing bits."""
     candidates = [trial for trial in history.trials.values() if trial.is_front_candidate]
     if not candidates:
         return []
@@ -36,7 +37,7 @@ def front_so_far(history: History) -> list[Trial]:
 
 
 def front_table(trials: list[Trial]) -> Table:
-    """The front as a table: accuracy, bits, and the configuration behind each point."""
+    """Return the front as a table: accuracy, bits, and the configuration of each point."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for header in ("bits/weight", "val accuracy", "family", "K", "λ", "placement", "trial"):
         table.add_column(header, justify="left" if header in ("family", "placement") else "right")
@@ -55,7 +56,7 @@ def front_table(trials: list[Trial]) -> Table:
 
 
 def cost_lines(costs: Costs) -> list[str]:
-    """What a study has cost, and what its crashes and its early stopping changed about that; hours:minutes:seconds."""
+    """Return lines about the training time of a study, the time lost to crashes and that saved by early stopping."""
 
     def parts(seconds: dict[str, float]) -> str:
         return ", ".join(f"{name} {duration(value)}" for name, value in seconds.items() if value)
@@ -74,7 +75,7 @@ def cost_lines(costs: Costs) -> list[str]:
 
 
 def expected_seconds(history: History, trials: int, ended_before: int, elapsed: float) -> float | None:
-    """Seconds that the rest of the study takes if it goes on as in this session; None before a trial has ended."""
+    """Return the seconds that the rest takes at the pace of this session; None before one of its trials has ended."""
     ended_now = history.num_ended - ended_before
     return elapsed / ended_now * (trials - history.num_ended) if ended_now else None
 
@@ -108,8 +109,9 @@ def training_line(history: History, seconds: Mapping[int, float]) -> str:
     """Return which epoch each running trial is in, and for how long; empty if none runs.
 
     Args:
-        history: of the study.
-        seconds: since the last epoch of a trial, or its start, by the trial's number; those not in it are left out.
+        history: history of the study.
+        seconds: seconds since the last epoch of a trial, or its start, by the trial's number; other trials are left
+            out.
     """
     shown = [trial for trial in history.unfinished if trial.number in seconds]
     parts = []
@@ -121,9 +123,17 @@ def training_line(history: History, seconds: Mapping[int, float]) -> str:
 
 
 class Progress(DerivedFromLedger, Callback):
-    """Shows a study's history while it runs: a live panel in a terminal, a plain line now and then elsewhere."""
+    """Ray's callback that shows the progress of a study: a live panel in a terminal, plain lines elsewhere."""
 
     def __init__(self, history: History, trials: int, console: Console, seconds_between_lines: float = 10.0) -> None:
+        """Prepare the display.
+
+        Args:
+            history: history of the study, which the recorder keeps up to date.
+            trials: number of trials of the study.
+            console: where to show the progress.
+            seconds_between_lines: time between two lines where the console is no terminal.
+        """
         self._history = history
         self._trials = trials
         self._console = console
@@ -132,34 +142,48 @@ class Progress(DerivedFromLedger, Callback):
         self._seconds_before = history.seconds
         self._epoch_began: dict[int, float] = {}  # by number of the trial
         self._started = self._shown = time.monotonic()
+        self._stall = StallDetector(longest_epoch(history), self._started)
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> "Progress":
+        """Start the live panel."""
         if self._live:
             self._live.start()
             self._live.update(self._panel(), refresh=True)
         return self
 
     def __exit__(self, *exception: object) -> None:
+        """Stop the live panel."""
         self.stop()
 
     def stop(self) -> None:
-        """Leaves the terminal as it was found."""
+        """Restore the terminal."""
         if self._live:
             self._live.stop()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._epoch_began[trial.config["number"]] = time.monotonic()
+        """Begin to time the first epoch of a trial."""
+        self._epoch_began[trial.config["number"]] = now = time.monotonic()
+        self._stall.progress(now)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        self._epoch_began[trial.config["number"]] = time.monotonic()
+        """Begin to time the next epoch of a trial."""
+        self._epoch_began[trial.config["number"]] = now = time.monotonic()
+        self._stall.progress(now, result.get("train_seconds"))
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Show the progress if the last display is old, and a notice if the study has come to a standstill.
+
+        Raises:
+            Interrupted: a signal has asked the study to end.
+        """
         interruption.check()
         if time.monotonic() - self._shown < self._seconds_between_lines:
             return
+        if notice := self._stall.notice(time.monotonic()):
+            self._console.print(notice, soft_wrap=True, highlight=False)
         self._shown = time.monotonic()
         if self._live:
             self._live.update(self._panel(), refresh=True)
@@ -196,10 +220,11 @@ class Progress(DerivedFromLedger, Callback):
 
 
 class SilentReporter(ProgressReporter):
-    """In place of Ray's own table."""
+    """Reporter that replaces Ray's own table by nothing."""
 
     def should_report(self, trials: list[Any], done: bool = False) -> bool:
+        """Return False: there is nothing to report."""
         return False
 
     def report(self, trials: list[Any], done: bool, *sys_info: dict[str, Any]) -> None:
-        pass
+        """Report nothing."""

@@ -2,14 +2,16 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
+from study.cluster.watchdog import INTERVAL, SLEEP
 from study.ledger.history import History
 from study.ledger.ledger import read_history
 from tests.support.live_studies import LiveRun, processes_of
-from trainables.result import RUNNING
+from trainables.result import COMPLETE, RUNNING
 
 pytestmark = pytest.mark.e2e
 
@@ -55,3 +57,19 @@ def test_signals_and_killed_processes_of_ray_end_a_study_in_one_line(tmp_path: P
     (trial,) = read_history(ledger).trials.values()
     assert (trial.state, trial.failure) == (RUNNING, None)
     assert trial.losses <= 1, "a signal is no loss"
+
+
+def test_study_that_is_stopped_for_a_while_goes_on(tmp_path: Path) -> None:
+    """A suspended laptop: the pause is longer than the time after which a cluster without an answer counts as lost."""
+    ledger = tmp_path / "studies" / "digits" / "ledger.jsonl"
+    short = ("--set", "trial.regularize_epochs=40", "--set", "trial.finetune_epochs=1", "--set", "trial.subset=160")
+    arguments = ("launch", "digits", "--trials", "1", "--set", "early_stopping.scheduler=none", *short)
+    run = LiveRun(arguments, tmp_path, environment={"QAR_CLUSTER_PATIENCE": str(2 * INTERVAL)})
+    run.wait_until(ledger, lambda history: trains_in_session(history, 1))
+    os.killpg(run.process.pid, signal.SIGSTOP)
+    time.sleep(SLEEP + INTERVAL)
+    os.killpg(run.process.pid, signal.SIGCONT)
+    ended = run.finish()
+    assert (ended.status, ended.stderr) == (0, ""), ended
+    (trial,) = read_history(ledger).trials.values()
+    assert (trial.state, trial.losses) == (COMPLETE, 0)

@@ -31,7 +31,7 @@ def told(epochs: dict[int, int], ends: list[tuple[int, float]]) -> list[str]:
     console = Console(file=io.StringIO(), width=200)
     progress = BaselineProgress(epochs, console)
     for seed, accuracy in ends:
-        progress.tell(seed, accuracy)
+        progress.end_epoch(seed, accuracy, 1.0)
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
 
 

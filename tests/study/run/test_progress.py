@@ -245,6 +245,17 @@ def test_progress_leaves_the_cursor_as_it_was_after_an_error() -> None:
     assert shown.getvalue().rfind("\x1b[?25h") > shown.getvalue().rfind("\x1b[?25l")
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_standstill_is_shown_once(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("study.run.stall.STALL_BEFORE_EPOCHS", 0.0)
+    screen, shown = console(terminal=terminal)
+    with Progress(History(), 64, screen, seconds_between_lines=0.0) as progress:
+        progress._seconds_between_lines = 0.0
+        progress.on_step_end(0, [])
+        progress.on_step_end(1, [])
+    assert shown.getvalue().count("no epoch has ended for") == 1
+
+
 def test_silent_reporter_reports_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     reporter = SilentReporter()
     assert not reporter.should_report([], done=True)
