@@ -1,4 +1,4 @@
-"""How many trials a cluster has room for: looked at while a study runs, for nodes come and go."""
+"""Capacity of a cluster for trials, read again and again while a study runs, since nodes join and leave."""
 
 import time
 from collections.abc import Callable
@@ -8,70 +8,74 @@ import ray
 
 from study.config import Resources
 
-SECONDS_BETWEEN_LOOKS = 1.0
+SECONDS_BETWEEN_READINGS = 1.0
 
 
-def room_now(resources: Resources) -> int:
-    """How many trials the nodes of the cluster hold at a time, whatever else runs there."""
+def current_capacity(resources: Resources) -> int:
+    """Return how many trials the nodes of the cluster hold at a time, whatever else runs there."""
     return sum(resources.trials_on(node["Resources"]) for node in ray.nodes() if node["Alive"])
 
 
-def wanted_room(most: int | None, now: int, left: int) -> int:
-    """For how many trials a cluster that can grow is to have room.
+def wanted_capacity(maximum: int | None, current: int, remaining: int) -> int:
+    """Return the capacity that a cluster should grow to.
 
     Args:
-        most: trials at a time that the study asks for; None to double what there is, again and again.
-        now: trials that it has room for.
-        left: trials that have not ended.
+        maximum: trials at a time that the study allows; None to double the current capacity again and again.
+        current: current capacity.
+        remaining: number of trials that have not ended.
     """
-    return min(left, 2 * max(1, now) if most is None else most)
+    return min(remaining, 2 * max(1, current) if maximum is None else maximum)
 
 
-def _knock() -> None:
-    """Does nothing. While it waits for a place to do it, an autoscaler sees that there is use for one."""
+def _placeholder() -> None:
+    """Do nothing. While this task waits for a node, its pending request makes the autoscaler add one."""
 
 
-class Room:
-    """How many trials may run at a time, and a word to the cluster if it could be more.
+class Capacity:
+    """Number of trials that may run at a time; requests more nodes if the study could use them.
 
-    A trial that waits for a node was proposed without the results of all that end meanwhile. So trials don't wait for
-    a cluster to grow: empty tasks do, which are gone in a moment once there is room, and with the driver in any case.
+    A trial that waits for a node was proposed without the results of the trials that end meanwhile. Therefore no trial
+    waits for the cluster to grow. Placeholder tasks do: they end at once when there is a node for them, and with the
+    driver in any case.
     """
 
-    def __init__(self, resources: Resources, grows: bool, left: Callable[[], int]) -> None:
-        """Of the cluster that Ray is connected to.
+    def __init__(self, resources: Resources, grows: bool, remaining: Callable[[], int]) -> None:
+        """Prepare to read the capacity of the cluster that Ray is connected to.
 
         Args:
-            resources: of a trial.
+            resources: resources of one trial.
             grows: whether nodes may join.
-            left: says how many trials of the study have not ended.
+            remaining: returns the number of trials of the study that have not ended.
         """
         self._resources = resources
-        self._left = left
-        self._knocking: list[Any] = []
-        self._knock = ray.remote(_knock).options(num_cpus=resources.cpus, num_gpus=resources.gpus) if grows else None
-        self._looked = float("-inf")
-        self._now = 0
+        self._remaining = remaining
+        self._placeholders: list[Any] = []
+        self._placeholder = (
+            ray.remote(_placeholder).options(num_cpus=resources.cpus, num_gpus=resources.gpus) if grows else None
+        )
+        self._last_reading = float("-inf")
+        self._current = 0
 
     def trials(self) -> int:
-        """How many trials may run now. At least one, which waits for its node if there is none."""
-        if time.monotonic() - self._looked > SECONDS_BETWEEN_LOOKS:
-            self._looked = time.monotonic()
-            self._now = max(1, room_now(self._resources))
-            if self._knock is not None:
-                self._ask_for(wanted_room(self._resources.max_concurrent, self._now, self._left()) - self._now)
-        return min(self._now, self._resources.max_concurrent or self._now)
+        """Return how many trials may run now: at least one, which waits for its node if there is none."""
+        if time.monotonic() - self._last_reading > SECONDS_BETWEEN_READINGS:
+            self._last_reading = time.monotonic()
+            self._current = max(1, current_capacity(self._resources))
+            if self._placeholder is not None:
+                wanted = wanted_capacity(self._resources.max_concurrent, self._current, self._remaining())
+                self._keep_placeholders(max(0, wanted - self._current))
+        return min(self._current, self._resources.max_concurrent or self._current)
 
-    def _ask_for(self, more: int) -> None:
-        """Keeps so many empty tasks waiting."""
-        if self._knocking:
-            _, self._knocking = ray.wait(self._knocking, num_returns=len(self._knocking), timeout=0)
-        for task in self._knocking[max(0, more) :]:
+    def _keep_placeholders(self, number: int) -> None:
+        """Start or cancel placeholder tasks so that this number of them waits."""
+        if self._placeholders:
+            _, self._placeholders = ray.wait(self._placeholders, num_returns=len(self._placeholders), timeout=0)
+        for task in self._placeholders[number:]:
             ray.cancel(task)
-        self._knocking = self._knocking[: max(0, more)]
-        if self._knock is not None:
-            self._knocking += [self._knock.remote() for _ in range(more - len(self._knocking))]
+        self._placeholders = self._placeholders[:number]
+        if self._placeholder is not None:
+            self._placeholders += [self._placeholder.remote() for _ in range(number - len(self._placeholders))]
 
     def close(self) -> None:
-        """Takes back what was asked for."""
-        self._ask_for(0)
+        """Cancel all placeholder tasks."""
+        self._keep_placeholders(0)

@@ -1,4 +1,4 @@
-"""Launch and resume: puts searcher, scheduler, records and Ray Tune together."""
+"""Run of a study, new or resumed: puts searcher, scheduler, records and Ray Tune together."""
 
 import os
 import socket
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from study.run.progress import Progress
 
 MOST_AT_A_TIME = 10_000
-"""Trials that Ray may be given before the first of them has found its place. By itself it takes one after another."""
+"""Most trials that Ray accepts before the first of them is placed; its own default is to place one after another."""
 
 RUNNING = "running"
 FINISHED = "finished"
@@ -32,7 +32,11 @@ INTERRUPTED = "interrupted"
 
 
 def liveliness(folder: StudyFolder, history: History, trials: int) -> str:
-    """`not started`, `running`, `finished`, `interrupted` (by Ctrl-C, or extended since) or `died`."""
+    """Return the state of a study's run.
+
+    Returns:
+        `not started`, `running`, `finished`, `interrupted` (by Ctrl-C, or extended after it had finished) or `died`.
+    """
     if folder.is_driven():
         return RUNNING
     if not history.sessions:
@@ -40,7 +44,7 @@ def liveliness(folder: StudyFolder, history: History, trials: int) -> str:
     if history.num_ended >= trials:
         return FINISHED
     outcome = history.sessions[-1].outcome or "died"
-    return INTERRUPTED if outcome == FINISHED else outcome  # it was extended, and nobody has begun with that
+    return INTERRUPTED if outcome == FINISHED else outcome  # extended after it had finished, and not resumed yet
 
 
 def run_study(
@@ -51,18 +55,18 @@ def run_study(
     verbose: bool = False,
     trainable: "type[Trainable] | None" = None,
 ) -> str:
-    """Runs what is left of a study: all of it after `StudyFolder.create`, the rest after an interruption.
+    """Run the trials of a study that have not ended: all of a new study, the rest of an interrupted one.
 
     Args:
-        folder: of the study.
-        config: as in the folder.
-        console: for the progress.
-        address: of a Ray cluster; None for a Ray of its own.
+        folder: folder of the study, as `StudyFolder.create` has made it.
+        config: configuration that the folder holds.
+        console: shows the progress.
+        address: address of a Ray cluster; None to start Ray on this machine.
         verbose: show Ray's and Optuna's own messages too.
-        trainable: what a trial runs; `CompressionTrial` if None.
+        trainable: Ray's class of a trial; `CompressionTrial` if None.
 
     Returns:
-        `FINISHED`, or `INTERRUPTED` by Ctrl-C, after which it can be run again.
+        `FINISHED`, or `INTERRUPTED` by a signal, after which the study can be resumed.
 
     Raises:
         ValueError: no trial fits the cluster, or another process runs the study.
@@ -94,7 +98,7 @@ def _run(
     import optuna
     from ray import tune
 
-    from study.cluster.capacity import Room
+    from study.cluster.capacity import Capacity
     from study.cluster.watchdog import Watchdog
     from study.records.optuna_mirror import Mirror
     from study.records.provenance import provenance
@@ -110,9 +114,9 @@ def _run(
         optuna.logging.set_verbosity(optuna.logging.ERROR)
     mirror = Mirror(folder, config)
     rungs = end_finished_trials(ledger, config)
-    if ledger.history.num_ended >= config.trials:  # the last driver may have died before it could say so
+    if ledger.history.num_ended >= config.trials:  # the last driver may have died before it recorded that
         if ledger.history.sessions[-1].outcome is None:
-            prune_checkpoints(folder, ledger.history)  # Ray's state, which is behind
+            prune_checkpoints(folder, ledger.history)  # Ray's state is older than the ledger
         _show(folder, ledger.history, mirror, console)
         return FINISHED
     with console.status(announcement(address)):
@@ -128,15 +132,17 @@ def _run(
         ledger.record(SESSION_ENDED, session=session, outcome=INTERRUPTED)
         raise
     prune_checkpoints(folder, ledger.history)
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the ledger has all of it
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C is answered as the other signals are
-    os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # a trial that diverges has no accuracy to report
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(MOST_AT_A_TIME)  # the searcher says how many
-    room = Room(config.resources, grows=address is not None, left=lambda: config.trials - ledger.history.num_ended)
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the ledger holds all results
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # study.interruption handles SIGINT
+    os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"  # a trial that diverges reports no accuracy
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(MOST_AT_A_TIME)  # the searcher limits the number
+    capacity = Capacity(
+        config.resources, grows=address is not None, remaining=lambda: config.trials - ledger.history.num_ended
+    )
     ending: StudyInterrupted | None = None
     with (
         Progress(ledger.history, config.trials, console) as progress,
-        closing(room),
+        closing(capacity),
         Watchdog(str(folder), local=address is None, before_end=progress.stop),
         leaving_terminal(progress),
         interruption.deferred(),
@@ -147,9 +153,9 @@ def _run(
                 trainable or CompressionTrial, {"cpu": config.resources.cpus, "gpu": config.resources.gpus}
             ),
             tune_config=tune.TuneConfig(
-                search_alg=OptunaSearcher(config, ledger, baselines, room.trials, folder),
+                search_alg=OptunaSearcher(config, ledger, baselines, capacity.trials, folder),
                 scheduler=RungScheduler(rungs),
-                num_samples=-1,  # the searcher says when all are run
+                num_samples=-1,  # the searcher ends the study
                 reuse_actors=True,
                 trial_name_creator=lambda trial: str(trial.config["trial_id"]),
                 trial_dirname_creator=lambda trial: f"{trial.config['trial_id']}-{trial.config['attempt']}",
@@ -161,12 +167,12 @@ def _run(
                 progress_reporter=None if verbose else SilentReporter(),
                 callbacks=[Recorder(folder, ledger, mirror, config.epochs), progress],
                 checkpoint_config=tune.CheckpointConfig(num_to_keep=CHECKPOINTS_KEPT, checkpoint_frequency=1),
-                failure_config=tune.FailureConfig(max_failures=0),  # the searcher hands out again what was lost
+                failure_config=tune.FailureConfig(max_failures=0),  # the searcher repeats lost trials
             ),
         )
         try:
             tuner.fit()
-        except Exception as error:  # Tune wraps what its callbacks raise
+        except Exception as error:  # Tune wraps the exceptions of its callbacks
             ending = interruption_behind(error, folder)
             if not isinstance(ending, TrialsFailAlike):
                 raise
@@ -189,11 +195,11 @@ def leaving_terminal(progress: "Progress") -> Iterator[None]:
 
 
 def _show(folder: StudyFolder, history: History, mirror: "Mirror", console: Console) -> None:
-    """Writes all that is derived from the ledger."""
+    """Write all files that are derived from the ledger."""
     from study.records.recorder import write_tables
 
     write_tables(folder, history)
     mirror.sync(history)
     folder.publish()
     if mirror.trouble:
-        console.print(f"{mirror.trouble}; nothing else is touched by that; try again with: qar resume {folder}")
+        console.print(f"{mirror.trouble}; all other files are complete; try again with: qar resume {folder}")

@@ -1,11 +1,11 @@
-"""How many trials fit: on a node, in a cluster that comes and goes, and what a cluster is asked to grow for."""
+"""Capacity for trials: of a node, of a cluster whose nodes join and leave, and the one that it should grow to."""
 
 import sys
 from typing import Any
 
 import pytest
 
-from study.cluster.capacity import wanted_room
+from study.cluster.capacity import wanted_capacity
 from study.config import Resources
 from tests.support.live_clusters import live_cluster
 from tests.support.live_studies import PATIENCE
@@ -39,19 +39,19 @@ def test_trials_on_a_node_are_bounded_by_cpus_and_by_gpus(
 
 
 @pytest.mark.parametrize(
-    ("most", "now", "left", "expected"),
+    ("maximum", "current", "remaining", "expected"),
     [
-        (16, 2, 100, 16),  # what the study asks for
-        (16, 2, 5, 5),  # no more than there are trials for
-        (None, 0, 100, 2),  # without a word from the study: twice what there is
+        (16, 2, 100, 16),  # the study's limit
+        (16, 2, 5, 5),  # no more than the trials that remain
+        (None, 0, 100, 2),  # without a limit: twice the current capacity
         (None, 8, 100, 16),
         (None, 8, 10, 10),
     ],
 )
 def test_cluster_is_to_grow_for_trials_that_are_left_and_wanted(
-    most: int | None, now: int, left: int, expected: int
+    maximum: int | None, current: int, remaining: int, expected: int
 ) -> None:
-    assert wanted_room(most, now, left) == expected
+    assert wanted_capacity(maximum, current, remaining) == expected
 
 
 WATCH = """
@@ -59,34 +59,33 @@ import sys, time
 from study.cluster.connect import start_ray
 start_ray(sys.argv[1], verbose=False)
 from study.config import Resources
-from study.cluster.capacity import Room, room_now
-room = Room(Resources(max_concurrent=3), grows=True, left=lambda: 9)
-told = []
+from study.cluster.capacity import Capacity, current_capacity
+capacity = Capacity(Resources(max_concurrent=3), grows=True, remaining=lambda: 9)
 for line in sys.stdin:
     nodes = int(line)
     until = time.monotonic() + float(sys.argv[2])
-    while room_now(Resources()) != nodes and time.monotonic() < until:
+    while current_capacity(Resources()) != nodes and time.monotonic() < until:
         time.sleep(0.1)
     time.sleep(1.1)
-    print(room.trials(), len(room._knocking), flush=True)
-room.close()
-print(len(room._knocking), flush=True)
+    print(capacity.trials(), len(capacity._placeholders), flush=True)
+capacity.close()
+print(len(capacity._placeholders), flush=True)
 """
 
 
 @pytest.mark.e2e
-def test_room_follows_nodes_that_join_and_vanish_and_asks_for_what_is_missing() -> None:
+def test_capacity_follows_nodes_that_join_and_leave_and_requests_more() -> None:
     with live_cluster("worker-1") as cluster:
         watch: Any = cluster.popen(sys.executable, "-c", WATCH, cluster.address, str(PATIENCE))
 
-        def told_when(nodes: int) -> str:
+        def printed_at(nodes: int) -> str:
             print(nodes, file=watch.stdin, flush=True)
             return watch.stdout.readline().strip()
 
-        assert told_when(1) == "1 2", "room for one, and empty tasks for two more wait"
+        assert printed_at(1) == "1 2", "capacity of one, and placeholders for two more wait"
         cluster.add_worker("worker-2", "--num-cpus=3")
-        assert told_when(4) == "3 0", "no more than the study wants"
+        assert printed_at(4) == "3 0", "no more than the study wants"
         cluster.hosts["worker-2"].kill()
-        assert told_when(1) == "1 2"
+        assert printed_at(1) == "1 2"
         watch.stdin.close()
         assert watch.stdout.readline() == "0\n"
