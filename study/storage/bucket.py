@@ -9,15 +9,25 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from study.containment import inner_path
-from study.storage.lease import Lease, read_driver, seems_alive
+from study.storage.lease import NAME, Lease, read_driver, seems_alive
 from study.storage.object_store import BucketFolder, above, below
 from study.storage.segments import Segments, read_ledger
-from study.storage.study_storage import CONFIRM, LEDGER, OPTUNA_DB, RAY, RESULTS, STUDY_YAML
+from study.storage.study_storage import (
+    CONFIRM,
+    LEDGER,
+    OPTUNA_DB,
+    RAY,
+    RESULTS,
+    STUDY_YAML,
+    study_exists,
+)
+from study.terminal import say
 
 
 class BucketStorage:
@@ -76,8 +86,22 @@ class BucketStorage:
         return BucketStorage.open(above(self.bucket.uri)) if self.path.name == CONFIRM else None
 
     def names(self) -> set[str]:
-        """Return the names at the top of the study's folder in the bucket."""
-        return {name.partition("/")[0] for name in self.bucket.names()}
+        """Return the names at the top of the study's folder in the bucket, that of the lease left out."""
+        return {name.partition("/")[0] for name in self.bucket.names()} - {NAME}
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Hold the lease while the block creates a study; raises as `Lease` does, and ValueError if one is there."""
+
+        def check() -> None:
+            if self.bucket.read(STUDY_YAML) is not None:
+                raise study_exists(self)
+
+        lease = Lease(self.bucket, say, check)
+        try:
+            yield
+        finally:
+            lease.withdraw()
 
     def discard(self, made: list[Path]) -> None:
         """Remove study.yaml; the folders `made` belong to the working copy, which is removed with the process."""

@@ -25,6 +25,7 @@ from study.storage.study_storage import (
     STUDY_YAML,
     TRIALS,
     StudyStorage,
+    study_exists,
 )
 from trainables.result import DamagedFileError
 
@@ -149,16 +150,16 @@ class StudyFolder:
     def check_free(self) -> None:
         """Raises ValueError if another study, or something else, is in the folder, or it can't be seen."""
         try:
-            if self.exists():
-                raise ValueError(f"{self} holds a study already; continue it with: qar resume {self}")
-            taken = self.storage.names()
+            taken = {STUDY_YAML} if self.exists() else self.storage.names()
         except OSError as error:
             raise self._unusable(error) from None
+        if STUDY_YAML in taken:
+            raise study_exists(self)
         if taken:
             raise ValueError(f"{self} is not empty and holds no study; choose another --name or --storage")
 
     def create(self, config: StudyConfig) -> list[Path]:
-        """Make the folder and write study.yaml, which claims it: of several processes that try, one succeeds.
+        """Make the folder and write study.yaml: of several processes that try, one succeeds.
 
         Returns:
             The folders that were made, the innermost first: for `discard`.
@@ -169,14 +170,15 @@ class StudyFolder:
         self.check_free()
         made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self.check_no_links()
-            create(self.study_yaml, _as_yaml(config))
-            self.publish()
+            with self.storage.claimed():
+                self.path.mkdir(parents=True, exist_ok=True)
+                self.check_no_links()
+                create(self.study_yaml, _as_yaml(config))
+                self.publish()
         except FileExistsError as error:
             if not self.exists():  # a file is in the folder's place
                 raise self._unusable(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))) from error
-            raise ValueError(f"{self} holds a study already; continue it with: qar resume {self}") from None
+            raise study_exists(self) from None
         except OSError as error:
             remove_empty(made)
             raise self._unusable(error) from None

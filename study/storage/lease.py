@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,16 +74,20 @@ class Lease:
     two, and go on only if what was written is still there.
     """
 
-    def __init__(self, bucket: BucketFolder, say: Callable[[str], None]) -> None:
-        """Claims it; waits for up to `SILENCE` seconds where it isn't clear whether the last driver lives.
+    def __init__(
+        self, bucket: BucketFolder, say: Callable[[str], None], check: Callable[[], None] = lambda: None
+    ) -> None:
+        """Claim the study; wait for up to `SILENCE` seconds where it isn't clear whether the last driver lives.
 
         Args:
             bucket: folder of the study.
-            say: told why this takes a while.
+            say: called with the reason if this takes a while.
+            check: raises if the claim is to be given up; called whenever the study is seen free, and once it is held.
 
         Raises:
             ValueError: another driver runs the study.
             StorageError: the store can't be reached.
+            Exception: as `check` raises; then nothing is left of the claim.
         """
         self._bucket = bucket
         self._token = uuid.uuid4().hex
@@ -91,19 +96,35 @@ class Lease:
         self._failure: StorageError | None = None
         self._asking = threading.Lock()
         self._over = threading.Event()
-        for _ in range(CLAIMS):
-            self._wait_until_free(say)
-            seen_free = time.monotonic()
-            self._sign(ended=False)
-            in_time = time.monotonic() - seen_free < SETTLE
-            time.sleep(SETTLE)
-            if (driver := read_driver(bucket)) is None or driver["token"] != self._token:
-                raise _driven(bucket, driver)
-            if in_time:
-                break
+        try:
+            self._claim(say, check)
+        except BaseException:
+            with suppress(StorageError):
+                self._remove()
+            raise
         self._confirmed = time.monotonic()
         self._thread = threading.Thread(target=self._keep, name="qar-lease", daemon=True)
         self._thread.start()
+
+    def _claim(self, say: Callable[[str], None], check: Callable[[], None]) -> None:
+        for _ in range(CLAIMS):
+            self._wait_until_free(say)
+            seen_free = time.monotonic()
+            check()
+            self._sign(ended=False)
+            in_time = time.monotonic() - seen_free < SETTLE
+            time.sleep(SETTLE)
+            if (driver := read_driver(self._bucket)) is None or driver["token"] != self._token:
+                raise _driven(self._bucket, driver)
+            if in_time:
+                break
+        check()
+
+    def _remove(self) -> None:
+        """Remove the object if it is this driver's."""
+        driver = read_driver(self._bucket)
+        if driver is not None and driver["token"] == self._token:
+            self._bucket.remove(NAME)
 
     def _wait_until_free(self, say: Callable[[str], None]) -> None:
         first = read_driver(self._bucket)
@@ -164,6 +185,13 @@ class Lease:
             self._sign(ended=True)
         except StorageError:
             return
+
+    def withdraw(self) -> None:
+        """Release the study as if it had never been claimed, unless the store can't be told."""
+        self._over.set()
+        self._thread.join()
+        with suppress(StorageError):
+            self._remove()
 
 
 def _name(driver: Driver) -> str:

@@ -3,6 +3,7 @@
 import os
 import shlex
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,10 @@ class LocalStorage:
         if not self.path.is_dir():
             return set()
         return {path.name for path in self.path.iterdir() if not is_draft(path.name)}
+
+    def claimed(self) -> AbstractContextManager[None]:
+        """Return a context that does nothing: study.yaml, which only one process can create, is the claim."""
+        return nullcontext()
 
     def discard(self, made: list[Path]) -> None:
         """Remove study.yaml and the empty ones of the folders that were made."""

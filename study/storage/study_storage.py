@@ -1,6 +1,7 @@
 """The interface of the places where a study is kept, and the names of the files in it."""
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +18,11 @@ BASELINE = "baseline"
 CONFIRM = "confirm"
 RESULTS = (STUDY_JSON, TRIALS, EPOCHS)
 """Files that a report reads, besides the configuration."""
+
+
+def study_exists(place: object) -> ValueError:
+    """Return the error of a study that can't be created because one is there; `place` as a shell takes it."""
+    return ValueError(f"{place} holds a study already; continue it with: qar resume {place}")
 
 
 class StudyStorage(Protocol):
@@ -47,6 +53,13 @@ class StudyStorage(Protocol):
 
     def names(self) -> set[str]:
         """Return the names of the files and folders at the top of the study, drafts left out."""
+
+    def claimed(self) -> AbstractContextManager[None]:
+        """Return a context in which a study may be created; of several processes that enter, one gets to.
+
+        Raises:
+            ValueError: another process has created a study there, or is about to.
+        """
 
     def discard(self, made: list[Path]) -> None:
         """Remove a study that has just been created, and the folders `made` for it, innermost first, if empty."""

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import threading
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from study.ledger.ledger import Ledger, read_history
 from study.search.searcher import OptunaSearcher
 from study.search.warm_start import read_priors
 from study.storage import lease, object_store, segments
+from study.storage.bucket import BucketStorage
 from study.storage.folder import StudyFolder
 from study.storage.lease import NAME, Lease, read_driver, seems_alive
 from study.storage.object_store import BucketFolder, below
@@ -419,6 +421,56 @@ def test_folder_that_holds_something_else_is_refused(uri: str, bucket: BucketFol
     with pytest.raises(ValueError, match="is not empty and holds no study"):
         StudyFolder.at(uri).create(study_config())
     assert bucket.names() == ["somebody's"]
+
+
+def test_of_launches_at_once_one_claims_the_bucket(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All see the place free before the first of them writes; the others leave nothing."""
+    launches, claimed, refused = 4, [], []
+    at_once = threading.Barrier(launches)
+    claim = BucketStorage.claimed
+
+    def claim_at_once(storage: BucketStorage) -> AbstractContextManager[None]:
+        at_once.wait()
+        return claim(storage)
+
+    monkeypatch.setattr(BucketStorage, "claimed", claim_at_once)
+
+    def launch(seed: int) -> None:
+        try:
+            StudyFolder.at(uri).create(study_config(seed=seed))
+            claimed.append(seed)
+        except ValueError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=launch, args=(seed,)) for seed in range(launches)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(claimed), len(refused)) == (1, launches - 1)
+    assert all("holds a study already" in text or "is being run by process" in text for text in refused)
+    assert StudyFolder.at(uri).read_config() == study_config(seed=claimed[0])
+    assert BucketFolder.open(uri).names() == ["study.yaml"]
+
+
+def test_launch_that_comes_late_leaves_the_study_as_it_is(uri: str, bucket: BucketFolder) -> None:
+    """It was prepared before the first wrote its study, and goes on after the first is driven."""
+    late = StudyFolder.at(uri)
+    first = StudyFolder.at(uri)
+    first.create(study_config(seed=1))
+    first.open_ledger(hush).close()
+    before = {name: bucket.read(name) for name in bucket.names()}
+    with pytest.raises(ValueError, match="holds a study already; continue it with: qar resume"):
+        late.create(study_config(seed=2))
+    with pytest.raises(ValueError, match="holds a study already"), late.storage.claimed():
+        pass
+    assert {name: bucket.read(name) for name in bucket.names()} == before
+
+
+def test_place_that_a_killed_launch_has_claimed_can_be_used(uri: str, bucket: BucketFolder) -> None:
+    bucket.write(NAME, elsewhere())
+    StudyFolder.at(uri).create(study_config())
+    assert bucket.names() == ["study.yaml"]
 
 
 def test_discarded_study_leaves_nothing(uri: str, bucket: BucketFolder) -> None:
