@@ -9,6 +9,7 @@ from study.config import StudyConfig, parse_written_study
 from study.config.yaml_loading import dump_yaml, load_written_yaml
 from study.containment import check_no_links
 from study.errors import StorageError
+from study.ledger.completeness import num_ended_in_ledger, num_ended_in_table
 from study.ledger.history import History, Trial
 from study.ledger.ledger import Ledger, read_history
 from study.storage.atomic import create, is_draft, replacing
@@ -27,6 +28,7 @@ from study.storage.study_storage import (
     StudyStorage,
     study_exists,
 )
+from trainables.files import IrregularFileError, open_regular
 from trainables.result import DamagedFileError
 
 
@@ -223,7 +225,9 @@ class StudyFolder:
             Exception: as `Ledger` and `StudyStorage.drive` raise.
         """
         self.check_no_links()
-        self._check_ledger_is_there()
+        self.storage.fetch_results()
+        self.storage.fetch_ledger()  # after the tables, which are never ahead of it
+        self._check_ledger()
         ledger = Ledger(self.ledger, self.storage.drive(say))
         for path in self.path.iterdir():
             if is_draft(path.name) and path.is_file():  # of a process that was killed
@@ -234,20 +238,37 @@ class StudyFolder:
         """Return the history that the ledger holds.
 
         Raises:
-            DamagedFileError: the ledger can't be read, or is missing though the study has run.
+            DamagedFileError: the ledger can't be read, is missing though the study has run, or lacks trials that the
+                tables have.
             StorageError: the bucket can't be reached.
         """
-        self._check_ledger_is_there()
+        self._check_ledger()
         return read_history(self.ledger)
 
-    def _check_ledger_is_there(self) -> None:
-        """Raise DamagedFileError if the study has no fact but what only a study that has run leaves."""
-        if self.ledger.is_file():
-            with self.ledger.open("rb") as file:
-                if file.readline().endswith(b"\n"):
-                    return
-        elif self.ledger.exists():
+    def _check_ledger(self) -> None:
+        """Raise DamagedFileError if the ledger has less than what only a study that has run so far leaves.
+
+        The tables are derived from the ledger, so they hold no trial that has not ended there.
+        """
+        ended = num_ended_in_table(self.trials)  # first: a driver may run
+        try:
+            with open_regular(self.ledger) as file:
+                ledger = file.read()
+        except FileNotFoundError:
+            ledger = b""
+        except OSError:
             return  # opening it says why not
+        except IrregularFileError as error:
+            raise DamagedFileError(str(error)) from None
+        if b"\n" not in ledger:
+            self._refuse_missing_ledger()
+        elif (facts := num_ended_in_ledger(ledger)) < ended:
+            raise DamagedFileError(
+                f"{self.ledger} holds {facts} ended trials, {self.trials.name} {ended}: its end is lost, or it is an "
+                "older copy; restore it"
+            )
+
+    def _refuse_missing_ledger(self) -> None:
         present = self.storage.names()
         left = [name for name in (*RESULTS, OPTUNA_DB, RAY, BASELINE) if name in present]
         if left:

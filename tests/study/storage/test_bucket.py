@@ -467,6 +467,30 @@ def test_launch_that_comes_late_leaves_the_study_as_it_is(uri: str, bucket: Buck
     assert {name: bucket.read(name) for name in bucket.names()} == before
 
 
+def test_study_without_its_ledger_in_the_bucket_is_not_begun_anew(
+    uri: str, bucket: BucketFolder, tmp_path: Path
+) -> None:
+    """All segments are gone, or only the last ones; nothing is claimed or written."""
+    local = make_study(tmp_path / "small")
+    StudyFolder.at(uri).create(local.read_config())
+    lines = local.ledger.read_bytes().splitlines(keepends=True)
+    Segments(bucket, b"".join(lines[:-2]))
+    for name in ("study.json", "trials.parquet", "epochs.parquet"):
+        bucket.write(name, (local.path / name).read_bytes())
+    before = bucket.names()
+    with pytest.raises(DamagedFileError, match=r"holds 4 ended trials, trials\.parquet 5: .*restore it"):
+        StudyFolder.at(uri).open_ledger(hush)
+    assert bucket.names() == before
+    bucket.remove_folder(FOLDER)
+    before = bucket.names()
+    with pytest.raises(DamagedFileError, match=r"must hold what the study has done.* study\.json, trials\.parquet"):
+        StudyFolder.at(uri).open_ledger(hush)
+    ended = CliRunner().invoke(app, ["resume", uri])
+    assert (ended.exit_code, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
+    assert uri.replace("?", "/ledger.jsonl?") in ended.stderr
+    assert bucket.names() == before
+
+
 def test_place_that_a_killed_launch_has_claimed_can_be_used(uri: str, bucket: BucketFolder) -> None:
     bucket.write(NAME, elsewhere())
     StudyFolder.at(uri).create(study_config())

@@ -1,15 +1,17 @@
 """A study's folder: claimed once, and not begun anew where its ledger is gone."""
 
+import os
 import threading
 from pathlib import Path
 
 import pytest
 
+from study.ledger.facts import ENDED
 from study.storage import folder as folder_module
 from study.storage.atomic import create, is_draft
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import files_below, make_study, study_config
-from trainables.result import DamagedFileError
+from trainables.result import FAIL, DamagedFileError
 
 
 def test_of_launches_at_once_one_claims_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,6 +54,46 @@ def test_study_without_its_ledger_is_not_begun_anew(content: bytes | None, tmp_p
         with pytest.raises(DamagedFileError, match=r"ledger\.jsonl must hold .* study\.json, trials\.parquet.*restore"):
             use()
     assert files_below(tmp_path) == before
+
+
+def test_ledger_that_holds_less_than_the_tables_is_refused(tmp_path: Path) -> None:
+    """Its tail is lost, or an older copy was put in its place; a torn last line is no fact."""
+    study = make_study(tmp_path / "small")
+    *kept, last_end, _ = study.ledger.read_bytes().splitlines(keepends=True)
+    assert b'"ended"' in last_end
+    study.ledger.write_bytes(b"".join(kept) + last_end[:-1])
+    before = files_below(tmp_path)
+    for use in (study.read_history, lambda: study.open_ledger(print)):
+        with pytest.raises(
+            DamagedFileError, match=r"ledger\.jsonl holds 4 ended trials, trials\.parquet 5: .*restore it"
+        ):
+            use()
+    assert files_below(tmp_path) == before
+
+
+@pytest.mark.parametrize("content", [None, b"PAR1 and no more"], ids=["removed", "damaged"])
+def test_table_that_is_made_anew_is_no_witness_against_the_ledger(content: bytes | None, tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small")
+    study.trials.unlink()
+    if content is not None:
+        study.trials.write_bytes(content)
+    study.open_ledger(print).close()
+
+
+def test_table_behind_the_ledger_is_no_witness_against_it(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small", ended=False)
+    ledger = study.open_ledger(print)
+    ledger.record(ENDED, number=4, state=FAIL, failure='it said "fact": "ended"')
+    ledger.close()
+    assert study.read_history().num_ended == 5
+
+
+def test_ledger_that_is_a_pipe_is_refused(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small")
+    study.ledger.unlink()
+    os.mkfifo(study.ledger)
+    with pytest.raises(DamagedFileError, match=r"must be a regular file"):
+        study.read_history()
 
 
 def test_study_that_was_not_begun_has_no_ledger_to_miss(tmp_path: Path) -> None:
