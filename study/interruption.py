@@ -31,6 +31,7 @@ class Interruption:
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, end_process: Callable[[int], None] = os._exit
     ) -> None:
+        """Prepare to handle signals; `clock` returns seconds, and `end_process` ends the process with a status."""
         self.received: signal.Signals | None = None
         self.last_words = "interrupted"
         self.before_end: Callable[[], None] | None = None

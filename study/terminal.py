@@ -46,6 +46,7 @@ class PlainConsole(Console):
     """Console of rich that shows strings as they are: `printable`, without markup, and no word broken by wrapping."""
 
     def __init__(self, **options: Any) -> None:
+        """Take the options of `rich.console.Console`."""
         super().__init__(highlight=False, markup=False, emoji=False, soft_wrap=True, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:

@@ -1,4 +1,4 @@
-"""The Ray that a study runs on: started here, or a cluster that runs and is connected to."""
+"""Connection to Ray: started on this machine, or a cluster that is running."""
 
 import logging
 import os
@@ -16,34 +16,38 @@ from study.config import StudyConfig
 from study.interruption import interruption
 
 SECONDS_TO_ANSWER = 10.0
-"""After which a cluster counts as out of reach."""
+"""Seconds without an answer after which a cluster counts as out of reach."""
 
 _WANTS_TOKEN = (
-    "this machine doesn't show the token that it wants; copy ~/.ray/auth_token of its head to here, and set "
+    "it asks for a token that this machine doesn't have; copy ~/.ray/auth_token from its head to this machine, and set "
     "RAY_AUTH_MODE=token"
 )
 
 
 def quiet_libraries() -> None:
-    """Keeps Ray's and Optuna's own messages out of the way. To be called before Ray is imported."""
+    """Silence Ray's and Optuna's own messages. Call it before Ray is imported."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "(?s).*")  # what raylets say when a node is lost, on stdout
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "(?s).*")  # messages of raylets about lost nodes, on stdout
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the new output prints a banner at any verbosity
     warnings.filterwarnings("ignore", module="ray|optuna")
-    logging.getLogger("ray").setLevel(logging.CRITICAL)  # a trial's failure is in our tables
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # the tables hold the failures of trials
 
 
 def start_ray(address: str | None, verbose: bool) -> None:
-    """Starts Ray here, or connects to the cluster at `address`, unless that has been done.
+    """Start Ray on this machine, or connect to the cluster at `address`, unless this process is connected.
+
+    Args:
+        address: address of the cluster's head, or `auto`; None to start Ray on this machine.
+        verbose: show Ray's own messages.
 
     Raises:
         ValueError: there is no cluster at the address, or it can't be reached.
-        NoRayError: it does not start here.
+        NoRayError: Ray does not start on this machine.
     """
     if not verbose:
         quiet_libraries()
-    if address is not None:  # else Ray would end this process before it can say what has happened
+    if address is not None:  # else Ray ends this process without a message
         os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(int(3 * PATIENCE)))
     import ray
 
@@ -51,10 +55,10 @@ def start_ray(address: str | None, verbose: bool) -> None:
         return
     if (address or "").startswith("ray://"):
         raise ValueError(
-            f"--address must be that of a cluster which this machine is a node of, got {address!r}; launch from afar "
-            "with: ray job submit --address http://HEAD:8265 -- qar launch … --address auto"
+            f"--address must be that of a cluster which this machine is a node of, got {address!r}; launch from "
+            "elsewhere with: ray job submit --address http://HEAD:8265 -- qar launch … --address auto"
         )
-    refusal = f"--address must be that of a Ray cluster that runs and can be reached, got {address!r}"
+    refusal = f"--address must be that of a running Ray cluster that can be reached, got {address!r}"
     remedy = "see `ray status` on its head, or start one there with: ray start --head"
     head = None if address is None else _head_of(address)
     if head is not None and (reason := _unreachable(head)):
@@ -71,34 +75,34 @@ def start_ray(address: str | None, verbose: bool) -> None:
         raise start_failure(trouble, temporary_folder())
     try:
         ray.init(
-            address=address or "local",  # by itself, Ray would connect to the machine's latest cluster, even a dead one
-            num_cpus=available_cores() if address is None else None,  # Ray would count all of the machine's
+            address=address or "local",  # Ray's default is the machine's latest cluster, even a dead one
+            num_cpus=available_cores() if address is None else None,  # Ray's default is all cores of the machine
             include_dashboard=False if address is None else None,
             log_to_driver=verbose,
             logging_level=logging.INFO if verbose else logging.CRITICAL,
         )
-    except Exception as error:  # of no type of its own where Ray's processes don't come up in time
+    except Exception as error:  # Ray raises a plain Exception if its processes don't start in time
         if address is None:
             raise start_failure(error, temporary_folder()) from None
-        said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise ValueError(f"{refusal}: {said}; {remedy}") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ValueError(f"{refusal}: {reason}; {remedy}") from None
     finally:
         interruption.reinstall()  # Ray's C++ answers SIGTERM with a stack trace
 
 
 def _head_of(address: str) -> str | None:
-    """`host:port` that Ray takes an address for, `auto` among them; None if it finds none, as it will say itself."""
+    """Return the `host:port` that an address stands for; None if Ray finds none, which it reports itself."""
     from ray._private.services import canonicalize_bootstrap_address
 
     try:
-        found: str | None = canonicalize_bootstrap_address(address)
-    except Exception:  # of any type, as of an address that is none
+        head: str | None = canonicalize_bootstrap_address(address)
+    except Exception:  # Ray raises several types for malformed addresses
         return None
-    return found
+    return head
 
 
 def _unreachable(head: str) -> str | None:
-    """Why nothing answers at `host:port`, if that is so; Ray itself would try for minutes."""
+    """Return the reason why nothing answers at `host:port`, which Ray would ask for minutes; None if something does."""
     host, _, port = head.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_ANSWER).close()
@@ -108,7 +112,7 @@ def _unreachable(head: str) -> str | None:
 
 
 def _refusal_of(head: str) -> str | None:
-    """Return the reason why what listens at `host:port` refuses this driver; Ray itself would ask 20 times, aloud."""
+    """Return the reason why the server at `host:port` refuses this driver; Ray would ask 20 times, with messages."""
     from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
     from ray._raylet import GcsClient  # type: ignore[attr-defined] # the stub lacks it
     from ray.exceptions import AuthenticationError
@@ -119,14 +123,14 @@ def _refusal_of(head: str) -> str | None:
             GcsClient(address=head)
     except AuthenticationError:
         return _WANTS_TOKEN
-    except Exception as error:  # of several types, as of a port where something else answers
+    except Exception as error:  # several types, for example where another server answers
         return f"no Ray answers there ({' '.join(str(error).split())})"
     return None
 
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Keeps what Ray's C++ says from stderr, which Python's own redirection doesn't reach."""
+    """Redirect the file descriptor of stderr, which Ray's C++ writes to, to nowhere."""
     sys.stderr.flush()
     stderr = os.dup(2)
     try:
@@ -139,25 +143,28 @@ def _silence() -> Iterator[None]:
 
 
 def announcement(address: str | None) -> str:
-    """Return what a terminal shows while Ray starts or is connected to, which takes seconds."""
+    """Return the text that a terminal shows while Ray starts or connects, which takes seconds."""
     return "starting Ray…" if address is None else f"connecting to Ray at {address}…"
 
 
 def connect(config: StudyConfig, address: str | None, verbose: bool) -> None:
-    """Starts Ray or connects to it.
+    """Start Ray or connect to it, and check that a trial fits this machine.
+
+    Trials that fit no node of a cluster wait, since the cluster may grow.
 
     Raises:
-        ValueError: not even one trial fits this machine. A cluster may grow, so there Ray waits for nodes.
+        ValueError: the cluster can't be reached, or no trial fits this machine.
+        NoRayError: Ray does not start on this machine.
     """
     start_ray(address, verbose)
     import ray
 
     if address is not None:
         return
-    have = ray.cluster_resources()
+    available = ray.cluster_resources()
     for name, amount in {"CPU": config.resources.cpus, "GPU": config.resources.gpus}.items():
-        if amount > have.get(name, 0):
+        if amount > available.get(name, 0):
             raise ValueError(
-                f"resources.{name.lower()}s must be at most what this machine has ({have.get(name, 0):g}), "
+                f"resources.{name.lower()}s must be at most what this machine has ({available.get(name, 0):g}), "
                 f"got {amount:g}; lower it, or give the --address of a cluster"
             )

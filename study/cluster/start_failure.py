@@ -8,7 +8,7 @@ from pathlib import Path
 from study.errors import remedy
 
 PROBE_BYTES = 2**20
-"""Bytes that Ray's temporary folder must take: its logs and sockets need about that much at once."""
+"""Bytes that must be free in Ray's temporary folder: about the size of its first logs and sockets."""
 
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
 _NO_FOLDER = {errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG}
@@ -43,7 +43,7 @@ def start_failure(error: BaseException, folder: Path) -> NoRayError:
     """Return the error for a failed start: its reason in one line, and the remedy that fits it.
 
     Args:
-        error: raised by Ray, or by the probe of its folder.
+        error: exception that Ray, or the probe of its folder, has raised.
         folder: Ray's temporary folder.
     """
     cause = _os_error(error)
@@ -74,11 +74,12 @@ def _remedy(error: BaseException, cause: OSError | None, folder: Path) -> str:
         return "end the program that holds the port"
     if number == errno.ENOMEM or isinstance(error, MemoryError):
         return "free memory"
-    return f"Ray's logs are in {folder / 'session_latest' / 'logs'}; try again, with less running beside it"
+    logs = folder / "session_latest" / "logs"
+    return f"Ray's logs are in {logs}; end other programs that keep this machine busy, and try again"
 
 
 def _is_in_home(path: Path) -> bool:
-    """Whether a path is the user's home, or lies in it."""
+    """Return whether a path is the user's home, or lies in it."""
     home = os.environ.get("HOME")
     return bool(home) and path.is_relative_to(str(home))
 

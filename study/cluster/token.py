@@ -1,4 +1,4 @@
-"""Ray's token, `~/.ray/auth_token`: whoever can read it runs code as its owner."""
+"""Ray's token, `~/.ray/auth_token`: everybody who can read it can run code as its owner."""
 
 import os
 import stat
@@ -21,10 +21,10 @@ def token_path() -> Path:
 
 
 def protect_token() -> None:
-    """Take from others every right to the token, and the right to write into its folder.
+    """Remove all rights of others to the token, and their right to write into its folder.
 
-    A token that RAY_AUTH_TOKEN_PATH names is left as it is where it can't be changed: a container's secret, mounted
-    read-only, belongs to whoever runs the cluster.
+    A token that RAY_AUTH_TOKEN_PATH names may be unchangeable, as a container's secret that is mounted read-only. It
+    is then left as it is: its rights are the responsibility of the administrator of the cluster.
 
     Raises:
         TokenExposedError: others can read or replace the token, and this user can't change that.
@@ -34,7 +34,7 @@ def protect_token() -> None:
     for place, rights in ((path, OTHERS),) if named else ((path.parent, OTHERS_WRITE), (path, OTHERS)):
         try:
             mode = stat.S_IMODE(place.stat().st_mode)
-        except OSError:  # it is not there, or Ray itself says that it can't be read
+        except OSError:  # there is no token, or Ray reports that it can't be read
             continue
         if not mode & rights:
             continue
@@ -52,7 +52,7 @@ def protect_token() -> None:
 
 @contextmanager
 def private_files() -> Iterator[None]:
-    """Create files and folders inside of the context for their owner only."""
+    """Create files and folders inside the context with rights for their owner only."""
     before = os.umask(0o077)
     try:
         yield
@@ -61,7 +61,7 @@ def private_files() -> Iterator[None]:
 
 
 def prepare_token(create: bool) -> None:
-    """Protect Ray's token; create the one that a Ray of this machine will ask for if there is none.
+    """Protect Ray's token; create one if there is none and a Ray of this machine will ask for it.
 
     Raises:
         TokenExposedError: as in `protect_token`.
@@ -71,14 +71,14 @@ def prepare_token(create: bool) -> None:
     if not create or os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
         return
     if "RAY_AUTH_TOKEN_PATH" in os.environ:
-        return  # Ray says itself if there is none
+        return  # Ray reports itself if there is none
     from ray._private.authentication.authentication_token_generator import generate_new_authentication_token
     from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined] # the stub lacks it
 
     loader = AuthenticationTokenLoader.instance()
     if not loader.has_token(ignore_auth_mode=True):
         path = token_path()
-        with private_files(), suppress(FileExistsError):  # another process has been faster
+        with private_files(), suppress(FileExistsError):  # another process has created it meanwhile
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("x") as file:
                 file.write(generate_new_authentication_token())

@@ -1,4 +1,4 @@
-"""Watchdog over Ray: without it, a driver whose Ray is gone would wait for ever, or end without a plain word."""
+"""Watchdog over Ray: without it, a driver whose Ray has ended waits for ever, or ends without a clear message."""
 
 import os
 import socket
@@ -21,14 +21,14 @@ INTERVAL = 2.0
 """Seconds between two probes, and for the answer to one."""
 
 SLEEP = 5 * INTERVAL
-"""Seconds between two probes above which this process was stopped in between, as with a suspended laptop."""
+"""Seconds between two probes above which this process was stopped in between, as on a suspended laptop."""
 
 REFUSALS = 3
-"""Probes in a row that find the node dead before it counts as dead."""
+"""Consecutive probes that must find the node dead before it counts as dead."""
 
 
 class Loss(Enum):
-    """What of Ray is gone."""
+    """Part of Ray that has ended or gives no answer."""
 
     CONTROL = "control service"
     NODE = "node"
@@ -39,7 +39,7 @@ class Liveness:
     """Verdict over a sequence of probes.
 
     Attributes:
-        patience: seconds without an answer of the control service that are borne.
+        patience: seconds without an answer of the control service after which it counts as lost.
     """
 
     patience: float = PATIENCE
@@ -48,15 +48,15 @@ class Liveness:
     _refusals: int = 0
 
     def observe(self, now: float, control_answers: bool, node_lives: bool) -> Loss | None:
-        """Take in a probe and return what is lost, if anything.
+        """Record a probe and return what is lost; None if nothing is.
 
         Args:
-            now: seconds of any clock.
-            control_answers: whether the control service takes connections.
-            node_lives: whether the node that this driver is attached to does its work.
+            now: seconds of a monotonic clock.
+            control_answers: whether the control service accepts connections.
+            node_lives: whether the node that this driver is attached to is alive.
         """
         if self._probed is None or now - self._probed > SLEEP:
-            # Nothing was asked while this process was stopped, and Ray needs a moment to wake up too.
+            # There were no probes while this process was stopped, and Ray needs time to wake up too.
             self._answered, self._refusals = now, 0
         self._probed = now
         if control_answers:
@@ -71,19 +71,19 @@ def loss_message(loss: Loss, address: str, local: bool, study: str, patience: fl
     """Return the line that ends the driver.
 
     Args:
-        loss: what is gone.
-        address: of the control service.
+        loss: part of Ray that is lost.
+        address: address of the control service.
         local: whether this driver started Ray itself.
         study: path or URI of the study, as a shell takes it.
-        patience: seconds that were waited for an answer.
+        patience: seconds without an answer.
     """
     if local:
-        what = (
+        event = (
             "a process of the Ray on this machine has ended, killed or out of memory"
             if loss is Loss.NODE
-            else f"the Ray on this machine gives no answer for {patience:g} s"
+            else f"the Ray on this machine has given no answer for {patience:g} s"
         )
-        return f"{what}; go on with: qar resume {study}"
+        return f"{event}; go on with: qar resume {study}"
     if loss is Loss.NODE:
         return (
             f"the Ray node on this machine, of the cluster at {address}, has ended; start it again with `ray start`, "
@@ -96,19 +96,19 @@ def loss_message(loss: Loss, address: str, local: bool, study: str, patience: fl
 
 
 class Watchdog:
-    """Thread that probes Ray for as long as it is entered as a context.
+    """Thread that probes Ray inside a context.
 
-    A lost Ray ends this process at once, with one line and exit status 1: calls of Ray would wait for it, those at
-    an orderly end too. Nothing is lost by that, for what happened is in the ledger.
+    If Ray is lost, it ends this process at once, with one line and exit status 1: every call of Ray, also those of an
+    orderly end, would wait. No result is lost, since the ledger holds them all.
     """
 
     def __init__(self, study: str, local: bool, before_end: Callable[[], None] | None = None) -> None:
-        """Prepare to watch the Ray that this process is connected to.
+        """Prepare to probe the Ray that this process is connected to.
 
         Args:
             study: path or URI of the study, as a shell takes it.
             local: whether this process started Ray itself.
-            before_end: leaves the terminal in order.
+            before_end: restores the terminal.
         """
         import ray
         from ray._private.worker import global_worker
@@ -123,10 +123,12 @@ class Watchdog:
         self._over = threading.Event()
 
     def __enter__(self) -> "Watchdog":
+        """Start the thread."""
         threading.Thread(target=self._watch, name="qar-watchdog", daemon=True).start()
         return self
 
     def __exit__(self, *exception: object) -> None:
+        """Stop the thread after its current probe."""
         self._over.set()
 
     def _watch(self) -> None:
@@ -147,9 +149,9 @@ class Watchdog:
         return True
 
     def _node_lives(self, control_answers: bool) -> bool:
-        """Whether the node's process takes connections, and the control service counts it as alive.
+        """Return whether the node's process accepts connections, and the control service counts it as alive.
 
-        A node ends itself when one of its agents is gone, so that this covers them too.
+        This covers the agents of the node, because the node ends when one of them has ended.
         """
         try:
             with socket.socket(socket.AF_UNIX) as connection:
@@ -157,10 +159,10 @@ class Watchdog:
                 connection.connect(str(self._raylet))
         except (ConnectionRefusedError, FileNotFoundError):
             return False
-        except OSError:  # it is busy
+        except OSError:  # the node is busy
             return True
         if control_answers:
-            with suppress(Exception):  # no answer in time is the control service's trouble
+            with suppress(Exception):  # a control service without an answer is not a dead node
                 (alive,) = self._worker.gcs_client.check_alive([self._node], timeout=INTERVAL)
                 return bool(alive)
         return True
@@ -180,7 +182,7 @@ class Watchdog:
 
 
 def end_local_processes() -> None:
-    """End what is left of the Ray that this process started; no call of Ray waits for it."""
+    """Kill the remaining processes of the Ray that this process started, without a call that could wait for them."""
     from ray._private import worker
 
     node: Any = worker._global_node

@@ -1,4 +1,4 @@
-"""`qar clean`: removes the checkpoints of a finished study that nothing needs any more."""
+"""`qar clean`: removes the checkpoints of a finished study that no command needs."""
 
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from study.storage.folder import StudyFolder
 
 @dataclass(frozen=True, kw_only=True)
 class Superfluous:
-    """Checkpoints that can go.
+    """Checkpoints that can be removed.
 
     Attributes:
-        paths: of their folders, relative to the study.
-        num_bytes: that they take on disk.
-        kept: numbers of the trials whose newest checkpoint stays, which can still be exported.
+        paths: their folders, relative to the study.
+        num_bytes: their size on disk.
+        kept: numbers of the trials whose newest checkpoint is kept, which can still be exported.
     """
 
     paths: tuple[str, ...]
@@ -28,14 +28,14 @@ class Superfluous:
 
 
 def superfluous_checkpoints(folder: StudyFolder, history: History) -> Superfluous:
-    """Return all checkpoints but the newest one of each trial on the front.
+    """Return all checkpoints except the newest one of each trial on the front.
 
-    `qar reproduce` and `qar confirm` train from the float baselines or from scratch, and need none of them.
+    `qar reproduce` and `qar confirm` need no checkpoint: they train from the float baselines or from scratch.
     """
     front = {trial.number: trial.checkpoint.path for trial in front_so_far(history) if trial.checkpoint}
-    found = [folder.inner(path) for path in sorted(folder.ray.glob("session-*/*/checkpoint_*"))]
-    paths = tuple(path for path in found if path not in front.values())
-    kept = tuple(sorted(number for number, path in front.items() if path in found))
+    existing = [folder.inner(path) for path in sorted(folder.ray.glob("session-*/*/checkpoint_*"))]
+    paths = tuple(path for path in existing if path not in front.values())
+    kept = tuple(sorted(number for number, path in front.items() if path in existing))
     return Superfluous(paths=paths, num_bytes=sum(_bytes_below(folder.path / path) for path in paths), kept=kept)
 
 
@@ -43,12 +43,12 @@ def check_finished(folder: StudyFolder) -> History:
     """Return the history of a study whose checkpoints may be removed.
 
     Raises:
-        ValueError: it lies in a bucket, holds a symbolic link, or has not finished.
-        DamagedFileError: its files can't be read.
+        ValueError: the study lies in a bucket, holds a symbolic link, or has not finished.
+        DamagedFileError: the files of the study can't be read.
     """
     if folder.storage.has_working_copy:
         raise ValueError(
-            f"qar clean works on a study in a folder, got {folder}; remove {folder}/ray by the store's own tools"
+            f"qar clean needs a study in a folder, got {folder}; remove {folder}/ray with the store's own tools"
         )
     config = folder.read_config()
     folder.check_no_links()
@@ -63,7 +63,13 @@ def check_finished(folder: StudyFolder) -> History:
 
 
 def remove_checkpoints(folder: StudyFolder, superfluous: Superfluous) -> None:
-    """Remove checkpoints, while no driver can begin; raises OSError, StorageError, ValueError."""
+    """Remove checkpoints, with the ledger locked so that no driver can start.
+
+    Raises:
+        ValueError: another process runs the study.
+        StorageError: the ledger can't be opened.
+        OSError: a file can't be removed.
+    """
     with closing(folder.open_ledger(lambda line: None)):
         for path in superfluous.paths:
             remove_tree(folder.path, path)

@@ -11,7 +11,11 @@ COPIES_OF_WEIGHTS = 2.5
 
 
 def checkpoint_bytes(config: StudyConfig) -> int:
-    """Return about how many bytes a checkpoint of a trial takes; raises ValueError if there is no such network."""
+    """Return the approximate size of a checkpoint of a trial, in bytes.
+
+    Raises:
+        ValueError: there is no such network.
+    """
     trial = config.trial_config({"family": "none", "num_levels": None, "init": "scratch"})
     dataset = load_dataset(trial.dataset, trial.data_dir)
     model = build_model(trial.model, dataset.image_shape, dataset.num_classes, config.seed, trial.width)
@@ -20,7 +24,7 @@ def checkpoint_bytes(config: StudyConfig) -> int:
 
 
 def forecast(config: StudyConfig) -> str:
-    """Return what the checkpoints of a study take when all its trials have ended, as a line."""
+    """Return a line about the size of all checkpoints of a study when its trials have ended."""
     each = checkpoint_bytes(config)
     total = each * CHECKPOINTS_KEPT * config.trials
     return (

@@ -1,4 +1,4 @@
-"""Recovery after a killed driver: trials whose end it did not record, and files it left behind."""
+"""Recovery after a killed driver: trials whose end it did not record, and files that it did not remove."""
 
 from study.config import StudyConfig
 from study.ledger.facts import ENDED
@@ -21,7 +21,7 @@ def end_finished_trials(ledger: Ledger, config: StudyConfig) -> Rungs:
         whole = trial.checkpoint is not None and trial.checkpoint.epoch == config.epochs
         if whole or rungs.stopped(trial.number):
             state, failure = outcome(trial.last, config.epochs)
-            # While the last session ran, or its clocks would go on until now.
+            # With the current time, the duration of the last session would grow until now.
             last = ledger.history.sessions[-1]
             times = {"time": last.latest, "elapsed": last.seconds}
             ledger.record(ENDED, number=trial.number, state=state, failure=failure, **times)
@@ -29,11 +29,13 @@ def end_finished_trials(ledger: Ledger, config: StudyConfig) -> Rungs:
 
 
 def prune_checkpoints(folder: StudyFolder, history: History) -> None:
-    """Remove what earlier sessions of Ray have left: their state, and checkpoints that no trial goes back to.
+    """Remove the files of earlier sessions of Ray: their state, and checkpoints that no trial needs to continue.
 
     Raises:
         ValueError: the study holds a symbolic link.
-        OSError: something can't be removed.
+        OSError: a file can't be removed.
         StorageError: the study lies in a bucket that can't be reached.
     """
-    folder.storage.prune_checkpoints(saved.path for trial in history.trials.values() for saved in trial.checkpoints)
+    folder.storage.prune_checkpoints(
+        checkpoint.path for trial in history.trials.values() for checkpoint in trial.checkpoints
+    )

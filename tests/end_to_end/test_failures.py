@@ -48,9 +48,7 @@ def test_cluster_that_is_not_there_is_refused_and_nothing_is_written(address: st
     ended = qar("launch", "digits", "--address", address, cwd=tmp_path)
     assert (ended.status, ended.stdout) == (2, ""), ended
     (line,) = ended.stderr.splitlines()
-    assert line.startswith(
-        f"qar: --address must be that of a Ray cluster that runs and can be reached, got '{address}'"
-    )
+    assert line.startswith(f"qar: --address must be that of a running Ray cluster that can be reached, got '{address}'")
     assert line.endswith("ray start --head")
     assert files_below(tmp_path) == {}
 

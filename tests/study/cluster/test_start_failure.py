@@ -31,7 +31,7 @@ REMEDIES = {
     "processes": (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "ulimit -u"),
     "threads": (RuntimeError("can't start new thread"), "ulimit -u"),
     "memory": (OSError(errno.ENOMEM, "Cannot allocate memory"), "free memory"),
-    "too slow": (Exception("The node timed out during startup."), "with less running beside it"),
+    "too slow": (Exception("The node timed out during startup."), "end other programs that keep this machine busy"),
 }
 
 
