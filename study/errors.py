@@ -28,7 +28,7 @@ class StorageUnwritable(StorageError):
 
         Args:
             folder: path or URI of the study.
-            error: that writing has raised; the client of an object store gives no error number.
+            error: exception of writing; the client of an object store sets no error number.
         """
         if error.errno:
             text = f"storage {folder} can't be written: {os.strerror(error.errno)}; {remedy(error.errno)}, then"
@@ -132,24 +132,29 @@ def remedy(number: int | None, place: str = "there") -> str:
         number: its `errno`.
         place: where it happened: a path, or `there`.
     """
-    of_place = "its" if place == "there" else f"{place}'s"
-    where = place if place == "there" else f"in {place}"
-    onto = place if place == "there" else f"to {place}"
+    file_system, disk, into, inside = "its file system", "its disk", "there", "there"
+    if place != "there":
+        file_system, disk, into, inside = (
+            f"the file system of {place}",
+            f"the disk of {place}",
+            f"to {place}",
+            f"in {place}",
+        )
     match number:
         case errno.ENOSPC:
-            return f"free space {where}"
+            return f"free space {inside}"
         case errno.EDQUOT:
-            return f"free space {where} or raise the quota"
+            return f"free space {inside} or raise the quota"
         case errno.EFBIG:
             return "raise the limit of file sizes (ulimit -f)"
         case errno.EACCES | errno.EPERM:
-            return f"give the right to write {onto}"
+            return f"give the right to write {into}"
         case errno.EROFS:
-            return f"mount {of_place} file system with the right to write"
+            return f"mount {file_system} for writing"
         case errno.EIO:
-            return f"check {of_place} disk, and the system's log (dmesg)"
+            return f"check {disk}, and the system's log (dmesg)"
         case errno.ESTALE | errno.ENOTCONN:
-            return f"mount {of_place} file system again"
+            return f"mount {file_system} again"
         case errno.ENOENT:
             return "put it back"
         case errno.EISDIR | errno.ENOTDIR:

@@ -14,7 +14,7 @@ REMEDIES = {
     errno.EFBIG: "ulimit -f",
     errno.EACCES: "give the right to write",
     errno.EPERM: "give the right to write",
-    errno.EROFS: "mount its file system with the right to write",
+    errno.EROFS: "mount its file system for writing",
     errno.EIO: "check its disk",
     errno.ESTALE: "mount its file system again",
     errno.ENOTCONN: "mount its file system again",

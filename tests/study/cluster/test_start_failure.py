@@ -24,7 +24,7 @@ REMEDIES = {
     ),
     "read-only folder": (
         OSError(errno.EROFS, "Read-only file system", str(FOLDER)),
-        "mount /scratch/ray's file system",
+        "mount the file system of /scratch/ray for writing",
     ),
     "file in its place": (FileExistsError(errno.EEXIST, "File exists", str(FOLDER)), "make /scratch/ray a folder"),
     "open files": (OSError(errno.EMFILE, "Too many open files"), "ulimit -n"),
@@ -54,7 +54,7 @@ def test_unwritable_home_may_be_replaced_by_another(monkeypatch: pytest.MonkeyPa
     """Compute nodes of clusters often mount the home folder read-only."""
     monkeypatch.setenv("HOME", "/home/me")
     error = OSError(errno.EROFS, "Read-only file system", "/home/me/.ray")
-    assert "give the right to write to /home/me/.ray, or set HOME to another folder" in str(
+    assert "mount the file system of /home/me/.ray for writing, or set HOME to another folder" in str(
         start_failure(error, FOLDER)
     )
 
