@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from trainables.result import DamagedFileError
+from trainables.errors import DamagedFileError
 
 SEARCHED = ("family", "num_levels", "lam", "placement", "seed")
 """Columns of trials.parquet that, with what is common to all trials, are the configuration of a trial."""

@@ -22,7 +22,7 @@ from study.cluster.start_failure import NoRayError
 from study.errors import StudyInterrupted, remedy
 from study.interruption import interruption
 from study.terminal import PlainConsole, one_line, say
-from trainables.result import DamagedFileError
+from trainables.errors import DamagedFileError
 
 if TYPE_CHECKING:
     from study.config import StudyConfig

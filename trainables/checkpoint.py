@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from trainables.checkpoint_inspection import inspect_checkpoint
-from trainables.files import IrregularFileError, open_regular, read_regular
-from trainables.result import DamagedFileError
+from trainables.errors import DamagedFileError, IrregularFileError
+from trainables.files import open_regular, read_regular
 
 CHECKPOINT_FILE = "trial.pt"
 MOST_CHECKSUM_BYTES = 1024

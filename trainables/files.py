@@ -5,9 +5,7 @@ import stat
 from io import BufferedReader
 from pathlib import Path
 
-
-class IrregularFileError(ValueError):
-    """Something is no file, or too large a file, to be read; the message says so in one line."""
+from trainables.errors import IrregularFileError
 
 
 def open_regular(path: Path) -> BufferedReader:

@@ -164,7 +164,3 @@ TRIAL_KEYS = (("trial_id",), ("number",))
 
 EPOCH_KEYS = (("number", "epoch"),)
 """Columns of the table of epochs that name a row together."""
-
-
-class DamagedFileError(Exception):
-    """A file of a study can't be read; the message names it in one line."""

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from trainables.result import SCHEMA_VERSION, SCHEMA_VERSION_KEY, Column, DamagedFileError
+from trainables.errors import DamagedFileError
+from trainables.result import SCHEMA_VERSION, SCHEMA_VERSION_KEY, Column
 
 ARROW_TYPES = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa.string()}
 

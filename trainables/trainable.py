@@ -13,8 +13,9 @@ from ray import tune
 
 from trainables.checkpoint import read_checkpoint, write_checkpoint
 from trainables.config import TrialConfig
+from trainables.errors import DamagedFileError
 from trainables.process import give_back_memory, prepare_process
-from trainables.result import FINETUNE, DamagedFileError
+from trainables.result import FINETUNE
 from trainables.run import CompressionRun, NonFiniteLossError
 
 DRAFT = ".draft"

@@ -7,7 +7,7 @@ from study.storage.folder import StudyFolder
 from trainables.checkpoint import read_checkpoint
 from trainables.codebooks.artifact import Artifact, write_artifact
 from trainables.config import TrialConfig
-from trainables.result import DamagedFileError
+from trainables.errors import DamagedFileError
 from trainables.run import CompressionRun
 
 

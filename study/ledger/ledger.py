@@ -14,7 +14,7 @@ from study.errors import StorageError, StorageUnlockable, StorageUnwritable
 from study.ledger.facts import EPOCH, SESSION_STARTED, decode, encode
 from study.ledger.history import History
 from study.ledger.order import check_order
-from trainables.result import DamagedFileError
+from trainables.errors import DamagedFileError
 
 
 class DerivedFromLedger:

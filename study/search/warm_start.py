@@ -15,8 +15,9 @@ from study.search.optuna_trials import OBJECTIVES
 from study.search.space import distributions, params_of
 from study.storage.folder import StudyFolder
 from study.storage.object_store import is_uri
+from trainables.errors import DamagedFileError
 from trainables.families import FAMILIES
-from trainables.result import COMPLETE, TRIAL_COLUMNS, TRIAL_KEYS, DamagedFileError
+from trainables.result import COMPLETE, TRIAL_COLUMNS, TRIAL_KEYS
 from trainables.tables import read_table
 
 _SEARCHED = ("family", "num_levels", "placement", "lam")

@@ -28,8 +28,8 @@ from study.storage.study_storage import (
     StudyStorage,
     study_exists,
 )
-from trainables.files import IrregularFileError, open_regular
-from trainables.result import DamagedFileError
+from trainables.errors import DamagedFileError, IrregularFileError
+from trainables.files import open_regular
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from study.errors import StorageError
 from study.storage.object_store import BucketFolder
-from trainables.result import DamagedFileError
+from trainables.errors import DamagedFileError
 
 FOLDER = "ledger"
 FOLD = 100

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from analysis.load import load_epochs, load_trials
 from tests.support.example_studies import make_study, trials_frame, write_tables_of
-from trainables.result import EPOCH_COLUMNS, SCHEMA_VERSION_KEY, TRIAL_COLUMNS, DamagedFileError
+from trainables.errors import DamagedFileError
+from trainables.result import EPOCH_COLUMNS, SCHEMA_VERSION_KEY, TRIAL_COLUMNS
 
 LOADERS = {"trials.parquet": load_trials, "epochs.parquet": load_epochs}
 

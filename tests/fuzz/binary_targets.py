@@ -18,7 +18,7 @@ from trainables.config import TrialConfig
 from trainables.data.datasets import load_dataset
 from trainables.data.npz import read_npz
 from trainables.data.prepared import ARRAYS
-from trainables.result import DamagedFileError
+from trainables.errors import DamagedFileError
 from trainables.run import CompressionRun
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from analysis.load import load_epochs, load_trials
 from tests.fuzz.target import Target
 from tests.support.example_studies import make_explored_study
-from trainables.result import DamagedFileError
+from trainables.errors import DamagedFileError
 
 
 class TrialsTarget(Target):

@@ -11,7 +11,7 @@ from study.storage.folder import StudyFolder
 from tests.fuzz.damage import BYTES, LINES
 from tests.fuzz.target import Target
 from tests.support.example_studies import make_explored_study, make_study
-from trainables.result import DamagedFileError
+from trainables.errors import DamagedFileError
 
 
 class LedgerTarget(Target):

@@ -14,7 +14,7 @@ from study.ledger.ledger import read_history
 from study.run.recovery import prune_checkpoints
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import files_below, make_study
-from trainables.result import DamagedFileError
+from trainables.errors import DamagedFileError
 
 LINKED = (
     "ray",

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from trainables.checkpoint import CHECKPOINT_FILE, CHECKSUM_FILE, read_checkpoint, write_checkpoint
-from trainables.result import DamagedFileError
+from trainables.errors import DamagedFileError
 
 STATE: dict[str, Any] = {
     "epoch": 3,

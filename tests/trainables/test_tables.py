@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.example_studies import arrow_schema, trials_frame
-from trainables.result import EPOCH_COLUMNS, EPOCH_KEYS, TRIAL_COLUMNS, TRIAL_KEYS, Column, DamagedFileError
+from trainables.errors import DamagedFileError
+from trainables.result import EPOCH_COLUMNS, EPOCH_KEYS, TRIAL_COLUMNS, TRIAL_KEYS, Column
 from trainables.tables import read_table
 
 Rewriting = Callable[[pd.DataFrame], pd.DataFrame]

@@ -31,9 +31,9 @@ from trainables.codebooks.assignment import Codebook
 from trainables.codebooks.bits import LayerBits, NetworkBits, index_bits, network_bits
 from trainables.codebooks.huffman import decode, encode
 from trainables.config import TrialConfig
+from trainables.errors import DamagedFileError
 from trainables.files import open_regular
 from trainables.models import build_model, model_shapes
-from trainables.result import DamagedFileError
 
 FORMAT = 1
 MOST_PIXELS = 2**16

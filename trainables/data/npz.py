@@ -16,7 +16,8 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 from numpy.lib import format as npy
 
-from trainables.files import IrregularFileError, open_regular
+from trainables.errors import IrregularFileError
+from trainables.files import open_regular
 
 MOST_UNPACKED_RATIO = 100
 """Images compress to a tenth at best; what unpacks to a hundredfold holds hardly any information."""

@@ -33,7 +33,7 @@ from tests.support.example_studies import (
     write_tables_of,
 )
 from trainables.config import TrialConfig
-from trainables.result import DamagedFileError
+from trainables.errors import DamagedFileError
 
 
 def told(*studies: Path, out: Path, **figures: dict[str, list[str]]) -> dict[str, Any]:

@@ -32,7 +32,8 @@ from tests.support.example_studies import (
     write_confirmed_study,
     write_tables_of,
 )
-from trainables.result import FAIL, PRUNED, RUNNING, DamagedFileError
+from trainables.errors import DamagedFileError
+from trainables.result import FAIL, PRUNED, RUNNING
 
 BRIEF_FILES = {"figures/front.pdf", "figures/front.svg", "figures/front.png", "front.csv", "summary.json"}
 SVG = Format(suffixes=("svg",))

@@ -14,9 +14,9 @@ from study.storage.folder import StudyFolder
 from tests.support.example_studies import files_below, study_config
 from trainables.config import TrialConfig
 from trainables.data.datasets import DATASETS
+from trainables.errors import DamagedFileError
 from trainables.families import FAMILIES, PLACEMENTS
 from trainables.models import MODELS
-from trainables.result import DamagedFileError
 
 
 @st.composite

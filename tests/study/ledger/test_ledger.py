@@ -35,7 +35,8 @@ from study.ledger.history import Arrival, History, Saved, Told
 from study.ledger.ledger import Ledger, is_being_written, read_history
 from study.ledger.order import check_order
 from tests.support.example_studies import PROVENANCE, asked, metrics, start_session, study_config, train
-from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING, DamagedFileError
+from trainables.errors import DamagedFileError
+from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
 
 CONFIG = study_config()
 SOME_TRIAL = asked(0, CONFIG.trial_config({"family": "RE", "num_levels": 8, "lam": 1.0, "placement": "own"}))

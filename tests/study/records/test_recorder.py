@@ -39,16 +39,8 @@ from tests.support.example_studies import (
     train,
 )
 from trainables.data.datasets import DatasetError
-from trainables.result import (
-    COMPLETE,
-    EPOCH_COLUMNS,
-    FAIL,
-    PRUNED,
-    RUNNING,
-    SCHEMA_VERSION,
-    TRIAL_COLUMNS,
-    DamagedFileError,
-)
+from trainables.errors import DamagedFileError
+from trainables.result import COMPLETE, EPOCH_COLUMNS, FAIL, PRUNED, RUNNING, SCHEMA_VERSION, TRIAL_COLUMNS
 
 EPOCHS = 4
 TABLES = [("trials.parquet", TRIAL_COLUMNS), ("epochs.parquet", EPOCH_COLUMNS)]

@@ -29,7 +29,8 @@ from study.storage.object_store import BucketFolder, below
 from study.storage.segments import FOLDER, Segments, read_ledger
 from tests.support.example_studies import asked, make_study, start_session, study_config, train
 from tests.support.faulty_store import FaultyStore
-from trainables.result import RUNNING, DamagedFileError
+from trainables.errors import DamagedFileError
+from trainables.result import RUNNING
 
 
 def hush(text: str) -> None:

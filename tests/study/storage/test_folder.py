@@ -11,7 +11,8 @@ from study.storage import folder as folder_module
 from study.storage.atomic import create, is_draft
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import files_below, make_study, study_config
-from trainables.result import FAIL, DamagedFileError
+from trainables.errors import DamagedFileError
+from trainables.result import FAIL
 
 
 def test_of_launches_at_once_one_claims_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,10 +19,10 @@ from trainables.codebooks.artifact import Artifact, read_artifact, write_artifac
 from trainables.codebooks.bits import network_bits
 from trainables.config import Recipe, TrialConfig
 from trainables.data.datasets import load_dataset
+from trainables.errors import DamagedFileError
 from trainables.evaluation import evaluate
 from trainables.families import FAMILIES
 from trainables.models import build_model, quantized_weights
-from trainables.result import DamagedFileError
 from trainables.run import CompressionRun, accuracy
 
 PROVENANCE = {"trial_id": "small-00003", "note": 'with "sha256": "' + 64 * "a" + '", λ and \\'}

@@ -1,0 +1,9 @@
+"""Errors that several modules raise, and that callers show to users as one line."""
+
+
+class DamagedFileError(Exception):
+    """A file of a study cannot be read; the message is one line and names the file."""
+
+
+class IrregularFileError(ValueError):
+    """A path is not a regular file, or the file is too large to read; the message is one line."""
