@@ -89,10 +89,10 @@ class Search(Protocol):
         """The next configuration."""
 
     def goes_on(self, name: str, result: dict[str, Any]) -> bool:
-        """Told of every epoch but the last."""
+        """Called for every epoch but the last."""
 
     def end(self, name: str, result: dict[str, Any]) -> None:
-        """Told once of every trial."""
+        """Called once for every trial."""
 
 
 class UnwrittenLedger:

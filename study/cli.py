@@ -352,11 +352,11 @@ def _check_trials(config: "StudyConfig") -> None:
 
 def _check_other_studies(folder: "StudyFolder", config: "StudyConfig") -> None:
     """Raise ValueError, before anything is written, if a study to begin from can't be read, or a name is taken."""
-    from study.records.optuna_mirror import Mirror
+    from study.records.optuna_mirror import OptunaMirror
     from study.search.warm_start import check_warm_start
 
     check_warm_start(config)
-    Mirror(folder, config).check_free()
+    OptunaMirror(folder, config).check_free()
 
 
 def _check_cluster(folder: "StudyFolder", config: "StudyConfig", address: str | None, verbose: bool) -> None:

@@ -13,7 +13,7 @@ from optuna_dashboard import wsgi
 
 from study.commands.local_only import local_only
 from study.errors import StorageError
-from study.records.optuna_mirror import Mirror, first_line
+from study.records.optuna_mirror import OptunaMirror, first_line
 from study.storage.folder import StudyFolder
 
 HOST = "127.0.0.1"
@@ -33,7 +33,7 @@ class _Quiet(WSGIRequestHandler):
         """Says nothing of requests."""
 
 
-def _follow(folder: StudyFolder, mirror: Mirror) -> None:
+def _follow(folder: StudyFolder, mirror: OptunaMirror) -> None:
     """Keep the mirror of a study on an object store up to date with what its driver writes there."""
     while True:
         time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -57,7 +57,7 @@ def serve(folder: StudyFolder, port: int, ready: Callable[[str], None]) -> None:
         raise ValueError(f"{folder} holds a study that has not begun; start it with: qar resume {folder}")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", module="optuna")
-    mirror = Mirror(folder, config)
+    mirror = OptunaMirror(folder, config)
     ours = folder.storage.has_working_copy and config.optuna_storage is None  # in the working copy
     if ours or not folder.is_driven():  # else its driver keeps the mirror, and only one may
         mirror.sync(history)

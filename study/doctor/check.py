@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from study.doctor.probe import Look
+from study.doctor.probe import NodeProbe
 from study.terminal import one_line
 
 PASS, WARN, FAIL = "pass", "warn", "fail"
@@ -27,7 +27,7 @@ class Node:
     Attributes:
         name: hostname.
         resources: as Ray counts them: CPU, GPU, memory and object_store_memory in bytes.
-        look: what was seen.
+        probe: what was seen.
         skew: seconds that its clock is ahead of the driver's, beyond what the way there and back explains.
         unseen: names of nodes whose file in the storage can't be read there.
         unwritable: why it can't write the storage, in one line.
@@ -38,7 +38,7 @@ class Node:
 
     name: str
     resources: dict[str, float]
-    look: Look
+    probe: NodeProbe
     skew: float = 0.0
     unseen: tuple[str, ...] = ()
     unwritable: str | None = None

@@ -48,7 +48,7 @@ def _reached(nodes: list[Node], lost: list[Lost]) -> Check:
 
 
 def _versions(nodes: list[Node]) -> Check:
-    versions = [node.look.versions for node in nodes]
+    versions = [node.probe.versions for node in nodes]
     different = []
     for package in sorted({package for found in versions for package in found}):
         by_version = Counter(found.get(package) for found in versions)
@@ -85,7 +85,7 @@ def _clocks(nodes: list[Node]) -> Check:
 
 
 def _authentication(nodes: list[Node]) -> Check:
-    open_to_all = [node.name for node in nodes if not node.look.token]
+    open_to_all = [node.name for node in nodes if not node.probe.token]
     if not open_to_all:
         return Check("authentication", PASS, "by token")
     if len(nodes) == 1:
@@ -95,7 +95,7 @@ def _authentication(nodes: list[Node]) -> Check:
 
 
 def _disk(nodes: list[Node]) -> Check:
-    free = {node.name: node.look.disk_free for node in nodes}
+    free = {node.name: node.probe.disk_free for node in nodes}
     low = {name: amount for name, amount in free.items() if amount < DISK_FREE}
     if low:
         told = ", ".join(f"{name} {amount / 2**30:.1f} GiB" for name, amount in low.items())
@@ -107,8 +107,8 @@ def _shared_memory(nodes: list[Node]) -> Check:
     small = []
     for node in nodes:
         wanted = node.resources.get("object_store_memory", 0.0)
-        if node.look.shm_total is not None and node.look.shm_total < wanted:
-            small.append(f"{node.name} {node.look.shm_total / 2**30:.1f} of {wanted / 2**30:.1f} GiB")
+        if node.probe.shm_total is not None and node.probe.shm_total < wanted:
+            small.append(f"{node.name} {node.probe.shm_total / 2**30:.1f} of {wanted / 2**30:.1f} GiB")
     if small:
         remedy = "give containers more of it (docker run --shm-size); Ray writes its objects to the disk otherwise"
         return Check("/dev/shm", WARN, ", ".join(small), remedy)
@@ -125,7 +125,7 @@ def _object_store(nodes: list[Node]) -> Check:
 
 
 def _open_files(nodes: list[Node]) -> Check:
-    limits = {node.name: node.look.open_files for node in nodes}
+    limits = {node.name: node.probe.open_files for node in nodes}
     low = {name: limit for name, limit in limits.items() if 0 <= limit < OPEN_FILES}
     if low:
         told = ", ".join(f"{name} {limit}" for name, limit in low.items())
@@ -134,10 +134,10 @@ def _open_files(nodes: list[Node]) -> Check:
 
 
 def _threads(nodes: list[Node]) -> Check:
-    few = [node for node in nodes if node.resources.get("CPU", 0) > node.look.cores]
+    few = [node for node in nodes if node.resources.get("CPU", 0) > node.probe.cores]
     if few:
         told = ", ".join(
-            f"{node.name} {node.resources['CPU']:g} CPUs for Ray on {node.look.cores} cores" for node in few
+            f"{node.name} {node.resources['CPU']:g} CPUs for Ray on {node.probe.cores} cores" for node in few
         )
         remedy = "start Ray there with --num-cpus no larger than its cores: a trial has as many threads as CPUs"
         return Check("threads", WARN, told, remedy)
@@ -145,10 +145,10 @@ def _threads(nodes: list[Node]) -> Check:
 
 
 def _gpus(nodes: list[Node]) -> Check:
-    blind = [node for node in nodes if int(node.resources.get("GPU", 0)) > len(node.look.gpus)]
-    idle = [node for node in nodes if int(node.resources.get("GPU", 0)) < len(node.look.gpus)]
+    blind = [node for node in nodes if int(node.resources.get("GPU", 0)) > len(node.probe.gpus)]
+    idle = [node for node in nodes if int(node.resources.get("GPU", 0)) < len(node.probe.gpus)]
     if blind:
-        told = ", ".join(f"{node.name}: {node.resources['GPU']:g} for Ray, {len(node.look.gpus)}" for node in blind)
+        told = ", ".join(f"{node.name}: {node.resources['GPU']:g} for Ray, {len(node.probe.gpus)}" for node in blind)
         return Check("GPUs", FAIL, f"{told} for torch", "install a driver and a torch that fit each other there")
     if idle:
         return Check(
@@ -157,7 +157,7 @@ def _gpus(nodes: list[Node]) -> Check:
             f"Ray uses none of those of {', '.join(node.name for node in idle)}",
             "start Ray there with --num-gpus",
         )
-    kinds = Counter(name for node in nodes for name in node.look.gpus)
+    kinds = Counter(name for node in nodes for name in node.probe.gpus)
     return Check(
         "GPUs", PASS, ", ".join(f"{count} × {name}" for name, count in kinds.items()) or "none, for none asked"
     )

@@ -1,4 +1,4 @@
-"""`qar doctor`: looks at every node of a cluster, before time and money are spent on a study there."""
+"""`qar doctor`: checks of every node of a cluster, before time and money are spent on a study there."""
 
 import os
 import time
@@ -16,7 +16,7 @@ from study.cluster.connect import start_ray
 from study.config import StudyConfig
 from study.doctor.check import Check, Lost, Node, kind_of
 from study.doctor.cluster_checks import checks
-from study.doctor.probe import Look, clock, epoch_seconds, look, remove_marks, unseen_marks, write_mark
+from study.doctor.probe import NodeProbe, clock, epoch_seconds, probe_node, remove_marks, unseen_marks, write_mark
 from study.doctor.study_checks import timed_trial
 from study.storage.object_store import PATIENCE, below, is_uri
 
@@ -33,7 +33,7 @@ SECONDS_TO_FETCH = 10.0
 def examine(
     config: StudyConfig | None, address: str | None, storage: str, price: float | None, quick: bool, verbose: bool
 ) -> list[Check]:
-    """Starts Ray or connects to it, looks at its nodes, and judges what was seen.
+    """Start Ray or connect to it, probe its nodes, and check what was seen.
 
     Args:
         config: of the study that is to be launched; None for none.
@@ -69,11 +69,11 @@ def inspect(config: StudyConfig | None, storage: str, time_epoch: bool) -> tuple
     asked = {}
     for node, entry in alive.items():
         trains = config is not None and config.resources.trials_on(entry["Resources"]) > 0
-        asked[node] = _on(node, _look, trial.to_dict() if trial and trains else None)
-    looks, silent = _answers(asked, SECONDS_TO_ANSWER)
-    skews, left = _skews(list(looks))
+        asked[node] = _on(node, _probe, trial.to_dict() if trial and trains else None)
+    probes, silent = _answers(asked, SECONDS_TO_ANSWER)
+    skews, left = _skews(list(probes))
     nodes = {
-        node: Node(alive[node]["NodeManagerHostname"], alive[node]["Resources"], looks[node], skew=skew)
+        node: Node(alive[node]["NodeManagerHostname"], alive[node]["Resources"], probes[node], skew=skew)
         for node, skew in skews.items()
     }
     lost = [Lost(alive[node]["NodeManagerHostname"], reason) for node, reason in (silent | left).items()]
@@ -83,8 +83,8 @@ def inspect(config: StudyConfig | None, storage: str, time_epoch: bool) -> tuple
     return list(nodes.values()), lost
 
 
-def _look(trial: dict[str, Any] | None) -> Look:
-    return look(trial, ray.get_runtime_context().get_temp_dir())
+def _probe(trial: dict[str, Any] | None) -> NodeProbe:
+    return probe_node(trial, ray.get_runtime_context().get_temp_dir())
 
 
 def _on(
@@ -189,7 +189,7 @@ def _with_epochs(nodes: dict[str, Node], config: StudyConfig, trial: dict[str, A
     kinds = {
         kind_of(seen.resources): node
         for node, seen in reversed(nodes.items())
-        if config.resources.trials_on(seen.resources) and seen.look.dataset
+        if config.resources.trials_on(seen.resources) and seen.probe.dataset
     }
     asked = {node: _on(node, epoch_seconds, trial, config.resources.cpus, for_trial=config) for node in kinds.values()}
     timed = {}

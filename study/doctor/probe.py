@@ -34,7 +34,7 @@ SAMPLE = 1000
 
 
 @dataclass(frozen=True)
-class Look:
+class NodeProbe:
     """What was seen on a node.
 
     Attributes:
@@ -62,7 +62,7 @@ class Look:
     dataset_error: str | None = None
 
 
-def look(trial: dict[str, Any] | None, temporary: str | None = None) -> Look:
+def probe_node(trial: dict[str, Any] | None, temporary: str | None = None) -> NodeProbe:
     """Looks at the node that this runs on.
 
     Args:
@@ -72,7 +72,7 @@ def look(trial: dict[str, Any] | None, temporary: str | None = None) -> Look:
     shm = Path("/dev/shm")
     dataset, dataset_error = _dataset(trial) if trial else (None, None)
     versions = {package: version_of(package) for package in PACKAGES}
-    return Look(
+    return NodeProbe(
         hostname=socket.gethostname(),
         versions={"python": platform.python_version(), **versions, "code": _code()},
         cores=available_cores(),

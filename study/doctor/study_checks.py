@@ -49,12 +49,12 @@ def _fractions(config: StudyConfig) -> Check:
 
 
 def _data(nodes: list[Node]) -> Check:
-    asked = [node for node in nodes if node.look.dataset or node.look.dataset_error]
-    missing = [node for node in asked if node.look.dataset_error]
+    asked = [node for node in nodes if node.probe.dataset or node.probe.dataset_error]
+    missing = [node for node in asked if node.probe.dataset_error]
     if missing:
-        told = "; ".join(f"{node.name}: {node.look.dataset_error}" for node in missing)
+        told = "; ".join(f"{node.name}: {node.probe.dataset_error}" for node in missing)
         return Check("data set", FAIL, told, "put it at the same path on every node, or into a shared folder")
-    by_checksum = Counter(node.look.dataset for node in asked)
+    by_checksum = Counter(node.probe.dataset for node in asked)
     if len(by_checksum) > 1:
         told = ", ".join(f"{checksum} on {count}" for checksum, count in by_checksum.items())
         return Check("data set", FAIL, f"checksums differ: {told}", "copy one of them to all nodes")

@@ -12,7 +12,7 @@ CHECKPOINTS_KEPT = 2
 
 
 @dataclass(frozen=True)
-class Saved:
+class CheckpointRecord:
     """A checkpoint: the epoch after which it was taken, and its path relative to the study folder."""
 
     epoch: int
@@ -44,7 +44,7 @@ class Trial:
     sampler_state: dict[str, Any] = field(default_factory=dict)
     state: str = RUNNING
     failure: str | None = None
-    checkpoints: list[Saved] = field(default_factory=list)
+    checkpoints: list[CheckpointRecord] = field(default_factory=list)
     epochs: dict[int, dict[str, Any]] = field(default_factory=dict)
     sessions: dict[int, int] = field(default_factory=dict)
     latest_epoch: int = 0
@@ -58,7 +58,7 @@ class Trial:
         return int(self.config["regularize_epochs"] + self.config["finetune_epochs"])
 
     @property
-    def checkpoint(self) -> Saved | None:
+    def checkpoint(self) -> CheckpointRecord | None:
         """The newest."""
         return self.checkpoints[-1] if self.checkpoints else None
 
@@ -74,7 +74,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Told:
+class KnownResult:
     """A result that Optuna knows and that no trial of this study stands for: a repetition, or another study's.
 
     Attributes:
@@ -94,7 +94,7 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Arrival:
+class RungReport:
     """A trial has reached the end of an epoch for the first time, with these metrics."""
 
     number: int
@@ -129,14 +129,14 @@ class History:
     Attributes:
         trials: by number.
         proposals: all that Optuna knows, in the order in which it came to know it.
-        arrivals: in order; early stopping decides by the first account of an epoch, on resume too.
+        rung_reports: in order; early stopping decides by the first account of an epoch, on resume too.
         sessions: in order.
         baseline_seconds: of training, by epoch, by seed of a float baseline.
     """
 
     trials: dict[int, Trial] = field(default_factory=dict)
-    proposals: list[Trial | Told] = field(default_factory=list)
-    arrivals: list[Arrival] = field(default_factory=list)
+    proposals: list[Trial | KnownResult] = field(default_factory=list)
+    rung_reports: list[RungReport] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
     baseline_seconds: dict[int, dict[int, float]] = field(default_factory=dict)
 
@@ -149,14 +149,14 @@ class History:
             session.seconds = max(session.seconds, elapsed)
         match fact:
             case facts.Prior():
-                self.proposals.append(Told(fact.params, fact.distributions, COMPLETE, fact.metrics))
+                self.proposals.append(KnownResult(fact.params, fact.distributions, COMPLETE, fact.metrics))
             case facts.Baseline():
                 self.baseline_seconds.setdefault(fact.seed, {})[fact.epoch] = fact.train_seconds
             case facts.Asked():
                 self._ask(fact)
             case facts.Repeated():
                 names = ("params", "distributions", "state", "metrics", "number", "failure", "sampler_state")
-                self.proposals.append(Told(**{name: getattr(fact, name) for name in names}))
+                self.proposals.append(KnownResult(**{name: getattr(fact, name) for name in names}))
             case facts.Epoch():
                 self._train(self.trials[fact.number], fact.metrics)
             case facts.Lost():
@@ -165,7 +165,10 @@ class History:
                 trial.may_go_back = True
             case facts.Checkpointed():
                 trial = self.trials[fact.number]
-                trial.checkpoints = [*trial.checkpoints[1 - CHECKPOINTS_KEPT :], Saved(fact.epoch, fact.path)]
+                trial.checkpoints = [
+                    *trial.checkpoints[1 - CHECKPOINTS_KEPT :],
+                    CheckpointRecord(fact.epoch, fact.path),
+                ]
             case facts.Ended():
                 trial = self.trials[fact.number]
                 trial.state, trial.failure = fact.state, fact.failure
@@ -184,7 +187,7 @@ class History:
         epoch = metrics["epoch"]
         earlier = trial.epochs.get(epoch)
         if earlier is None:
-            self.arrivals.append(Arrival(trial.number, metrics))
+            self.rung_reports.append(RungReport(trial.number, metrics))
         else:
             trial.seconds_lost += earlier["train_seconds"]
         trial.epochs[epoch] = metrics

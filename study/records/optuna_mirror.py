@@ -15,7 +15,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
 from study.config import StudyConfig
-from study.ledger.history import History, Told, Trial
+from study.ledger.history import History, KnownResult, Trial
 from study.search.optuna_trials import DIRECTIONS, OBJECTIVES, STATES, frozen, values_of
 from study.storage.folder import StudyFolder
 from trainables.result import RUNNING
@@ -24,7 +24,7 @@ IDENTITY = "qar_study"
 """User attribute of Optuna's study: which study is mirrored, whatever it and its folder are called."""
 
 
-class Mirror:
+class OptunaMirror:
     """Optuna's study of a study: `sync` brings it up to date.
 
     Proposal i of the ledger is trial i of Optuna's. User attributes tell what Optuna has no place for: `number` and
@@ -169,7 +169,7 @@ class _Unsynced(sqlite3.Connection):
 _KNOWN_AT_ONCE = ("number", "trial_id", "anchor", "config_hash")
 
 
-def _user_attrs(proposal: Trial | Told) -> dict[str, Any]:
+def _user_attrs(proposal: Trial | KnownResult) -> dict[str, Any]:
     found: dict[str, Any]
     if isinstance(proposal, Trial):
         found = {name: getattr(proposal, name) for name in _KNOWN_AT_ONCE}
@@ -198,7 +198,7 @@ def _is_true(trials: list[FrozenTrial], history: History) -> bool:
     return all(_agrees(trial, proposal) for trial, proposal in zip(trials, history.proposals, strict=False))
 
 
-def _agrees(trial: FrozenTrial, proposal: Trial | Told) -> bool:
+def _agrees(trial: FrozenTrial, proposal: Trial | KnownResult) -> bool:
     told = _user_attrs(proposal)
     if not trial.state.is_finished():
         told = {name: value for name, value in told.items() if name in _KNOWN_AT_ONCE}

@@ -17,7 +17,7 @@ from study.ledger.facts import CHECKPOINT, ENDED, EPOCH, LOST
 from study.ledger.history import History, Trial
 from study.ledger.ledger import DerivedFromLedger, Ledger
 from study.records.failures import FAILURES_AT_START, FailTrial, Retry, StopStudy, decide, failure_at_start
-from study.records.optuna_mirror import Mirror
+from study.records.optuna_mirror import OptunaMirror
 from study.search.searcher import outcome
 from study.storage.atomic import replacing
 from study.storage.folder import StudyFolder, write_atomically
@@ -121,7 +121,12 @@ class Recorder(DerivedFromLedger, Callback):
     """Ray's callback that writes every fact to the ledger, and what is derived from it now and then."""
 
     def __init__(
-        self, folder: StudyFolder, ledger: Ledger, mirror: Mirror, epochs: int, seconds_between_tables: float = 10.0
+        self,
+        folder: StudyFolder,
+        ledger: Ledger,
+        mirror: OptunaMirror,
+        epochs: int,
+        seconds_between_tables: float = 10.0,
     ) -> None:
         self._folder = folder
         self._ledger = ledger

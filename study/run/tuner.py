@@ -20,7 +20,7 @@ from study.storage.folder import StudyFolder
 if TYPE_CHECKING:
     from ray.tune import Trainable
 
-    from study.records.optuna_mirror import Mirror
+    from study.records.optuna_mirror import OptunaMirror
     from study.run.progress import Progress
 
 MOST_AT_A_TIME = 10_000
@@ -100,7 +100,7 @@ def _run(
 
     from study.cluster.capacity import Capacity
     from study.cluster.watchdog import Watchdog
-    from study.records.optuna_mirror import Mirror
+    from study.records.optuna_mirror import OptunaMirror
     from study.records.provenance import provenance
     from study.records.recorder import Recorder
     from study.run.baselines import float_baselines
@@ -112,7 +112,7 @@ def _run(
 
     if not verbose:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-    mirror = Mirror(folder, config)
+    mirror = OptunaMirror(folder, config)
     rungs = end_finished_trials(ledger, config)
     if ledger.history.num_ended >= config.trials:  # the last driver may have died before it recorded that
         if ledger.history.sessions[-1].outcome is None:
@@ -194,7 +194,7 @@ def leaving_terminal(progress: "Progress") -> Iterator[None]:
         interruption.before_end = None
 
 
-def _show(folder: StudyFolder, history: History, mirror: "Mirror", console: Console) -> None:
+def _show(folder: StudyFolder, history: History, mirror: "OptunaMirror", console: Console) -> None:
     """Write all files that are derived from the ledger."""
     from study.records.recorder import write_tables
 

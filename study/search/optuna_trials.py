@@ -7,7 +7,7 @@ from optuna.distributions import json_to_distribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from study.ledger.history import Told, Trial
+from study.ledger.history import KnownResult, Trial
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
 
 OBJECTIVES = ("val_accuracy", "bits_per_weight")
@@ -22,18 +22,18 @@ STATES = {
 _distribution_of = functools.lru_cache(maxsize=256)(json_to_distribution)
 
 
-def metrics_of(proposal: Trial | Told) -> dict[str, Any]:
+def metrics_of(proposal: Trial | KnownResult) -> dict[str, Any]:
     """Metrics of its last epoch; empty before the first."""
     return proposal.last if isinstance(proposal, Trial) else proposal.metrics
 
 
-def values_of(proposal: Trial | Told) -> list[float] | None:
+def values_of(proposal: Trial | KnownResult) -> list[float] | None:
     """What Optuna takes for its result: the objectives of one with its full budget, nothing of any other."""
     return [metrics_of(proposal)[name] for name in OBJECTIVES] if proposal.state == COMPLETE else None
 
 
 def frozen(
-    proposal: Trial | Told, user_attrs: dict[str, Any], constraint_values: dict[str, float] | None = None
+    proposal: Trial | KnownResult, user_attrs: dict[str, Any], constraint_values: dict[str, float] | None = None
 ) -> FrozenTrial:
     """The proposal as Optuna keeps it, with what its sampler has left there."""
     return create_trial(

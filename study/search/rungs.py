@@ -91,8 +91,8 @@ class Rungs:
     def replay(cls, config: StudyConfig, history: History) -> "Rungs":
         """Return the rungs as a history has left them, in linear time: nothing is ranked before it is asked for."""
         rungs = cls(config)
-        for arrival in history.arrivals:
-            rungs._join(arrival.number, history.trials[arrival.number].anchor, arrival.metrics)
+        for report in history.rung_reports:
+            rungs._join(report.number, history.trials[report.number].anchor, report.metrics)
         return rungs
 
     @property

@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from study.config import Constraint, StudyConfig
-from study.ledger.history import History, Told, Trial
+from study.ledger.history import History, KnownResult, Trial
 from study.search.optuna_trials import DIRECTIONS, OBJECTIVES, STATES, frozen, metrics_of, values_of
 from study.search.samplers import SAMPLERS, make_sampler
 from study.search.space import ANCHOR, distributions, first_trials, suggest
@@ -37,7 +37,9 @@ class Proposal:
     anchor: bool
 
 
-def select(proposals: Sequence[Trial | Told], size: int, constraints: Sequence[Constraint], seed: str) -> list[int]:
+def select(
+    proposals: Sequence[Trial | KnownResult], size: int, constraints: Sequence[Constraint], seed: str
+) -> list[int]:
     """Indices of the proposals a sampler with a window is shown, in order.
 
     All that still run; of the finished that it can learn from, up to `size`: one half the best, by rank of
@@ -79,7 +81,9 @@ class SamplerView:
         self._sampling = SAMPLERS[config.sampler]
         self._constraints = [Constraint.parse(text) for text in config.constraints]
         self._first = first_trials(config)
-        self._num_priors = sum(isinstance(told, Told) and told.number is None for told in history.proposals)
+        self._num_priors = sum(
+            isinstance(proposal, KnownResult) and proposal.number is None for proposal in history.proposals
+        )
         self._window_begins = -1
         self._pending: dict[int, optuna.Trial] = {}  # by index of the proposal, as long as Optuna has it running
 
@@ -184,13 +188,13 @@ class SamplerView:
             params[name] = space.placements(family)[0]
         return create_trial(state=TrialState.PRUNED, params={name: params[name] for name in found}, distributions=found)
 
-    def _constraint_values(self, proposal: Trial | Told) -> dict[str, float]:
+    def _constraint_values(self, proposal: Trial | KnownResult) -> dict[str, float]:
         if proposal.state not in (COMPLETE, PRUNED):
             return {}
         metrics = metrics_of(proposal)
         return {str(constraint): constraint.violation(metrics) for constraint in self._constraints}
 
-    def _user_attrs(self, proposal: Trial | Told) -> dict[str, Any]:
+    def _user_attrs(self, proposal: Trial | KnownResult) -> dict[str, Any]:
         found: dict[str, Any] = {}
         if isinstance(proposal, Trial) and proposal.anchor:
             found[ANCHOR] = {name: proposal.config[name] for name in ("family", "num_levels", "placement")}
@@ -198,7 +202,7 @@ class SamplerView:
             found[FAILURE] = proposal.failure
         return found
 
-    def _tell(self, optuna_trial: optuna.Trial, proposal: Trial | Told) -> None:
+    def _tell(self, optuna_trial: optuna.Trial, proposal: Trial | KnownResult) -> None:
         for name, value in self._constraint_values(proposal).items():
             optuna_trial.set_constraint(name, value)
         if isinstance(proposal, Trial) and proposal.failure is not None:

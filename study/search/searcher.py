@@ -10,11 +10,11 @@ from ray.tune.search import Searcher
 
 from study.config import StudyConfig
 from study.ledger.facts import ASKED, REPEATED
-from study.ledger.history import Told, Trial
+from study.ledger.history import KnownResult, Trial
 from study.ledger.ledger import DerivedFromLedger, Ledger
 from study.search.optuna_trials import OBJECTIVES
 from study.search.sampler_history import Proposal, SamplerView
-from study.search.warm_start import begin_from_priors
+from study.search.warm_start import record_priors
 from study.storage.folder import StudyFolder
 from trainables.config import TrialConfig
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
@@ -62,7 +62,7 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
         self._runs: dict[str, list[Trial]] = {}  # by hash of the configuration
         for trial in ledger.history.trials.values():
             self._runs.setdefault(trial.config_hash, []).append(trial)
-        begin_from_priors(ledger, config)
+        record_priors(ledger, config)
         self._view = SamplerView(config, ledger.history)
 
     @property
@@ -122,7 +122,9 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
         proposals = self._ledger.history.proposals
         latest = proposals[: -MAX_REPEATS - 1 : -1]
         others = (
-            place for place, told in enumerate(latest) if not (isinstance(told, Told) and told.number is not None)
+            place
+            for place, proposal in enumerate(latest)
+            if not (isinstance(proposal, KnownResult) and proposal.number is not None)
         )
         return next(others, len(latest))
 

@@ -9,7 +9,7 @@ from optuna.distributions import distribution_to_json
 
 from study.config import Constraint, StudyConfig
 from study.ledger.facts import PRIOR
-from study.ledger.history import Told
+from study.ledger.history import KnownResult
 from study.ledger.ledger import Ledger
 from study.search.optuna_trials import OBJECTIVES
 from study.search.space import distributions, params_of
@@ -88,7 +88,7 @@ def _read(path: Path, shown_as: str) -> pa.Table:
         raise ValueError(f"warm_start: {error}") from None
 
 
-def begin_from_priors(ledger: Ledger, config: StudyConfig) -> None:
+def record_priors(ledger: Ledger, config: StudyConfig) -> None:
     """Records the priors, once ever: none if a trial was asked for, and the rest if a driver was killed between them.
 
     A prior stands for no trial: its configuration counts as never run, for only what is trained in this study, under
@@ -96,6 +96,6 @@ def begin_from_priors(ledger: Ledger, config: StudyConfig) -> None:
     """
     if ledger.history.trials or not config.warm_start:
         return
-    recorded = sum(isinstance(told, Told) for told in ledger.history.proposals)
+    recorded = sum(isinstance(proposal, KnownResult) for proposal in ledger.history.proposals)
     for prior in read_priors(config)[recorded:]:
         ledger.record(PRIOR, **prior)

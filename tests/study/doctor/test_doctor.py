@@ -12,13 +12,13 @@ from study.config import StudyConfig
 from study.doctor.check import FAIL, PASS, WARN, Check, Lost, Node
 from study.doctor.cluster_checks import DISK_FREE, checks
 from study.doctor.examine import _skew
-from study.doctor.probe import PACKAGES, Look, epoch_seconds, look, unseen_marks, write_mark
+from study.doctor.probe import PACKAGES, NodeProbe, epoch_seconds, probe_node, unseen_marks, write_mark
 from study.doctor.study_checks import timed_trial
 from tests.support.example_studies import study_config
 from tests.support.live_studies import LiveRun
 
 GIB = 2**30
-LOOK = Look(
+PROBE = NodeProbe(
     hostname="node",
     versions={"python": "3.11.7", **dict.fromkeys(PACKAGES, "1.0"), "code": "0123abcd"},
     cores=4,
@@ -33,7 +33,7 @@ LOOK = Look(
 
 def node(name: str = "one", *, cpus: float = 4, gpus: float = 0, seen: dict[str, Any] | None = None, **of: Any) -> Node:
     resources = {"CPU": cpus, "GPU": gpus, "object_store_memory": 4.0 * GIB}
-    return replace(Node(name, resources, replace(LOOK, hostname=name, **seen or {})), **of)
+    return replace(Node(name, resources, replace(PROBE, hostname=name, **seen or {})), **of)
 
 
 def check(name: str, nodes: list[Node], config: StudyConfig | None = None, price: float | None = None) -> Check:
@@ -52,19 +52,19 @@ BAD = {
     "other version": (
         "versions",
         FAIL,
-        [node(), node("two", seen={"versions": LOOK.versions | {"torch": "2.0"}})],
+        [node(), node("two", seen={"versions": PROBE.versions | {"torch": "2.0"}})],
         "torch 1.0 on 1, 2.0 on 1",
     ),
     "other code": (
         "versions",
         FAIL,
-        [node(), node("two", seen={"versions": LOOK.versions | {"code": "4567cdef"}})],
+        [node(), node("two", seen={"versions": PROBE.versions | {"code": "4567cdef"}})],
         "code 0123abcd on 1, 4567cdef on 1",
     ),
     "missing package": (
         "versions",
         FAIL,
-        [node(seen={"versions": LOOK.versions | {"optuna": None}})],
+        [node(seen={"versions": PROBE.versions | {"optuna": None}})],
         "optuna missing on 1",
     ),
     "unwritable": ("storage", FAIL, [node(), node("two", unwritable="Permission denied")], "two: Permission denied"),
@@ -113,11 +113,11 @@ def test_gpus_are_seen_though_ray_hides_them(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("sys.executable", str(stub))
     monkeypatch.setattr("study.doctor.probe.GPU_DEVICES", (str(stub),))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert look(None).gpus == ["H200"]
+    assert probe_node(None).gpus == ["H200"]
 
 
 def test_cores_of_a_node_are_those_that_may_be_used() -> None:
-    assert look(None).cores == available_cores()
+    assert probe_node(None).cores == available_cores()
 
 
 def test_single_node_needs_no_token() -> None:
@@ -175,7 +175,7 @@ def test_skew_is_only_what_the_way_does_not_explain() -> None:
 
 def test_node_tells_of_itself_and_of_the_data_set(tmp_path: Path) -> None:
     trial = study_config().trial_config({"family": "none", "num_levels": None}).to_dict()
-    seen = look(trial, str(tmp_path))
+    seen = probe_node(trial, str(tmp_path))
     assert None not in seen.versions.values()
     assert seen.dataset is not None
     assert seen.disk_free > 0
@@ -186,9 +186,9 @@ def test_node_tells_of_itself_and_of_the_data_set(tmp_path: Path) -> None:
 def test_data_sets_that_differ_have_other_checksums(tmp_path: Path) -> None:
     trial = study_config().trial_config({"family": "none", "num_levels": None}).to_dict()
     (tmp_path / "cifar10.npz").write_bytes(b"nonsense")
-    digits = look(trial).dataset
-    broken = look(trial | {"dataset": "cifar10", "data_dir": str(tmp_path)})
-    assert digits == look(trial).dataset
+    digits = probe_node(trial).dataset
+    broken = probe_node(trial | {"dataset": "cifar10", "data_dir": str(tmp_path)})
+    assert digits == probe_node(trial).dataset
     assert broken.dataset is None
     assert "cifar10.npz" in (broken.dataset_error or "")
 

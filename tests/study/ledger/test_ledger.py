@@ -31,7 +31,7 @@ from study.ledger.facts import (
     decode,
     encode,
 )
-from study.ledger.history import Arrival, History, Saved, Told
+from study.ledger.history import CheckpointRecord, History, KnownResult, RungReport
 from study.ledger.ledger import Ledger, is_being_written, read_history
 from study.ledger.order import check_order
 from tests.support.example_studies import PROVENANCE, asked, metrics, start_session, study_config, train
@@ -132,7 +132,7 @@ def test_history_tells_what_was_recorded(tmp_path: Path) -> None:
     first, second = history.trials[0], history.trials[1]
     assert (first.state, first.last["epoch"], first.last["phase"]) == (COMPLETE, 4, "finetune")
     assert (second.state, second.last["epoch"]) == (RUNNING, 2)
-    assert second.checkpoint == Saved(2, "ray/session-001/1/checkpoint_000001")
+    assert second.checkpoint == CheckpointRecord(2, "ray/session-001/1/checkpoint_000001")
     assert history.unfinished == [second]
     assert (history.count(COMPLETE), history.count(RUNNING), history.count(FAIL), history.num_ended) == (1, 1, 0, 1)
     assert [session.outcome for session in history.sessions] == [None]
@@ -198,8 +198,8 @@ def test_epoch_that_is_trained_again_replaces_the_earlier_account(tmp_path: Path
     epochs = history.trials[1].epochs
     assert [epochs[epoch]["val_accuracy"] for epoch in (1, 2)] == [0.5, 0.75]
     assert history.trials[1].seconds_lost == 0.25, "of the account that counts no more"
-    early_stopping_saw = [arrival for arrival in history.arrivals if arrival.number == 1]
-    assert early_stopping_saw == [Arrival(1, metrics(1)), Arrival(1, metrics(2))]
+    early_stopping_saw = [report for report in history.rung_reports if report.number == 1]
+    assert early_stopping_saw == [RungReport(1, metrics(1)), RungReport(1, metrics(2))]
 
 
 def test_newest_checkpoints_are_kept_the_newest_last(tmp_path: Path) -> None:
@@ -209,7 +209,10 @@ def test_newest_checkpoints_are_kept_the_newest_last(tmp_path: Path) -> None:
     for epoch in (3, 4):
         ledger.record(EPOCH, number=1, metrics=metrics(epoch))
         ledger.record(CHECKPOINT, number=1, epoch=epoch, path=f"checkpoint-{epoch}")
-    assert ledger.history.trials[1].checkpoints == [Saved(3, "checkpoint-3"), Saved(4, "checkpoint-4")]
+    assert ledger.history.trials[1].checkpoints == [
+        CheckpointRecord(3, "checkpoint-3"),
+        CheckpointRecord(4, "checkpoint-4"),
+    ]
 
 
 def test_proposals_are_all_that_optuna_knows_in_order(tmp_path: Path) -> None:
@@ -221,9 +224,9 @@ def test_proposals_are_all_that_optuna_knows_in_order(tmp_path: Path) -> None:
     repeated = result | {"number": 0, "state": FAIL, "sampler_state": {"trial": {"generation": 1}}}
     ledger.record(REPEATED, **repeated)
     assert ledger.history.proposals == [
-        Told(**result, state=COMPLETE),
+        KnownResult(**result, state=COMPLETE),
         ledger.history.trials[0],
-        Told(**repeated),
+        KnownResult(**repeated),
     ]
 
 

@@ -20,7 +20,7 @@ from study.cli import app
 from study.config import StudyConfig, parse_study
 from study.ledger.facts import ASKED, ENDED, PRIOR, REPEATED
 from study.ledger.ledger import Ledger
-from study.records.optuna_mirror import Mirror
+from study.records.optuna_mirror import OptunaMirror
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import asked, make_study, start_session, study_config, train
 from tests.support.live_studies import LiveRun, qar
@@ -86,14 +86,14 @@ def config(request: pytest.FixtureRequest) -> StudyConfig:
     return study_config(optuna_storage=uri, name=f"small-{request.node.name.translate(str.maketrans('[]', '--'))}")
 
 
-class Told:
-    """A study's ledger, told by hand, and its mirror."""
+class MirroredStudy:
+    """A study whose ledger a test writes, and its mirror."""
 
     def __init__(self, folder: Path, config: StudyConfig) -> None:
         self.folder, self.config = StudyFolder(folder), config
         self.ledger = Ledger(self.folder.ledger)
         start_session(self.ledger)
-        self.mirror = Mirror(self.folder, config)
+        self.mirror = OptunaMirror(self.folder, config)
 
     def ask(self, number: int, **changes: Any) -> None:
         trial = self.config.trial_config({"family": "RS", "num_levels": 2 + number, "lam": 1e-3})
@@ -114,24 +114,28 @@ class Told:
 
     def sync_anew(self) -> list[FrozenTrial]:
         """The same after a restart of the driver."""
-        self.mirror = Mirror(self.folder, self.config)
+        self.mirror = OptunaMirror(self.folder, self.config)
         return self.sync()
 
 
 @pytest.fixture
-def told(config: StudyConfig, tmp_path: Path) -> Told:
+def mirrored(config: StudyConfig, tmp_path: Path) -> MirroredStudy:
     """One of each kind of proposal, the last of them running."""
-    told = Told(tmp_path, config)
-    told.ledger.record(PRIOR, **PROPOSED, metrics={"val_accuracy": 0.25, "bits_per_weight": 3.0}, source="elsewhere")
+    mirrored = MirroredStudy(tmp_path, config)
+    mirrored.ledger.record(
+        PRIOR, **PROPOSED, metrics={"val_accuracy": 0.25, "bits_per_weight": 3.0}, source="elsewhere"
+    )
     for number in range(4):
-        told.ask(number)
-    told.end(0, COMPLETE, 4)
-    told.end(1, PRUNED, 2)
-    told.end(2, FAIL, 1, "it broke")
+        mirrored.ask(number)
+    mirrored.end(0, COMPLETE, 4)
+    mirrored.end(1, PRUNED, 2)
+    mirrored.end(2, FAIL, 1, "it broke")
     metrics = {"val_accuracy": 0.5, "bits_per_weight": 2.0}
-    told.ledger.record(REPEATED, **PROPOSED, number=0, state=COMPLETE, metrics=metrics, sampler_state={})
-    told.ledger.record(REPEATED, **PROPOSED, number=3, state=FAIL, failure="still runs", metrics={}, sampler_state={})
-    return told
+    mirrored.ledger.record(REPEATED, **PROPOSED, number=0, state=COMPLETE, metrics=metrics, sampler_state={})
+    mirrored.ledger.record(
+        REPEATED, **PROPOSED, number=3, state=FAIL, failure="still runs", metrics={}, sampler_state={}
+    )
+    return mirrored
 
 
 STATES = [
@@ -150,8 +154,8 @@ def essence(trials: list[FrozenTrial]) -> list[Any]:
     return [(trial.number, trial.state, trial.values, trial.params, trial.user_attrs) for trial in trials]
 
 
-def test_every_proposal_is_shown_as_it_is(told: Told) -> None:
-    shown = told.sync()
+def test_every_proposal_is_shown_as_it_is(mirrored: MirroredStudy) -> None:
+    shown = mirrored.sync()
     assert [trial.state for trial in shown] == STATES
     assert [trial.values for trial in shown] == [[0.25, 3.0], [0.5, 2.0], None, None, None, [0.5, 2.0], None]
     assert all(trial.params == PARAMS for trial in shown)
@@ -166,12 +170,12 @@ def test_every_proposal_is_shown_as_it_is(told: Told) -> None:
 
 
 @pytest.mark.parametrize("restart", [False, True])
-def test_mirror_follows_what_happens_and_repeats_nothing(restart: bool, told: Told) -> None:
-    before = essence(told.sync())
-    assert essence(told.sync_anew() if restart else told.sync()) == before
-    told.end(3, FAIL, 2, "late")
-    told.ask(4)
-    after = told.sync_anew() if restart else told.sync()
+def test_mirror_follows_what_happens_and_repeats_nothing(restart: bool, mirrored: MirroredStudy) -> None:
+    before = essence(mirrored.sync())
+    assert essence(mirrored.sync_anew() if restart else mirrored.sync()) == before
+    mirrored.end(3, FAIL, 2, "late")
+    mirrored.ask(4)
+    after = mirrored.sync_anew() if restart else mirrored.sync()
     assert essence(after)[:4] == before[:4]
     assert [trial.state for trial in after[4:]] == [
         *(TrialState.FAIL, TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING)
@@ -179,57 +183,57 @@ def test_mirror_follows_what_happens_and_repeats_nothing(restart: bool, told: To
     assert after[4].user_attrs["failure"] == "late"
 
 
-def test_mirror_that_contradicts_the_ledger_is_made_anew(told: Told) -> None:
-    expected = essence(told.sync())
-    storage = optuna.storages.RDBStorage(told.mirror.uri)
-    study = optuna.load_study(study_name=told.config.name, storage=storage)
+def test_mirror_that_contradicts_the_ledger_is_made_anew(mirrored: MirroredStudy) -> None:
+    expected = essence(mirrored.sync())
+    storage = optuna.storages.RDBStorage(mirrored.mirror.uri)
+    study = optuna.load_study(study_name=mirrored.config.name, storage=storage)
     study.tell(4, [0.9, 1.0])  # a zombie's claim
-    assert essence(told.sync_anew()) == expected
-    study = optuna.load_study(study_name=told.config.name, storage=storage)
+    assert essence(mirrored.sync_anew()) == expected
+    study = optuna.load_study(study_name=mirrored.config.name, storage=storage)
     study.add_trial(optuna.trial.create_trial(values=[1.0, 1.0]))
-    assert essence(told.sync_anew()) == expected
-    optuna.delete_study(study_name=told.config.name, storage=storage)
-    assert essence(told.sync_anew()) == expected
+    assert essence(mirrored.sync_anew()) == expected
+    optuna.delete_study(study_name=mirrored.config.name, storage=storage)
+    assert essence(mirrored.sync_anew()) == expected
 
 
-def test_study_that_is_deleted_under_its_driver_comes_back(told: Told) -> None:
-    expected = essence(told.sync())
-    optuna.delete_study(study_name=told.config.name, storage=told.mirror.uri)
-    told.ask(4)
-    told.mirror.sync(told.ledger.history)
+def test_study_that_is_deleted_under_its_driver_comes_back(mirrored: MirroredStudy) -> None:
+    expected = essence(mirrored.sync())
+    optuna.delete_study(study_name=mirrored.config.name, storage=mirrored.mirror.uri)
+    mirrored.ask(4)
+    mirrored.mirror.sync(mirrored.ledger.history)
     # Seen at the next write; a file of its own is then made anew.
-    assert (told.mirror.trouble is None) == (told.config.optuna_storage is None)
-    assert essence(told.sync())[:-1] == expected
+    assert (mirrored.mirror.trouble is None) == (mirrored.config.optuna_storage is None)
+    assert essence(mirrored.sync())[:-1] == expected
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense" * 1000, b"SQLite format 3\0" + b"\xff" * 5000])
 def test_damaged_database_of_its_own_is_made_anew(content: bytes, tmp_path: Path) -> None:
-    told = Told(tmp_path, study_config())
-    told.ask(0)
-    expected = essence(told.sync())
-    told.mirror = Mirror(told.folder, told.config)  # lets go of the file
-    told.folder.optuna_db.write_bytes(content)
-    assert essence(told.sync_anew()) == expected
+    mirrored = MirroredStudy(tmp_path, study_config())
+    mirrored.ask(0)
+    expected = essence(mirrored.sync())
+    mirrored.mirror = OptunaMirror(mirrored.folder, mirrored.config)  # lets go of the file
+    mirrored.folder.optuna_db.write_bytes(content)
+    assert essence(mirrored.sync_anew()) == expected
 
 
 @pytest.mark.parametrize("restart", [False, True])
 def test_damaged_pages_in_the_middle_of_its_own_database_are_mended(restart: bool, tmp_path: Path) -> None:
     """Whichever page it is: by a driver that has the file open, or at the latest by the next one."""
-    told = Told(tmp_path, study_config())
-    told.ask(0)
-    told.sync()
-    content = told.folder.optuna_db.read_bytes()
+    mirrored = MirroredStudy(tmp_path, study_config())
+    mirrored.ask(0)
+    mirrored.sync()
+    content = mirrored.folder.optuna_db.read_bytes()
     pages = len(content) // 4096
     for page in range(1, pages, max(1, pages // 5)):
-        damaged = bytearray(told.folder.optuna_db.read_bytes())
+        damaged = bytearray(mirrored.folder.optuna_db.read_bytes())
         damaged[page * 4096 : page * 4096 + 4096] = b"\xa5" * 4096
-        told.folder.optuna_db.write_bytes(bytes(damaged))
-        told.end(page_number := len(told.ledger.history.trials) - 1, COMPLETE, 4)
-        told.ask(page_number + 1)
+        mirrored.folder.optuna_db.write_bytes(bytes(damaged))
+        mirrored.end(page_number := len(mirrored.ledger.history.trials) - 1, COMPLETE, 4)
+        mirrored.ask(page_number + 1)
         if not restart:
-            told.mirror.sync(told.ledger.history)
-            assert told.mirror.trouble is None
-        shown = told.sync_anew()
+            mirrored.mirror.sync(mirrored.ledger.history)
+            assert mirrored.mirror.trouble is None
+        shown = mirrored.sync_anew()
         assert [trial.user_attrs["number"] for trial in shown] == list(range(page_number + 2))
         assert shown[page_number].state == TrialState.COMPLETE
 
@@ -238,21 +242,21 @@ def test_database_that_is_away_is_trouble_and_no_more(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         uri = f"postgresql+psycopg://qar@127.0.0.1:{probe.getsockname()[1]}/postgres"
-    told = Told(tmp_path, study_config(optuna_storage=uri))
-    told.ask(0)
-    told.mirror.sync(told.ledger.history)
-    assert told.mirror.trouble is not None
-    assert "\n" not in told.mirror.trouble
-    assert uri in told.mirror.trouble
+    mirrored = MirroredStudy(tmp_path, study_config(optuna_storage=uri))
+    mirrored.ask(0)
+    mirrored.mirror.sync(mirrored.ledger.history)
+    assert mirrored.mirror.trouble is not None
+    assert "\n" not in mirrored.mirror.trouble
+    assert uri in mirrored.mirror.trouble
     with pytest.raises(ValueError, match="optuna_storage must be the URI of a database that can be reached"):
-        told.mirror.check_free()
+        mirrored.mirror.check_free()
 
 
 def test_name_that_another_study_has_in_the_database_is_refused(postgres: str, tmp_path: Path) -> None:
     config = study_config(optuna_storage=postgres, name="taken")
     (tmp_path / "one").mkdir()
     (tmp_path / "other").mkdir()
-    one, other = Told(tmp_path / "one", config), Told(tmp_path / "other", config)
+    one, other = MirroredStudy(tmp_path / "one", config), MirroredStudy(tmp_path / "other", config)
     one.mirror.check_free()
     one.ask(0)
     expected = essence(one.sync())
@@ -267,9 +271,9 @@ def test_name_that_another_study_has_in_the_database_is_refused(postgres: str, t
 def test_confirmation_whose_name_the_database_has_is_refused_and_leaves_nothing(postgres: str, tmp_path: Path) -> None:
     study = make_study(tmp_path / "known", study_config(trials=5, name="known", optuna_storage=postgres))
     optuna.create_study(study_name="known-confirm", storage=postgres)
-    told = CliRunner().invoke(app, ["confirm", str(study.path), "--seeds", "2", "--trust-addresses"])
-    assert (told.exit_code, told.stderr.count("\n")) == (2, 1)
-    assert "holds a study 'known-confirm' already; delete it there" in told.stderr
+    mirrored = CliRunner().invoke(app, ["confirm", str(study.path), "--seeds", "2", "--trust-addresses"])
+    assert (mirrored.exit_code, mirrored.stderr.count("\n")) == (2, 1)
+    assert "holds a study 'known-confirm' already; delete it there" in mirrored.stderr
     assert not study.confirmation.exists()
 
 

@@ -21,10 +21,10 @@ from ray.tune.experiment import Trial
 from analysis.load import load_epochs, load_trials
 from study.errors import NodeLacksDataset, NodeUnusable, StorageNotShared, StorageUnwritable
 from study.ledger.facts import ASKED, ENDED, LOST
-from study.ledger.history import Saved
+from study.ledger.history import CheckpointRecord
 from study.ledger.ledger import Ledger, read_history
 from study.records.failures import MOST_LOSSES
-from study.records.optuna_mirror import Mirror
+from study.records.optuna_mirror import OptunaMirror
 from study.records.provenance import provenance
 from study.records.recorder import Recorder, epoch_rows, trial_row, write_tables
 from study.storage.folder import StudyFolder
@@ -273,7 +273,7 @@ class Recording:
         start_session(self.ledger)
         config = study_config().trial_config({"family": "RE", "num_levels": 8, "lam": 1e-3, "placement": "own"})
         self.ledger.record(ASKED, **asked(0, replace(config, seed=3)))
-        self.mirror = Mirror(self.study, study_config())
+        self.mirror = OptunaMirror(self.study, study_config())
         self.recorder = Recorder(self.study, self.ledger, self.mirror, EPOCHS, seconds_between_tables=0.0)
         storage = Storage(str(self.study.ray), "session-001", trial_dir_name="small-00000-0")
         self.trial = Trial("trial", stub=True, trial_id="ray-id", config={"number": 0}, storage=storage)
@@ -330,7 +330,7 @@ def test_recorder_writes_checkpoints_relative_to_the_study(recording: Recording)
     folder.mkdir(parents=True)
     recording.report(metrics(1))
     recording.recorder.on_checkpoint(0, [], recording.trial, Checkpoint.from_directory(str(folder)))
-    assert recording.told.checkpoint == Saved(1, "ray/session-001/small-00000/checkpoint_000000")
+    assert recording.told.checkpoint == CheckpointRecord(1, "ray/session-001/small-00000/checkpoint_000000")
 
 
 def test_recorder_keeps_no_checkpoint_of_an_epoch_that_diverged(recording: Recording) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.config.constraints import Constraint
-from study.ledger.history import Told
+from study.ledger.history import KnownResult
 from study.search.optuna_trials import metrics_of, values_of
 from study.search.sampler_history import NEW_WINDOW_EVERY, select
 from tests.study.search.test_searcher import Driver, config_of
@@ -49,8 +49,8 @@ def test_replicates_run_under_further_seeds_and_then_no_more(tmp_path: Path) -> 
     assert seeds == {None: [7], 4: [7, 8, 9], 5: [7, 8, 9]}
 
 
-def told(state: str, accuracy: float, bits: float) -> Told:
-    return Told({"num_levels": 4}, {}, state, {"val_accuracy": accuracy, "bits_per_weight": bits})
+def told(state: str, accuracy: float, bits: float) -> KnownResult:
+    return KnownResult({"num_levels": 4}, {}, state, {"val_accuracy": accuracy, "bits_per_weight": bits})
 
 
 PROPOSALS = st.lists(
@@ -65,7 +65,9 @@ PROPOSALS = st.lists(
 
 
 @given(PROPOSALS, st.integers(2, 12))
-def test_window_holds_all_that_run_and_as_many_of_the_finished_as_it_may(proposals: list[Told], size: int) -> None:
+def test_window_holds_all_that_run_and_as_many_of_the_finished_as_it_may(
+    proposals: list[KnownResult], size: int
+) -> None:
     chosen = select(proposals, size, [], "seed")
     assert chosen == sorted(set(chosen)) == select(proposals, size, [], "seed")
     states = [proposals[index].state for index in chosen]
@@ -76,7 +78,7 @@ def test_window_holds_all_that_run_and_as_many_of_the_finished_as_it_may(proposa
 
 
 @given(PROPOSALS, st.integers(2, 12))
-def test_window_holds_the_whole_front_if_there_is_room(proposals: list[Told], size: int) -> None:
+def test_window_holds_the_whole_front_if_there_is_room(proposals: list[KnownResult], size: int) -> None:
     complete = [index for index, proposal in enumerate(proposals) if proposal.state == COMPLETE]
     front = {
         index for index in complete if not any(dominates(proposals[other], proposals[index]) for other in complete)
@@ -85,7 +87,7 @@ def test_window_holds_the_whole_front_if_there_is_room(proposals: list[Told], si
     assert front <= chosen or len(front) > size // 2
 
 
-def dominates(one: Told, other: Told) -> bool:
+def dominates(one: KnownResult, other: KnownResult) -> bool:
     (accuracy, bits), (others_accuracy, others_bits) = values_of(one) or [], values_of(other) or []
     return accuracy >= others_accuracy and bits <= others_bits and (accuracy, bits) != (others_accuracy, others_bits)
 

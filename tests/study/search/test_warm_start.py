@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from study.config import StudyConfig
-from study.ledger.history import Told
+from study.ledger.history import KnownResult
 from study.ledger.ledger import Ledger, read_history
 from study.search.optuna_trials import values_of
 from study.search.searcher import OptunaSearcher
-from study.search.warm_start import begin_from_priors, read_priors
+from study.search.warm_start import read_priors, record_priors
 from tests.support.example_studies import arrow_schema, make_study, study_config, trials_frame, write_tables_of
 from trainables.result import COMPLETE, FAIL, PRUNED, TRIAL_COLUMNS
 
@@ -79,16 +79,16 @@ def test_configuration_of_a_prior_is_run_here_too(earlier: Path, tmp_path: Path)
 def test_priors_are_recorded_once_ever(recorded: int, earlier: Path, tmp_path: Path) -> None:
     path, config = tmp_path / "ledger.jsonl", config_of(earlier)
     ledger = Ledger(path)
-    begin_from_priors(ledger, config)
+    record_priors(ledger, config)
     ledger.close()
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:recorded]))  # killed between them
     ledger = Ledger(path)
-    begin_from_priors(ledger, config)
-    begin_from_priors(ledger, config)
+    record_priors(ledger, config)
+    record_priors(ledger, config)
     ledger.close()
     proposals = read_history(path).proposals
-    assert [isinstance(told, Told) and told.state for told in proposals] == [COMPLETE, COMPLETE]
+    assert [isinstance(told, KnownResult) and told.state for told in proposals] == [COMPLETE, COMPLETE]
 
 
 def test_priors_are_not_read_once_the_study_has_begun(earlier: Path, tmp_path: Path) -> None:
