@@ -366,9 +366,9 @@ def _check_cluster(folder: "StudyFolder", config: "StudyConfig", address: str | 
     if address is None or liveliness(folder, folder.read_history(), config.trials) in (FINISHED, RUNNING):
         return
     from study.doctor.check import FAIL
-    from study.doctor.examine import examine
+    from study.doctor.examine import examine_cluster
 
-    found = examine(config, address, folder.storage.parent, price=None, quick=True, verbose=verbose)
+    found = examine_cluster(config, address, folder.storage.parent, price=None, quick=True, verbose=verbose)
     if any(check.status == FAIL for check in found):
         _print_checks(found)
         raise ValueError("the cluster can't run this study; mend what fails above, then try again")
@@ -515,10 +515,10 @@ def doctor(
     """
     with _one_line_errors():
         from study.config import load_study
-        from study.doctor.examine import examine
+        from study.doctor.examine import examine_cluster
 
         config = load_study(study, set_).with_absolute_paths() if study is not None else None
-        found = examine(config, address, storage, price, quick, verbose)
+        found = examine_cluster(config, address, storage, price, quick, verbose)
         if config is not None:
             found.append(_disk_check(config))
     if _print_checks(found):
@@ -537,10 +537,10 @@ def _disk_check(config: "StudyConfig") -> "Check":
 
 def _print_checks(found: "list[Check]") -> bool:
     """Print the checks of the doctor; return whether one has failed."""
-    from study.doctor.check import FAIL, lines_of
+    from study.doctor.check import FAIL, check_lines
 
     console = PlainConsole()
-    for line in lines_of(found):
+    for line in check_lines(found):
         console.print(line)
     return any(check.status == FAIL for check in found)
 

@@ -1,4 +1,4 @@
-"""What the doctor has seen of nodes, and what it says of it."""
+"""Records of the doctor: the state of a node, the result of a check, and how results are printed."""
 
 from dataclasses import dataclass
 
@@ -12,28 +12,35 @@ PASS, WARN, FAIL = "pass", "warn", "fail"
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the table: what was looked at, `PASS`, `WARN` or `FAIL`, what was found, and what to do about it."""
+    """Result of one check, shown as one line of the table.
+
+    Attributes:
+        name: subject of the check.
+        status: `PASS`, `WARN` or `FAIL`.
+        finding: observed state, in one line.
+        remedy: what the user should do; empty if nothing.
+    """
 
     name: str
     status: str
-    found: str
+    finding: str
     remedy: str = ""
 
 
 @dataclass(frozen=True)
 class Node:
-    """A node of the cluster, and what was seen there.
+    """A node of the cluster that answered, and its state.
 
     Attributes:
         name: hostname.
         resources: as Ray counts them: CPU, GPU, memory and object_store_memory in bytes.
-        probe: what was seen.
-        skew: seconds that its clock is ahead of the driver's, beyond what the way there and back explains.
-        unseen: names of nodes whose file in the storage can't be read there.
-        unwritable: why it can't write the storage, in one line.
-        unfetched: names of nodes whose objects don't get there.
-        epoch_seconds: that one of the float baseline takes, if that was timed there.
-        epoch_error: why that failed, in one line.
+        probe: values measured on the node.
+        skew: seconds by which its clock is ahead of the driver's, beyond what network delay explains.
+        unseen: names of nodes whose file in the storage this node can't read.
+        unwritable: reason why this node can't write to the storage, in one line; None if it can.
+        unfetched: names of nodes from whose object stores this node can't fetch.
+        epoch_seconds: seconds that an epoch takes on this node; None if it was not timed.
+        epoch_error: reason why the timed epoch failed, in one line; None if it didn't.
     """
 
     name: str
@@ -48,28 +55,28 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Lost:
-    """A node on which nothing could be seen, and why, in one line."""
+class UnreachableNode:
+    """A node that did not answer, and the reason, in one line."""
 
     name: str
     error: str
 
 
-def kind_of(resources: dict[str, float]) -> str:
-    """Nodes of one kind are taken to be equally fast."""
+def node_kind(resources: dict[str, float]) -> str:
+    """Return the kind of a node, in words; nodes of the same kind are assumed to be equally fast."""
     gpus = int(resources.get("GPU", 0))
     return f"{resources.get('CPU', 0):g} CPUs" + (f" and {gpus} GPUs" if gpus else "")
 
 
-def lines_of(found: list[Check]) -> list[Text]:
-    """The checks as they are printed: a line each, and the remedy below it."""
-    width = max(len(check.name) for check in found)
+def check_lines(checks: list[Check]) -> list[Text]:
+    """Return the lines to print for checks: one for each, and the remedy below it."""
+    width = max(len(check.name) for check in checks)
     colours = {PASS: "green", WARN: "yellow", FAIL: "red"}
     lines = []
-    for check in found:
+    for check in checks:
         lines.append(
             Text.assemble(
-                (f"{check.status:5}", colours[check.status]), f"{check.name:{width}}  {one_line(check.found)}"
+                (f"{check.status:5}", colours[check.status]), f"{check.name:{width}}  {one_line(check.finding)}"
             )
         )
         if check.remedy:

@@ -14,54 +14,56 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from study.cluster.connect import start_ray
 from study.config import StudyConfig
-from study.doctor.check import Check, Lost, Node, kind_of
-from study.doctor.cluster_checks import checks
+from study.doctor.check import Check, Node, UnreachableNode, node_kind
+from study.doctor.cluster_checks import check_cluster
 from study.doctor.probe import NodeProbe, clock, epoch_seconds, probe_node, remove_marks, unseen_marks, write_mark
 from study.doctor.study_checks import timed_trial
 from study.storage.object_store import PATIENCE, below, is_uri
 
 SECONDS_TO_ANSWER = 300.0
-"""After which a node counts as lost: it may have to fetch the data set first."""
+"""Seconds after which a node counts as unreachable. It may have to fetch the data set first."""
 
-SECONDS_FOR_LITTLE = 60.0
-"""After which a node that has answered before counts as stuck: a file server that is gone never says so."""
+SECONDS_FOR_SHORT_TASK = 60.0
+"""Seconds after which a node that answered before counts as stuck, as on a file server that has gone away."""
 
 SECONDS_TO_FETCH = 10.0
-"""After which an object of another node counts as unreachable."""
+"""Seconds after which an object of another node counts as unreachable."""
 
 
-def examine(
+def examine_cluster(
     config: StudyConfig | None, address: str | None, storage: str, price: float | None, quick: bool, verbose: bool
 ) -> list[Check]:
-    """Start Ray or connect to it, probe its nodes, and check what was seen.
+    """Start Ray or connect to a cluster, probe its nodes, and return the checks.
 
     Args:
-        config: of the study that is to be launched; None for none.
-        address: of a cluster; None for a Ray of this machine alone.
+        config: configuration of the study to launch; None for no study.
+        address: address of the cluster; None to start Ray on this machine alone.
         storage: folder of studies, or its URI.
-        price: of a node-hour; None to leave out what the study costs.
-        quick: leave out the timing of an epoch, which waits until a trial would find room.
-        verbose: show Ray's own messages too.
+        price: price of one node-hour; None to leave out the expected cost.
+        quick: leave out the timing of an epoch, which waits for free resources.
+        verbose: also show Ray's own messages.
 
     Raises:
         ValueError: the cluster can't be reached.
     """
     start_ray(address, verbose)
     shared = storage if is_uri(storage) else str(Path(storage).absolute())
-    nodes, lost = inspect(config, shared, time_epoch=not quick)
-    return checks(nodes, lost, config, shared, price)
+    nodes, lost = probe_cluster(config, shared, time_epoch=not quick)
+    return check_cluster(nodes, lost, config, shared, price)
 
 
-def inspect(config: StudyConfig | None, storage: str, time_epoch: bool) -> tuple[list[Node], list[Lost]]:
-    """Looks at every node of the cluster that Ray is connected to, at all of them at once; leaves nothing behind.
+def probe_cluster(
+    config: StudyConfig | None, storage: str, time_epoch: bool
+) -> tuple[list[Node], list[UnreachableNode]]:
+    """Probe all nodes of the connected cluster at the same time; no files remain afterwards.
 
     Args:
-        config: of a study whose data set to look for; None for none.
-        storage: folder that all nodes are to share, or its URI.
-        time_epoch: time an epoch of a trial on one node of each kind.
+        config: configuration of the study whose data set is checked; None for no study.
+        storage: folder that all nodes must share, or its URI.
+        time_epoch: whether to time an epoch of a trial on one node of each kind.
 
     Returns:
-        What was seen, and the nodes on which nothing could be.
+        The nodes that answered, and those that did not.
     """
     named = sorted(ray.nodes(), key=lambda node: str(node["NodeManagerHostname"]))
     alive = {node["NodeID"]: node for node in named if node["Alive"]}
@@ -69,21 +71,21 @@ def inspect(config: StudyConfig | None, storage: str, time_epoch: bool) -> tuple
     asked = {}
     for node, entry in alive.items():
         trains = config is not None and config.resources.trials_on(entry["Resources"]) > 0
-        asked[node] = _on(node, _probe, trial.to_dict() if trial and trains else None)
+        asked[node] = _on(node, _probe_this_node, trial.to_dict() if trial and trains else None)
     probes, silent = _answers(asked, SECONDS_TO_ANSWER)
     skews, left = _skews(list(probes))
     nodes = {
         node: Node(alive[node]["NodeManagerHostname"], alive[node]["Resources"], probes[node], skew=skew)
         for node, skew in skews.items()
     }
-    lost = [Lost(alive[node]["NodeManagerHostname"], reason) for node, reason in (silent | left).items()]
+    lost = [UnreachableNode(alive[node]["NodeManagerHostname"], reason) for node, reason in (silent | left).items()]
     nodes = _with_objects(_with_storage(nodes, storage))
     if config is not None and trial is not None and time_epoch:
         nodes = _with_epochs(nodes, config, timed_trial(config).to_dict())
     return list(nodes.values()), lost
 
 
-def _probe(trial: dict[str, Any] | None) -> NodeProbe:
+def _probe_this_node(trial: dict[str, Any] | None) -> NodeProbe:
     return probe_node(trial, ray.get_runtime_context().get_temp_dir())
 
 
@@ -94,7 +96,7 @@ def _on(
     for_trial: StudyConfig | None = None,
     num_returns: int = 1,
 ) -> Any:
-    """Calls a function on that node: beside everything that runs there, or in the place of a trial."""
+    """Start a task on a node and return its reference; it takes no resources, or those of a trial of `for_trial`."""
     resources = {"num_cpus": 0.0, "num_gpus": 0.0}
     if for_trial is not None:
         resources = {"num_cpus": for_trial.resources.cpus, "num_gpus": for_trial.resources.gpus}
@@ -104,7 +106,15 @@ def _on(
 
 
 def _answers(asked: dict[str, Any], seconds: float) -> tuple[dict[str, Any], dict[str, str]]:
-    """What nodes answer, by node, and of those that don't, why, in one line; within so many seconds for all of them."""
+    """Wait for the results of tasks, for `seconds` in all.
+
+    Args:
+        asked: references to results, by node.
+        seconds: time limit for all tasks together.
+
+    Returns:
+        Results by node, and for each node without one the reason, in one line.
+    """
     answers, silent = {}, {}
     until = time.monotonic() + seconds
     for node, reference in asked.items():
@@ -112,35 +122,35 @@ def _answers(asked: dict[str, Any], seconds: float) -> tuple[dict[str, Any], dic
             answers[node] = ray.get(reference, timeout=max(0.0, until - time.monotonic()))
         except GetTimeoutError:
             silent[node] = f"no answer within {seconds:g} seconds"
-        except Exception as error:  # whatever a node that is gone, or has another Python, leads to
-            silent[node] = _one_line(error)
+        except Exception as error:  # a lost node or another version of Python raises errors of many types
+            silent[node] = _last_line(error)
     return answers, silent
 
 
 def _skews(nodes: list[str]) -> tuple[dict[str, float], dict[str, str]]:
-    """Of the clock of each node, one after another, and why those are missing that are."""
+    """Return the clock skew of each node in seconds, and the reasons for nodes that did not answer."""
     skews: dict[str, float] = {}
     silent: dict[str, str] = {}
     for node in nodes:
         before = time.time()
-        told, reason = _answers({node: _on(node, clock)}, SECONDS_FOR_LITTLE)
-        if node in told:
-            skews[node] = _skew(told[node], before, time.time())
+        clocks, reason = _answers({node: _on(node, clock)}, SECONDS_FOR_SHORT_TASK)
+        if node in clocks:
+            skews[node] = _skew(clocks[node], before, time.time())
         silent |= reason
     return skews, silent
 
 
 def _skew(clock: float, before: float, after: float) -> float:
-    """Seconds ahead (or, negative, behind) that must be the clock's, as it was read between `before` and `after`."""
+    """Return the least skew, in seconds, of a clock that was read between `before` and `after`; negative if behind."""
     return clock - after if clock > after else min(0.0, clock - before)
 
 
 def _with_storage(nodes: dict[str, Node], storage: str) -> dict[str, Node]:
-    """The nodes, with what each can write to the storage and read of what the others wrote."""
+    """Return the nodes with `unwritable` and `unseen` set: each writes a file, and reads those of the others."""
     name = f".qar-doctor-{uuid.uuid4().hex}"
     folder = below(storage, name) if is_uri(storage) else os.path.join(storage, name)
-    # What is asked of a bucket is tried again for a while, and says why it failed at last.
-    seconds = SECONDS_FOR_LITTLE + (PATIENCE if is_uri(storage) else 0.0)
+    # Requests to a bucket are repeated for a while before they fail with a reason.
+    seconds = SECONDS_FOR_SHORT_TASK + (PATIENCE if is_uri(storage) else 0.0)
     stuck: dict[str, str] = {}
     try:
         failures, stuck = _answers({node: _on(node, write_mark, folder, node) for node in nodes}, seconds)
@@ -157,15 +167,15 @@ def _with_storage(nodes: dict[str, Node], storage: str) -> dict[str, Node]:
 
 
 def _with_objects(nodes: dict[str, Node]) -> dict[str, Node]:
-    """The nodes, with those of which each can't fetch what is in their object store."""
-    # An object for each that is to fetch it, for others could pass on what they have.
+    """Return the nodes with `unfetched` set: each fetches an object from every other node's object store."""
+    # Each reader gets an object of its own, since a node could otherwise pass on a copy.
     made = {node: _on(node, _objects, len(nodes), num_returns=len(nodes)) for node in nodes}
-    of = {node: objects if len(nodes) > 1 else [objects] for node, objects in made.items()}
+    references = {node: objects if len(nodes) > 1 else [objects] for node, objects in made.items()}
     asked = {
-        node: _on(node, _unfetched, {other: objects[place] for other, objects in of.items()})
+        node: _on(node, _unfetched, {other: objects[place] for other, objects in references.items()})
         for place, node in enumerate(nodes)
     }
-    unfetched, _ = _answers(asked, SECONDS_FOR_LITTLE + SECONDS_TO_FETCH)
+    unfetched, _ = _answers(asked, SECONDS_FOR_SHORT_TASK + SECONDS_TO_FETCH)
     return {
         node: replace(seen, unfetched=tuple(nodes[other].name for other in unfetched.get(node, nodes) if other != node))
         for node, seen in nodes.items()
@@ -173,21 +183,21 @@ def _with_objects(nodes: dict[str, Node]) -> dict[str, Node]:
 
 
 def _objects(number: int) -> Any:
-    """Too large, each, to be sent along with the word that the task is done."""
+    """Return objects that are each too large for Ray to send inline, so that they stay in the node's object store."""
     objects = [bytes(2**17) for _ in range(number)]
     return objects if number > 1 else objects[0]
 
 
 def _unfetched(objects: dict[str, Any]) -> list[str]:
-    """Nodes whose object does not come here."""
-    come, _ = ray.wait(list(objects.values()), num_returns=len(objects), timeout=SECONDS_TO_FETCH)
-    return [node for node, reference in objects.items() if reference not in come]
+    """Return the nodes whose object does not arrive on this node in time."""
+    arrived, _ = ray.wait(list(objects.values()), num_returns=len(objects), timeout=SECONDS_TO_FETCH)
+    return [node for node, reference in objects.items() if reference not in arrived]
 
 
 def _with_epochs(nodes: dict[str, Node], config: StudyConfig, trial: dict[str, Any]) -> dict[str, Node]:
-    """The nodes, with what an epoch takes on the first of each kind that can train."""
+    """Return the nodes with `epoch_seconds` or `epoch_error` set for the first node of each kind that can train."""
     kinds = {
-        kind_of(seen.resources): node
+        node_kind(seen.resources): node
         for node, seen in reversed(nodes.items())
         if config.resources.trials_on(seen.resources) and seen.probe.dataset
     }
@@ -196,11 +206,11 @@ def _with_epochs(nodes: dict[str, Node], config: StudyConfig, trial: dict[str, A
     for node, reference in asked.items():
         try:
             timed[node] = replace(nodes[node], epoch_seconds=ray.get(reference))
-        except Exception as error:  # a trial would meet the same, of whatever kind
-            timed[node] = replace(nodes[node], epoch_error=_one_line(error))
+        except Exception as error:  # of any type: a trial would fail in the same way
+            timed[node] = replace(nodes[node], epoch_error=_last_line(error))
     return nodes | timed
 
 
-def _one_line(error: Exception) -> str:
+def _last_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__

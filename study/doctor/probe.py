@@ -1,4 +1,4 @@
-"""What one node of a cluster is like: looked at there, in a task of Ray's, and sent back as plain values."""
+"""Functions that a Ray task runs on one node of a cluster to measure its state; they return plain values."""
 
 import fcntl
 import gc
@@ -23,31 +23,33 @@ from study.records.provenance import version_of
 from study.storage.object_store import BucketFolder, is_uri
 
 PACKAGES = ("qar", "ray", "torch", "torchvision", "numpy", "optuna")
-"""Of which all nodes must have the same version: what decides the numbers, and what must understand each other."""
+"""Packages that must have the same version on all nodes: they affect results, or exchange pickled objects."""
 
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
-"""Of NVIDIA's driver, AMD's, and Windows' for Linux: without one of them torch sees no GPU, and need not be asked."""
+"""Device files of the drivers of NVIDIA, AMD and WSL. Without one of them torch sees no GPU and isn't imported."""
 
 BATCHES_TIMED = 8
+"""Batches of the shortened epoch that is timed."""
 SAMPLE = 1000
-"""Images of each split that go into a data set's checksum, spread evenly: enough to tell data sets apart."""
+"""Images of each split that go into a data set's checksum, evenly spaced."""
 
 
 @dataclass(frozen=True)
 class NodeProbe:
-    """What was seen on a node.
+    """Values measured on a node.
 
     Attributes:
-        hostname: as trials report it.
-        versions: of Python, of `PACKAGES`, and of this package's own files; None for one that is missing.
-        cores: that processes may use.
-        gpus: names of those that torch sees.
-        disk_free: bytes, where Ray keeps its temporary files.
-        shm_total: bytes of /dev/shm, where Ray keeps its objects; None where there is none.
-        open_files: limit of a process.
-        token: whether Ray asks for one there.
-        dataset: checksum of the study's data set, if one was asked for.
-        dataset_error: why that can't be had, in one line.
+        hostname: name of the node, as trials report it.
+        versions: versions of Python and of `PACKAGES`, and `code`, a checksum of this package's own files; None for
+            a missing package.
+        cores: number of cores that processes may use.
+        gpus: names of the GPUs that torch sees.
+        disk_free: free bytes on the disk of Ray's temporary folder.
+        shm_total: size of /dev/shm in bytes; None where it doesn't exist.
+        open_files: number of files that a process may open.
+        token: whether Ray requires a token.
+        dataset: checksum of the study's data set; None if none was requested or it can't be loaded.
+        dataset_error: reason why the data set can't be loaded, in one line; None if it can.
     """
 
     hostname: str
@@ -63,11 +65,11 @@ class NodeProbe:
 
 
 def probe_node(trial: dict[str, Any] | None, temporary: str | None = None) -> NodeProbe:
-    """Looks at the node that this runs on.
+    """Measure the state of the node on which this runs.
 
     Args:
-        trial: configuration of a trial whose data set to load; None for none.
-        temporary: where Ray keeps its files; None where Python does.
+        trial: configuration of a trial whose data set is loaded; None to load none.
+        temporary: Ray's temporary folder; None for Python's.
     """
     shm = Path("/dev/shm")
     dataset, dataset_error = _dataset(trial) if trial else (None, None)
@@ -87,12 +89,20 @@ def probe_node(trial: dict[str, Any] | None, temporary: str | None = None) -> No
 
 
 def clock() -> float:
-    """Seconds since 1970, there."""
+    """Return the time of this node's clock, in seconds since 1970."""
     return time.time()
 
 
 def write_mark(folder: str, name: str) -> str | None:
-    """Writes a file for other nodes to find; returns why that can't be, in one line."""
+    """Write a file that other nodes read with `unseen_marks`.
+
+    Args:
+        folder: path or URI of the folder to write into; it is created if missing.
+        name: name of the file, which is also its content.
+
+    Returns:
+        The reason why the file can't be written, in one line; None if it was written.
+    """
     try:
         if is_uri(folder):
             BucketFolder.open(folder).write(name, name.encode())
@@ -109,7 +119,12 @@ def write_mark(folder: str, name: str) -> str | None:
 
 
 def unseen_marks(folder: str, names: list[str]) -> list[str]:
-    """Those of the files that can't be read here."""
+    """Return the names of those files of `write_mark` that this node can't read.
+
+    Args:
+        folder: path or URI of the folder with the files.
+        names: names of the files that other nodes have written.
+    """
 
     def seen(name: str) -> bool:
         try:
@@ -123,7 +138,11 @@ def unseen_marks(folder: str, names: list[str]) -> list[str]:
 
 
 def remove_marks(folder: str) -> None:
-    """Removes what `write_mark` has written, as far as that can be."""
+    """Remove the files of `write_mark` and their folder; failures are ignored.
+
+    Args:
+        folder: path or URI of the folder with the files.
+    """
     if not is_uri(folder):
         shutil.rmtree(folder, ignore_errors=True)
         return
@@ -137,23 +156,23 @@ _NAME_GPUS = "import torch; [print(torch.cuda.get_device_name(index)) for index 
 
 
 def _gpus() -> list[str]:
-    """Names of those that torch sees; asked of another process, as Ray hides them from one that asked for none."""
+    """Return the names of the GPUs that torch sees in a new process, since Ray hides them from tasks without GPUs."""
     if not any(Path(device).exists() for device in GPU_DEVICES):
         return []
     environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
-    told = subprocess.run(
+    listing = subprocess.run(
         [sys.executable, "-c", _NAME_GPUS], env=environment, capture_output=True, text=True, check=False
     )
-    return told.stdout.splitlines()
+    return listing.stdout.splitlines()
 
 
 def _code() -> str:
-    """Checksum of the packages that run on nodes: a version's number may stay the same while they are worked on."""
+    """Return a checksum of the code that runs on nodes, which may differ between checkouts of the same version."""
     digest = hashlib.sha256()
     for package in ("study", "trainables"):
         folder = Path(__file__).parents[2] / package
-        for file in sorted(folder.glob("*.py")):
-            digest.update(f"{package}/{file.name}".encode() + file.read_bytes())
+        for file in sorted(folder.rglob("*.py")):
+            digest.update(f"{package}/{file.relative_to(folder).as_posix()}".encode() + file.read_bytes())
     return digest.hexdigest()[:8]
 
 
@@ -162,7 +181,7 @@ def _dataset(trial: dict[str, Any]) -> tuple[str | None, str | None]:
 
     try:
         dataset = load_dataset(trial["dataset"], trial["data_dir"])
-    except Exception as error:  # whatever a damaged file leads to
+    except Exception as error:  # a damaged file raises errors of many types
         return None, str(error).splitlines()[0]
     digest = hashlib.sha256()
     for images, labels in ((dataset.x_train, dataset.y_train), (dataset.x_test, dataset.y_test)):
@@ -174,11 +193,13 @@ def _dataset(trial: dict[str, Any]) -> tuple[str | None, str | None]:
 
 
 def epoch_seconds(trial: dict[str, Any], cpus: int) -> float:
-    """What an epoch of a trial takes here, training and evaluation: some batches, after as many to warm up, scaled up.
+    """Return the seconds that an epoch of a trial takes on this node, training and evaluation included.
+
+    A shortened epoch of `BATCHES_TIMED` batches is trained twice; the second one is timed and scaled up.
 
     Args:
-        trial: its configuration.
-        cpus: threads.
+        trial: configuration of the trial, as a dictionary.
+        cpus: number of threads.
     """
     import torch
 
@@ -198,5 +219,5 @@ def epoch_seconds(trial: dict[str, Any], cpus: int) -> float:
     took = float(run.run_epoch()["train_seconds"])
     del run
     gc.collect()
-    give_back_memory()  # Ray may keep this process beside those that train trials
+    give_back_memory()  # Ray may keep this process alive while others train trials
     return took * images / some

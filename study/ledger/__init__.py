@@ -1,1 +1,54 @@
-"""The ledger: the append-only log of facts, the history it tells, and the costs derived from it."""
+"""The ledger: the append-only log of facts, the history derived from it, and the costs derived from that.
+
+Importing this package imports none of its modules: each public name imports its module when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from study.ledger.costs import Costs, costs_of
+    from study.ledger.facts import FACTS, Fact
+    from study.ledger.history import CheckpointRecord, History, KnownResult, RungReport, Session, Trial
+    from study.ledger.ledger import Ledger, LedgerCopy, read_history
+    from study.ledger.order import check_order
+else:
+    _MODULES = {
+        "CheckpointRecord": "history",
+        "Costs": "costs",
+        "FACTS": "facts",
+        "Fact": "facts",
+        "History": "history",
+        "KnownResult": "history",
+        "Ledger": "ledger",
+        "LedgerCopy": "ledger",
+        "RungReport": "history",
+        "Session": "history",
+        "Trial": "history",
+        "check_order": "order",
+        "costs_of": "costs",
+        "read_history": "ledger",
+    }
+
+    def __getattr__(name):
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+__all__ = [
+    "FACTS",
+    "CheckpointRecord",
+    "Costs",
+    "Fact",
+    "History",
+    "KnownResult",
+    "Ledger",
+    "LedgerCopy",
+    "RungReport",
+    "Session",
+    "Trial",
+    "check_order",
+    "costs_of",
+    "read_history",
+]

@@ -1,1 +1,59 @@
-"""The search: space, samplers, searcher, rungs and early stopping."""
+"""The search: space, samplers, searcher, rungs and early stopping.
+
+Importing this package imports none of its modules: each public name imports its module when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from study.search.rungs import RANKINGS, Ranking, Rungs
+    from study.search.sampler_history import Proposal, SamplerView
+    from study.search.samplers import SAMPLERS, SamplerEntry, make_sampler
+    from study.search.scheduler import RungScheduler, make_scheduler
+    from study.search.searcher import OptunaSearcher
+    from study.search.space import distributions, first_trials
+    from study.search.tpe import JointTPE
+    from study.search.warm_start import read_priors
+else:
+    _MODULES = {
+        "JointTPE": "tpe",
+        "OptunaSearcher": "searcher",
+        "Proposal": "sampler_history",
+        "RANKINGS": "rungs",
+        "Ranking": "rungs",
+        "RungScheduler": "scheduler",
+        "Rungs": "rungs",
+        "SAMPLERS": "samplers",
+        "SamplerEntry": "samplers",
+        "SamplerView": "sampler_history",
+        "distributions": "space",
+        "first_trials": "space",
+        "make_sampler": "samplers",
+        "make_scheduler": "scheduler",
+        "read_priors": "warm_start",
+    }
+
+    def __getattr__(name):
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+__all__ = [
+    "RANKINGS",
+    "SAMPLERS",
+    "JointTPE",
+    "OptunaSearcher",
+    "Proposal",
+    "Ranking",
+    "RungScheduler",
+    "Rungs",
+    "SamplerEntry",
+    "SamplerView",
+    "distributions",
+    "first_trials",
+    "make_sampler",
+    "make_scheduler",
+    "read_priors",
+]

@@ -16,7 +16,7 @@ POPULATION = 24
 
 
 @dataclass(frozen=True)
-class Sampling:
+class SamplerEntry:
     """How a sampler is made and what it is shown.
 
     Attributes:
@@ -67,12 +67,12 @@ def _random(config: StudyConfig, seed: int) -> BaseSampler:
 
 
 SAMPLERS = {
-    "tpe": Sampling(_tpe, window=100),
-    "optuna-tpe": Sampling(_optuna_tpe, window=100),
-    "nsga2": Sampling(_nsga2, keeps=("NSGAIISampler:",)),
-    "gp": Sampling(_gp, window=100),
-    "qmc": Sampling(_qmc, keeps=("qmc:",), needs_all_dimensions=True),
-    "random": Sampling(_random),
+    "tpe": SamplerEntry(_tpe, window=100),
+    "optuna-tpe": SamplerEntry(_optuna_tpe, window=100),
+    "nsga2": SamplerEntry(_nsga2, keeps=("NSGAIISampler:",)),
+    "gp": SamplerEntry(_gp, window=100),
+    "qmc": SamplerEntry(_qmc, keeps=("qmc:",), needs_all_dimensions=True),
+    "random": SamplerEntry(_random),
 }
 
 

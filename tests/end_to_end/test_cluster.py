@@ -68,7 +68,7 @@ def test_doctor_finds_nothing_on_a_healthy_cluster(cluster: LiveCluster) -> None
     assert found["package on all nodes"][1] == "3 of 3 nodes"
     assert found["room for trials"][1] == "2 at a time, each with 1 CPU"
     assert found["data set"][1].startswith("on 2 of 2 nodes that train")
-    assert found["expected cost"][1].endswith("at 1 a node-hour")
+    assert found["expected cost"][1].endswith("at 1 per node-hour")
     assert not storage.exists() or not any(storage.iterdir()), "nothing is left behind"
 
 
@@ -211,11 +211,11 @@ BROKEN = {
     "authentication": ("warn", "none on head, worker-1, worker-2"),
     "free disk": ("warn", "worker-2 0."),
     "/dev/shm": ("warn", "worker-2 0.1 of 0.1 GiB"),
-    "object store": ("fail", "worker-1 gets nothing from worker-2"),
+    "object store": ("fail", "worker-1 can't fetch from worker-2"),
     "open files": ("warn", "worker-2 1024"),
     "threads": ("warn", "worker-1 64 CPUs for Ray on "),
     "GPUs": ("fail", "worker-1: 1 for Ray, 0 for torch"),
-    "GPU fractions": ("warn", "3 trials a GPU leave 10% of it idle"),
+    "GPU fractions": ("warn", "3 trials per GPU leave 10% of it idle"),
     "data set": ("fail", "worker-1: "),
 }
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from typer.testing import CliRunner
 
 from study.cli import app
-from study.doctor.check import FAIL, Check, lines_of
+from study.doctor.check import FAIL, Check, check_lines
 from study.terminal import PlainConsole, one_line, printable
 from tests.support.example_studies import make_study
 
@@ -86,5 +86,5 @@ def test_no_word_of_a_long_line_is_broken() -> None:
 
 
 def test_the_doctor_shows_what_nodes_say_harmlessly() -> None:
-    (line,) = lines_of([Check("data set", FAIL, "node\x1b[2J: \u202eevil\nforged")])
+    (line,) = check_lines([Check("data set", FAIL, "node\x1b[2J: \u202eevil\nforged")])
     assert line.plain.endswith("node: evil forged")

@@ -9,8 +9,8 @@ import pytest
 
 from study.cluster.cores import available_cores
 from study.config import StudyConfig
-from study.doctor.check import FAIL, PASS, WARN, Check, Lost, Node
-from study.doctor.cluster_checks import DISK_FREE, checks
+from study.doctor.check import FAIL, PASS, WARN, Check, Node, UnreachableNode
+from study.doctor.cluster_checks import DISK_FREE, check_cluster
 from study.doctor.examine import _skew
 from study.doctor.probe import PACKAGES, NodeProbe, epoch_seconds, probe_node, unseen_marks, write_mark
 from study.doctor.study_checks import timed_trial
@@ -31,21 +31,25 @@ PROBE = NodeProbe(
 )
 
 
-def node(name: str = "one", *, cpus: float = 4, gpus: float = 0, seen: dict[str, Any] | None = None, **of: Any) -> Node:
+def node(
+    name: str = "one", *, cpus: float = 4, gpus: float = 0, seen: dict[str, Any] | None = None, **observations: Any
+) -> Node:
     resources = {"CPU": cpus, "GPU": gpus, "object_store_memory": 4.0 * GIB}
-    return replace(Node(name, resources, replace(PROBE, hostname=name, **seen or {})), **of)
+    return replace(Node(name, resources, replace(PROBE, hostname=name, **seen or {})), **observations)
 
 
 def check(name: str, nodes: list[Node], config: StudyConfig | None = None, price: float | None = None) -> Check:
     """The one check of that name."""
-    (found,) = (found for found in checks(nodes, [], config or study_config(), "/shared", price) if found.name == name)
-    return found
+    (result,) = (
+        check for check in check_cluster(nodes, [], config or study_config(), "/shared", price) if check.name == name
+    )
+    return result
 
 
 def test_good_cluster_passes_every_check() -> None:
-    found = checks([node("head", cpus=0), node("one"), node("two")], [], study_config(), "/shared")
-    assert {check.status for check in found} == {PASS}
-    assert all(check.found and not check.remedy for check in found)
+    results = check_cluster([node("head", cpus=0), node("one"), node("two")], [], study_config(), "/shared")
+    assert {check.status for check in results} == {PASS}
+    assert all(check.finding and not check.remedy for check in results)
 
 
 BAD = {
@@ -73,14 +77,14 @@ BAD = {
     "clock far behind": ("clocks", FAIL, [node(skew=-90.0)], "one -90 s"),
     "full disk": ("free disk", WARN, [node(seen={"disk_free": DISK_FREE // 2})], "one 5.0 GiB"),
     "small shm": ("/dev/shm", WARN, [node(seen={"shm_total": GIB})], "one 1.0 of 4.0 GiB"),
-    "closed ports": ("object store", FAIL, [node(unfetched=("two",)), node("two")], "one gets nothing from two"),
+    "closed ports": ("object store", FAIL, [node(unfetched=("two",)), node("two")], "one can't fetch from two"),
     "few cores": ("threads", WARN, [node(cpus=8)], "one 8 CPUs for Ray on 4 cores"),
     "no token": ("authentication", WARN, [node(), node("two", seen={"token": False})], "none on two"),
     "epoch fails": ("expected time", FAIL, [node(epoch_error="out of memory")], "fails on one: out of memory"),
     "few open files": ("open files", WARN, [node(seen={"open_files": 1024})], "one 1024"),
     "GPU that torch can't see": ("GPUs", FAIL, [node(gpus=1)], "one: 1 for Ray, 0 for torch"),
-    "GPU that Ray can't see": ("GPUs", WARN, [node(seen={"gpus": ["H200"]})], "none of those of one"),
-    "none to time": ("expected time", WARN, [node(cpus=0)], "no node is there to time an epoch on"),
+    "GPU that Ray can't see": ("GPUs", WARN, [node(seen={"gpus": ["H200"]})], "all GPUs of one"),
+    "none to time": ("expected time", WARN, [node(cpus=0)], "there is no node to time an epoch on"),
     "too small": ("room for trials", WARN, [node(cpus=0)], "no node has 1 CPU now"),
     "no data": ("data set", FAIL, [node(seen={"dataset": None, "dataset_error": "is missing"})], "one: is missing"),
     "other data": ("data set", FAIL, [node(), node("two", seen={"dataset": "def"})], "abc on 1, def on 1"),
@@ -90,20 +94,20 @@ BAD = {
 @pytest.mark.parametrize("case", list(BAD))
 def test_what_is_wrong_is_told_with_its_remedy(case: str) -> None:
     name, status, nodes, fragment = BAD[case]
-    found = check(name, nodes)
-    assert (found.status, fragment in found.found) == (status, True), found
-    assert found.remedy
+    result = check(name, nodes)
+    assert (result.status, fragment in result.finding) == (status, True), result
+    assert result.remedy
 
 
 @pytest.mark.parametrize("nodes", [[], [node()]])
 def test_node_of_which_nothing_is_seen_is_told(nodes: list[Node]) -> None:
-    found = checks(nodes, [Lost("two", "No module named 'study'")], study_config(), "/shared")
-    assert [(check.name, check.status) for check in found[:2]] == [
+    results = check_cluster(nodes, [UnreachableNode("two", "No module named 'study'")], study_config(), "/shared")
+    assert [(check.name, check.status) for check in results[:2]] == [
         ("configuration", PASS),
         ("package on all nodes", FAIL),
     ]
-    assert found[1].found == "two: No module named 'study'"
-    assert len(found) == 2 or nodes, "nothing is said of what nobody has seen"
+    assert results[1].finding == "two: No module named 'study'"
+    assert len(results) == 2 or nodes, "nothing is said of what nobody has seen"
 
 
 def test_gpus_are_seen_though_ray_hides_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,8 +139,8 @@ def test_single_node_needs_no_token() -> None:
     ],
 )
 def test_fractions_of_a_gpu_that_leave_some_idle_are_told(gpus: float, status: str, fragment: str) -> None:
-    found = check("GPU fractions", [node(gpus=1, seen={"gpus": ["H200"]})], study_config(resources={"gpus": gpus}))
-    assert (found.status, fragment in found.found) == (status, True), found
+    result = check("GPU fractions", [node(gpus=1, seen={"gpus": ["H200"]})], study_config(resources={"gpus": gpus}))
+    assert (result.status, fragment in result.finding) == (status, True), result
 
 
 @pytest.mark.parametrize(
@@ -151,20 +155,20 @@ def test_fractions_of_a_gpu_that_leave_some_idle_are_told(gpus: float, status: s
 def test_expected_time_counts_what_nodes_get_done_side_by_side(
     nodes: list[Node], changes: dict[str, Any], expected: str
 ) -> None:
-    found = check("expected time", nodes, study_config(**changes))
-    assert found.found.startswith(f"about {expected}: 12 trials × 4 epochs")
+    result = check("expected time", nodes, study_config(**changes))
+    assert result.finding.startswith(f"about {expected}: 12 trials × 4 epochs")
 
 
 def test_expected_time_counts_the_float_baselines() -> None:
     trial = {"regularize_epochs": 3, "finetune_epochs": 1, "init": "pretrained"}
     config = study_config(trial=trial, baseline_epochs=12, replicates=2)
-    found = check("expected time", [node(epoch_seconds=30.0)], config)
-    assert found.found.startswith("about 9:00: 12 trials × 4 epochs, none stopped, and 24 of the float baseline;")
+    result = check("expected time", [node(epoch_seconds=30.0)], config)
+    assert result.finding.startswith("about 9:00: 12 trials × 4 epochs, none stopped, and 24 of the float baseline;")
 
 
 def test_expected_cost_is_for_all_nodes() -> None:
     nodes = [node(epoch_seconds=3600.0), node("two"), node("head", cpus=0)]
-    assert check("expected cost", nodes, price=2.0).found.startswith("about 36.00")  # 6 hours, 3 nodes
+    assert check("expected cost", nodes, price=2.0).finding.startswith("about 36.00")  # 6 hours, 3 nodes
 
 
 def test_skew_is_only_what_the_way_does_not_explain() -> None:
