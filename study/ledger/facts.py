@@ -242,17 +242,24 @@ SESSION_ENDED = SessionEnded.fact
 
 _ADAPTERS: dict[str, TypeAdapter[Fact]] = {name: TypeAdapter(kind) for name, kind in FACTS.items()}
 
+_SURROGATE = "\\ud"
+"""Beginning of an escaped surrogate in JSON. Surrogates in pairs are one character; a lone one is refused by pydantic."""
+
 
 def encode(entry: Mapping[str, Any]) -> bytes:
-    """Return the line of the ledger that holds a fact."""
-    return json.dumps(entry).encode() + b"\n"
+    """Return the line of the ledger that holds a fact, with lone surrogates, which are no text, replaced by U+FFFD."""
+    text = json.dumps(entry)
+    if _SURROGATE in text:
+        whole = json.dumps(entry, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        text = json.dumps(json.loads(whole))
+    return text.encode() + b"\n"
 
 
 def decode(line: bytes) -> Fact:
     """Return the fact that a line of the ledger holds.
 
     Raises:
-        ValueError: the line holds no fact; the message says why, in one line.
+        ValueError: the line holds no valid fact; the message gives the reason, in one line.
     """
     try:
         entry = json.loads(line)
@@ -262,7 +269,7 @@ def decode(line: bytes) -> Fact:
     if not isinstance(name, str) or name not in _ADAPTERS:
         raise ValueError(f"fact must be one of {list(FACTS)}, got {name!r}")
     try:
-        return _ADAPTERS[name].validate_json(line)
+        return _ADAPTERS[name].validate_json(encode(entry) if _SURROGATE.encode() in line else line)
     except ValidationError as error:
         raise ValueError("; ".join(_in_words(problem) for problem in error.errors(include_url=False))) from None
 

@@ -587,3 +587,11 @@ def test_only_complete_quantized_trials_are_candidates_for_the_front(tmp_path: P
             ledger.record(ENDED, number=number, state=state, failure=None)
     ledger.close()
     assert [trial.is_front_candidate for trial in ledger.history.trials.values()] == [False, True, False, False, False]
+
+
+def test_lone_surrogates_in_a_fact_are_replaced_and_characters_beyond_16_bits_kept() -> None:
+    """Python makes lone surrogates from undecodable bytes; strict readers of JSON refuse them."""
+    fact = {"fact": "session_ended", "time": 0.0, "elapsed": 0.0, "session": 1, "outcome": "a\ud800b\udfff \U0001f600"}
+    expected = "a\ufffdb\ufffd \U0001f600"
+    for line in (encode(fact), json.dumps(fact).encode()):
+        assert decode(line) == SessionEnded(time=0.0, elapsed=0.0, session=1, outcome=expected)
