@@ -47,7 +47,7 @@ READINGS = (
     Variant(name="RE τ 0.05", family="RE", form=PenaltyForm(temperature=0.05, final_temperature=0.05)),
     Variant(name="RE bounded", family="RE", form=PenaltyForm(bounded=True)),
 )
-BEGINNINGS = tuple(
+STARTUP_TRIALS = tuple(
     Variant(name=f"{family} from {initial}", family=family, form=PenaltyForm(initial=initial))
     for family in ("RM", "RE")
     for initial in ("grid", "quantiles", "kmeans")
@@ -162,7 +162,7 @@ def main() -> None:
     arguments = parser.parse_args()
     setting = SETTINGS[arguments.setting]
     common = setting["common"] | {"data_dir": arguments.data_dir}
-    variants = READINGS + BEGINNINGS
+    variants = READINGS + STARTUP_TRIALS
     jobs = [
         (variant, num_levels, lam, seed, common)
         for seed in setting["seeds"]

@@ -1,4 +1,4 @@
-"""What a study has cost, in seconds of training: by trial, phase and family; lost to crashes; saved by stopping."""
+"""Costs of a study in seconds of training: by trial, phase and family, lost to crashes, and saved by early stopping."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -10,16 +10,16 @@ from trainables.result import FINETUNE, PRUNED, REGULARIZE
 
 @dataclass
 class Costs:
-    """Seconds of training, evaluation included; summed over what ran side by side.
+    """Seconds of training, evaluation included, summed over trials that ran at the same time.
 
     Attributes:
-        baseline: of the float baselines that trials begin from.
-        by_trial: by trial_id; of all epochs that count.
-        by_phase: the same by phase.
-        by_family: the same by family.
-        lost: spent on epochs that had to be trained again after a crash.
-        saved: that the stopped trials would have taken to their full budget, at the mean pace of their phase in
-            trials of their family (of all trials where the family has none).
+        baseline: seconds spent on the float baselines.
+        by_trial: seconds by trial_id, over all epochs that count.
+        by_phase: seconds by phase.
+        by_family: seconds by family.
+        lost: seconds spent on epochs that were trained again after a crash.
+        saved: seconds that the stopped trials would have taken for the rest of their budget. An epoch counts with the
+            mean of its phase in trials of the same family, or in all trials if the family has none.
     """
 
     baseline: float = 0.0
@@ -31,17 +31,17 @@ class Costs:
 
     @property
     def trials(self) -> float:
-        """Of all trials."""
+        """Seconds of all trials."""
         return sum(self.by_trial.values())
 
 
 def costs_of(history: History, regularize_epochs: int, epochs: int) -> Costs:
-    """The costs that a history tells of.
+    """Return the costs of a study so far.
 
     Args:
-        history: of a study that may still run.
-        regularize_epochs: length of the first phase.
-        epochs: full budget, of both phases.
+        history: history of the study, which may still run.
+        regularize_epochs: length of the first phase, in epochs.
+        epochs: full budget of a trial, in epochs of both phases.
     """
     costs = Costs(baseline=sum(sum(epochs.values()) for epochs in history.baseline_seconds.values()))
     paces: dict[tuple[str | None, str], list[float]] = defaultdict(list)
@@ -58,12 +58,12 @@ def costs_of(history: History, regularize_epochs: int, epochs: int) -> Costs:
             paces[None, phase].append(seconds)
     pace = {key: mean(seconds) for key, seconds in paces.items()}
 
-    def rest_of(trial: Trial) -> float:
+    def remaining_seconds(trial: Trial) -> float:
         done = max(trial.epochs, default=0)
         left = {REGULARIZE: max(0, regularize_epochs - done)}
         left[FINETUNE] = epochs - done - left[REGULARIZE]
         family = trial.config["family"]
         return sum(number * pace.get((family, phase), pace.get((None, phase), 0.0)) for phase, number in left.items())
 
-    costs.saved = sum(rest_of(trial) for trial in history.trials.values() if trial.state == PRUNED)
+    costs.saved = sum(remaining_seconds(trial) for trial in history.trials.values() if trial.state == PRUNED)
     return costs

@@ -1,6 +1,6 @@
-"""Facts: what can happen in a study, each a line of the ledger, checked by itself when it is read.
+"""Facts: the events of a study. Each is one line of the ledger, and its values are checked when it is read.
 
-`study.ledger.history` checks whether a fact makes sense after those before it.
+`study.ledger.order` checks whether a fact may follow those before it.
 """
 
 import json
@@ -15,11 +15,11 @@ from trainables.config import TrialConfig
 from trainables.result import EPOCH_COLUMNS, TRIAL_COLUMNS
 
 METRICS = {column.name: column for column in (*TRIAL_COLUMNS, *EPOCH_COLUMNS)}
-"""Rules of metrics, by name."""
+"""Columns that define the type and range of each metric, by name."""
 REQUIRED_METRICS = ("epoch", "phase", "val_accuracy", "bits_per_weight", "train_seconds")
-"""Metrics that every epoch has."""
+"""Metrics that every epoch must have."""
 REQUIRED_SETTINGS = ("family", "num_levels", "lam", "placement", "seed", "regularize_epochs", "finetune_epochs")
-"""Settings that the configuration of every trial has, whatever the version."""
+"""Settings that the configuration of every trial must have, in all versions."""
 _JSON_TYPES: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
 _TRIAL_CONFIG = TypeAdapter(TrialConfig)
 
@@ -87,12 +87,12 @@ EndState = Literal["COMPLETE", "PRUNED", "FAIL"]
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """What all facts have.
+    """Base of all facts.
 
     Attributes:
-        time: seconds since 1970 by the driver's clock, for people to read.
-        elapsed: seconds since the session began by a clock that never goes back, for durations; None in facts of
-            earlier versions.
+        time: seconds since 1970 by the driver's clock, for display.
+        elapsed: seconds since the start of the session by a monotonic clock, for durations; None in facts of earlier
+            versions.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
@@ -103,12 +103,18 @@ class Fact:
 
 @dataclass(frozen=True, kw_only=True)
 class Proposed(Fact):
-    """What facts about a proposal of the sampler have: parameters and distributions as Optuna has them."""
+    """Base of facts about a proposal of the sampler.
+
+    Attributes:
+        params: Optuna's parameters, by name.
+        distributions: Optuna's distributions of these parameters as JSON, by name.
+    """
 
     params: dict[str, Any]
     distributions: Distributions
 
     def __post_init__(self) -> None:
+        """Check that params and distributions have the same names. Raises ValueError."""
         if self.params.keys() != self.distributions.keys():
             raise ValueError(
                 f"params must be those of distributions {sorted(self.distributions)}, got {sorted(self.params)}"
@@ -117,7 +123,7 @@ class Proposed(Fact):
 
 @dataclass(frozen=True, kw_only=True)
 class Prior(Proposed):
-    """A result of another study to learn from; `source` names that study."""
+    """A result of another study, named by `source`, from which the sampler learns."""
 
     fact: Literal["prior"] = "prior"
     metrics: Metrics
@@ -137,11 +143,11 @@ class Baseline(Fact):
 
 @dataclass(frozen=True, kw_only=True)
 class Asked(Proposed):
-    """A trial was decided on.
+    """A trial was created.
 
     Attributes:
-        config: a `TrialConfig` as a dictionary.
-        sampler_state: attributes that Optuna's sampler wants to keep, of its `trial` and its `study`.
+        config: `TrialConfig` of the trial, as a dictionary.
+        sampler_state: attributes that Optuna's sampler stored in its `trial` and its `study`.
     """
 
     fact: Literal["asked"] = "asked"
@@ -176,7 +182,7 @@ class Epoch(Fact):
 
 @dataclass(frozen=True, kw_only=True)
 class Lost(Fact):
-    """The actor that trained a trial is gone; the trial continues from its last checkpoint."""
+    """The actor that trained a trial was lost; the trial continues from its last checkpoint."""
 
     fact: Literal["lost"] = "lost"
     number: Count
@@ -185,7 +191,7 @@ class Lost(Fact):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpointed(Fact):
-    """The state of a trial after an epoch is on disk, at a path relative to the study."""
+    """A checkpoint of a trial after an epoch was written, at a path relative to the study."""
 
     fact: Literal["checkpoint"] = "checkpoint"
     number: Count
@@ -205,7 +211,7 @@ class Ended(Fact):
 
 @dataclass(frozen=True, kw_only=True)
 class SessionStarted(Fact):
-    """A driver begins; sessions count from 1."""
+    """A driver started a session; sessions are numbered from 1."""
 
     fact: Literal["session_started"] = "session_started"
     session: Ordinal
@@ -216,7 +222,7 @@ class SessionStarted(Fact):
 
 @dataclass(frozen=True, kw_only=True)
 class SessionEnded(Fact):
-    """A driver ends by its own decision."""
+    """A driver ended its session in an orderly way."""
 
     fact: Literal["session_ended"] = "session_ended"
     session: Ordinal
@@ -227,7 +233,7 @@ FACTS: dict[str, type[Fact]] = {
     kind.fact: kind
     for kind in (Prior, Baseline, Asked, Repeated, Epoch, Lost, Checkpointed, Ended, SessionStarted, SessionEnded)
 }
-"""Every kind of fact, by its name in the ledger."""
+"""All kinds of facts, by their names in the ledger."""
 
 PRIOR = Prior.fact
 BASELINE = Baseline.fact
@@ -243,7 +249,7 @@ SESSION_ENDED = SessionEnded.fact
 _ADAPTERS: dict[str, TypeAdapter[Fact]] = {name: TypeAdapter(kind) for name, kind in FACTS.items()}
 
 _SURROGATE = "\\ud"
-"""Beginning of an escaped surrogate in JSON. Surrogates in pairs are one character; a lone one is refused by pydantic."""
+    """Return the line of the ledger that holds a fact; lone surrogates are replaced by U+FFFD."""
 
 
 def encode(entry: Mapping[str, Any]) -> bytes:

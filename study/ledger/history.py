@@ -1,4 +1,4 @@
-"""History: all facts of a study so far, in the form in which searcher, rungs, tables and progress need them."""
+"""History: the state of a study that follows from its facts, as searcher, rungs, tables and progress read it."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,12 +8,17 @@ from study.ledger.facts import Fact
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
 
 CHECKPOINTS_KEPT = 2
-"""Checkpoints of a trial that are kept: the newest, and one to go back to if that is damaged."""
+"""Number of checkpoints kept for each trial: the newest, and the one before it in case the newest is damaged."""
 
 
 @dataclass(frozen=True)
 class CheckpointRecord:
-    """A checkpoint: the epoch after which it was taken, and its path relative to the study folder."""
+    """A checkpoint of a trial.
+
+    Attributes:
+        epoch: epoch after which it was written.
+        path: path relative to the study folder.
+    """
 
     epoch: int
     path: str
@@ -21,17 +26,19 @@ class CheckpointRecord:
 
 @dataclass
 class Trial:
-    """What is known about one trial.
+    """State of one trial.
 
     Attributes:
-        sampler_state: what Optuna's sampler wants to be kept: `trial` and `study`, its attributes of both.
-        checkpoints: those that are kept, the newest last.
-        epochs: metrics by epoch; if an epoch was trained twice, those of the later time, from which the trial went on.
-        sessions: number of the session that trained it, by epoch.
+        sampler_state: attributes that Optuna's sampler stored in its `trial` and its `study`.
+        state: RUNNING, COMPLETE, PRUNED or FAIL.
+        failure: reason of a failure, in one line; None otherwise.
+        checkpoints: checkpoints that are kept, the newest last.
+        epochs: metrics by epoch; for an epoch that was trained twice, those of the second time.
+        sessions: number of the session that trained each epoch, by epoch.
         latest_epoch: epoch that was trained last; lower than the highest one while lost epochs are trained again.
-        may_go_back: whether the actor was lost since the latest epoch.
+        may_go_back: whether the actor was lost since the latest epoch, so that earlier epochs may follow.
         losses: number of times that its actor was lost.
-        seconds_lost: training that had to be repeated, in seconds.
+        seconds_lost: seconds of training that had to be repeated.
     """
 
     number: int
@@ -54,34 +61,37 @@ class Trial:
 
     @property
     def budget(self) -> int:
-        """Epochs of both phases."""
+        """Full budget in epochs of both phases."""
         return int(self.config["regularize_epochs"] + self.config["finetune_epochs"])
 
     @property
     def checkpoint(self) -> CheckpointRecord | None:
-        """The newest."""
+        """The newest checkpoint; None before the first."""
         return self.checkpoints[-1] if self.checkpoints else None
 
     @property
     def last(self) -> dict[str, Any]:
-        """Metrics of the latest epoch; empty before the first."""
+        """Metrics of the highest epoch; empty before the first."""
         return self.epochs[max(self.epochs)] if self.epochs else {}
 
     @property
     def is_front_candidate(self) -> bool:
-        """Whether it may be on a front: trained for the full budget, and quantized."""
+        """Whether the trial may be on a front: it was trained for the full budget, and is quantized."""
         return self.state == COMPLETE and self.config["num_levels"] is not None
 
 
 @dataclass(frozen=True)
 class KnownResult:
-    """A result that Optuna knows and that no trial of this study stands for: a repetition, or another study's.
+    """A result that Optuna receives without a new trial: of a repeated configuration, or of another study.
 
     Attributes:
+        params: Optuna's parameters, by name.
+        distributions: Optuna's distributions of these parameters as JSON, by name.
         state: COMPLETE, PRUNED or FAIL.
-        metrics: empty if there are none.
-        number: of the trial that is repeated; None for another study's.
-        failure: why there is no result.
+        metrics: metrics of the last epoch; empty if there is none.
+        number: number of the trial with the same configuration; None for a result of another study.
+        failure: reason of a failure, in one line; None otherwise.
+        sampler_state: attributes that Optuna's sampler stored in its `trial` and its `study`.
     """
 
     params: dict[str, Any]
@@ -95,7 +105,12 @@ class KnownResult:
 
 @dataclass(frozen=True)
 class RungReport:
-    """A trial has reached the end of an epoch for the first time, with these metrics."""
+    """Metrics of an epoch that a trial has finished for the first time, as the rungs compare them.
+
+    Attributes:
+        number: number of the trial.
+        metrics: metrics of the epoch.
+    """
 
     number: int
     metrics: dict[str, Any]
@@ -106,10 +121,14 @@ class Session:
     """One run of a driver.
 
     Attributes:
-        started: seconds since 1970, by the driver's clock.
-        latest: the same of its last fact; before `started` if the clock was set back meanwhile.
-        seconds: from its start to its last fact, by a clock that never goes back.
-        outcome: None if the driver was killed.
+        number: number of the session, from 1.
+        started: time of its start in seconds since 1970, by the driver's clock.
+        pid: process id of the driver.
+        hostname: host of the driver.
+        provenance: command, versions and commit of the driver.
+        latest: time of its last fact, by the same clock; before `started` if the clock was set back.
+        seconds: duration from its start to its last fact, by a monotonic clock.
+        outcome: how it ended; None if it still runs or the driver was killed.
     """
 
     number: int
@@ -124,14 +143,15 @@ class Session:
 
 @dataclass
 class History:
-    """All facts so far.
+    """State of a study after all facts so far.
 
     Attributes:
-        trials: by number.
-        proposals: all that Optuna knows, in the order in which it came to know it.
-        rung_reports: in order; early stopping decides by the first account of an epoch, on resume too.
-        sessions: in order.
-        baseline_seconds: of training, by epoch, by seed of a float baseline.
+        trials: trials by number.
+        proposals: trials and known results in the order in which Optuna received them.
+        rung_reports: first report of each epoch of each trial, in order of arrival. Early stopping decides by the first
+            report alone, so that it decides alike after a restart.
+        sessions: sessions in order.
+        baseline_seconds: seconds of training of float baselines, by seed and epoch.
     """
 
     trials: dict[int, Trial] = field(default_factory=dict)
@@ -141,7 +161,7 @@ class History:
     baseline_seconds: dict[int, dict[int, float]] = field(default_factory=dict)
 
     def apply(self, fact: Fact) -> None:
-        """Take in one fact, which `study.ledger.order.check_order` has found to make sense."""
+        """Update the state by one fact, which `study.ledger.order.check_order` has accepted."""
         if self.sessions and not isinstance(fact, facts.SessionStarted):
             session = self.sessions[-1]
             session.latest = fact.time
@@ -153,12 +173,12 @@ class History:
             case facts.Baseline():
                 self.baseline_seconds.setdefault(fact.seed, {})[fact.epoch] = fact.train_seconds
             case facts.Asked():
-                self._ask(fact)
+                self._create_trial(fact)
             case facts.Repeated():
                 names = ("params", "distributions", "state", "metrics", "number", "failure", "sampler_state")
                 self.proposals.append(KnownResult(**{name: getattr(fact, name) for name in names}))
             case facts.Epoch():
-                self._train(self.trials[fact.number], fact.metrics)
+                self._finish_epoch(self.trials[fact.number], fact.metrics)
             case facts.Lost():
                 trial = self.trials[fact.number]
                 trial.losses += 1
@@ -173,17 +193,17 @@ class History:
                 trial = self.trials[fact.number]
                 trial.state, trial.failure = fact.state, fact.failure
             case facts.SessionStarted():
-                self._start(fact)
+                self._start_session(fact)
             case facts.SessionEnded():
                 self.sessions[-1].outcome = fact.outcome
 
-    def _ask(self, fact: facts.Asked) -> None:
+    def _create_trial(self, fact: facts.Asked) -> None:
         names = ("number", "trial_id", "anchor", "params", "distributions", "config", "config_hash")
         trial = Trial(**{name: getattr(fact, name) for name in names}, sampler_state=fact.sampler_state or {})
         self.trials[trial.number] = trial
         self.proposals.append(trial)
 
-    def _train(self, trial: Trial, metrics: dict[str, Any]) -> None:
+    def _finish_epoch(self, trial: Trial, metrics: dict[str, Any]) -> None:
         epoch = metrics["epoch"]
         earlier = trial.epochs.get(epoch)
         if earlier is None:
@@ -195,7 +215,7 @@ class History:
         trial.latest_epoch = epoch
         trial.may_go_back = False
 
-    def _start(self, fact: facts.SessionStarted) -> None:
+    def _start_session(self, fact: facts.SessionStarted) -> None:
         session = Session(fact.session, fact.time, fact.pid, fact.hostname, fact.provenance, latest=fact.time)
         self.sessions.append(session)
         for trial in self.trials.values():
@@ -203,19 +223,19 @@ class History:
 
     @property
     def unfinished(self) -> list[Trial]:
-        """Trials that were begun and have not ended, in order of their numbers."""
+        """Trials that have not ended, in order of their numbers."""
         return [trial for _, trial in sorted(self.trials.items()) if trial.state == RUNNING]
 
     def count(self, state: str) -> int:
-        """Return how many trials are in a state."""
+        """Return the number of trials in a state."""
         return sum(trial.state == state for trial in self.trials.values())
 
     @property
     def num_ended(self) -> int:
-        """Number of trials that have ended, however."""
+        """Number of trials that have ended, in any state."""
         return sum(self.count(state) for state in (COMPLETE, PRUNED, FAIL))
 
     @property
     def seconds(self) -> float:
-        """Seconds of all sessions, each up to its last fact."""
+        """Total duration of all sessions in seconds, each up to its last fact."""
         return sum(session.seconds for session in self.sessions)

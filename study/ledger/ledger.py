@@ -1,6 +1,6 @@
-"""The ledger: what happened in a study, one fact a line, appended before it is acted on and never changed.
+"""The ledger: an append-only file with one fact per line; a fact is written before the program acts on it.
 
-The searcher, the tables, the progress display and `qar status` all derive from it, so after a crash they agree.
+The searcher, the tables, the progress display and `qar status` all derive from it, so that they agree after a crash.
 """
 
 import fcntl
@@ -18,36 +18,51 @@ from trainables.errors import DamagedFileError
 
 
 class DerivedFromLedger:
-    """Pickles as nothing: Ray pickles all that a Tuner is given, and ours is made again from the ledger instead."""
+    """Base of objects with an empty pickle: Ray pickles a Tuner's callbacks, which are rebuilt from the ledger."""
 
     def __getstate__(self) -> dict[str, Any]:
+        """Return no state."""
         return {}
 
 
 class LedgerCopy(Protocol):
-    """Where a ledger's facts are kept too, if its file is not to be relied on: `study.storage.bucket.BucketLedger`."""
+    """A second place for a ledger's facts, where its file is only a working copy: `study.storage.bucket.BucketLedger`.
 
-    def append(self, line: bytes, durable: bool) -> None: ...
-    def check(self) -> None: ...
-    def close(self) -> None: ...
+    Methods raise StorageError if the place can't be written.
+    """
+
+    def append(self, line: bytes, durable: bool) -> None:
+        """Write the line of a fact; one that isn't `durable` may be written later."""
+
+    def check(self) -> None:
+        """Raise what `append` would raise."""
+
+    def close(self) -> None:
+        """Release the place."""
 
 
 class Ledger:
-    """The file of facts, open for writing, and the history it tells.
+    """The file of facts, open for writing, and the history that follows from it.
 
-    Only one process at a time can hold it; the lock goes with the process, however that ends.
+    Only one process at a time can hold it; the lock ends with the process.
 
     Attributes:
-        path: of the file, in the study's folder.
-        history: kept up to date with every fact that is recorded.
-
-    Raises:
-        ValueError: another process holds it.
-        DamagedFileError: a line can't be read.
-        StorageError: the file can't be opened for writing.
+        path: path of the file, in the study's folder.
+        history: state of the study, updated with every recorded fact.
     """
 
     def __init__(self, path: Path, copy: LedgerCopy | None = None) -> None:
+        """Lock the file and read its facts; an incomplete last line is removed.
+
+        Args:
+            path: path of the file, which is created if missing.
+            copy: second place in which all facts are written; None for none.
+
+        Raises:
+            ValueError: another process holds the ledger.
+            DamagedFileError: a line can't be read.
+            StorageError: the file can't be opened for writing or locked.
+        """
         self.path = path
         self._study = shlex.quote(str(path.parent))  # for messages
         self._copy = copy
@@ -68,14 +83,18 @@ class Ledger:
             self._file.close()
             raise StorageUnlockable(self._study, error) from None
         self.history, intact = _replay(path)
-        self._file.truncate(intact)  # a torn last line was never acted on
+        self._file.truncate(intact)  # the program never acted on an incomplete last line
 
     def record(self, fact: str, **content: Any) -> None:
-        """Write a fact to disk, then take it into the history.
+        """Write a fact to disk, then apply it to the history.
+
+        Args:
+            fact: name of the fact, a key of `FACTS`.
+            **content: fields of the fact, except its times.
 
         Raises:
-            ValueError: it makes no sense, by itself or after those before it.
-            StorageError: it can't be written, or one before it couldn't: then nothing that follows is a fact either.
+            ValueError: the fact is invalid, or contradicts the facts before it.
+            StorageError: the fact can't be written, or an earlier one could not: no fact may follow a missing one.
         """
         if self._unwritable:
             raise self._unwritable
@@ -84,7 +103,7 @@ class Ledger:
         entry = {"fact": fact, "time": time.time(), "elapsed": self._elapsed()} | content
         line = encode(entry)
         checked = decode(line)
-        check_order(self.history, checked)  # what could not be read again must not be written
+        check_order(self.history, checked)  # before writing: the file must stay readable
         try:
             self._append(line, durable=fact != EPOCH)
         except OSError as error:
@@ -96,9 +115,9 @@ class Ledger:
         self.history.apply(checked)
 
     def check(self) -> None:
-        """Raises StorageError if the next fact could not be written, as far as that is known.
+        """Raise StorageError if the next fact is known to fail.
 
-        Of some facts that can't be written, Ray logs the exception and goes on.
+        Ray only logs some of the exceptions that `record` raises in its callbacks, so the driver calls this regularly.
         """
         if self._unwritable:
             raise self._unwritable
@@ -106,38 +125,39 @@ class Ledger:
             self._copy.check()
 
     def _elapsed(self) -> float:
-        """Return the seconds since this process began a session; before that, those of the last session."""
+        """Return the seconds since this process started a session; before that, the duration of the last session."""
         if self._session_began is not None:
             return time.monotonic() - self._session_began
         return self.history.sessions[-1].seconds if self.history.sessions else 0.0
 
     def _append(self, line: bytes, durable: bool) -> None:
-        left = line
-        while left:  # a disk that is nearly full takes a part
-            left = left[self._file.write(left) :]
+        rest = line
+        while rest:  # a nearly full disk writes only a part
+            rest = rest[self._file.write(rest) :]
         if durable:
             os.fsync(self._file.fileno())
         if self._copy:
             self._copy.append(line, durable)
 
     def close(self) -> None:
+        """Release the lock and the copy."""
         self._file.close()
         if self._copy:
             self._copy.close()
 
 
 def _replay(path: Path) -> tuple[History, int]:
-    """Return the history that a ledger holds, and the offset behind the last whole line: a torn one is no fact yet.
+    """Return the history that follows from a ledger, and the offset after its last complete line.
 
     Raises:
-        DamagedFileError: a whole line can't be read, or makes no sense after those before it.
+        DamagedFileError: a complete line can't be read, or contradicts those before it.
     """
     history, offset, before = History(), 0, b""
     lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
     for number, line in enumerate(lines[:-1], start=1):
         try:
             if line == before:
-                raise ValueError("it is the line before it once more")
+                raise ValueError("it repeats the line before it")
             fact = decode(line)
             check_order(history, fact)
         except ValueError as error:
@@ -152,9 +172,13 @@ def _replay(path: Path) -> tuple[History, int]:
 
 
 def is_being_written(path: Path) -> bool:
-    """Whether a process holds the ledger; one on another machine may go unseen where locks aren't shared.
+    """Whether a process holds the ledger; processes of other machines are missed where locks aren't shared.
 
-    Raises StorageError if the file can't be asked.
+    Args:
+        path: path of the ledger, which need not exist.
+
+    Raises:
+        StorageError: the file system can't lock files.
     """
     try:
         with path.open("rb") as file:
@@ -169,5 +193,12 @@ def is_being_written(path: Path) -> bool:
 
 
 def read_history(path: Path) -> History:
-    """The history that a ledger tells, without opening it for writing; raises DamagedFileError as `Ledger` does."""
+    """Return the history that follows from a ledger, without opening it for writing.
+
+    Args:
+        path: path of the ledger, which need not exist.
+
+    Raises:
+        DamagedFileError: a complete line can't be read, or contradicts those before it.
+    """
     return _replay(path)[0]

@@ -1,4 +1,4 @@
-"""Order: which facts make sense after those before them."""
+"""Order: checks whether a fact may follow the facts before it."""
 
 from study.ledger import facts
 from study.ledger.facts import Fact
@@ -6,14 +6,18 @@ from study.ledger.history import History, Trial
 from trainables.result import COMPLETE, FINETUNE, PRUNED, REGULARIZE, RUNNING
 
 FINISHED = "finished"
-"""Outcome of a session after which no trial is left."""
+"""Outcome of a session that ended because all trials have ended."""
 
 
 def check_order(history: History, fact: Fact) -> None:
-    """Check that a fact makes sense after those of a history.
+    """Check that a fact may follow those of a history.
+
+    Args:
+        history: state after all earlier facts.
+        fact: the next fact.
 
     Raises:
-        ValueError: it doesn't; the message says why, in one line.
+        ValueError: the fact contradicts the history; the message gives the reason, in one line.
     """
     if isinstance(fact, facts.SessionStarted):
         _expect("session", len(history.sessions) + 1, fact.session)
@@ -54,13 +58,13 @@ def check_order(history: History, fact: Fact) -> None:
 
 def _check_session(history: History, fact: Fact) -> None:
     if not history.sessions:
-        if fact.elapsed != 0:  # 0 where a ledger is written without a driver, whose sessions it would name
+        if fact.elapsed != 0:  # 0 in a ledger that was written without a driver, and so has no sessions
             raise ValueError("the first fact must be the start of a session")
         return
     session = history.sessions[-1]
-    # A driver ends trials that the one before it has left whole before it begins its own session.
+    # Before it starts its session, a driver ends the trials that its predecessor left with a finished last epoch.
     if session.outcome is not None and not isinstance(fact, facts.Ended):
-        raise ValueError(f"no fact must follow the end of session {session.number} but the start of the next")
+        raise ValueError(f"only the start of the next session may follow the end of session {session.number}")
     if fact.elapsed is not None and fact.elapsed < session.seconds:
         raise ValueError(f"elapsed must not go back, got {fact.elapsed} after {session.seconds}")
 
@@ -68,7 +72,7 @@ def _check_session(history: History, fact: Fact) -> None:
 def _check_epoch(trial: Trial, fact: facts.Epoch) -> None:
     epoch, phase = fact.metrics["epoch"], fact.metrics["phase"]
     following = trial.latest_epoch + 1
-    if trial.may_go_back:  # to a checkpoint, or to the beginning
+    if trial.may_go_back:  # to any checkpoint, or to the start
         following = min(epoch, max(trial.epochs, default=0) + 1)
     _expect(f"epoch of trial {trial.number}", following, epoch)
     if epoch > trial.budget:
@@ -80,8 +84,8 @@ def _check_epoch(trial: Trial, fact: facts.Epoch) -> None:
 
 def _check_end(trial: Trial, fact: facts.Ended) -> None:
     trained, budget = trial.latest_epoch, trial.budget
-    fits = {COMPLETE: trained == budget, PRUNED: 0 < trained < budget}.get(fact.state, True)
-    if not fits:
+    allowed = {COMPLETE: trained == budget, PRUNED: 0 < trained < budget}.get(fact.state, True)
+    if not allowed:
         raise ValueError(f"state of trial {trial.number} must fit its {trained} of {budget} epochs, got {fact.state}")
 
 
@@ -94,7 +98,7 @@ def _trial(history: History, number: int) -> Trial:
 def _running(history: History, number: int) -> Trial:
     trial = _trial(history, number)
     if trial.state != RUNNING:
-        raise ValueError(f"no fact must follow the end of trial {number}")
+        raise ValueError(f"no fact may follow the end of trial {number}")
     return trial
 
 

@@ -1,4 +1,4 @@
-"""Proposals of the ledger as Optuna's trials: for the sampler to learn from, and for the dashboard to show."""
+"""Conversion of the ledger's proposals to Optuna's trials, for the sampler and for the dashboard."""
 
 import functools
 from typing import Any
@@ -23,19 +23,25 @@ _distribution_of = functools.lru_cache(maxsize=256)(json_to_distribution)
 
 
 def metrics_of(proposal: Trial | KnownResult) -> dict[str, Any]:
-    """Metrics of its last epoch; empty before the first."""
+    """Return the metrics of a proposal's last epoch; empty before the first."""
     return proposal.last if isinstance(proposal, Trial) else proposal.metrics
 
 
 def values_of(proposal: Trial | KnownResult) -> list[float] | None:
-    """What Optuna takes for its result: the objectives of one with its full budget, nothing of any other."""
+    """Return the objectives of a proposal that was trained for its full budget; None for any other."""
     return [metrics_of(proposal)[name] for name in OBJECTIVES] if proposal.state == COMPLETE else None
 
 
 def frozen(
     proposal: Trial | KnownResult, user_attrs: dict[str, Any], constraint_values: dict[str, float] | None = None
 ) -> FrozenTrial:
-    """The proposal as Optuna keeps it, with what its sampler has left there."""
+    """Return a proposal as Optuna's frozen trial, with the attributes that the sampler stored in it.
+
+    Args:
+        proposal: trial or known result of the ledger.
+        user_attrs: user attributes of the frozen trial.
+        constraint_values: violations by constraint, above 0 where violated; None for no constraints.
+    """
     return create_trial(
         state=STATES[proposal.state],
         params=proposal.params,

@@ -1,9 +1,9 @@
-"""Rungs: where a trial is compared with those that came as far before it, and goes on or is given up. No Ray.
+"""Rungs: epochs at which a trial is compared with the trials that reached them before, and continues or stops.
 
-Asynchronous successive halving (Li et al., "A System for Massively Parallel Hyperparameter Tuning", arXiv 1810.05934),
-with a ranking that may respect a front (Schmucker et al., "Multi-objective Asynchronous Successive Halving", arXiv
-2106.12639). A decision depends on the order of arrivals and on nothing else, so replaying the arrivals of a ledger
-gives the rungs back as they were.
+Asynchronous successive halving (Li et al., "A System for Massively Parallel Hyperparameter Tuning", arXiv 1810.05934)
+with a ranking on one objective or on a front (Schmucker et al., "Multi-objective Asynchronous Successive Halving",
+arXiv 2106.12639). A decision depends only on the order of the reports, so replaying the reports of a ledger restores
+the rungs. This module does not use Ray.
 """
 
 import math
@@ -16,30 +16,31 @@ from study.config import StudyConfig
 from study.ledger.history import History
 
 Members = np.ndarray
-"""(n, 2): val_accuracy and bits_per_weight of the members of a rung, in the order of their arrival."""
+"""Array of shape (n, 2): val_accuracy and bits_per_weight of a rung's members, in order of arrival."""
 
 
 class Ranking(Protocol):
-    """Which members of a rung are its best."""
+    """Function that chooses the best members of a rung."""
 
     def __call__(self, members: Members, number: int, rng: np.random.Generator) -> np.ndarray:
-        """Tells of each member, as a truth value, whether it is among the best `number`."""
+        """Return an array of shape (n,): whether each of the n members is among the best `number`."""
 
 
 def best_by_accuracy(members: Members, number: int, rng: np.random.Generator) -> np.ndarray:
-    """Those with the highest accuracy; all of those that are level with the last of them."""
+    """Choose the `number` members with the highest accuracy, and all that tie with the last of them."""
     accuracy = members[:, 0]
     kept: np.ndarray = accuracy >= np.partition(accuracy, -number)[-number]
     return kept
 
 
 def best_by_front(members: Members, number: int, rng: np.random.Generator) -> np.ndarray:
-    """Front by front, and of the front that is not kept whole those that cover it best.
+    """Choose `number` members front by front, and from the last front a subset that covers it.
 
-    Fronts are those of non-dominated sorting, accuracy upwards and bits downwards. To cover a front (the ε-net of
-    arXiv 2106.12639, Sec. 3.2) a drawn member comes first, then again and again the one that is farthest from all
-    that were chosen. Distances are Euclidean, in accuracy and log bits (as a network with half the bits is as much
-    smaller at 8 bits as at 2), each scaled to the range of the rung's members.
+    Fronts are those of non-dominated sorting for high accuracy and few bits. The subset starts with a random member;
+    then the member farthest from all chosen ones is added repeatedly. Distances are Euclidean in accuracy and log bits
+    (the logarithm makes halving the bits count the same at 8 bits as at 2), each scaled to the range of the members.
+
+    Source: ε-net, arXiv 2106.12639, Sec. 3.2.
     """
     front = moocore.pareto_rank(members * (-1, 1))
     order = np.argsort(front, kind="stable")
@@ -53,7 +54,10 @@ def best_by_front(members: Members, number: int, rng: np.random.Generator) -> np
 
 
 def _covering(places: np.ndarray, number: int, rng: np.random.Generator) -> list[int]:
-    """Indices of so many places, drawn and then each the farthest from those before; the earlier one on a tie."""
+    """Return the indices of `number` points: a random one, then each the farthest from those chosen before.
+
+    The earlier point wins a tie.
+    """
     if number == len(places):
         return list(range(number))
     chosen = [int(rng.integers(len(places)))]
@@ -69,14 +73,19 @@ RANKINGS: dict[str, Ranking] = {"pareto-asha": best_by_front, "asha": best_by_ac
 
 
 class Rungs:
-    """The rungs of a study, and what was decided at them.
+    """The rungs of a study and the decisions made at them.
 
-    They sit at `grace_period` · `reduction_factor`^i epochs, before the last epoch. The lengths of the phases are
-    constants of a study, so at equal epochs all trials are in the same phase, and rungs compare like with like. Of n
-    members the best ⌈n / `reduction_factor`⌉ go on. Anchors are not compared and take nobody's place.
+    Rungs lie at `grace_period` · `reduction_factor`^i epochs, before the last epoch. All trials of a study have phases
+    of the same lengths, so trials at the same rung are in the same phase. Of n members, the best
+    ⌈n / `reduction_factor`⌉ continue. Anchors are not compared and are not members.
     """
 
     def __init__(self, config: StudyConfig) -> None:
+        """Create empty rungs.
+
+        Args:
+            config: configuration of the study.
+        """
         stopping = config.early_stopping
         self._ranking = RANKINGS.get(stopping.scheduler)
         self._reduction_factor = stopping.reduction_factor
@@ -84,12 +93,12 @@ class Rungs:
         count = math.ceil(math.log(config.epochs / stopping.grace_period, stopping.reduction_factor) - 1e-9)
         epochs = [stopping.grace_period * stopping.reduction_factor**i for i in range(count)]
         self._members: dict[int, list[tuple[float, float]]] = {epoch: [] for epoch in epochs if self._ranking}
-        self._places: dict[tuple[int, int], int] = {}  # by trial and epoch: members of the rung up to that arrival
+        self._places: dict[tuple[int, int], int] = {}  # by trial and epoch: members of the rung up to that report
         self._decisions: dict[tuple[int, int], bool] = {}
 
     @classmethod
     def replay(cls, config: StudyConfig, history: History) -> "Rungs":
-        """Return the rungs as a history has left them, in linear time: nothing is ranked before it is asked for."""
+        """Return the rungs after all reports of a history, in linear time: trials are ranked only when needed."""
         rungs = cls(config)
         for report in history.rung_reports:
             rungs._join(report.number, history.trials[report.number].anchor, report.metrics)
@@ -97,36 +106,36 @@ class Rungs:
 
     @property
     def epochs(self) -> list[int]:
-        """After which epochs there is a rung."""
+        """Epochs after which trials are compared."""
         return list(self._members)
 
-    def arrive(self, number: int, anchor: bool, metrics: dict[str, Any]) -> bool:
-        """Take in a trial's result; returns whether the trial goes on.
+    def report(self, number: int, anchor: bool, metrics: dict[str, Any]) -> bool:
+        """Add a trial's result and return whether the trial continues.
 
-        A second arrival at the same rung, of an epoch that was trained again after a crash, gets the same answer.
+        A second report at the same rung, of an epoch that was trained again after a crash, gets the same answer.
 
         Args:
-            number: of the trial.
-            anchor: whether it is one.
-            metrics: with `epoch`, `val_accuracy` and `bits_per_weight`.
+            number: number of the trial.
+            anchor: whether the trial is an anchor.
+            metrics: metrics of the epoch, with `epoch`, `val_accuracy` and `bits_per_weight`.
         """
         self._join(number, anchor, metrics)
-        return self._goes_on(number, metrics["epoch"])
+        return self._continues(number, metrics["epoch"])
 
     def stopped(self, number: int) -> bool:
-        """Whether a rung has given the trial up."""
-        return not all(self._goes_on(number, epoch) for epoch in self._members)
+        """Whether a rung has stopped the trial."""
+        return not all(self._continues(number, epoch) for epoch in self._members)
 
     def _join(self, number: int, anchor: bool, metrics: dict[str, Any]) -> None:
-        """Make a trial a member of the rung at its epoch, if there is one and the trial is to be compared."""
+        """Make a trial a member of the rung at its epoch, if there is a rung and the trial is compared."""
         members, key = self._members.get(metrics["epoch"]), (number, metrics["epoch"])
         point = metrics["val_accuracy"], metrics["bits_per_weight"]
         if members is not None and not anchor and all(map(math.isfinite, point)) and key not in self._places:
             members.append(point)
             self._places[key] = len(members)
 
-    def _goes_on(self, number: int, epoch: int) -> bool:
-        """Whether a trial was among the best of the rung at an epoch when it arrived; true if it is no member."""
+    def _continues(self, number: int, epoch: int) -> bool:
+        """Whether a trial was among the best of the rung at an epoch when it reported; true if it is no member."""
         key = number, epoch
         if key not in self._places:
             return True

@@ -1,4 +1,4 @@
-"""What a study's sampler is shown: the proposals of the ledger, or the part that matters, as an Optuna study."""
+"""The sampler's view of a study: the ledger's proposals, or a window of them, as an Optuna study."""
 
 import random
 from collections.abc import Sequence
@@ -20,15 +20,23 @@ from trainables.families import FAMILIES
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
 
 FAILURE = "failure"
-"""User attribute of an Optuna trial that failed: why."""
+"""User attribute of a failed Optuna trial: the reason."""
 
 NEW_WINDOW_EVERY = 50
-"""Proposals; making the window anew costs some asks' time."""
+"""Proposals after which a new window is selected; selecting one takes as long as several proposals."""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What a sampler, or the plan of the first trials, wants to be run: the fields of ASKED and REPEATED about it."""
+    """A proposal of the sampler or of the first trials, as recorded by the facts ASKED and REPEATED.
+
+    Attributes:
+        searched: searched fields of a `TrialConfig`.
+        params: Optuna's parameters, by name.
+        distributions: Optuna's distributions of these parameters as JSON, by name.
+        sampler_state: attributes that the sampler stored in Optuna's `trial` and `study`.
+        anchor: whether the trial is an anchor.
+    """
 
     searched: dict[str, Any]
     params: dict[str, Any]
@@ -40,10 +48,17 @@ class Proposal:
 def select(
     proposals: Sequence[Trial | KnownResult], size: int, constraints: Sequence[Constraint], seed: str
 ) -> list[int]:
-    """Indices of the proposals a sampler with a window is shown, in order.
+    """Select the proposals that a sampler with a window sees, and return their indices in order.
 
-    All that still run; of the finished that it can learn from, up to `size`: one half the best, by rank of
-    non-domination, those that fulfil the constraints first; the other half drawn from the rest.
+    All running proposals are selected, and up to `size` of the finished ones with parameters that did not fail. Half of
+    these are the best: fewest violations of constraints first, then lowest rank of non-domination. The other half is
+    drawn from the rest.
+
+    Args:
+        proposals: all proposals of a study, in order.
+        size: most finished proposals to select.
+        constraints: constraints on results.
+        seed: seed of the draw.
     """
     known = [index for index, proposal in enumerate(proposals) if proposal.params and proposal.state != FAIL]
     running = [index for index in known if proposals[index].state == RUNNING]
@@ -54,8 +69,8 @@ def select(
     best: list[int] = []
     if complete:
         metrics = [metrics_of(proposals[index]) for index in complete]
-        violation = np.array([sum(max(0.0, bound.violation(of)) for bound in constraints) for of in metrics])
-        points = np.array([[-of[OBJECTIVES[0]], of[OBJECTIVES[1]]] for of in metrics])
+        violation = np.array([sum(max(0.0, bound.violation(result)) for bound in constraints) for result in metrics])
+        points = np.array([[-result[OBJECTIVES[0]], result[OBJECTIVES[1]]] for result in metrics])
         order = np.lexsort((moocore.pareto_rank(points), violation))
         best = [complete[place] for place in order[: size // 2]]
     chosen = set(best)
@@ -66,19 +81,24 @@ def select(
 class SamplerView:
     """An Optuna study in memory that follows the ledger, and the proposals made with it.
 
-    Proposal i depends on the configuration, on i, and on what the ledger tells of the proposals before it, and on
-    nothing else: the sampler is made anew for each, and a window is chosen at every `NEW_WINDOW_EVERY`-th, whether
-    the driver has lived that long or not.
+    Proposal i depends only on the configuration, on i, and on the ledger's record of earlier proposals: a new sampler
+    is made for each proposal, and a new window is selected at every `NEW_WINDOW_EVERY`-th, also after a restart.
 
     Attributes:
-        study: Optuna's, as of the last proposal. A proposal without parameters (an anchor outside the space) is not
-            in it: samplers take the dimensions that all trials share for the space.
+        study: Optuna's study as of the last proposal. It lacks proposals without parameters (anchors outside the
+            space), since samplers search only the dimensions that all trials share.
     """
 
     def __init__(self, config: StudyConfig, history: History) -> None:
+        """Create the view; Optuna's study is filled at the first proposal.
+
+        Args:
+            config: configuration of the study.
+            history: history of the ledger, which is followed as it grows.
+        """
         self._config = config
         self._history = history
-        self._sampling = SAMPLERS[config.sampler]
+        self._sampler_entry = SAMPLERS[config.sampler]
         self._constraints = [Constraint.parse(text) for text in config.constraints]
         self._first = first_trials(config)
         self._num_priors = sum(
@@ -89,24 +109,24 @@ class SamplerView:
 
     @property
     def first_left(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-        """Those of the first trials that were not proposed yet."""
+        """First trials that were not proposed yet."""
         return self._first[len(self._history.proposals) - self._num_priors :]
 
     def follow(self) -> None:
-        """Tells Optuna what has ended since."""
+        """Update Optuna's study with the trials that have ended since the last call."""
         index = len(self._history.proposals)
-        begins = index - index % NEW_WINDOW_EVERY if self._sampling.window is not None else 0
+        begins = index - index % NEW_WINDOW_EVERY if self._sampler_entry.window is not None else 0
         if begins != self._window_begins:
-            self._show(begins)
+            self._rebuild(begins)
             return
         for place, optuna_trial in list(self._pending.items()):
             proposal = self._history.proposals[place]
             if proposal.state != RUNNING:
-                self._tell(optuna_trial, proposal)
+                self._report_end(optuna_trial, proposal)
                 del self._pending[place]
 
     def propose(self) -> Proposal:
-        """What comes next; it is to be recorded, as ASKED or REPEATED, before the next call."""
+        """Return the next proposal, which the caller must record as ASKED or REPEATED before the next call."""
         self.follow()
         index = len(self._history.proposals)
         params, user_attrs = next(iter(self.first_left), ({}, {}))
@@ -132,25 +152,30 @@ class SamplerView:
         )
 
     def _sampler_state(self, optuna_trial: optuna.Trial, before: dict[str, Any]) -> dict[str, Any]:
-        """What the sampler has left in Optuna to find again, as JSON; empty for most."""
-        if not self._sampling.keeps:
+        """Return the attributes that the sampler stored in Optuna during a proposal; empty for most samplers.
+
+        Args:
+            optuna_trial: trial of the proposal.
+            before: attributes of Optuna's study before the proposal.
+        """
+        if not self._sampler_entry.keeps:
             return {}
-        of_trial = self._storage.get_trial(self._trial_id(optuna_trial.number)).system_attrs
-        of_study = self._storage.get_study_system_attrs(self._study_id)
+        trial_attrs = self._storage.get_trial(self._trial_id(optuna_trial.number)).system_attrs
+        study_attrs = self._storage.get_study_system_attrs(self._study_id)
         return {
-            "trial": {name: value for name, value in of_trial.items() if name.startswith(self._sampling.keeps)},
+            "trial": {name: value for name, value in trial_attrs.items() if name.startswith(self._sampler_entry.keeps)},
             "study": {
                 name: value
-                for name, value in of_study.items()
-                if name.startswith(self._sampling.keeps) and value != before.get(name)
+                for name, value in study_attrs.items()
+                if name.startswith(self._sampler_entry.keeps) and value != before.get(name)
             },
         }
 
     def _trial_id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
 
-    def _show(self, begins: int) -> None:
-        """Makes Optuna's study anew: of the proposals before `begins` those of the window, and all that follow."""
+    def _rebuild(self, begins: int) -> None:
+        """Build Optuna's study anew from the window of the proposals before `begins`, and all proposals after it."""
         self._window_begins = begins
         proposals = self._history.proposals
         self._storage = optuna.storages.InMemoryStorage()
@@ -158,13 +183,13 @@ class SamplerView:
         self.study = optuna.create_study(storage=self._storage, sampler=sampler, directions=DIRECTIONS)
         self._study_id = self._storage.get_study_id_from_name(self.study.study_name)
         number = 0
-        if self._sampling.needs_all_dimensions:
-            self.study.add_trial(self._of_all_dimensions())
+        if self._sampler_entry.needs_all_dimensions:
+            self.study.add_trial(self._trial_of_all_dimensions())
             number = 1
         shown: list[int] = []
-        if self._sampling.window is not None:
+        if self._sampler_entry.window is not None:
             seed = f"{self._config.seed} {begins}"
-            shown = select(proposals[:begins], self._sampling.window, self._constraints, seed)
+            shown = select(proposals[:begins], self._sampler_entry.window, self._constraints, seed)
         self._pending = {}
         for index in [*shown, *range(begins, len(proposals))]:
             proposal = proposals[index]
@@ -178,15 +203,16 @@ class SamplerView:
             for name, value in proposal.sampler_state.get("study", {}).items():
                 self._storage.set_study_system_attr(self._study_id, name, value)
 
-    def _of_all_dimensions(self) -> FrozenTrial:
-        """A trial that says nothing but which dimensions there are, for a sampler that looks at the first alone."""
+    def _trial_of_all_dimensions(self) -> FrozenTrial:
+        """Return a trial that only shows all dimensions, for a sampler that takes them from the first trial."""
         space = self._config.space
         family = max(space.family, key=lambda name: FAMILIES[name].has_penalty)
         params: dict[str, Any] = {"family": family, "num_levels": space.num_levels.low, "lam": space.lam.low}
-        found: dict[str, BaseDistribution] = distributions(space, family)
-        for name in found.keys() - params.keys():
+        by_name: dict[str, BaseDistribution] = distributions(space, family)
+        for name in by_name.keys() - params.keys():
             params[name] = space.placements(family)[0]
-        return create_trial(state=TrialState.PRUNED, params={name: params[name] for name in found}, distributions=found)
+        params = {name: params[name] for name in by_name}
+        return create_trial(state=TrialState.PRUNED, params=params, distributions=by_name)
 
     def _constraint_values(self, proposal: Trial | KnownResult) -> dict[str, float]:
         if proposal.state not in (COMPLETE, PRUNED):
@@ -195,14 +221,14 @@ class SamplerView:
         return {str(constraint): constraint.violation(metrics) for constraint in self._constraints}
 
     def _user_attrs(self, proposal: Trial | KnownResult) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        attributes: dict[str, Any] = {}
         if isinstance(proposal, Trial) and proposal.anchor:
-            found[ANCHOR] = {name: proposal.config[name] for name in ("family", "num_levels", "placement")}
+            attributes[ANCHOR] = {name: proposal.config[name] for name in ("family", "num_levels", "placement")}
         if isinstance(proposal, Trial) and proposal.failure is not None:
-            found[FAILURE] = proposal.failure
-        return found
+            attributes[FAILURE] = proposal.failure
+        return attributes
 
-    def _tell(self, optuna_trial: optuna.Trial, proposal: Trial | KnownResult) -> None:
+    def _report_end(self, optuna_trial: optuna.Trial, proposal: Trial | KnownResult) -> None:
         for name, value in self._constraint_values(proposal).items():
             optuna_trial.set_constraint(name, value)
         if isinstance(proposal, Trial) and proposal.failure is not None:

@@ -1,4 +1,4 @@
-"""Optuna's samplers by name, each with what it takes to ask the same of it again after a restart."""
+"""Samplers by name, with what is needed to repeat their proposals after a restart."""
 
 import warnings
 from collections.abc import Callable
@@ -12,19 +12,19 @@ from study.config import StudyConfig
 from study.search.tpe import JointTPE
 
 POPULATION = 24
-"""Of NSGA-II. Optuna's 50 would leave a study of a hundred trials one generation to learn from."""
+"""Population size of NSGA-II. With Optuna's default of 50, a study of 100 trials would have only two generations."""
 
 
 @dataclass(frozen=True)
 class SamplerEntry:
-    """How a sampler is made and what it is shown.
+    """Constructor of a sampler and its requirements.
 
     Attributes:
-        make: from the study and the seed of one proposal; made anew for each, so that no state of a generator is
-            carried over that a killed driver would lose.
-        window: how many finished proposals it is shown at a time (`study.search.sampler_history`); None for all.
-        keeps: beginnings of the names under which it keeps what it must find again, as attributes of Optuna's.
-        needs_all_dimensions: whether it searches the dimensions of the first trial it finds and no others.
+        make: function from the study's configuration and the seed of one proposal to a sampler. A new sampler is made
+            for each proposal, so that a killed driver loses no generator state.
+        window: most finished proposals that the sampler sees (`study.search.sampler_history`); None for all.
+        keeps: prefixes of the names of the Optuna attributes in which the sampler stores its state.
+        needs_all_dimensions: whether the sampler searches only the dimensions of the first trial it sees.
     """
 
     make: Callable[[StudyConfig, int], BaseSampler]
@@ -46,13 +46,13 @@ def _nsga2(config: StudyConfig, seed: int) -> BaseSampler:
 
 
 def _gp(config: StudyConfig, seed: int) -> BaseSampler:
-    # The process is over the dimensions that all trials have; λ and a family's own placement are left to TPE.
+    # The Gaussian process covers the dimensions that all trials have; TPE chooses λ and a family's own placement.
     rest = TPESampler(seed=seed, constant_liar=True)
     return GPSampler(seed=seed, independent_sampler=rest, warn_independent_sampling=False)
 
 
 def _qmc(config: StudyConfig, seed: int) -> BaseSampler:
-    # One sequence a study, so its seed stays; what a family has not in common with all is drawn at random.
+    # A study has one sequence, hence one seed; dimensions that not all families have are drawn at random.
     return QMCSampler(
         scramble=True,
         seed=config.seed % 2**32,
@@ -77,7 +77,7 @@ SAMPLERS = {
 
 
 def make_sampler(config: StudyConfig, index: int) -> BaseSampler:
-    """The sampler that makes proposal `index` of a study: the same one whenever it is made."""
+    """Return the sampler that makes proposal `index` of a study; it depends on the configuration and `index` alone."""
     seed = int(np.random.SeedSequence([config.seed, index]).generate_state(1)[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

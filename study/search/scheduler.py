@@ -1,4 +1,4 @@
-"""Early stopping: which trials are given up before their full budget. Ray's side of `study.search.rungs`."""
+"""Early stopping of trials before their full budget: Ray's interface to `study.search.rungs`."""
 
 from typing import Any
 
@@ -12,27 +12,34 @@ from study.search.rungs import Rungs
 
 
 class RungScheduler(DerivedFromLedger, FIFOScheduler):
-    """Begins trials as they are asked for, and stops those that their rungs give up."""
+    """Ray scheduler that starts trials in the order of their creation and stops those that a rung rejects."""
 
     def __init__(self, rungs: Rungs) -> None:
+        """Create the scheduler.
+
+        Args:
+            rungs: rungs with the reports so far.
+        """
         super().__init__()
         self._rungs = rungs
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """The trial asked for last of those that wait, or None.
+        """Return the newest pending trial, or None.
 
-        The others have an actor that starts, perhaps on a node that has just joined. Given one that has become free,
-        Ray calls that start off; where trials are shorter than it, the node would never get any.
+        Older pending trials already have an actor that is starting, perhaps on a node that has just joined. If Ray
+        gave them an actor that became free, it would cancel that start, and with short trials the new node would never
+        train one.
         """
         return next((trial for trial in reversed(tune_controller.get_trials()) if trial.status == Trial.PENDING), None)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        if "val_accuracy" not in result:  # a trial that fails without an exception reports only why
+        """Return whether Ray continues or stops a trial after a result."""
+        if "val_accuracy" not in result:  # a trial that fails without an exception reports only the reason
             return str(TrialScheduler.CONTINUE)
-        goes_on = self._rungs.arrive(trial.config["number"], trial.config["anchor"], result)
-        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
+        continues = self._rungs.report(trial.config["number"], trial.config["anchor"], result)
+        return str(TrialScheduler.CONTINUE if continues else TrialScheduler.STOP)
 
 
 def make_scheduler(config: StudyConfig, history: History) -> TrialScheduler:
-    """The scheduler that a study asks for, its rungs as the study's history has filled them."""
+    """Return the scheduler of a study, its rungs restored from the history."""
     return RungScheduler(Rungs.replay(config, history))

@@ -1,4 +1,4 @@
-"""The search: Optuna asked for configurations and told the truth about how each trial ended."""
+"""The searcher: asks Optuna for configurations, records them, and hands them to Ray."""
 
 import json
 import math
@@ -20,14 +20,14 @@ from trainables.config import TrialConfig
 from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
 
 MAX_REPEATS = 20
-"""How often in a row a configuration that was run before is answered from memory before one is run again."""
+"""Most proposals in a row that are answered with known results; after these, a known configuration runs again."""
 
 
 class OptunaSearcher(DerivedFromLedger, Searcher):
-    """Ray's searcher on Optuna's ask and tell. All that it knows is in the ledger, so it can be made anew at any time.
+    """Ray searcher on Optuna's ask and tell, whose state is in the ledger, so that it can be rebuilt at any time.
 
-    A trial that was begun and that nobody trains is handed out again before anything new. A configuration that was run
-    as often as `replicates` says is not trained again: Optuna is told its known result, and asked anew.
+    Unfinished trials that no actor trains come before new ones. A configuration that was run `replicates` times is not
+    trained again: Optuna receives its known result and proposes another.
     """
 
     def __init__(
@@ -38,18 +38,17 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
         room: Callable[[], float] = lambda: math.inf,
         folder: StudyFolder | None = None,
     ) -> None:
-        """Goes on from the ledger's history.
+        """Continue from the ledger's history; a new study records the priors of its warm start.
 
         Args:
-            config: of the study.
-            ledger: open for writing; all that is decided is written down there first.
-            baselines: checkpoints of the float baseline by seed, if any.
-            room: says how many trials may run at a time; asked anew for each.
-            folder: of the study; where the ledger lies if None.
+            config: configuration of the study.
+            ledger: ledger of the study, open for writing. Every decision is recorded before Ray receives it.
+            baselines: addresses of the float baselines' checkpoints by seed; None for none.
+            room: function that returns how many trials may run at the same time; called before each suggestion.
+            folder: folder of the study; None for the folder of the ledger.
 
         Raises:
-            ValueError: the study begins, and what it is to be warm-started from is of no use.
-            DamagedFileError: the same, of a table that can't be read.
+            ValueError: the warm start of a new study can't be read.
         """
         super().__init__(metric=list(OBJECTIVES), mode=["max", "min"])
         self._config = config
@@ -67,20 +66,23 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
 
     @property
     def optuna_study(self) -> optuna.Study:
-        """What the sampler is shown, up to date."""
+        """Optuna's study as the sampler sees it now."""
         self._view.follow()
         return self._view.study
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The trial to go on with, or a new one.
+        """Return the configuration of an unfinished trial, or of a new one.
+
+        Args:
+            trial_id: Ray's name of the trial.
 
         Returns:
-            What a trial is given; None as long as there is no room for one, or none is left and one that runs might be
-            lost and come back; `Searcher.FINISHED` when all have ended.
+            Configuration of Ray's trial. None while the most trials run, or while no trial is left to start but one
+            still runs and may be lost. `Searcher.FINISHED` when all trials have ended.
         """
         if len(self._running) >= self._room():
             return None
-        trial = self._left_behind()
+        trial = self._orphaned_trial()
         if trial is None and len(self._ledger.history.trials) < self._config.trials:
             trial = self._new_trial()
         if trial is None:
@@ -96,8 +98,8 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
             "attempt": trial.losses,
         }
 
-    def _left_behind(self) -> Trial | None:
-        """The first trial that was begun and has not ended, and that no trial of Ray's trains."""
+    def _orphaned_trial(self) -> Trial | None:
+        """Return the first unfinished trial that no trial of Ray trains; None if there is none."""
         self._open = {number: trial for number, trial in self._open.items() if trial.state == RUNNING}
         held = set(self._running.values())
         return next((trial for number, trial in self._open.items() if number not in held), None)
@@ -106,17 +108,21 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
         return (self._folder or StudyFolder(self._ledger.path.parent)).checkpoints_of(trial)
 
     def _new_trial(self) -> Trial:
-        """Asks until there is something to run; gives in after `MAX_REPEATS`, for a space may be exhausted."""
+        """Ask for proposals until one is to be trained, and record the trial.
+
+        After `MAX_REPEATS` known configurations in a row the next one is trained again, since the space may be
+        exhausted.
+        """
         while True:
             proposal = self._view.propose()
             config = self._config.trial_config(proposal.searched)
             runs = self._runs.get(config.hash, [])
             if len(runs) < self._config.replicates or self._repeats_in_a_row() >= MAX_REPEATS:
-                # Where trials begin from a baseline, there is one for each of the first seeds alone.
+                # Trials that start from a float baseline use its seeds, one for each replicate.
                 place = len(runs) % len(self._baselines) if self._baselines else len(runs)
                 seeded = self._config.trial_config(proposal.searched | {"seed": self._config.seed + place})
-                return self._begin(proposal, seeded)
-            self._repeat(proposal, runs)
+                return self._record_trial(proposal, seeded)
+            self._record_repeat(proposal, runs)
 
     def _repeats_in_a_row(self) -> int:
         proposals = self._ledger.history.proposals
@@ -128,7 +134,7 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
         )
         return next(others, len(latest))
 
-    def _begin(self, proposal: Proposal, config: TrialConfig) -> Trial:
+    def _record_trial(self, proposal: Proposal, config: TrialConfig) -> Trial:
         number = len(self._ledger.history.trials)
         self._ledger.record(
             ASKED,
@@ -146,10 +152,10 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
         self._runs.setdefault(config.hash, []).append(trial)
         return trial
 
-    def _repeat(self, proposal: Proposal, runs: list[Trial]) -> None:
-        """Records that a configuration was proposed once more, and what is known of it.
+    def _record_repeat(self, proposal: Proposal, runs: list[Trial]) -> None:
+        """Record that a known configuration was proposed again, with its known result.
 
-        Of one that still runs that is nothing, which Optuna hears as a failure, for it passes over those.
+        While the configuration is still running, Optuna receives a failure, since samplers ignore failed trials.
         """
         known = next((run for state in (COMPLETE, PRUNED, FAIL) for run in runs if run.state == state), runs[0])
         ended = known.state != RUNNING
@@ -165,24 +171,25 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
         )
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Lets go of a trial. How it ended is in the ledger: Optuna is told before it is asked again."""
+        """Release a trial; Optuna receives its result from the ledger before the next proposal."""
         self._running.pop(trial_id, None)
 
-    # Ray saves its searchers now and then; ours is made again from the ledger.
     def save(self, checkpoint_path: str) -> None:
+        """Write a file that names the ledger, from which the searcher is rebuilt; Ray saves its searchers regularly."""
         with open(checkpoint_path, "w") as file:
             json.dump({"derived_from": str(self._ledger.path)}, file)
 
     def restore(self, checkpoint_path: str) -> None:
+        """Refuse to restore Ray's state. Raises RuntimeError."""
         raise RuntimeError("a study is resumed with `qar resume`, from its ledger, not from Ray's experiment state")
 
 
 def outcome(result: dict[str, Any] | None, epochs: int) -> tuple[str, str | None]:
-    """How a trial ended, from its last result: its state, and the reason of a failure if the result holds one.
+    """Return the state in which a trial ended, and the reason of a failure if the result holds one.
 
     Args:
-        result: the last that was reported, if any.
-        epochs: full budget.
+        result: last reported result; None if there is none.
+        epochs: full budget in epochs.
     """
     if result is None or result.get("failure"):
         return FAIL, result.get("failure") if result else None

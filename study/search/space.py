@@ -1,4 +1,4 @@
-"""The search space: dimensions of a study as Optuna's distributions, conditional where the family asks for it."""
+"""The search space: dimensions of a study as Optuna's distributions, some of which depend on the family."""
 
 from typing import Any
 
@@ -9,16 +9,16 @@ from study.config import Space, StudyConfig
 from trainables.families import FAMILIES
 
 ANCHOR = "anchor"
-"""User attribute of an Optuna trial that comes first and is never stopped early: searched fields that are given."""
+"""User attribute of an anchor's Optuna trial, which is never stopped early. It holds the fixed searched fields."""
 
 
 def _placement_key(family: str) -> str:
-    # Optuna wants one distribution a name, and `none` can't be placed at its own representatives.
+    # Optuna allows one distribution per name, and `none` has fewer placements.
     return "placement" if FAMILIES[family].has_penalty else "placement_none"
 
 
 def suggest(optuna_trial: optuna.Trial, space: Space) -> dict[str, Any]:
-    """Asks for the searched fields of a `TrialConfig`, define-by-run: λ only where the family has one."""
+    """Ask Optuna for the searched fields of a `TrialConfig`; λ only for families with a penalty."""
     family = optuna_trial.suggest_categorical("family", space.family)
     searched = {
         "family": family,
@@ -31,19 +31,19 @@ def suggest(optuna_trial: optuna.Trial, space: Space) -> dict[str, Any]:
 
 
 def distributions(space: Space, family: str) -> dict[str, BaseDistribution]:
-    """The distributions that `suggest` asks for where it gets this family, by Optuna's names of them."""
-    found: dict[str, BaseDistribution] = {
+    """Return the distributions that `suggest` uses for a family, by Optuna's parameter names."""
+    by_name: dict[str, BaseDistribution] = {
         "family": CategoricalDistribution(space.family),
         "num_levels": IntDistribution(space.num_levels.low, space.num_levels.high, log=True),
         _placement_key(family): CategoricalDistribution(space.placements(family)),
     }
     if FAMILIES[family].has_penalty:
-        found["lam"] = FloatDistribution(space.lam.low, space.lam.high, log=True)
-    return found
+        by_name["lam"] = FloatDistribution(space.lam.low, space.lam.high, log=True)
+    return by_name
 
 
 def params_of(searched: dict[str, Any], space: Space) -> dict[str, Any] | None:
-    """Optuna's parameters of searched fields, the inverse of `suggest`; None if they lie outside the space."""
+    """Return Optuna's parameters for searched fields (the inverse of `suggest`); None if they lie outside the space."""
     family, num_levels, placement = searched["family"], searched["num_levels"], searched.get("placement")
     inside = (
         family in space.family
@@ -63,12 +63,12 @@ def params_of(searched: dict[str, Any], space: Space) -> dict[str, Any] | None:
 
 
 def first_trials(study: StudyConfig) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Return what is proposed before the sampler chooses, as pairs of Optuna's parameters and user attributes.
+    """Return the proposals made before the sampler chooses, as pairs of Optuna's parameters and user attributes.
 
-    The anchors: the float baseline, then plain quantization after training at each K asked for. An anchor outside
-    the space has no parameters for Optuna to learn from. Then one trial of each family with the rest left to the
-    sampler; it is an anchor too, so that every family has a result, unless `early_stopping.first_of_family` has it
-    compared. Where there is a plan: that, and nothing else.
+    With a plan, these are its trials. Otherwise the anchors come first: the float baseline, then quantization without a
+    penalty at each K of `anchors`. An anchor outside the space has no parameters. One trial of each family follows,
+    whose other dimensions the sampler chooses. That trial is an anchor too, so that every family has a result, unless
+    `early_stopping.first_of_family` is `compared`.
     """
     if study.plan:
         return [({}, {ANCHOR: trial.model_dump()}) for _ in range(study.replicates) for trial in study.plan]

@@ -16,30 +16,30 @@ from study.config import Space
 from study.search.rungs import best_by_front
 from study.search.space import distributions
 
-BEGINNINGS = 10
-"""Finished trials before which all is drawn at random."""
+STARTUP_TRIALS = 10
+"""Number of finished trials before which all proposals are random."""
 RANDOM_SHARE = 1 / 3
-"""Of the proposals after those, drawn at random all the same, so that a wrong density shuts nothing out."""
+"""Share of later proposals that are random, so that a wrong density excludes no part of the space."""
 CANDIDATES = 64
-"""Drawn for each proposal; the best of them is taken."""
+"""Candidates drawn for each proposal, of which the best one is proposed."""
 GOOD_SHARE, MOST_GOOD = 0.1, 25
-"""Of the finished trials, which count as good ones."""
+"""Share of the finished trials that count as good, and the most that do."""
 WIDTH = 0.2
-"""Of a kernel, as a share of its dimension, before it shrinks with the number of trials."""
+"""Width of a kernel as a share of its dimension's range, before it shrinks with the number of trials."""
 
 
 class JointTPE(BaseSampler):
-    """Proposes what is much more likely among the good trials than among all others.
+    """Sampler that proposes the candidate with the highest density among good trials relative to all other trials.
 
-    Both densities are mixtures with a kernel for each trial and a flat one. A kernel is a product over the dimensions:
-    a normal cut off at the bounds where a dimension is a number (the logarithm of K or λ), the trial's own choice and a
-    little of all others where it is a name; flat in a dimension that the trial does not have. The family decides which
-    dimensions a proposal has, and only those count. The good trials are feasible before infeasible, then front by
-    front, and of the front that is not taken whole those that cover it best, as at a rung.
+    Both densities are mixtures of one kernel for each trial and a flat one. A kernel is a product over the dimensions.
+    For a number (the logarithm of K or λ) it is a normal distribution truncated at the bounds. For a category it is the
+    trial's choice with a small weight of all others. In a dimension that the trial does not have it is flat. The family
+    determines which dimensions a proposal has, and only those enter its density. Good trials are chosen feasible before
+    infeasible, then front by front; a subset that covers it is chosen from the last front, as at a rung.
 
-    Running trials count among the others, so that trials side by side don't flock to one place.
+    Running trials count as other trials, so that concurrent proposals differ.
 
-    Optuna's own TPE draws once for each group of dimensions that trials have in common; this draws once for all.
+    Optuna's own TPE draws separately for each group of dimensions that trials share; this sampler draws jointly.
 
     Source: Bergstra et al., "Algorithms for Hyper-Parameter Optimization" (NeurIPS 2011); several objectives: Ozaki et
     al., "Multiobjective Tree-Structured Parzen Estimator" (JAIR 73, 2022); widths of kernels: Watanabe, arXiv
@@ -47,21 +47,28 @@ class JointTPE(BaseSampler):
     """
 
     def __init__(self, space: Space, seed: int) -> None:
-        self._of_family = {family: distributions(space, family) for family in space.family}
+        """Create the sampler of one proposal.
+
+        Args:
+            space: search space of the study.
+            seed: seed of all draws.
+        """
+        self._distributions_by_family = {family: distributions(space, family) for family in space.family}
         self._rng = np.random.default_rng(seed)
-        self._beginner = RandomSampler(seed=seed)
+        self._random_sampler = RandomSampler(seed=seed)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return {name: kind for of_family in self._of_family.values() for name, kind in of_family.items()}
+        """Return the distributions of all families, by parameter name."""
+        return {name: kind for by_name in self._distributions_by_family.values() for name, kind in by_name.items()}
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """One value for each dimension of a proposal; none as long as there is little to learn from."""
+        """Return a value for each dimension of a proposal; empty if the proposal is to be random."""
         if self._rng.random() < RANDOM_SHARE:
             return {}
         finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-        if len(finished) < BEGINNINGS:
+        if len(finished) < STARTUP_TRIALS:
             return {}
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         good, bad = split(finished, self._rng)
@@ -78,20 +85,31 @@ class JointTPE(BaseSampler):
         }
 
     def _counting(self, candidates: np.ndarray, search_space: dict[str, BaseDistribution]) -> np.ndarray:
-        """(c, d): whether a candidate, by its family, has a dimension."""
+        """Return an array of shape (c, d): whether each of c candidates, by its family, has each of d dimensions."""
         names = list(search_space)
-        had = np.array([[name in of_family for name in names] for of_family in self._of_family.values()])
-        counts: np.ndarray = had[candidates[:, names.index("family")].astype(int)]
+        by_family = np.array(
+            [[name in by_name for name in names] for by_name in self._distributions_by_family.values()]
+        )
+        counts: np.ndarray = by_family[candidates[:, names.index("family")].astype(int)]
         return counts
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        return self._beginner.sample_independent(study, trial, param_name, param_distribution)
+        """Return a random value for a parameter that `sample_relative` left out."""
+        return self._random_sampler.sample_independent(study, trial, param_name, param_distribution)
 
 
 def split(finished: Sequence[FrozenTrial], rng: np.random.Generator) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
-    """The good trials and the others, of those that were trained to their end or stopped early."""
+    """Split trials that were completed or stopped early into the good ones and all others.
+
+    Args:
+        finished: trials in the state COMPLETE or PRUNED.
+        rng: generator for the choice within a front.
+
+    Returns:
+        The good trials and the others, each in order.
+    """
     number = min(math.ceil(GOOD_SHARE * len(finished)), MOST_GOOD)
     missed = np.array([sum(max(0.0, amount) for amount in trial.constraints.values()) for trial in finished])
     complete = np.array([trial.state == TrialState.COMPLETE for trial in finished])
@@ -101,7 +119,7 @@ def split(finished: Sequence[FrozenTrial], rng: np.random.Generator) -> tuple[li
     if len(feasible) > number:
         values = np.array([trial.values for trial, fine in zip(finished, fulfils, strict=True) if fine])
         good[feasible[best_by_front(values, number, rng)]] = True
-    else:  # what misses the constraints by little fills up; what was stopped early comes last
+    else:  # infeasible trials with the smallest violations follow, and trials that were stopped early come last
         good[np.lexsort((missed, ~complete))[:number]] = True
     return (
         [trial for trial, chosen in zip(finished, good, strict=True) if chosen],
@@ -111,12 +129,12 @@ def split(finished: Sequence[FrozenTrial], rng: np.random.Generator) -> tuple[li
 
 @dataclass(frozen=True, kw_only=True)
 class Mixture:
-    """A density over the unit cube of the numbers and the choices of the names.
+    """A mixture density over d dimensions: numbers scaled to [0, 1], and categories by index.
 
     Attributes:
-        centres: (n, d): where the trials lie, in [0, 1] for a number, the index of a choice for a name; NaN where a
-            trial doesn't have the dimension.
-        choices: (d,): how many choices a name has, 0 for a number.
+        centres: shape (n, d): centres of n kernels, in [0, 1] for a number, an index for a category; NaN in a dimension
+            where the kernel is flat.
+        choices: shape (d,): number of choices of a category, 0 for a number.
         width: standard deviation of the kernels of numbers.
     """
 
@@ -126,23 +144,36 @@ class Mixture:
 
     @classmethod
     def of(cls, trials: Sequence[FrozenTrial], dimensions: Sequence[tuple[str, BaseDistribution]]) -> "Mixture":
-        """A kernel for each trial, and a flat one at the end."""
+        """Return the mixture with a kernel for each trial and a flat one.
+
+        Args:
+            trials: trials at which kernels are centred.
+            dimensions: names and distributions of the d dimensions.
+        """
         centres = np.full((len(trials) + 1, len(dimensions)), np.nan)
         params = [trial.params for trial in trials]
         for place, (name, distribution) in enumerate(dimensions):
-            having = [row for row, of_trial in enumerate(params) if name in of_trial]
-            centres[having, place] = positions_of(distribution, [params[row][name] for row in having])
+            rows = [row for row, trial_params in enumerate(params) if name in trial_params]
+            centres[rows, place] = positions_of(distribution, [params[row][name] for row in rows])
         choices = np.array([len(getattr(distribution, "choices", ())) for _, distribution in dimensions])
         shrunk = WIDTH * len(centres) ** (-1 / (len(dimensions) + 4))
         return cls(centres=centres, choices=choices, width=max(shrunk, 1 / min(100, len(centres))))
 
     @property
     def _others(self) -> np.ndarray:
-        """(d,): the weight of every choice of a name, beside 1 for the trial's own."""
+        """Weights of shape (d,) of every choice of a category, relative to 1 for the kernel's own choice."""
         return np.full(len(self.choices), 1 / len(self.centres))
 
     def draw(self, number: int, rng: np.random.Generator) -> np.ndarray:
-        """(number, d) from the density, all dimensions whether they count or not."""
+        """Draw points from the density, in all dimensions.
+
+        Args:
+            number: number of points.
+            rng: generator of the draws.
+
+        Returns:
+            Array of shape (number, d).
+        """
         centres = self.centres[rng.integers(len(self.centres), size=number)]
         flat = np.isnan(centres)
         shares = rng.random(centres.shape)
@@ -156,7 +187,15 @@ class Mixture:
         return np.where(self.choices > 0, names, numbers)
 
     def log_density(self, at: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """(c,): logarithm at the points `at`, (c, d), over those dimensions that `counts`, (c, d), is true for."""
+        """Return the logarithm of the density at points.
+
+        Args:
+            at: shape (c, d): the points.
+            counts: shape (c, d): whether a dimension enters the density at a point.
+
+        Returns:
+            Array of shape (c,).
+        """
         total = np.zeros((len(at), len(self.centres)))
         others = self._others
         for place, choices in enumerate(self.choices):
@@ -176,7 +215,7 @@ class Mixture:
 
 
 def _bounds(distribution: BaseDistribution) -> tuple[float, float]:
-    """Of a number, on its own scale; an integer owns half a step to either side."""
+    """Return the bounds of a number on its own scale, where an integer extends by half a step to either side."""
     assert isinstance(distribution, IntDistribution | FloatDistribution)
     half = 0.5 if isinstance(distribution, IntDistribution) else 0.0
     low, high = distribution.low - half, distribution.high + half
@@ -184,7 +223,17 @@ def _bounds(distribution: BaseDistribution) -> tuple[float, float]:
 
 
 def positions_of(distribution: BaseDistribution, values: Sequence[Any]) -> np.ndarray:
-    """(n,): indices of a name's choices, or places of numbers in [0, 1]; the inverse of `value_of`."""
+    """Return the positions of n values: indices of a category's choices, or numbers scaled to [0, 1].
+
+    This is the inverse of `value_of`.
+
+    Args:
+        distribution: distribution of the dimension.
+        values: n values of the dimension.
+
+    Returns:
+        Array of shape (n,).
+    """
     if isinstance(distribution, CategoricalDistribution):
         return np.array([distribution.choices.index(value) for value in values], dtype=float)
     assert isinstance(distribution, IntDistribution | FloatDistribution)
@@ -195,7 +244,7 @@ def positions_of(distribution: BaseDistribution, values: Sequence[Any]) -> np.nd
 
 
 def value_of(distribution: BaseDistribution, position: float) -> Any:
-    """The value of a dimension at a position."""
+    """Return the value of a dimension at a position, as in `positions_of`."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[int(position)]
     assert isinstance(distribution, IntDistribution | FloatDistribution)

@@ -1,4 +1,4 @@
-"""Warm start: results of other studies that a study's sampler is to begin from."""
+"""Warm start: results of other studies from which a study's sampler learns."""
 
 import math
 from pathlib import Path
@@ -24,17 +24,17 @@ _SEARCHED = ("family", "num_levels", "placement", "lam")
 
 
 def check_warm_start(config: StudyConfig) -> None:
-    """Raises what `read_priors` would, before anything of a study is written."""
+    """Check that the priors can be read, before anything of a study is written. Raises as `read_priors` does."""
     read_priors(config)
 
 
 def read_priors(config: StudyConfig) -> list[dict[str, Any]]:
-    """The results that `config.warm_start` names and that lie inside the study's space: contents of facts PRIOR.
+    """Return the results of the studies in `config.warm_start` that lie in this study's space, as fields of PRIOR.
 
-    Trials with their full budget alone: what was stopped early was stopped by the measure of its own study.
+    Only trials with their full budget count, since early stopping compares trials within one study.
 
     Raises:
-        ValueError: a table isn't there, can't be read, breaks a rule of its schema, or holds nothing to begin from.
+        ValueError: a table is missing, can't be read, violates its schema, or holds no result inside the space.
     """
     return [prior for source in config.warm_start for prior in _priors_of(source, config)]
 
@@ -53,8 +53,8 @@ def _priors_of(source: str, config: StudyConfig) -> list[dict[str, Any]]:
         params = params_of(row, config.space)
         if params is None or any(value is None or not math.isfinite(value) for value in result.values()):
             continue
-        asked_of = distributions(config.space, row["family"])
-        texts = {name: distribution_to_json(distribution) for name, distribution in asked_of.items()}
+        by_name = distributions(config.space, row["family"])
+        texts = {name: distribution_to_json(distribution) for name, distribution in by_name.items()}
         priors.append({"params": params, "distributions": texts, "metrics": result, "source": shown_as})
     if not priors:
         raise ValueError(
@@ -65,7 +65,7 @@ def _priors_of(source: str, config: StudyConfig) -> list[dict[str, Any]]:
 
 
 def _table_of(source: str) -> Path:
-    """The table that a study's folder, its URI, or a path names."""
+    """Return the path of the table that a study's folder, its URI, or a path names; a URI's table is fetched."""
     folder = StudyFolder.at(source)
     if folder.storage.has_working_copy:
         folder.storage.fetch_results()
@@ -75,10 +75,10 @@ def _table_of(source: str) -> Path:
 
 
 def _read(path: Path, shown_as: str) -> pa.Table:
-    """Read the table of trials at a path, which messages show as `shown_as`; raises as `read_priors` does."""
+    """Read the table of trials at a path, which messages show as `shown_as`. Raises as `read_priors` does."""
     if not path.exists():
         raise ValueError(
-            f"warm_start must name study folders or files trials.parquet, got {shown_as!r}, which is not there"
+            f"warm_start must name study folders or files trials.parquet, got {shown_as!r}, which does not exist"
         )
     try:
         return read_table(
@@ -89,10 +89,14 @@ def _read(path: Path, shown_as: str) -> pa.Table:
 
 
 def record_priors(ledger: Ledger, config: StudyConfig) -> None:
-    """Records the priors, once ever: none if a trial was asked for, and the rest if a driver was killed between them.
+    """Record the priors that the ledger lacks, unless the study has trials already.
 
-    A prior stands for no trial: its configuration counts as never run, for only what is trained in this study, under
-    its seeds and budget, may be on its front.
+    The ledger lacks some if a driver was killed while it recorded them. A prior is no trial: its configuration counts
+    as never run, since only networks trained in this study, with its seeds and budget, may be on its front.
+
+    Args:
+        ledger: ledger of the study, open for writing.
+        config: configuration of the study.
     """
     if ledger.history.trials or not config.warm_start:
         return

@@ -26,7 +26,7 @@ def config_of(scheduler: str = "pareto-asha", *, epochs: int = 20, grace: int = 
     )
 
 
-def arrival(epoch: int, accuracy: float, bits: float = 2.0) -> dict[str, Any]:
+def epoch_report(epoch: int, accuracy: float, bits: float = 2.0) -> dict[str, Any]:
     return {"epoch": epoch, "val_accuracy": accuracy, "bits_per_weight": bits}
 
 
@@ -90,20 +90,20 @@ def test_there_are_no_rungs_without_a_scheduler() -> None:
 @pytest.mark.parametrize("scheduler", list(RANKINGS))
 def test_second_arrival_gets_the_first_answer(scheduler: str) -> None:
     rungs = Rungs(config_of(scheduler, factor=2))
-    assert rungs.arrive(0, False, arrival(2, 0.5))
-    assert not rungs.arrive(1, False, arrival(2, 0.4, 3.0))
-    assert rungs.arrive(2, False, arrival(2, 0.9))
-    assert rungs.arrive(0, False, arrival(2, 0.0, 9.0))
-    assert not rungs.arrive(1, False, arrival(2, 1.0, 1.0))
+    assert rungs.report(0, False, epoch_report(2, 0.5))
+    assert not rungs.report(1, False, epoch_report(2, 0.4, 3.0))
+    assert rungs.report(2, False, epoch_report(2, 0.9))
+    assert rungs.report(0, False, epoch_report(2, 0.0, 9.0))
+    assert not rungs.report(1, False, epoch_report(2, 1.0, 1.0))
     assert [rungs.stopped(number) for number in range(3)] == [False, True, False]
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_result_that_is_not_finite_is_no_member(bad: float) -> None:
     rungs = Rungs(config_of())
-    assert rungs.arrive(0, False, arrival(2, bad))
-    assert rungs.arrive(1, False, arrival(2, 0.9, bad))
-    assert rungs.arrive(2, False, arrival(2, 0.1)), "the first member"
+    assert rungs.report(0, False, epoch_report(2, bad))
+    assert rungs.report(1, False, epoch_report(2, 0.9, bad))
+    assert rungs.report(2, False, epoch_report(2, 0.1)), "the first member"
 
 
 class EagerRungs:
@@ -114,7 +114,7 @@ class EagerRungs:
         self._members: dict[int, list[Any]] = {epoch: [] for epoch in Rungs(config).epochs}
         self.decisions: dict[tuple[int, int], bool] = {}
 
-    def arrive(self, number: int, result: dict[str, Any]) -> None:
+    def report(self, number: int, result: dict[str, Any]) -> None:
         epoch, members = result["epoch"], self._members.get(result["epoch"])
         if members is None or number == 0 or (number, epoch) in self.decisions:
             return
@@ -137,7 +137,7 @@ def test_replay_decides_as_the_naive_algorithm(scheduler: str, arrivals: list[tu
         history.apply(FACTS[ASKED](time=0.0, **trial))
     for number, epoch, accuracy, bits in arrivals:
         result = metrics(epoch, accuracy=accuracy / 10, bits=float(bits))
-        naive.arrive(number, result)
+        naive.report(number, result)
         history.apply(Epoch(time=0.0, number=number, metrics=result))
     replayed = Rungs.replay(config, history)
     for number in range(10):
@@ -187,8 +187,8 @@ def test_replay_gives_the_rungs_back(scheduler: str, data: st.DataObject) -> Non
         if index == cut:
             resumed = Rungs.replay(config, ledger.history)
         result = metrics(epoch, accuracy=accuracy / 10, bits=float(bits))
-        answer = living.arrive(number, number == 0, result)
-        assert resumed is None or resumed.arrive(number, number == 0, result) == answer
+        answer = living.report(number, number == 0, result)
+        assert resumed is None or resumed.report(number, number == 0, result) == answer
         ledger.record(EPOCH, number=number, metrics=result)
     replayed = Rungs.replay(config, ledger.history)
     assert [replayed.stopped(number) for number in range(10)] == [living.stopped(number) for number in range(10)]

@@ -192,7 +192,7 @@ def test_every_family_has_a_result_however_few_trials_go_on(rule: str, finished:
         for epoch in range(1, EPOCHS + 1):
             result = metrics(epoch, accuracy=0.9 - number / 100, bits=2 + number)
             driver.ledger.record(EPOCH, number=number, metrics=result)
-            if not rungs.arrive(number, suggestion["anchor"], result):
+            if not rungs.report(number, suggestion["anchor"], result):
                 break
         state, failure = outcome(result, EPOCHS)
         driver.ledger.record(ENDED, number=number, state=state, failure=failure)

@@ -105,7 +105,7 @@ def test_study_of_this_version_can_be_begun_from(tmp_path: Path) -> None:
 
 
 def test_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"warm_start must name .* got '.*nowhere', which is not there"):
+    with pytest.raises(ValueError, match=r"warm_start must name .* got '.*nowhere', which does not exist"):
         read_priors(config_of(tmp_path / "nowhere"))
 
 
