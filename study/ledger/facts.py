@@ -249,11 +249,11 @@ SESSION_ENDED = SessionEnded.fact
 _ADAPTERS: dict[str, TypeAdapter[Fact]] = {name: TypeAdapter(kind) for name, kind in FACTS.items()}
 
 _SURROGATE = "\\ud"
-    """Return the line of the ledger that holds a fact; lone surrogates are replaced by U+FFFD."""
+"""Start of an escaped surrogate in JSON. A pair encodes one character; pydantic refuses a lone surrogate."""
 
 
 def encode(entry: Mapping[str, Any]) -> bytes:
-    """Return the line of the ledger that holds a fact, with lone surrogates, which are no text, replaced by U+FFFD."""
+    """Return the line of the ledger that holds a fact; lone surrogates are replaced by U+FFFD."""
     text = json.dumps(entry)
     if _SURROGATE in text:
         whole = json.dumps(entry, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
