@@ -40,6 +40,7 @@ class Node:
         unwritable: reason why this node can't write to the storage, in one line; None if it can.
         unfetched: names of nodes from whose object stores this node can't fetch.
         epoch_seconds: seconds that an epoch takes on this node; None if it was not timed.
+        start_seconds: seconds that a trial takes to start on this node; None if it was not timed.
         epoch_error: reason why the timed epoch failed, in one line; None if it didn't.
     """
 
@@ -51,6 +52,7 @@ class Node:
     unwritable: str | None = None
     unfetched: tuple[str, ...] = ()
     epoch_seconds: float | None = None
+    start_seconds: float | None = None
     epoch_error: str | None = None
 
 

@@ -15,7 +15,12 @@ SKEW_WARNS, SKEW_FAILS = 2.0, 60.0
 
 
 def check_cluster(
-    nodes: list[Node], lost: list[UnreachableNode], config: StudyConfig | None, storage: str, price: float | None = None
+    nodes: list[Node],
+    lost: list[UnreachableNode],
+    config: StudyConfig | None,
+    storage: str,
+    price: float | None = None,
+    ray_seconds: float = 0.0,
 ) -> list[Check]:
     """Return all checks that apply, in the order in which they are shown.
 
@@ -25,6 +30,7 @@ def check_cluster(
         config: configuration of the study to launch; None to leave out the checks of a study.
         storage: folder that all nodes must share, or its URI.
         price: price of one node-hour, in any currency; None to leave out the expected cost.
+        ray_seconds: seconds that the start of Ray has taken.
     """
     checks = [] if config is None else [configuration_check(config)]
     checks.append(_reached(nodes, lost))
@@ -34,7 +40,7 @@ def check_cluster(
     checks += [_disk(nodes), _shared_memory(nodes), _object_store(nodes), _open_files(nodes)]
     checks += [_threads(nodes), _gpus(nodes)]
     if config is not None:
-        checks += check_study(nodes, config, price)
+        checks += check_study(nodes, config, price, ray_seconds)
     return checks
 
 

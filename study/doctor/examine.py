@@ -16,7 +16,7 @@ from study.cluster.connect import start_ray
 from study.config import StudyConfig
 from study.doctor.check import Check, Node, UnreachableNode, node_kind
 from study.doctor.cluster_checks import check_cluster
-from study.doctor.probe import NodeProbe, clock, epoch_seconds, probe_node, remove_marks, unseen_marks, write_mark
+from study.doctor.probe import NodeProbe, clock, probe_node, remove_marks, time_trial, unseen_marks, write_mark
 from study.doctor.study_checks import timed_trial
 from study.storage.object_store import PATIENCE, below, is_uri
 
@@ -46,10 +46,12 @@ def examine_cluster(
     Raises:
         ValueError: the cluster can't be reached.
     """
+    began = time.monotonic()
     start_ray(address, verbose)
+    ray_seconds = time.monotonic() - began
     shared = storage if is_uri(storage) else str(Path(storage).absolute())
     nodes, lost = probe_cluster(config, shared, time_epoch=not quick)
-    return check_cluster(nodes, lost, config, shared, price)
+    return check_cluster(nodes, lost, config, shared, price, ray_seconds)
 
 
 def probe_cluster(
@@ -96,12 +98,17 @@ def _on(
     for_trial: StudyConfig | None = None,
     num_returns: int = 1,
 ) -> Any:
-    """Start a task on a node and return its reference; it takes no resources, or those of a trial of `for_trial`."""
-    resources = {"num_cpus": 0.0, "num_gpus": 0.0}
+    """Start a task on a node and return its reference.
+
+    It takes no resources, or those of a trial of `for_trial`; then it runs in a new process, as a trial does.
+    """
+    options: dict[str, Any] = {"num_cpus": 0.0, "num_gpus": 0.0}
     if for_trial is not None:
-        resources = {"num_cpus": for_trial.resources.cpus, "num_gpus": for_trial.resources.gpus}
+        new_process = {"env_vars": {"QAR_DOCTOR": "1"}}  # no waiting process has this environment
+        options = {"num_cpus": for_trial.resources.cpus, "num_gpus": for_trial.resources.gpus}
+        options["runtime_env"] = new_process
     strategy = NodeAffinitySchedulingStrategy(node_id, soft=False)
-    task = ray.remote(function).options(**resources, scheduling_strategy=strategy, num_returns=num_returns)
+    task = ray.remote(function).options(**options, scheduling_strategy=strategy, num_returns=num_returns)
     return task.remote(*arguments)
 
 
@@ -195,17 +202,18 @@ def _unfetched(objects: dict[str, Any]) -> list[str]:
 
 
 def _with_epochs(nodes: dict[str, Node], config: StudyConfig, trial: dict[str, Any]) -> dict[str, Node]:
-    """Return the nodes with `epoch_seconds` or `epoch_error` set for the first node of each kind that can train."""
+    """Return the nodes with durations or `epoch_error` set for the first node of each kind that can train."""
     kinds = {
         node_kind(seen.resources): node
         for node, seen in reversed(nodes.items())
         if config.resources.trials_on(seen.resources) and seen.probe.dataset
     }
-    asked = {node: _on(node, epoch_seconds, trial, config.resources.cpus, for_trial=config) for node in kinds.values()}
+    asked = {node: _on(node, time_trial, trial, config.resources.cpus, for_trial=config) for node in kinds.values()}
     timed = {}
     for node, reference in asked.items():
         try:
-            timed[node] = replace(nodes[node], epoch_seconds=ray.get(reference))
+            timing = ray.get(reference)
+            timed[node] = replace(nodes[node], epoch_seconds=timing.epoch_seconds, start_seconds=timing.start_seconds)
         except Exception as error:  # of any type: a trial would fail in the same way
             timed[node] = replace(nodes[node], epoch_error=_last_line(error))
     return nodes | timed

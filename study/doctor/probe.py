@@ -192,8 +192,30 @@ def _dataset(trial: dict[str, Any]) -> tuple[str | None, str | None]:
     return digest.hexdigest()[:12], None
 
 
-def epoch_seconds(trial: dict[str, Any], cpus: int) -> float:
-    """Return the seconds that an epoch of a trial takes on this node, training and evaluation included.
+@dataclass(frozen=True, kw_only=True)
+class TrialTiming:
+    """Durations of a trial on a node, in seconds.
+
+    Attributes:
+        epoch_seconds: duration of an epoch, training and evaluation included.
+        start_seconds: time from the start of the process until the first epoch: imports, data set and network.
+    """
+
+    epoch_seconds: float
+    start_seconds: float
+
+
+def process_age() -> float:
+    """Return the seconds since this process started; 0 on systems without /proc."""
+    with suppress(OSError):
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        started = int(fields[19]) / os.sysconf("SC_CLK_TCK")  # the 22nd field, in ticks since the system started
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started)
+    return 0.0
+
+
+def time_trial(trial: dict[str, Any], cpus: int) -> TrialTiming:
+    """Return the durations of a trial on this node; call it in a new process.
 
     A shortened epoch of `BATCHES_TIMED` batches is trained twice; the second one is timed and scaled up.
 
@@ -215,9 +237,10 @@ def epoch_seconds(trial: dict[str, Any], cpus: int) -> float:
     run = CompressionRun(
         TrialConfig.from_dict(trial | {"subset": some}), "cuda" if torch.cuda.is_available() else "cpu"
     )
+    start_seconds = process_age()
     run.run_epoch()
     took = float(run.run_epoch()["train_seconds"])
     del run
     gc.collect()
     give_back_memory()  # Ray may keep this process alive while others train trials
-    return took * images / some
+    return TrialTiming(epoch_seconds=took * images / some, start_seconds=start_seconds)

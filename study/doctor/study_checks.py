@@ -11,15 +11,16 @@ from trainables.families import FAMILIES
 SECONDS_PER_HOUR = 3600.0
 
 
-def check_study(nodes: list[Node], config: StudyConfig, price: float | None) -> list[Check]:
+def check_study(nodes: list[Node], config: StudyConfig, price: float | None, ray_seconds: float = 0.0) -> list[Check]:
     """Return the checks of a study on these nodes.
 
     Args:
         nodes: nodes that answered.
         config: configuration of the study.
         price: price of one node-hour, in any currency; None to leave out the expected cost.
+        ray_seconds: seconds that the start of Ray has taken.
     """
-    return [_fractions(config), _room(nodes, config), _data(nodes), *_cost(nodes, config, price)]
+    return [_fractions(config), _room(nodes, config), _data(nodes), *_cost(nodes, config, price, ray_seconds)]
 
 
 def configuration_check(config: StudyConfig) -> Check:
@@ -97,10 +98,11 @@ def timed_trial(config: StudyConfig) -> TrialConfig:
     return config.trial_config(middle | {"family": family, "init": "scratch"})
 
 
-def _cost(nodes: list[Node], config: StudyConfig, price: float | None) -> list[Check]:
+def _cost(nodes: list[Node], config: StudyConfig, price: float | None, ray_seconds: float) -> list[Check]:
     """Return the expected time, and the expected cost if `price` is given, if no trial is stopped early.
 
-    Every epoch is taken to last as long as the one of `timed_trial` on the same kind of node.
+    Every epoch is taken to last as long as the one of `timed_trial` on the same kind of node. Ray starts once, and so
+    does a process at each place for a trial, all at the same time; a float baseline is trained before in another one.
     """
     failed = [f"{node.name}: {node.epoch_error}" for node in nodes if node.epoch_error]
     if failed:
@@ -122,13 +124,17 @@ def _cost(nodes: list[Node], config: StudyConfig, price: float | None) -> list[C
     an_hour = sum(fits * SECONDS_PER_HOUR / seconds for fits, seconds in working)
     share = min(1.0, (config.resources.max_concurrent or at_a_time) / at_a_time)
     baseline_epochs = sum(config.baseline_config(seed).regularize_epochs for seed in config.baseline_seeds)
-    hours = (config.trials * config.epochs + baseline_epochs) / (an_hour * share)
+    start = max((node.start_seconds for node in nodes if node.start_seconds), default=0.0)
+    starts = ray_seconds + start * (2 if baseline_epochs else 1)
+    hours = (config.trials * config.epochs + baseline_epochs) / (an_hour * share) + starts / SECONDS_PER_HOUR
     total = duration(hours * SECONDS_PER_HOUR)
     finding = f"about {total}: {config.trials} trials × {config.epochs} epochs, none stopped"
     if baseline_epochs:
         finding += f", and {baseline_epochs} of the float baseline"
     paces = ", ".join(f"{seconds:.1f} s on {kind}" for kind, seconds in pace.items())
     finding += f"; an epoch of {timed_trial(config).family} takes {paces}"
+    if starts:
+        finding += f", the start of Ray and of trials {starts:.1f} s"
     checks = [Check("expected time", PASS, finding)]
     if price is not None:
         checks.append(

@@ -12,7 +12,7 @@ from study.config import StudyConfig
 from study.doctor.check import FAIL, PASS, WARN, Check, Node, UnreachableNode
 from study.doctor.cluster_checks import DISK_FREE, check_cluster
 from study.doctor.examine import _skew
-from study.doctor.probe import PACKAGES, NodeProbe, epoch_seconds, probe_node, unseen_marks, write_mark
+from study.doctor.probe import PACKAGES, NodeProbe, probe_node, process_age, time_trial, unseen_marks, write_mark
 from study.doctor.study_checks import timed_trial
 from tests.support.example_studies import study_config
 from tests.support.live_studies import LiveRun
@@ -166,6 +166,23 @@ def test_expected_time_counts_the_float_baselines() -> None:
     assert result.finding.startswith("about 9:00: 12 trials × 4 epochs, none stopped, and 24 of the float baseline;")
 
 
+@pytest.mark.parametrize(
+    ("trial", "expected"),
+    [
+        ({}, "about 6:15: "),  # 6:00 of epochs, 5 s for Ray, 10 s for the processes of trials
+        ({"init": "pretrained"}, "about 7:55: "),  # 90 s of a float baseline too, and 10 s for its process
+    ],
+)
+def test_expected_time_counts_the_starts_of_ray_and_of_trials(trial: dict[str, Any], expected: str) -> None:
+    nodes = [node(epoch_seconds=30.0, start_seconds=10.0), node("slow", cpus=0, start_seconds=4.0)]
+    changes = {"trial": {"regularize_epochs": 3, "finetune_epochs": 1} | trial}
+    config = study_config(**changes, **({"baseline_epochs": 12} if trial else {}))
+    results = check_cluster(nodes, [], config, "/shared", price=3600.0, ray_seconds=5.0)
+    (time,) = (result for result in results if result.name == "expected time")
+    assert time.finding.startswith(expected)
+    assert time.finding.endswith(f", the start of Ray and of trials {25.0 if trial else 15.0:.1f} s")
+
+
 def test_expected_cost_is_for_all_nodes() -> None:
     nodes = [node(epoch_seconds=3600.0), node("two"), node("head", cpus=0)]
     assert check("expected cost", nodes, price=2.0).finding.startswith("about 36.00")  # 6 hours, 3 nodes
@@ -183,7 +200,9 @@ def test_node_tells_of_itself_and_of_the_data_set(tmp_path: Path) -> None:
     assert None not in seen.versions.values()
     assert seen.dataset is not None
     assert seen.disk_free > 0
-    assert epoch_seconds(trial, cpus=1) > 0
+    timing = time_trial(trial, cpus=1)
+    assert timing.epoch_seconds > 0
+    assert 0 < timing.start_seconds < process_age()
     json.dumps(seen.versions)
 
 
