@@ -32,7 +32,7 @@ def stepper(model: torch.nn.Module, family: str, num_levels: int) -> Callable[[]
     recipe = Recipe(optimizer="sgd", learning_rate=1e-3, batch_size=BATCH)
     lam = 0.0 if family == "none" else 1e-4
     config = TrialConfig(family=family, num_levels=num_levels, lam=lam, recipe=recipe)
-    phase = RegularizePhase(config, model, quantized_weights(model))
+    phase = RegularizePhase(config, model, quantized_weights(model), batches_per_epoch=1)
     model.train()
 
     def step() -> None:

@@ -39,6 +39,13 @@ class Recipe:
 
     Attributes:
         batch_size: images in a batch, at least 2: batch normalization can't train on a single image.
+        penalty_application: how the penalty moves the weights. `decoupled`: after the optimizer's step, each weight is
+            drawn along the penalty's slope, never past its representative; `proximal`: the same by the penalty's
+            proximal step (RM); `coupled`: the penalty's gradient is added to the loss's and goes through the optimizer,
+            where Adam divides it by its second moment, so that one λ means something else in each layer.
+        lam_unit: what λ counts. `half_spacings`: how many half-spacings of a layer's representatives a weight at the
+            steepest slope is drawn over the whole phase, whatever the learning rate, the number of epochs, K and the
+            layer (not with `coupled`); `gradient`: λ multiplies the penalty's gradient.
         optimizer: `adam` (with decoupled weight decay, AdamW) or `sgd` (Nesterov momentum 0.9), for the weights.
         learning_rate: the highest of the regularize phase.
         finetune_learning_rate: the highest of the finetune phase, for biases and normalization.
@@ -54,12 +61,16 @@ class Recipe:
         decay_quantized: also on weights that are to be quantized, whatever the family. Off: the pull is towards 0, the
             penalty's towards the representatives, and one would be measured through the other.
         augmentation: `none`, or `crop_flip`: random crops of images padded by 4 pixels, and horizontal flips.
-        recalibration_batches: batches from which the statistics of batch normalization are estimated anew for each
-            evaluation of the quantized network; 0 keeps those of the float weights. A choice of this project's.
+        recalibration_batches: batches of training images from which the statistics of batch normalization are
+            re-estimated for each evaluation of the quantized network; 0 leaves that out.
+        statistics: which accuracy of the quantized network is `val_accuracy`, the objective: that with `recalibrated`
+            statistics of batch normalization, or that with those `kept` from training. Both are reported.
         compile: run the network through `torch.compile`: faster on GPUs after minutes of compiling.
     """
 
     batch_size: int = 64
+    penalty_application: str = "coupled"
+    lam_unit: str = "gradient"
     optimizer: str = "adam"
     learning_rate: float = 3e-3
     finetune_learning_rate: float = 1e-3
@@ -71,9 +82,20 @@ class Recipe:
     decay_quantized: bool = False
     augmentation: str = "none"
     recalibration_batches: int = 0
+    statistics: str = "recalibrated"
     compile: bool = False
 
     def __post_init__(self) -> None:
+        choose("penalty_application", self.penalty_application, ("decoupled", "coupled", "proximal"))
+        choose("lam_unit", self.lam_unit, ("half_spacings", "gradient"))
+        choose("statistics", self.statistics, ("recalibrated", "kept"))
+        _require(
+            self.lam_unit == "gradient" or self.penalty_application != "coupled",
+            "lam_unit",
+            "'gradient' where penalty_application is 'coupled'",
+            self.lam_unit,
+            "set it so, or choose another penalty_application",
+        )
         choose("optimizer", self.optimizer, ("adam", "sgd"))
         choose("schedule", self.schedule, ("cosine", "step"))
         choose("augmentation", self.augmentation, ("none", "crop_flip"))
@@ -97,6 +119,11 @@ class PenaltyForm:
         temperature: RE's τ at the start, in squared mean spacings of the representatives.
         final_temperature: the same at the end of the phase; τ falls geometrically between the two.
         initial: where trainable representatives begin: `quantiles`, `grid` or `kmeans`.
+        interval: the interval [a, b] of RS and RC when the phase begins. `minmax`: from the smallest to the largest
+            weight; `sigma`: the mean ± `interval_sigmas` standard deviations, but no wider; `quantiles`: without a
+            share of `interval_quantile` at each end.
+        interval_sigmas: half the width of the interval `sigma`, in standard deviations.
+        interval_quantile: share of the weights below, and above, the interval `quantiles`.
     """
 
     reduction: str = "sum"
@@ -106,11 +133,24 @@ class PenaltyForm:
     temperature: float = 0.25
     final_temperature: float = 0.025
     initial: str = "quantiles"
+    interval: str = "minmax"
+    interval_sigmas: float = 2.5
+    interval_quantile: float = 0.005
 
     def __post_init__(self) -> None:
         choose("reduction", self.reduction, ("sum", "mean"))
         choose("initial", self.initial, ("quantiles", "grid", "kmeans"))
-        _require_positive(self, "temperature", "final_temperature")
+        choose("interval", self.interval, ("minmax", "sigma", "quantiles"))
+        _require_positive(self, "temperature", "final_temperature", "interval_sigmas")
+        quantile = self.interval_quantile
+        _require(0 <= quantile < 0.5, "interval_quantile", "at least 0 and below 0.5", quantile, "try 0.005")
+
+
+ADDED: dict[str, dict[str, Any]] = {
+    "recipe": {"penalty_application": "coupled", "lam_unit": "gradient", "statistics": "recalibrated"},
+    "penalty": {"interval": "minmax", "interval_sigmas": 2.5, "interval_quantile": 0.005},
+}
+"""Fields that a later version added, by section. With these values a trial is what it was before they existed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +203,14 @@ class TrialConfig:
         else:
             _require(self.num_levels >= 2, "num_levels", "at least 2", self.num_levels, "raise it")
         _require(math.isfinite(self.lam) and self.lam >= 0, "lam", "finite and at least 0", self.lam, "use 0 for none")
-        _require(family.has_penalty or self.lam == 0, "lam", "0 for family 'none'", self.lam, "leave it out")
+        _require(family.has_penalty or self.lam == 0, "lam", f"0 for family {self.family!r}", self.lam, "leave it out")
+        _require(
+            self.recipe.penalty_application != "proximal" or not family.has_penalty or family.has_proximal_step,
+            "penalty_application",
+            f"'decoupled' or 'coupled' for family {self.family!r}, whose proximal step has no closed form",
+            self.recipe.penalty_application,
+            "choose one of them",
+        )
         choose(f"placement for family {self.family!r}", self.placement, family.placements)
         _require(0 <= self.seed <= LARGEST_INTEGER, "seed", f"from 0 to {LARGEST_INTEGER}", self.seed, "choose another")
         _require(
@@ -214,6 +261,10 @@ class TrialConfig:
         """Twelve hexadecimal digits that name the configuration; replicates, which differ in seed alone, share it."""
         values = self.to_dict()
         del values["seed"], values["data_dir"], values["evaluate_test"]
+        for section, fields_added in ADDED.items():
+            for key, value in fields_added.items():
+                if values[section][key] == value:  # the hash is that of the versions without the field
+                    del values[section][key]
         return hashlib.sha256(json.dumps(_canonical(values), sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 PLACEMENTS = ("own", "kmeans", "uniform")
 
+QUANTIZE_FIRST = "quantize-first"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
@@ -22,6 +24,7 @@ class Family:
         trainable: whether the representatives are trained with the weights.
         paper: what the paper gives.
         ours: what this project decided.
+        has_proximal_step: whether the proximal step of the penalty is known in closed form.
     """
 
     title: str
@@ -30,6 +33,7 @@ class Family:
     trainable: bool
     paper: str
     ours: str
+    has_proximal_step: bool = False
 
     @property
     def has_penalty(self) -> bool:
@@ -51,6 +55,14 @@ FAMILIES = {
         paper="the baseline of every comparison",
         ours="nothing",
     ),
+    QUANTIZE_FIRST: Family(
+        title="quantization at once, then tuning for the epochs of both phases",
+        penalty="0",
+        representatives="placed before the first epoch; trained from then on",
+        trainable=True,
+        paper="nothing",
+        ours="all: the strongest control, with the same budget as every other family",
+    ),
     "RS": Family(
         title="static wells of a sine",
         penalty="|sin(π (K−1)(w−a)/(b−a))|",
@@ -58,8 +70,8 @@ FAMILIES = {
         trainable=False,
         paper="the sine of π (K−1)(w−a)/(b−a), and that there is an interval [a, b]",
         ours="the absolute value (or, by a switch, the square): the raw sine has about K/2 minima, "
-        "these have exactly K zeros; [a, b] = min and max of the layer when the phase begins; "
-        "outside [a, b] the distance to the nearer end",
+        "these have exactly K zeros; [a, b] = mean ± 2.5 standard deviations of the layer when the phase begins "
+        "(by a switch its minimum and maximum, or quantiles); outside [a, b] the distance to the nearer end",
     ),
     "RC": Family(
         title="static wells of a cosine",
@@ -76,6 +88,7 @@ FAMILIES = {
         trainable=True,
         paper="dynamic, with trainable representatives",
         ours="the formula: M read as minimum (the square, by a switch, is the form of MSQE, arXiv 1809.00095)",
+        has_proximal_step=True,
     ),
     "RE": Family(
         title="smooth minimum over trainable representatives",
@@ -84,7 +97,7 @@ FAMILIES = {
         trainable=True,
         paper="dynamic, with trainable representatives",
         ours="the formula: E read as exponential, tending to the squared distance as τ → 0; τ is tied to the "
-        "spacing of the representatives when the phase begins, and shrinks; bounded wells by a switch",
+        "spacing of the representatives when the phase begins; bounded wells by a switch",
     ),
 }
 

@@ -3,7 +3,7 @@
 `trainables.run` goes through the phases and calls `step` after each backward pass.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -13,12 +13,13 @@ from trainables.codebooks.assignment import Codebook, assign
 from trainables.codebooks.placement import place_representatives
 from trainables.config import Recipe, TrialConfig
 from trainables.models import decayed_weights
+from trainables.regularizers.application import draw, shrink_squared
 from trainables.regularizers.chunks import flat
 from trainables.regularizers.protocol import Regularizer
 from trainables.regularizers.registry import REGULARIZERS
 from trainables.regularizers.representatives import mean_spacing
 from trainables.result import FINETUNE, REGULARIZE
-from trainables.schedule import warmup_share
+from trainables.schedule import learning_rate_share, warmup_share
 
 
 def _weight_optimizer(
@@ -45,6 +46,27 @@ def _representative_optimizer(recipe: Recipe, representatives: list[Tensor]) -> 
 
 def _group_sizes(optimizer_state: dict[str, Any]) -> list[int]:
     return [len(group["params"]) for group in optimizer_state["param_groups"]]
+
+
+def _pull_share(config: TrialConfig, epochs_done: float) -> float:
+    """Return the share of the strongest pull at a point of the regularize phase: its schedule times λ's warm-up."""
+    share = learning_rate_share(config.recipe.schedule, epochs_done / config.regularize_epochs)
+    return share * warmup_share(epochs_done, config.recipe.lam_warmup_epochs)
+
+
+def _sum_of_pull_shares(config: TrialConfig, batches_per_epoch: int) -> float:
+    """Return the sum of `_pull_share` over all steps of the phase; 1 if it is 0, so that one can divide by it."""
+    steps = config.regularize_epochs * batches_per_epoch
+    return sum(_pull_share(config, step / batches_per_epoch) for step in range(steps)) or 1.0
+
+
+def _sort(optimizer: torch.optim.Optimizer, representatives: Tensor) -> None:
+    """Put representatives, (K,), back in increasing order, and Adam's moments with them."""
+    order = representatives.detach().argsort(stable=True)
+    representatives.data.copy_(representatives.data[order])
+    for moment in optimizer.state[representatives].values():
+        if moment.shape == representatives.shape:
+            moment.copy_(moment[order])
 
 
 class Phase(Protocol):
@@ -89,6 +111,7 @@ class RegularizePhase:
         model: nn.Module,
         weights: dict[str, nn.Parameter],
         num_levels: Mapping[str, int] | None = None,
+        batches_per_epoch: int = 1,
     ) -> None:
         """Begin the phase: make the regularizers of the weights to quantize, and the optimizers.
 
@@ -98,8 +121,10 @@ class RegularizePhase:
             weights: its weights that are to be quantized, by name.
             num_levels: K of some of these weights, where it is not `config.num_levels` or, for a layer with fewer
                 weights than that, their number: a checkpoint of an earlier version has K representatives there too.
+            batches_per_epoch: steps of an epoch, which λ in half-spacings is divided over.
         """
         self.config = config
+        self._sum_of_shares = _sum_of_pull_shares(config, batches_per_epoch)
         self.weights = weights
         self._num_levels = {}
         if config.num_levels is not None:
@@ -137,18 +162,43 @@ class RegularizePhase:
 
     def step(self, epochs_done: float) -> None:
         """Update all that is trained; see `Phase.step`."""
-        strength = self.config.lam * warmup_share(epochs_done, self.config.recipe.lam_warmup_epochs)
+        for regularizer in self.regularizers.values():
+            regularizer.progress(epochs_done / self.config.regularize_epochs)
+        weight_optimizer, *representative_optimizers = self.optimizers
+        if self.config.recipe.penalty_application == "coupled":
+            strength = self.config.lam * warmup_share(epochs_done, self.config.recipe.lam_warmup_epochs)
+            for regularizer, weight, grad in self._layers():
+                regularizer.add_gradient(weight, grad, strength)
+            weight_optimizer.step()
+        else:
+            weight_optimizer.step()
+            self._draw(epochs_done)
+        for optimizer in representative_optimizers:
+            optimizer.step()
+            for group in optimizer.param_groups:
+                _sort(optimizer, *group["params"])
+            optimizer.zero_grad(set_to_none=False)
+
+    def _layers(self) -> Iterator[tuple[Regularizer, Tensor, Tensor]]:
+        """Yield each regularizer with its layer's weights and their gradient, both flat views, (n,)."""
         for name, regularizer in self.regularizers.items():
             weight = self.weights[name]
             assert weight.grad is not None
-            regularizer.progress(epochs_done / self.config.regularize_epochs)
-            regularizer.add_gradient(flat(weight.detach()), flat(weight.grad), strength)
-        for optimizer in self.optimizers:
-            optimizer.step()
-        for representatives in self.trained_representatives:
-            representatives.data.copy_(representatives.data.sort().values)
-            assert representatives.grad is not None
-            representatives.grad.zero_()
+            yield regularizer, flat(weight.detach()), flat(weight.grad)
+
+    def _draw(self, epochs_done: float) -> None:
+        """Draw the weights to their representatives. Their gradients, used by then, serve as scratch memory."""
+        recipe = self.config.recipe
+        share = _pull_share(self.config, epochs_done)
+        learning_rate = self.optimizers[0].param_groups[0]["lr"]
+        squared = self.config.penalty.squared and recipe.penalty_application == "proximal"
+        for regularizer, weight, scratch in self._layers():
+            if recipe.lam_unit == "half_spacings":
+                way = self.config.lam * regularizer.half_spacing * share / self._sum_of_shares
+                distance = way / regularizer.steepest
+            else:
+                distance = self.config.lam * learning_rate * warmup_share(epochs_done, recipe.lam_warmup_epochs)
+            (shrink_squared if squared else draw)(regularizer, weight, scratch, distance)
 
     def codebooks(self) -> dict[str, Codebook]:
         """Return the current codebooks; see `Phase.codebooks`."""

@@ -6,7 +6,7 @@
 import math
 from dataclasses import dataclass
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Of the tables, in their Parquet metadata. It grows with every column that is added; none is ever taken away."""
 
 SCHEMA_VERSION_KEY = "qar_schema_version"
@@ -24,6 +24,22 @@ STATES = (COMPLETE, PRUNED, FAIL, RUNNING)
 
 REGULARIZE = "regularize"
 FINETUNE = "finetune"
+
+STATISTICS = {
+    "_kept": "with the statistics of batch normalization as training left them",
+    "_recalibrated": "with re-estimated ones; null where there is nothing to re-estimate",
+}
+"""Suffixes of an accuracy that tell its statistics of batch normalization; without one it is a study's objective."""
+VALIDATION_ACCURACIES = tuple(f"val_accuracy{suffix}" for suffix in ("", *STATISTICS))
+TEST_ACCURACIES = tuple(f"test_accuracy{suffix}" for suffix in ("", *STATISTICS))
+
+
+def pre_tuning_name(name: str) -> str:
+    """The column of an accuracy right after quantization: `val_accuracy_kept` → `val_accuracy_pre_tuning_kept`."""
+    return name.replace("_accuracy", "_accuracy_pre_tuning")
+
+
+PRE_TUNING = tuple(pre_tuning_name(name) for name in VALIDATION_ACCURACIES + TEST_ACCURACIES)
 
 
 @dataclass(frozen=True)
@@ -94,6 +110,14 @@ BITS_COLUMNS = (
     ),
 )
 
+
+def _by_statistics(name: str) -> tuple[Column, ...]:
+    """The columns of an accuracy by its statistics of batch normalization."""
+    return tuple(
+        Column(name + suffix, "float", meaning, since=4, range=ACCURACY) for suffix, meaning in STATISTICS.items()
+    )
+
+
 EPOCH_COLUMNS = (
     Column("trial_id", "str", "the trial's name, unique over studies", required=True),
     Column("number", "int", "the trial's place in its study, from 0", range=NOT_NEGATIVE, required=True),
@@ -101,7 +125,15 @@ EPOCH_COLUMNS = (
     Column("phase", "str", "regularize or finetune", choices=(REGULARIZE, FINETUNE), required=True),
     Column("train_loss", "float", "mean cross-entropy over the epoch's batches, nats"),
     Column("penalty", "float", "sum of the layers' penalties after the epoch, before λ; null in finetune"),
+    Column(
+        "quantization_error",
+        "float",
+        "‖w − Q(w)‖² / ‖w‖² of the float weights after the epoch; null in finetune",
+        since=4,
+        range=NOT_NEGATIVE,
+    ),
     Column("val_accuracy", "float", "of the hard-quantized network on the validation split, in [0, 1]", range=ACCURACY),
+    *_by_statistics("val_accuracy"),
     Column(
         "float_val_accuracy", "float", "of the network before quantization; the last one in finetune", range=ACCURACY
     ),
@@ -132,12 +164,14 @@ TRIAL_COLUMNS = (
     Column(
         "val_accuracy_pre_tuning", "float", "val_accuracy right after quantization; null if not reached", range=ACCURACY
     ),
+    *_by_statistics("val_accuracy_pre_tuning"),
     Column(
         "val_accuracy",
         "float",
         "of the hard-quantized network on the validation split, after the last epoch",
         range=ACCURACY,
     ),
+    *_by_statistics("val_accuracy"),
     Column(
         "float_val_accuracy", "float", "of the network before quantization, on the validation split", range=ACCURACY
     ),
@@ -148,7 +182,9 @@ TRIAL_COLUMNS = (
         since=2,
         range=ACCURACY,
     ),
+    *_by_statistics("test_accuracy_pre_tuning"),
     Column("test_accuracy", "float", "null but for confirmed trials", range=ACCURACY),
+    *_by_statistics("test_accuracy"),
     *BITS_COLUMNS,
     Column("artifact_bytes", "int", "payload of the compressed file, bytes", range=NOT_NEGATIVE),
     Column("train_seconds", "float", "seconds of all epochs, evaluation included"),

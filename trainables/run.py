@@ -7,8 +7,8 @@
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,16 +20,38 @@ from trainables.codebooks.bits import NetworkBits, network_bits
 from trainables.config import TrialConfig
 from trainables.data.batches import Split, test_split, train_and_validation
 from trainables.data.datasets import load_dataset
+from trainables.families import QUANTIZE_FIRST
 from trainables.models import build_model, quantized_weights
 from trainables.phases import FinetunePhase, Phase, RegularizePhase
-from trainables.result import FINETUNE, REGULARIZE
+from trainables.result import (
+    FINETUNE,
+    PRE_TUNING,
+    REGULARIZE,
+    TEST_ACCURACIES,
+    VALIDATION_ACCURACIES,
+    pre_tuning_name,
+)
 from trainables.schedule import learning_rate_share, warmup_share
 
 Metrics = dict[str, Any]
 
+RECALIBRATED = "recalibrated"
+
 
 class NonFiniteLossError(Exception):
     """Training diverged: a batch's cross-entropy, a weight or the penalty is not finite."""
+
+
+class HardQuantized(NamedTuple):
+    """The network as quantized for an evaluation.
+
+    Attributes:
+        bits: what it costs.
+        error: ‖w − Q(w)‖² / ‖w‖² over all quantized weights; None where they lie on their representatives anyway.
+    """
+
+    bits: NetworkBits
+    error: float | None
 
 
 class CompressionRun:
@@ -79,10 +101,13 @@ class CompressionRun:
         self._network = torch.compile(self.model) if config.recipe.compile else self.model
         self.weights = quantized_weights(self.model)
         self.generator = torch.Generator().manual_seed(order_seed)
-        self.phase: Phase = RegularizePhase(config, self.model, self.weights)
+        self.batches_per_epoch = math.ceil(len(self.train_split) / config.recipe.batch_size)
+        self.phase: Phase = RegularizePhase(config, self.model, self.weights, batches_per_epoch=self.batches_per_epoch)
         self.float_val_accuracy: float | None = None
-        self.val_accuracy_pre_tuning: float | None = None
-        self.test_accuracy_pre_tuning: float | None = None
+        self.pre_tuning: dict[str, float | None] = dict.fromkeys(PRE_TUNING)
+        if config.family == QUANTIZE_FIRST:
+            self.float_val_accuracy = accuracy(self.model, self.validation_split)
+            self.quantize()
 
     @property
     def finished(self) -> bool:
@@ -94,14 +119,14 @@ class CompressionRun:
 
         Returns:
             One value for each of `trainables.result.EPOCH_COLUMNS` but the trial's names, `artifact_bytes`,
-            `val_accuracy_pre_tuning` (None before quantization), and the same two on the test split (None but of a
-            trial with `evaluate_test`, `test_accuracy` until the last epoch).
+            `PRE_TUNING` (None before quantization), and `TEST_ACCURACIES` (None but for the last epoch of a trial with
+            `evaluate_test`).
 
         Raises:
             NonFiniteLossError: a batch's loss is not finite; the run can't go on.
         """
         started = time.perf_counter()
-        if self.epoch == self.config.regularize_epochs:
+        if self.epoch == self.config.regularize_epochs and self.phase.name == REGULARIZE:
             self.quantize()
         loss = self.train_epoch()
         penalty = self.phase.penalty()
@@ -110,24 +135,27 @@ class CompressionRun:
         self.epoch += 1
         if self.phase.name == REGULARIZE:
             self.float_val_accuracy = accuracy(self.model, self.validation_split)
-        test_accuracy = None
-        pre_tuning = self.config.num_levels is not None and self.epoch == self.config.regularize_epochs
-        with self.hard_quantized() as bits:
-            val_accuracy = accuracy(self.model, self.validation_split)
-            if self.config.evaluate_test and (self.finished or pre_tuning):
-                dataset = load_dataset(self.config.dataset, self.config.data_dir, self._fetch)
-                test_accuracy = accuracy(self.model, test_split(dataset, self.train_split))
+        ends_first_phase = self.config.num_levels is not None and self.epoch == self.config.regularize_epochs
+        splits = {"val": self.validation_split}
+        if self.config.evaluate_test and (self.finished or ends_first_phase):
+            dataset = load_dataset(self.config.dataset, self.config.data_dir, self._fetch)
+            splits["test"] = test_split(dataset, self.train_split)
+        with self.hard_quantized() as (bits, error):
+            accuracies = self._accuracies(splits)
         if self.config.num_levels is None:
-            self.float_val_accuracy = val_accuracy
-        if pre_tuning:
-            self.val_accuracy_pre_tuning, self.test_accuracy_pre_tuning = val_accuracy, test_accuracy
+            self.float_val_accuracy = accuracies["val_accuracy"]
+        if ends_first_phase:
+            self.pre_tuning |= {pre_tuning_name(name): value for name, value in accuracies.items()}
+        at_last = accuracies if self.finished else {}
         return {
             "epoch": self.epoch,
             "phase": self.phase.name,
             "train_loss": loss,
             "penalty": penalty,
-            "val_accuracy": val_accuracy,
-            "val_accuracy_pre_tuning": self.val_accuracy_pre_tuning,
+            "quantization_error": error,
+            **{name: accuracies.get(name) for name in VALIDATION_ACCURACIES},
+            **{name: at_last.get(name) for name in TEST_ACCURACIES},
+            **self.pre_tuning,
             "float_val_accuracy": self.float_val_accuracy,
             "bits_per_weight": bits.bits_per_weight,
             "index_bits_per_weight": bits.index_bits_per_weight,
@@ -135,32 +163,53 @@ class CompressionRun:
             "conv_bits_per_weight": bits.conv_bits_per_weight,
             "linear_bits_per_weight": bits.linear_bits_per_weight,
             "artifact_bytes": bits.payload_bytes,
-            "test_accuracy_pre_tuning": self.test_accuracy_pre_tuning,
-            "test_accuracy": test_accuracy if self.finished else None,
             "train_seconds": time.perf_counter() - started,
         }
+
+    def _accuracies(self, splits: Mapping[str, Split]) -> dict[str, float | None]:
+        """Return the accuracy of the network on each split: the objective, kept, and recalibrated.
+
+        The re-estimated ones are None for a float network and where there is nothing to re-estimate.
+        """
+        kept = {split: accuracy(self.model, images) for split, images in splits.items()}
+        recalibrated: dict[str, float | None] = dict.fromkeys(splits)
+        if self.config.num_levels is not None:
+            with self._recalibrated() as changed:
+                if changed:
+                    recalibrated = {split: accuracy(self.model, images) for split, images in splits.items()}
+        result: dict[str, float | None] = {}
+        for split in splits:
+            chosen = recalibrated[split] if self.config.recipe.statistics == RECALIBRATED else kept[split]
+            result[f"{split}_accuracy"] = kept[split] if chosen is None else chosen
+            result[f"{split}_accuracy_kept"] = kept[split]
+            result[f"{split}_accuracy_recalibrated"] = recalibrated[split]
+        return result
 
     def quantize(self) -> None:
         """Ends the first phase: places the final representatives and fixes the assignments."""
         self.phase = FinetunePhase(self.config, self.model, self.weights, self.phase.codebooks())
-        self._recalibrate()
+        if self.config.recipe.statistics == RECALIBRATED:
+            self._recalibrate(self._normalizations())
 
     @contextmanager
-    def hard_quantized(self) -> Iterator[NetworkBits]:
-        """Replaces each weight by its nearest representative for the time of the block, and counts the bits."""
+    def hard_quantized(self) -> Iterator[HardQuantized]:
+        """Replace each weight by its nearest representative for the time of the block; measure error and bits."""
         codebooks = self.phase.codebooks()
         float_phase = self.phase.name == REGULARIZE and codebooks
         before = {name: tensor.clone() for name, tensor in self.model.state_dict().items()} if float_phase else {}
         counts = {}
+        error = energy = 0.0
         for name, (representatives, assignment) in codebooks.items():
             levels = assignment.flatten()
             counts[name] = torch.bincount(levels, minlength=len(representatives)).tolist()
             if float_phase:
-                self.weights[name].data.copy_(representatives.index_select(0, levels).view(assignment.shape))
-        if float_phase:
-            self._recalibrate()
+                weight = self.weights[name].data
+                quantized = representatives.index_select(0, levels).view(assignment.shape).to(weight.dtype)
+                error += (weight - quantized).square().sum(dtype=torch.float64).item()
+                energy += weight.square().sum(dtype=torch.float64).item()
+                weight.copy_(quantized)
         try:
-            yield network_bits(self.model, counts)
+            yield HardQuantized(network_bits(self.model, counts), error / (energy or 1.0) if float_phase else None)
         finally:
             if float_phase:
                 self.model.load_state_dict(before)
@@ -172,7 +221,8 @@ class CompressionRun:
             provenance: where the network comes from; anything that JSON can hold.
         """
         codebooks = self.phase.codebooks()
-        with self.hard_quantized():
+        recalibrate = self.config.recipe.statistics == RECALIBRATED and codebooks
+        with self.hard_quantized(), self._recalibrated() if recalibrate else nullcontext():
             floats = {
                 name: tensor.detach().to("cpu", torch.float32, copy=True).contiguous()
                 for name, tensor in self.model.state_dict().items()
@@ -190,11 +240,28 @@ class CompressionRun:
             provenance=provenance,
         )
 
+    @contextmanager
+    def _recalibrated(self) -> Iterator[bool]:
+        """Re-estimate the statistics of batch normalization for the time of the block; yields whether there are any."""
+        layers = self._normalizations()
+        before = [{name: buffer.clone() for name, buffer in layer.named_buffers()} for layer in layers]
+        self._recalibrate(layers)
+        try:
+            yield bool(layers)
+        finally:
+            for layer, buffers in zip(layers, before, strict=True):
+                layer.load_state_dict(buffers, strict=False)
+
+    def _normalizations(self) -> list[nn.modules.batchnorm._BatchNorm]:
+        """Layers of batch normalization whose statistics are to be re-estimated: none where the recipe says so."""
+        if not self.config.recipe.recalibration_batches:
+            return []
+        return [module for module in self.model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+
     @torch.no_grad()
-    def _recalibrate(self) -> None:
-        """Estimates the statistics of batch normalization anew, from training images in their order."""
-        layers = [module for module in self.model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-        if not self.config.recipe.recalibration_batches or not layers:
+    def _recalibrate(self, layers: list[nn.modules.batchnorm._BatchNorm]) -> None:
+        """Estimate the statistics of batch normalization anew, from training images in their order."""
+        if not layers:
             return
         self.model.eval()
         momenta = [layer.momentum for layer in layers]
@@ -214,10 +281,12 @@ class CompressionRun:
         first, length = (
             (0, self.config.regularize_epochs)
             if self.phase.name == REGULARIZE
+            else (0, self.config.epochs)
+            if self.config.family == QUANTIZE_FIRST
             else (self.config.regularize_epochs, self.config.finetune_epochs)
         )
         warmup = recipe.warmup_epochs if self.phase.name == REGULARIZE else 0.0
-        num_batches = math.ceil(len(self.train_split) / recipe.batch_size)
+        num_batches = self.batches_per_epoch
         self.model.train()
         losses = []
         # Dropout draws from the global generator: lend it one that the trial's own decides.
@@ -258,8 +327,7 @@ class CompressionRun:
             "phase_state": self.phase.state_dict(),
             "generator": self.generator.get_state(),
             "float_val_accuracy": self.float_val_accuracy,
-            "val_accuracy_pre_tuning": self.val_accuracy_pre_tuning,
-            "test_accuracy_pre_tuning": self.test_accuracy_pre_tuning,
+            "pre_tuning": self.pre_tuning,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -274,13 +342,13 @@ class CompressionRun:
             # Earlier versions gave a layer K representatives even if it had fewer weights.
             num_levels = {name: len(values) for name, values in phase_state["representatives"].items()}
             if any(len(self.phase.regularizers[name].representatives) != size for name, size in num_levels.items()):
-                self.phase = RegularizePhase(self.config, self.model, self.weights, num_levels)
+                self.phase = RegularizePhase(self.config, self.model, self.weights, num_levels, self.batches_per_epoch)
         self.phase.load_state_dict(phase_state)
         self.model.load_state_dict(state["model"])
         self.generator.set_state(state["generator"])
         self.float_val_accuracy = state["float_val_accuracy"]
-        self.val_accuracy_pre_tuning = state["val_accuracy_pre_tuning"]
-        self.test_accuracy_pre_tuning = state.get("test_accuracy_pre_tuning")  # older checkpoints have none
+        # Checkpoints of earlier versions have them one by one.
+        self.pre_tuning = state.get("pre_tuning") or {name: state.get(name) for name in PRE_TUNING}
 
 
 def trial_seeds(seed: int) -> tuple[int, int, int]:

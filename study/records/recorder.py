@@ -23,15 +23,24 @@ from study.storage.atomic import replacing
 from study.storage.folder import StudyFolder, write_atomically
 from trainables.config import TrialConfig
 from trainables.families import FAMILIES
-from trainables.result import EPOCH_COLUMNS, FAIL, RUNNING, SCHEMA_VERSION, SCHEMA_VERSION_KEY, TRIAL_COLUMNS, Column
+from trainables.result import (
+    EPOCH_COLUMNS,
+    FAIL,
+    PRE_TUNING,
+    RUNNING,
+    SCHEMA_VERSION,
+    SCHEMA_VERSION_KEY,
+    TEST_ACCURACIES,
+    TRIAL_COLUMNS,
+    Column,
+)
 
 MOST_OFTEN = 30
 """The tables of a large study are written at most so often: as many times as long as writing them takes."""
 
 REPORTED = {column.name for column in EPOCH_COLUMNS} - {"trial_id", "number", "session"} | {
-    "val_accuracy_pre_tuning",
-    "test_accuracy_pre_tuning",
-    "test_accuracy",
+    *PRE_TUNING,
+    *TEST_ACCURACIES,
     "artifact_bytes",
     "device",
     "hostname",

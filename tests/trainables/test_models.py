@@ -144,7 +144,7 @@ def test_shapes_beyond_all_memory_are_refused(width: float) -> None:
 
 
 def test_every_family_with_a_penalty_has_a_regularizer() -> None:
-    assert set(FAMILIES) == {"none"} | set(REGULARIZERS)
+    assert set(FAMILIES) == {"none", "quantize-first"} | set(REGULARIZERS)
     assert {name for name, family in FAMILIES.items() if family.has_penalty} == set(REGULARIZERS)
 
 

@@ -1,5 +1,7 @@
 """RE with `bounded`: a well of bounded depth around the nearest representative."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -29,6 +31,18 @@ class BoundedWells:
         self.form = form
         self.representatives = trainable_representatives(weights, num_levels, form.initial)
         self._temperature = FallingTemperature(form, mean_spacing(self.representatives.detach()))
+        self._divisor = reduction_divisor(form, len(weights))
+
+    @property
+    def half_spacing(self) -> float:
+        """Half the mean distance of the representatives; see `Regularizer.half_spacing`."""
+        return mean_spacing(self.representatives.detach()) / 2
+
+    @property
+    def steepest(self) -> float:
+        """The slope at (w − r)² = τ/2; see `Regularizer.steepest`."""
+        depth = self.tau if self.form.scale else 1.0
+        return depth * math.sqrt(2 / self.tau) * math.exp(-0.5) / self._divisor
 
     @property
     def tau(self) -> float:

@@ -7,7 +7,7 @@ from trainables.config import PenaltyForm
 from trainables.regularizers.chunks import chunks
 from trainables.regularizers.codes import BreakpointCodes
 from trainables.regularizers.reduction import reduction_divisor
-from trainables.regularizers.representatives import trainable_representatives
+from trainables.regularizers.representatives import mean_spacing, trainable_representatives
 from trainables.shapes import Float
 
 
@@ -28,6 +28,17 @@ class NearestDistance:
         """Place `num_levels` representatives among a layer's weights, (n,), as `form.initial` says."""
         self.form = form
         self.representatives = trainable_representatives(weights, num_levels, form.initial)
+        self._divisor = reduction_divisor(form, len(weights))
+
+    @property
+    def half_spacing(self) -> float:
+        """Half the mean distance of the representatives; see `Regularizer.half_spacing`."""
+        return mean_spacing(self.representatives.detach()) / 2
+
+    @property
+    def steepest(self) -> float:
+        """The slope, or that at the rim of a well if it is squared; see `Regularizer.steepest`."""
+        return (2 * self.half_spacing if self.form.squared else 1.0) / self._divisor
 
     def _codes(self) -> BreakpointCodes:
         """Return codes relative to the representatives and the midpoints between them, in turn."""

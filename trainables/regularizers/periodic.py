@@ -16,6 +16,19 @@ ROUNDING = 4e-7
 """Radians below which an angle of `PeriodicWells._angle` is rounding error in float32."""
 
 
+def interval_of(weights: Float[Tensor, " n"], form: PenaltyForm) -> tuple[float, float]:
+    """Return the interval [a, b] of a layer's weights, (n,), as `form.interval` says; never wider than their range."""
+    low, high = weights.min().item(), weights.max().item()
+    if form.interval == "sigma":
+        mean, width = weights.mean().item(), form.interval_sigmas * weights.std(correction=0).item()
+        return max(low, mean - width), min(high, mean + width)
+    if form.interval == "quantiles":
+        ordered = weights.sort().values
+        outside = int(form.interval_quantile * len(ordered))
+        return ordered[outside].item(), ordered[len(ordered) - 1 - outside].item()
+    return low, high
+
+
 class PeriodicWells:
     """The penalty of evenly spaced representatives on an interval [low, high].
 
@@ -29,8 +42,17 @@ class PeriodicWells:
     Source: `trainables.families`, RS and RC.
     """
 
-    def __init__(self, interval: tuple[float, float], representatives: Float[Tensor, " k"], form: PenaltyForm) -> None:
-        """Make the penalty from its representatives, (K,) with K ≥ 2; `sine` and `cosine` place them."""
+    def __init__(
+        self,
+        interval: tuple[float, float],
+        representatives: Float[Tensor, " k"],
+        form: PenaltyForm,
+        num_weights: int,
+    ) -> None:
+        """Make the penalty of `num_weights` weights from its representatives, (K,) with K ≥ 2.
+
+        `sine` and `cosine` place them.
+        """
         self.low, self.high = interval
         self.representatives = representatives
         # In an interval of width 0 (a layer of equal weights) all representatives are equal.
@@ -38,18 +60,21 @@ class PeriodicWells:
         self.form = form
         per_unit = 1.0 if form.scale else math.pi / self.spacing
         self.factor = per_unit**2 if form.squared else per_unit
+        self.half_spacing = self.spacing / 2
+        slope = self.factor * (self.spacing / math.pi if form.squared else 1.0)
+        self.steepest = slope / reduction_divisor(form, num_weights)
 
     @classmethod
     def sine(cls, weights: Float[Tensor, " n"], num_levels: int, form: PenaltyForm) -> "PeriodicWells":
         """Return RS with K = `num_levels` on the interval of a layer's weights, (n,)."""
-        low, high = weights.min().item(), weights.max().item()
-        return cls((low, high), grid(low, high, num_levels).to(weights.device), form)
+        low, high = interval_of(weights, form)
+        return cls((low, high), grid(low, high, num_levels).to(weights.device), form, len(weights))
 
     @classmethod
     def cosine(cls, weights: Float[Tensor, " n"], num_levels: int, form: PenaltyForm) -> "PeriodicWells":
         """Return RC with K = `num_levels` on the interval of a layer's weights, (n,)."""
-        low, high = weights.min().item(), weights.max().item()
-        return cls((low, high), midpoints(low, high, num_levels).to(weights.device), form)
+        low, high = interval_of(weights, form)
+        return cls((low, high), midpoints(low, high, num_levels).to(weights.device), form, len(weights))
 
     def _angle(self, inside: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """Return πd/s, in [−π/2, π/2], of weights inside the interval."""

@@ -1,12 +1,13 @@
 """The interface of a regularizer."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
 from trainables.shapes import Float
 
 
+@runtime_checkable
 class Regularizer(Protocol):
     """The penalty of one layer.
 
@@ -15,6 +16,14 @@ class Regularizer(Protocol):
     """
 
     representatives: Float[Tensor, " k"]
+
+    @property
+    def half_spacing(self) -> float:
+        """Half the mean distance of neighbouring representatives, in units of the weights."""
+
+    @property
+    def steepest(self) -> float:
+        """The greatest slope of a weight between two neighbouring representatives, not multiplied by λ."""
 
     def add_gradient(self, weights: Float[Tensor, " n"], gradient: Float[Tensor, " n"], strength: float) -> None:
         """Add the penalty's gradient in place.

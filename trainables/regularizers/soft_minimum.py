@@ -27,6 +27,17 @@ class SoftMinimum:
         self.form = form
         self.representatives = trainable_representatives(weights, num_levels, form.initial)
         self._temperature = FallingTemperature(form, mean_spacing(self.representatives.detach()))
+        self._divisor = reduction_divisor(form, len(weights))
+
+    @property
+    def half_spacing(self) -> float:
+        """Half the mean distance of the representatives; see `Regularizer.half_spacing`."""
+        return mean_spacing(self.representatives.detach()) / 2
+
+    @property
+    def steepest(self) -> float:
+        """The slope of the squared distance at the rim of a well; see `Regularizer.steepest`."""
+        return 2 * self.half_spacing / self._divisor
 
     @property
     def tau(self) -> float:

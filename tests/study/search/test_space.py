@@ -23,7 +23,7 @@ def spaces(draw: st.DrawFn) -> dict[str, Any]:
         "lam": {"low": min(strengths), "high": max(strengths)},
         "placement": draw(st.lists(st.sampled_from(PLACEMENTS), min_size=1, unique=True)),
     }
-    assume("none" not in space["family"] or space["placement"] != ["own"])
+    assume(all(FAMILIES[family].has_penalty for family in space["family"]) or space["placement"] != ["own"])
     return space
 
 

@@ -1,0 +1,56 @@
+"""How a penalty moves the weights: decoupled from the optimizer, or by its proximal step.
+
+A penalty whose gradient goes through Adam is divided by Adam's second moment, which differs by orders of magnitude
+between layers. Decoupled, the weights are drawn after the optimizer's step, as AdamW decays them.
+
+Sources: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", arXiv 1711.05101 (decoupling); Bai, Wang,
+Liberty, "ProxQuant", arXiv 1810.00861 (proximal step towards the nearest representative). Applying them to the
+families of the paper is this project's choice.
+"""
+
+import torch
+from torch import Tensor
+
+from trainables.codebooks.assignment import assign
+from trainables.regularizers.chunks import chunks
+from trainables.regularizers.protocol import Regularizer
+from trainables.shapes import Float
+
+
+def draw(regularizer: Regularizer, weights: Float[Tensor, " n"], scratch: Float[Tensor, " n"], distance: float) -> None:
+    """Move each weight by `distance` times the penalty's slope, never past its nearest representative.
+
+    The gradient of the representatives is left in `representatives.grad` where they are trained.
+
+    Args:
+        regularizer: of the layer.
+        weights: of the layer, flat; changed in place. A weight that reaches its representative is set to it exactly.
+        scratch: of the same shape; overwritten.
+        distance: how far a weight at slope 1 moves, at least 0.
+    """
+    scratch.zero_()
+    regularizer.add_gradient(weights, scratch, 1.0)
+    representatives = regularizer.representatives.detach().to(weights.dtype)
+    for weight, slope in chunks(weights, scratch):
+        nearest = representatives.index_select(0, assign(weight, representatives))
+        offset = weight - nearest
+        move = slope.mul_(distance)
+        reached = (move * offset > 0) & (move.abs() >= offset.abs())
+        weight.copy_(torch.where(reached, nearest, weight - move))
+
+
+def shrink_squared(
+    regularizer: Regularizer, weights: Float[Tensor, " n"], scratch: Float[Tensor, " n"], distance: float
+) -> None:
+    """Take the proximal step of `distance` · Σ (w − r)², with r the nearest representative of w.
+
+    Each weight becomes r + (w − r)/(1 + 2·distance).
+
+    The gradient of the representatives is left in `representatives.grad`. Arguments as for `draw`.
+    """
+    scratch.zero_()
+    regularizer.add_gradient(weights, scratch, 1.0)
+    representatives = regularizer.representatives.detach().to(weights.dtype)
+    for (weight,) in chunks(weights):
+        nearest = representatives.index_select(0, assign(weight, representatives))
+        weight.copy_(torch.lerp(nearest, weight, 1 / (1 + 2 * distance)))
