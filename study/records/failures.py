@@ -5,7 +5,7 @@ from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import LocalRayletDiedError, RayActorError, RayTaskError
 
 from study.errors import (
     BaselineFailed,
@@ -99,6 +99,11 @@ def baseline_failure(error: Exception, folder: object) -> Exception:
         error: the exception of the task, as Ray raises it in the driver.
         folder: path or URI of the study.
     """
+    if isinstance(error, LocalRayletDiedError):
+        return StudyInterrupted(
+            "a process of Ray has ended, killed or out of memory, while the float baseline was trained; go on with: "
+            f"qar resume {folder}"
+        )
     cause = error.cause if isinstance(error, RayTaskError) else error  # a lost worker has no cause
     if isinstance(cause, NonFiniteLossError):
         return ValueError(

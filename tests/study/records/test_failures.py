@@ -1,10 +1,11 @@
 """Decisions about failures, as tables, without Ray's processes."""
 
 import errno
+import re
 from pathlib import Path
 
 import pytest
-from ray.exceptions import ActorDiedError, RayTaskError, WorkerCrashedError
+from ray.exceptions import ActorDiedError, LocalRayletDiedError, RayTaskError, WorkerCrashedError
 
 from study.errors import BaselineFailed, NodeLacksDataset, NodeUnusable, StorageNotShared, StorageUnwritable
 from study.ledger.facts import ASKED, ENDED
@@ -103,6 +104,11 @@ def test_baseline_that_cant_be_trained_ends_the_study(cause: Exception, kind: ty
     assert type(failure) is kind
     assert words in str(failure)
     assert "\n" not in str(failure)
+
+
+def test_lost_node_of_a_baseline_needs_no_correction() -> None:
+    line = str(baseline_failure(LocalRayletDiedError(), "studies/digits"))
+    assert re.fullmatch(r"a process of Ray has ended, [^\n]*; go on with: qar resume studies/digits", line)
 
 
 def test_lost_worker_of_a_baseline_ends_the_study() -> None:
