@@ -660,8 +660,8 @@ def clean(
         superfluous = superfluous_checkpoints(folder, check_finished(folder))
         amount = f"{len(superfluous.paths)} checkpoints, {size(superfluous.num_bytes)}"
         exported = f"trials {', '.join(map(str, superfluous.kept))}" if superfluous.kept else "no trial"
-        say(f"superfluous: {amount}")
-        say(f"afterwards: qar export works for {exported}; report, confirm, reproduce and resume for all, as before")
+        say(f"no longer needed: {amount}")
+        say(f"without them, qar export works for {exported}; all other commands work as before")
         if dry_run or not superfluous.paths:
             return
         if not yes and not typer.confirm("remove them?"):

@@ -46,7 +46,7 @@ def test_clean_keeps_the_newest_checkpoint_of_the_front_and_all_other_files(tmp_
     assert {name: files_below(study.path)[name] for name in before} == before
     assert f"removed 5 checkpoints, {size(num_bytes - 2000)}" in done.stdout
     assert "qar export works for trials 1, 2" in done.stdout
-    assert "superfluous: 0 checkpoints, 0 bytes" in run("clean", study.path, "--yes").stdout
+    assert "no longer needed: 0 checkpoints, 0 bytes" in run("clean", study.path, "--yes").stdout
 
 
 @pytest.mark.parametrize(("arguments", "input", "status"), [(["--dry-run"], None, 0), ([], "n\n", 1)])
@@ -57,7 +57,7 @@ def test_clean_removes_nothing_unless_it_is_agreed_to(
     with_checkpoints(study)
     before = files_below(study.path)
     done = run("clean", study.path, *arguments, input=input)
-    assert (done.exit_code, "superfluous: 5 checkpoints" in done.stdout) == (status, True), done.output
+    assert (done.exit_code, "no longer needed: 5 checkpoints" in done.stdout) == (status, True), done.output
     assert files_below(study.path) == before
 
 
