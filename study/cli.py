@@ -540,7 +540,7 @@ def _print_checks(found: "list[Check]") -> bool:
     from study.doctor.check import FAIL, check_lines
 
     console = PlainConsole()
-    for line in check_lines(found):
+    for line in check_lines(found, console.width if console.is_terminal else None):
         console.print(line)
     return any(check.status == FAIL for check in found)
 

@@ -1,5 +1,6 @@
 """Records of the doctor: the state of a node, the result of a check, and how results are printed."""
 
+import textwrap
 from dataclasses import dataclass
 
 from rich.text import Text
@@ -70,15 +71,32 @@ def node_kind(resources: dict[str, float]) -> str:
     return f"{resources.get('CPU', 0):g} CPUs" + (f" and {gpus} GPUs" if gpus else "")
 
 
-def check_lines(checks: list[Check]) -> list[Text]:
-    """Return the lines to print for checks: one for each, and the remedy below it."""
+def _wrapped(text: str, indent: int, columns: int | None) -> str:
+    """Return a text in one line, or in lines of a terminal's width that are indented from the second on."""
+    if columns is None:
+        return one_line(text)
+    room = max(20, columns - indent)
+    lines = textwrap.wrap(one_line(text), room, break_long_words=False, break_on_hyphens=False)
+    return f"\n{'':{indent}}".join(lines)
+
+
+def check_lines(checks: list[Check], columns: int | None = None) -> list[Text]:
+    """Return the lines to print for checks: one for each, and the remedy below it.
+
+    Args:
+        checks: results, in the order to print them.
+        columns: width of the terminal, within which findings are wrapped between words; None to wrap nothing. Remedies
+            hold commands to copy, and are never wrapped.
+    """
     width = max(len(check.name) for check in checks)
+    indent = width + 7
     colours = {PASS: "green", WARN: "yellow", FAIL: "red"}
     lines = []
     for check in checks:
         lines.append(
             Text.assemble(
-                (f"{check.status:5}", colours[check.status]), f"{check.name:{width}}  {one_line(check.finding)}"
+                (f"{check.status:5}", colours[check.status]),
+                f"{check.name:{width}}  {_wrapped(check.finding, indent, columns)}",
             )
         )
         if check.remedy:
