@@ -128,8 +128,13 @@ class Watchdog:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Stop the thread after its current probe."""
-        self._over.set()
+        """Stop the thread after its current probe, except after a signal.
+
+        The signal may have ended Ray too. A destructor that calls Ray, as that of Tune's placement groups does, would
+        then wait until Ray's C++ aborts the process, so the thread goes on until the process ends.
+        """
+        if interruption.received is None:
+            self._over.set()
 
     def _watch(self) -> None:
         liveness = Liveness()

@@ -1,10 +1,13 @@
 """Verdicts over probes of Ray, without Ray."""
 
 import itertools
+import signal
+import threading
 
 import pytest
 
-from study.cluster.watchdog import INTERVAL, REFUSALS, SLEEP, Liveness, Loss, loss_message
+from study.cluster.watchdog import INTERVAL, REFUSALS, SLEEP, Liveness, Loss, Watchdog, loss_message
+from study.interruption import interruption
 
 
 def verdicts(*probes: tuple[float, bool, bool], patience: float = 20.0) -> list[Loss | None]:
@@ -62,3 +65,13 @@ def test_lost_cluster_is_named_with_the_way_to_go_on(loss: Loss) -> None:
     message = loss_message(loss, "10.0.0.1:6379", local=False, study="studies/digits", patience=45)
     assert "10.0.0.1:6379" in message
     assert message.endswith("go on with: qar resume studies/digits --address ADDRESS")
+
+
+@pytest.mark.parametrize("received", [None, signal.SIGTERM])
+def test_watch_goes_on_after_a_signal(received: signal.Signals | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal to the whole process group ends Ray too; destructors of Tune's objects then wait for it."""
+    monkeypatch.setattr(interruption, "received", received)
+    watchdog = Watchdog.__new__(Watchdog)  # without a Ray to connect to
+    watchdog._over = threading.Event()
+    watchdog.__exit__(None, None, None)
+    assert watchdog._over.is_set() == (received is None)
