@@ -449,7 +449,7 @@ def status(
     """Show the progress, costs and front of a study."""
     from study.durations import duration
     from study.ledger.costs import costs_of
-    from study.run.progress import cost_lines, front_so_far, front_table, seconds_left, states_line
+    from study.run.progress import cost_lines, failure_lines, front_so_far, front_table, seconds_left, states_line
     from study.run.tuner import FINISHED, RUNNING, liveliness
 
     folder = _study_at(directory)
@@ -479,9 +479,8 @@ def status(
     say(f"{config.name}: {state}; {counted}; {duration(history.seconds)} so far{rest}")
     for trial in history.unfinished:
         say(f"trial {trial.number}: {len(trial.epochs)} of {config.epochs} epochs trained")
-    for trial in history.trials.values():
-        if trial.failure:
-            say(f"trial {trial.number} failed: {one_line(trial.failure)}")
+    for line in failure_lines(history):
+        say(line)
     for line in cost_lines(costs):
         say(line)
     if front:

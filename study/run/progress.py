@@ -19,10 +19,14 @@ from study.ledger.costs import Costs
 from study.ledger.history import History, Trial
 from study.ledger.ledger import DerivedFromLedger
 from study.run.stall import StallDetector, longest_epoch
+from study.terminal import one_line
 from trainables.result import RUNNING, STATES
 
 MOST_TRIALS_SHOWN = 4
 """Most running trials whose epochs a line of progress shows."""
+
+MOST_FAILURES_SHOWN = 10
+"""Most trials that a line about a failure names."""
 
 
 def front_so_far(history: History) -> list[Trial]:
@@ -71,6 +75,20 @@ def cost_lines(costs: Costs) -> list[str]:
         lines.append(f"lost to crashes: {duration(costs.lost)} of epochs that were trained twice")
     if costs.saved >= 1:
         lines.append(f"saved by early stopping: about {duration(costs.saved)} against full budgets")
+    return lines
+
+
+def failure_lines(history: History) -> list[str]:
+    """Return a line for each reason why trials failed, with the numbers of the trials."""
+    numbers: dict[str, list[int]] = {}
+    for trial in history.trials.values():
+        if trial.failure:
+            numbers.setdefault(one_line(trial.failure), []).append(trial.number)
+    lines = []
+    for reason, failed in numbers.items():
+        shown = ", ".join(map(str, failed[:MOST_FAILURES_SHOWN]))
+        more = f" and {len(failed) - MOST_FAILURES_SHOWN} more" if len(failed) > MOST_FAILURES_SHOWN else ""
+        lines.append(f"trial{'s'[: len(failed) > 1]} {shown}{more} failed: {reason}")
     return lines
 
 

@@ -17,6 +17,7 @@ from study.run.progress import (
     Progress,
     SilentReporter,
     expected_seconds,
+    failure_lines,
     front_so_far,
     front_table,
     seconds_left,
@@ -43,6 +44,19 @@ def history_of(*trials: tuple[float, float, str | None, int | None]) -> History:
         if state:
             ledger.record(ENDED, number=number, state=state, failure=None)
     return ledger.history
+
+
+def test_failures_of_the_same_reason_are_one_line() -> None:
+    ledger = Unwritten()
+    for number in range(14):
+        ledger.record(ASKED, **asked(number, CONFIG.trial_config({"family": "none", "num_levels": 4})))
+        reason = "out of memory" if number == 2 else "the loss is\x1b[2J not finite"
+        ledger.record(ENDED, number=number, state=FAIL, failure=reason)
+    assert failure_lines(ledger.history) == [
+        "trials 0, 1, 3, 4, 5, 6, 7, 8, 9, 10 and 3 more failed: the loss is not finite",
+        "trial 2 failed: out of memory",
+    ]
+    assert failure_lines(Unwritten().history) == []
 
 
 def console(*, terminal: bool) -> tuple[Console, io.StringIO]:
