@@ -1,7 +1,9 @@
 """Ray's side of a trial: thin adapters around `CompressionRun`. The only module here that imports Ray."""
 
 import gc
+import glob
 import shutil
+import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +21,7 @@ from trainables.result import FINETUNE
 from trainables.run import CompressionRun, NonFiniteLossError
 
 DRAFT = ".draft"
-"""Where a checkpoint is written before it takes its place."""
+"""End of the name of a folder where a checkpoint is written before it takes its place."""
 
 
 class CompressionTrial(tune.Trainable):
@@ -126,7 +128,7 @@ def train_baseline(trial: dict[str, Any], cpus: int, folder: str) -> Iterator[di
     run = CompressionRun(TrialConfig.from_dict(trial), "cuda" if torch.cuda.is_available() else "cpu")
     so_far = _beside(folder, ".so-far")
     told: list[dict[str, Any]] = []
-    if (state := _first_whole([so_far, _beside(so_far, DRAFT)], run.device)) and "told" in state:
+    if (state := _first_whole([so_far, *_drafts(so_far)], run.device)) and "told" in state:
         state["generator"] = state["generator"].cpu()
         run.load_state_dict(state)
         told = state["told"]
@@ -140,6 +142,8 @@ def train_baseline(trial: dict[str, Any], cpus: int, folder: str) -> Iterator[di
         yield told[-1]
     _leave_checkpoint(folder, run.state_dict())
     _remove(so_far)
+    for draft in _drafts(so_far):
+        shutil.rmtree(draft, ignore_errors=True)
     # Ray may keep this process beside those that train trials.
     del run, state
     gc.collect()
@@ -167,17 +171,28 @@ def _beside(folder: str, suffix: str) -> str:
 
 
 def _leave_checkpoint(folder: str, state: dict[str, Any]) -> None:
-    """Writes a state to a path, where it appears when all of it is there, or to a URI."""
+    """Write a state to a path, where it appears when all of it is there, or to a URI."""
     if "://" in folder:
         with TemporaryDirectory() as scratch:
             write_checkpoint(Path(scratch), state)
             copy_files(scratch, folder)
         return
-    draft = Path(_beside(folder, DRAFT))
-    draft.mkdir(parents=True, exist_ok=True)
+    # A name of its own, and a folder that must not exist: nothing that lies there, as a link, is written through.
+    draft = Path(f"{folder}.{uuid.uuid4().hex[:12]}{DRAFT}")
+    draft.parent.mkdir(parents=True, exist_ok=True)
+    draft.mkdir()
     write_checkpoint(draft, state)
     shutil.rmtree(folder, ignore_errors=True)  # of the epoch before, or a damaged one
     draft.rename(folder)
+
+
+def _drafts(folder: str) -> list[str]:
+    """Return the drafts of a folder that killed processes have left, newest first; there are none at a URI."""
+    if "://" in folder:
+        return []
+    path = Path(folder)
+    drafts = [draft for draft in path.parent.glob(f"{glob.escape(path.name)}*{DRAFT}") if not draft.is_symlink()]
+    return [str(draft) for draft in sorted(drafts, key=lambda draft: draft.stat().st_mtime, reverse=True)]
 
 
 def _remove(folder: str) -> None:

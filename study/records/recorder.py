@@ -19,8 +19,8 @@ from study.ledger.ledger import DerivedFromLedger, Ledger
 from study.records.failures import FAILURES_AT_START, FailTrial, Retry, StopStudy, decide, failure_at_start
 from study.records.optuna_mirror import OptunaMirror
 from study.search.searcher import outcome
-from study.storage.atomic import replacing
 from study.storage.folder import StudyFolder, write_atomically
+from trainables.atomic import replacing
 from trainables.config import TrialConfig
 from trainables.families import FAMILIES
 from trainables.result import (

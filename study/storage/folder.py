@@ -12,7 +12,6 @@ from study.errors import StorageError
 from study.ledger.completeness import num_ended_in_ledger, num_ended_in_table
 from study.ledger.history import History, Trial
 from study.ledger.ledger import Ledger, read_history
-from study.storage.atomic import create, is_draft, replacing
 from study.storage.local import LocalStorage, remove_empty
 from study.storage.study_storage import (
     BASELINE,
@@ -28,6 +27,7 @@ from study.storage.study_storage import (
     StudyStorage,
     study_exists,
 )
+from trainables.atomic import create, is_draft, replacing
 from trainables.errors import DamagedFileError, IrregularFileError
 from trainables.files import open_regular
 

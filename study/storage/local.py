@@ -9,8 +9,8 @@ from typing import Any
 
 from study.containment import check_no_links, remove_file, remove_tree
 from study.ledger.ledger import is_being_written
-from study.storage.atomic import is_draft
 from study.storage.study_storage import CONFIRM, LEDGER, RAY, STUDY_YAML
+from trainables.atomic import is_draft
 
 
 def remove_empty(folders: list[Path]) -> None:

@@ -142,7 +142,7 @@ class BucketFolder:
 
         def write() -> None:
             # Not `with`: closing the stream is what makes the object, and an error must not.
-            stream = self.filesystem.open_output_stream(f"{self.path}/{name}")
+            stream = self.filesystem.open_output_stream(f"{self.path}/{name}", compression=None)
             stream.write(content)
             stream.close()
 

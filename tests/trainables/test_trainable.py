@@ -213,7 +213,9 @@ def test_float_baseline_that_was_interrupted_goes_on_from_its_last_epoch(
     first.close()
     assert not (tmp_path / "killed").exists()
     # Killed while the last of the three took the place of the one before.
-    (tmp_path / "killed.so-far").rename(tmp_path / "killed.so-far.draft")
+    (tmp_path / "killed.so-far").rename(tmp_path / "killed.so-far.0123456789ab.draft")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "killed.so-far.draft").symlink_to(tmp_path / "theirs")
 
     trained = []
     run_epoch = CompressionRun.run_epoch
@@ -229,7 +231,8 @@ def test_float_baseline_that_was_interrupted_goes_on_from_its_last_epoch(
     assert trained == [3]
     one, other = (read_checkpoint(tmp_path / name)["model"] for name in ("undisturbed", "killed"))
     assert all(torch.equal(one[name], other[name]) for name in one)
-    assert not (tmp_path / "killed.so-far").exists()
+    assert sorted(path.name for path in tmp_path.glob("killed*")) == ["killed", "killed.so-far.draft"]
+    assert list((tmp_path / "theirs").iterdir()) == []
 
 
 def test_pretrained_trial_refuses_to_begin_without_the_baseline() -> None:

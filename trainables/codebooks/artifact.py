@@ -12,10 +12,8 @@ All else is one JSON text in the header, under `qar`; its `sha256` is that of th
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +25,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from trainables.atomic import replacing
 from trainables.codebooks.assignment import Codebook
 from trainables.codebooks.bits import LayerBits, NetworkBits, index_bits, network_bits
 from trainables.codebooks.huffman import decode, encode
@@ -123,7 +122,7 @@ def _fixed_lengths(num_levels: int) -> list[int]:
 
 
 def write_artifact(path: Path, artifact: Artifact) -> None:
-    """Writes the file in one stroke: whoever looks sees all of it or none.
+    """Write the file in one stroke: a reader sees all of it or nothing.
 
     Raises:
         ValueError: it can't be written there.
@@ -146,13 +145,10 @@ def write_artifact(path: Path, artifact: Artifact) -> None:
     content = safetensors.torch.save(tensors, {"qar": json.dumps(header, allow_nan=False)})
     place = _CHECKSUM.search(content)
     assert place is not None
-    draft = path.with_name(f".{path.name}.draft")
     try:
-        draft.write_bytes(_with_checksum(content, place, _checksum(content, place)))
-        os.replace(draft, path)
+        with replacing(path) as file:
+            file.write(_with_checksum(content, place, _checksum(content, place)))
     except OSError as error:
-        with suppress(OSError):
-            draft.unlink()
         raise ValueError(f"{path} can't be written: {error.strerror}; choose another file") from None
 
 

@@ -5,9 +5,14 @@ The one module here besides `trainables.trainable` that imports pyarrow, and onl
 
 import fcntl
 import hashlib
+import shutil
 from pathlib import Path
 
+from trainables.atomic import replacing
 from trainables.data.cache import cache_folder
+
+CHUNK_BYTES = 2**23
+"""Bytes that are fetched at a time."""
 
 
 def is_uri(path: str | Path) -> bool:
@@ -16,7 +21,7 @@ def is_uri(path: str | Path) -> bool:
 
 
 def fetched(uri: str) -> Path:
-    """This node's copy of a file, which is fetched if it isn't here, or if another one is there now.
+    """Return this node's copy of a file, which is fetched if it isn't here, or if another one is there now.
 
     Processes that ask for the same file wait for the one that fetches it. Copies lie in `$XDG_CACHE_HOME/qar`
     (`~/.cache/qar`) and may be removed at any time that no trial runs.
@@ -28,7 +33,7 @@ def fetched(uri: str) -> Path:
         ValueError: there is no such file, it can't be fetched, or the copy can't be written.
     """
     from pyarrow import ArrowException
-    from pyarrow.fs import FileSystem, copy_files
+    from pyarrow.fs import FileSystem
 
     try:
         filesystem, path = FileSystem.from_uri(uri)
@@ -41,9 +46,10 @@ def fetched(uri: str) -> Path:
         with (copy.parent / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not copy.exists():
-                draft = copy.with_name(f".{copy.name}.draft")
-                copy_files(path, str(draft), source_filesystem=filesystem)
-                draft.replace(copy)
+                with filesystem.open_input_stream(path, compression=None) as source, replacing(copy) as file:
+                    shutil.copyfileobj(source, file, CHUNK_BYTES)
+                    if file.tell() != found.size:
+                        raise OSError("it was replaced while it was read; try again")
     except (OSError, ArrowException) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{uri} can't be fetched: {reason}; check the URI, and this node's credentials") from None

@@ -120,6 +120,23 @@ def test_gpus_are_seen_though_ray_hides_them(tmp_path: Path, monkeypatch: pytest
     assert probe_node(None).gpus == ["H200"]
 
 
+def test_nodes_with_different_files_anywhere_in_the_packages_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [tmp_path / name for name in ("study/a.py", "study/doctor/probe.py", "trainables/data/npz.py")]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(file.name)
+    monkeypatch.setattr("study.doctor.probe.__file__", str(files[1]))
+    seen = {probe_node(None).versions["code"]}
+    for file in files:
+        file.write_text("changed")
+        seen.add(probe_node(None).versions["code"])
+    files[2].rename(files[2].parent / "moved.py")
+    seen.add(probe_node(None).versions["code"])
+    assert len(seen) == 5
+
+
 def test_cores_of_a_node_are_those_that_may_be_used() -> None:
     assert probe_node(None).cores == available_cores()
 

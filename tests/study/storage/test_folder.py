@@ -8,9 +8,9 @@ import pytest
 
 from study.ledger.facts import ENDED
 from study.storage import folder as folder_module
-from study.storage.atomic import create, is_draft
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import files_below, make_study, study_config
+from trainables.atomic import create, is_draft
 from trainables.errors import DamagedFileError
 from trainables.result import FAIL
 

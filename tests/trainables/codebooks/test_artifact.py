@@ -306,6 +306,15 @@ def test_failed_write_leaves_nothing(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
 
 
+def test_write_follows_no_link_to_somebody_elses_file(tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_text("theirs")
+    for name in ("network", ".network.draft"):
+        (tmp_path / name).symlink_to(tmp_path / "theirs")
+    write_artifact(tmp_path / "network", with_random_levels(4, 0.0, 0))
+    assert (tmp_path / "theirs").read_text() == "theirs"
+    assert read_artifact(tmp_path / "network").num_classes == 10
+
+
 def test_interrupted_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "network"
     write_artifact(path, with_random_levels(4, 0.0, 0))
@@ -314,7 +323,7 @@ def test_interrupted_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytes
     def fail(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("trainables.codebooks.artifact.os.replace", fail)
+    monkeypatch.setattr("trainables.atomic.os.replace", fail)
     with pytest.raises(ValueError, match="No space left on device"):
         write_artifact(path, with_random_levels(8, 0.0, 1))
     assert path.read_bytes() == before

@@ -1,5 +1,6 @@
 """Data sets in a bucket: fetched once a node, and one copy in memory for all trials there."""
 
+import gzip
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -75,6 +76,21 @@ def test_file_that_was_replaced_in_the_bucket_is_fetched_anew(data_dir: str, uri
     first = fetched(uri)
     BucketFolder.open(data_dir).write("cifar10.npz", b"another")
     assert (fetched(uri).read_bytes(), first.exists()) == (b"another", True)
+
+
+def test_fetch_follows_no_link_to_somebody_elses_file(uri: str, tmp_path: Path) -> None:
+    first = fetched(uri)
+    content = first.read_bytes()
+    first.unlink()
+    (tmp_path / "theirs").write_text("theirs")
+    first.with_name(f".{first.name}.draft").symlink_to(tmp_path / "theirs")
+    assert fetched(uri).read_bytes() == content
+    assert (tmp_path / "theirs").read_text() == "theirs"
+
+
+def test_file_whose_name_ends_as_a_compressed_one_is_fetched_as_it_is(data_dir: str) -> None:
+    BucketFolder.open(data_dir).write("set.npz.gz", content := gzip.compress(b"images"))
+    assert fetched(data_dir.replace("sets?", "sets/set.npz.gz?")).read_bytes() == content
 
 
 def test_trials_of_a_node_map_one_file(data_dir: str) -> None:
