@@ -11,12 +11,16 @@ from typing import Any
 import yaml
 
 from trainables.errors import DamagedFileError
+from trainables.files import read_regular
 
 SEARCHED = ("family", "num_levels", "lam", "placement", "seed")
 """Columns of trials.parquet that, with what is common to all trials, are the configuration of a trial."""
 
 BASELINE = "baseline"
 """Where a study keeps its float baselines, one a seed."""
+
+MOST_YAML_BYTES = 10**6
+MOST_JSON_BYTES = 2**26
 
 Named = Callable[[Path], str]
 """From a path in a study to what readers know it by: the path itself, or its URI if the path is of a working copy."""
@@ -132,14 +136,18 @@ def read_origin(folder: Path, named: Named = str, label: str | None = None) -> O
     Raises:
         DamagedFileError: one of them can't be understood.
     """
-    settings = _mapping(folder / "study.yaml", yaml.safe_load)
-    provenance = _mapping(folder / "study.json", json.loads) if (folder / "study.json").exists() else {}
+    settings = _mapping(folder / "study.yaml", yaml.safe_load, MOST_YAML_BYTES)
+    provenance = (
+        _mapping(folder / "study.json", json.loads, MOST_JSON_BYTES) if (folder / "study.json").exists() else {}
+    )
     return Origin(folder=folder, settings=settings, provenance=provenance, named=named, label=label)
 
 
-def _mapping(path: Path, parse: Any) -> Mapping[str, Any]:
+def _mapping(path: Path, parse: Any, limit: int) -> Mapping[str, Any]:
     try:
-        values = parse(path.read_text(encoding="utf-8"))
+        values = parse(read_regular(path, limit).decode())
+    except RecursionError:
+        raise DamagedFileError(f"{path} is damaged: it is nested too deeply; restore it from a copy") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise DamagedFileError(f"{path} is damaged: {' '.join(str(error).split())}; restore it from a copy") from None
     if not isinstance(values, dict):

@@ -7,6 +7,7 @@ launched a study with that address, or says `--trust-addresses`. Launching remem
 
 import hashlib
 import os
+from collections.abc import Container
 from contextlib import suppress
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def remember(config: StudyConfig) -> None:
             file.write("".join(f"{checksum}\n" for checksum in fresh))
 
 
-def check_addresses(config: StudyConfig, trusted: bool, on_cluster: bool) -> None:
+def check_addresses(config: StudyConfig, trusted: bool, on_cluster: bool, keys: Container[str] | None = None) -> None:
     """Refuse to go on with a study that names addresses which its user has never asked for.
 
     A data set that is on this machine need not be downloaded, if trials run here alone.
@@ -57,6 +58,7 @@ def check_addresses(config: StudyConfig, trusted: bool, on_cluster: bool) -> Non
         config: of the study, as its folder has it.
         trusted: whether the user says so; the addresses are then remembered.
         on_cluster: whether trials may run on other machines.
+        keys: those of `addresses_of` that are used; None for all.
 
     Raises:
         ValueError: the study names such an address.
@@ -66,7 +68,7 @@ def check_addresses(config: StudyConfig, trusted: bool, on_cluster: bool) -> Non
         return
     known = _known()
     for key, address in addresses_of(config).items():
-        if _checksum(address) in known:
+        if (keys is not None and key not in keys) or _checksum(address) in known:
             continue
         if key == "trial.dataset" and not is_uri(address) and not on_cluster and _is_here(config):
             continue

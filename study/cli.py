@@ -548,12 +548,15 @@ def _print_checks(found: "list[Check]") -> bool:
 def dashboard(
     directory: Folder,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 8080,
+    trust_addresses: TrustAddresses = False,
 ) -> None:
     """Serve optuna-dashboard for a study until Ctrl-C."""
     folder = _study_at(directory)
     with _one_line_errors(folder):
+        from study.addresses import check_addresses
         from study.commands.dashboard import serve
 
+        check_addresses(folder.read_config(), trust_addresses, on_cluster=False, keys=("optuna_storage",))
         serve(folder, port, lambda address: say(f"{address}  (Ctrl-C ends it)"))
         if interruption.received not in (None, signal.SIGINT):  # Ctrl-C is the way to end it
             raise typer.Exit(interruption.status)

@@ -56,6 +56,16 @@ def read_checkpoint(folder: Path, device: str | torch.device = "cpu") -> dict[st
     return state
 
 
+def read_weights(folder: Path, device: str | torch.device = "cpu") -> dict[str, torch.Tensor]:
+    """Return the network's tensors, by name, of a checkpoint; raises as `read_checkpoint` does."""
+    weights = read_checkpoint(folder, device).get("model")
+    if not isinstance(weights, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in weights.items()
+    ):
+        raise DamagedFileError(f"{folder / CHECKPOINT_FILE} is no checkpoint of a trial: it holds no network")
+    return weights
+
+
 def _sha256(path: Path) -> str:
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -79,7 +79,8 @@ class CompressionRun:
             fetch: whether the data set may be downloaded or fetched.
 
         Raises:
-            ValueError: the data set or the model can't be had, or `initial_weights` doesn't fit `config.init`.
+            ValueError: the data set or the model can't be had, or `initial_weights` doesn't fit the model or
+                `config.init`.
         """
         if (config.init == "pretrained") != (initial_weights is not None):
             raise ValueError(f"initial weights must be given if and only if init is 'pretrained', got {config.init!r}")
@@ -97,7 +98,7 @@ class CompressionRun:
         )
         self.model.to(memory_format=torch.channels_last)
         if initial_weights is not None:
-            self.model.load_state_dict(initial_weights)
+            _load_initial_weights(self.model, initial_weights, config.model)
         self._network = torch.compile(self.model) if config.recipe.compile else self.model
         self.weights = quantized_weights(self.model)
         self.generator = torch.Generator().manual_seed(order_seed)
@@ -371,3 +372,16 @@ def accuracy(model: nn.Module, split: Split, batch_size: int = 1000) -> float:
     model.eval()
     correct = sum((model(images).argmax(1) == labels).sum() for images, labels in split.batches(batch_size))
     return int(correct) / len(split)
+
+
+def _load_initial_weights(model: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
+    """Load the tensors of the float baseline; raise ValueError, in one line, if they are another network's."""
+    try:
+        model.load_state_dict(weights)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(
+            f"the float baseline must hold the tensors of model {name!r}, got others: {reason}; restore it from a copy"
+        ) from None

@@ -13,7 +13,7 @@ import torch
 from pyarrow.fs import FileSystem, copy_files
 from ray import tune
 
-from trainables.checkpoint import read_checkpoint, write_checkpoint
+from trainables.checkpoint import read_checkpoint, read_weights, write_checkpoint
 from trainables.config import TrialConfig
 from trainables.errors import DamagedFileError
 from trainables.process import give_back_memory, prepare_process
@@ -41,7 +41,7 @@ class CompressionTrial(tune.Trainable):
         weights = None
         if checkpoint := config.get("initial_weights"):
             with tune.Checkpoint(checkpoint).as_directory() as folder:
-                weights = read_checkpoint(Path(folder), device)["model"]
+                weights = read_weights(Path(folder), device)
         self.run = CompressionRun(TrialConfig.from_dict(config["trial"]), device, weights)
         if (state := _first_whole(config.get("restore_from", []), self.run.device)) is not None:
             self._load(state)

@@ -13,7 +13,7 @@ from study.commands.export import find_trial
 from study.ledger.history import History, Session, Trial
 from study.records.provenance import provenance
 from study.storage.folder import StudyFolder
-from trainables.checkpoint import read_checkpoint
+from trainables.checkpoint import read_weights
 from trainables.config import TrialConfig
 from trainables.data.datasets import chosen_data
 from trainables.process import prepare_process
@@ -132,8 +132,7 @@ def _initial_weights(folder: StudyFolder, config: TrialConfig) -> dict[str, Any]
     path = folder.fetched_baseline(config.seed)
     if not path.is_dir():
         raise ValueError(f"the float baseline that the trial began from is gone from {path}; restore it from a copy")
-    weights: dict[str, Any] = read_checkpoint(path)["model"]
-    return weights
+    return read_weights(path)
 
 
 def _compare(trial: Trial, run: CompressionRun, on_epoch: Callable[[int, int], None]) -> list[Comparison]:

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from study.config.credentials import redacted
 from study.config.messages import one_line
 from study.config.schema import STORED, StudyConfig
-from study.config.yaml_loading import load_yaml
+from study.config.yaml_loading import MOST_CHARACTERS, load_yaml
+from trainables.files import read_regular
 
 
 def named_studies() -> list[str]:
@@ -63,7 +64,7 @@ def load_study(study: str, overrides: list[str] | None = None) -> StudyConfig:
     if study in named_studies():
         text = (resources.files("study") / "configs" / f"{study}.yaml").read_bytes()
     elif path.suffix in (".yaml", ".yml") and path.is_file():
-        text = path.read_bytes()
+        text = read_regular(path, MOST_CHARACTERS)
     else:
         raise ValueError(f"unknown study {study!r}; choose from {named_studies()} or give the path of a YAML file")
     values = load_yaml(text, study)

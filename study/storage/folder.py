@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from study.config import StudyConfig, parse_written_study
-from study.config.yaml_loading import dump_yaml, load_written_yaml
+from study.config.yaml_loading import MOST_CHARACTERS, dump_yaml, load_written_yaml
 from study.containment import check_no_links
 from study.errors import StorageError
 from study.ledger.completeness import num_ended_in_ledger, num_ended_in_table
@@ -29,7 +29,7 @@ from study.storage.study_storage import (
 )
 from trainables.atomic import create, is_draft, replacing
 from trainables.errors import DamagedFileError, IrregularFileError
-from trainables.files import open_regular
+from trainables.files import open_regular, read_regular
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -211,7 +211,7 @@ class StudyFolder:
         if not self.exists():
             raise ValueError(f"{self} is no study folder (it has no study.yaml); give the folder of a study")
         try:
-            values = load_written_yaml(self.study_yaml.read_bytes(), str(self.study_yaml))
+            values = load_written_yaml(read_regular(self.study_yaml, MOST_CHARACTERS), str(self.study_yaml))
             return parse_written_study(values, str(self.study_yaml))
         except (ValueError, OSError) as error:
             text = " ".join(str(error).split()).removeprefix(f"{self.study_yaml}: ")

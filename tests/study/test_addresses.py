@@ -13,6 +13,7 @@ from study.addresses import addresses_of, check_addresses, remember
 from study.cli import app
 from study.config import StudyConfig, parse_study
 from study.storage.folder import StudyFolder
+from tests.support.example_studies import files_below, make_study, study_config
 from trainables.codebooks.artifact import write_artifact
 from trainables.config import TrialConfig
 from trainables.data.datasets import chosen_data
@@ -93,6 +94,27 @@ def test_resume_refuses_a_foreign_study_and_write_nothing(key: str, tmp_path: Pa
     assert (result.exit_code, "--trust-addresses" in result.output) == (2, True)
     assert len(result.output.splitlines()) == 1
     assert [path.name for path in folder.path.iterdir()] == ["study.yaml"]
+
+
+@pytest.mark.parametrize("command", ["resume", "confirm", "dashboard"])
+def test_database_that_a_foreign_study_names_is_neither_made_nor_written(command: str, tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/theirs.db"
+    study = make_study(tmp_path / "foreign", study_config(trials=5, optuna_storage=uri))
+    before = files_below(tmp_path)
+    result = CliRunner().invoke(app, [command, str(study)])
+    (line,) = result.output.splitlines()
+    assert (result.exit_code, line.startswith("qar: optuna_storage must be")) == (2, True), line
+    assert line.endswith("allow it with --trust-addresses")
+    assert files_below(tmp_path) == before
+
+
+def test_dashboard_asks_for_no_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = []
+    monkeypatch.setattr("study.commands.dashboard.serve", lambda folder, *_: served.append(str(folder)))
+    folder = StudyFolder(tmp_path / "foreign")
+    folder.create(study(trial={"dataset": "cifar10", "data_dir": str(tmp_path / "data")}))
+    assert CliRunner().invoke(app, ["dashboard", str(folder)]).exit_code == 0
+    assert served == [str(folder)]
 
 
 @pytest.fixture

@@ -136,6 +136,14 @@ def test_pretrained_trial_begins_from_the_baseline_of_its_seed(tmp_path: Path) -
     study.baseline(3).mkdir(parents=True)
     write_checkpoint(study.baseline(3), baseline.state_dict())
     assert run(study).exit_code == 0
+    for state in ({"model": {"weight": torch.zeros(3)}}, {"model": {7: torch.zeros(3)}}, {"model": 7}, {"epoch": 1}):
+        write_checkpoint(study.baseline(3), state)
+        refused = run(study)
+        assert (refused.exit_code in (1, 2), len(refused.output.splitlines())) == (True, 1), refused
+        assert isinstance(refused.exception, SystemExit)
+    fits = baseline.model.state_dict()
+    write_checkpoint(study.baseline(3), {"model": fits | {name: fits[name][:0] for name in list(fits)[:1]}})
+    assert "must hold the tensors of model 'tiny_cnn', got others: " in run(study).output
 
 
 def test_nothing_of_the_environment_is_named_where_it_is_the_same(

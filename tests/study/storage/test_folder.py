@@ -5,7 +5,9 @@ import threading
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from study.cli import app
 from study.ledger.facts import ENDED
 from study.storage import folder as folder_module
 from study.storage.folder import StudyFolder
@@ -95,6 +97,34 @@ def test_ledger_that_is_a_pipe_is_refused(tmp_path: Path) -> None:
     os.mkfifo(study.ledger)
     with pytest.raises(DamagedFileError, match=r"must be a regular file"):
         study.read_history()
+
+
+STRANGE = {
+    "deep brackets": b"trial: " + b"[" * 20_000,
+    "deep mappings": b"a: " + b"{a: " * 20_000,
+    "deep lists": b"- " * 20_000 + b"x",
+    "huge": b"#" * 2_000_000,
+    "pipe": None,
+    "device": None,
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_configuration_that_no_study_has_is_refused_in_one_line(kind: str, tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small")
+    study.study_yaml.unlink()
+    if kind == "pipe":
+        os.mkfifo(study.study_yaml)
+    elif kind == "device":
+        study.study_yaml.symlink_to("/dev/zero")
+    else:
+        study.study_yaml.write_bytes(STRANGE[kind] or b"")
+    for command in ("status", "resume", "report"):
+        ended = CliRunner().invoke(app, [command, str(study)])
+        (line,) = ended.output.splitlines()
+        assert (ended.exit_code in (1, 2), isinstance(ended.exception, SystemExit)) == (True, True), ended
+        assert line.startswith("qar: ")
+        assert "study.yaml" in line
 
 
 def test_study_that_was_not_begun_has_no_ledger_to_miss(tmp_path: Path) -> None:
