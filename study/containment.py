@@ -1,7 +1,7 @@
-"""Containment: nothing that a study names or links to is written or removed outside of the study's folder.
+"""Containment: paths and links of a study never cause writes or removals outside of the study's folder.
 
-A study may come from somebody else. Its facts hold paths, and its folder may hold symbolic links; both could lead a
-resumed study to the files of its new owner. The folder itself is the user's choice and may lie behind links.
+A study may come from another person. The paths in its facts, and symbolic links in its folder, could point to files of
+the user who resumes it. The user chooses the folder itself, which may lie behind links.
 """
 
 import os
@@ -15,12 +15,12 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def is_file_name(name: object) -> bool:
-    """Whether a value is one plain component of a path, as every trial_id is."""
+    """Whether a value is a single plain component of a path, as every trial_id must be."""
     return isinstance(name, str) and _FILE_NAME.fullmatch(name) is not None
 
 
 def is_inner_path(path: object) -> bool:
-    """Whether a value is a relative path that names something below the folder to which it is relative."""
+    """Whether a value is a relative path that stays below the folder to which it is relative."""
     if not isinstance(path, str) or "\0" in path:
         return False
     parts = PurePosixPath(path).parts
@@ -35,11 +35,14 @@ def inner_path(root: Path, path: str) -> Path:
 
 
 def check_no_links(root: Path) -> None:
-    """Check that a folder, which need not exist or be one, holds files and folders only, at any depth.
+    """Check that a folder holds only files and folders, at any depth.
+
+    Args:
+        root: the folder, which need not exist.
 
     Raises:
-        ValueError: there is a symbolic link, or a device, a pipe or a socket.
-        OSError: a folder in it can't be listed.
+        ValueError: the folder holds a symbolic link, a device, a pipe or a socket.
+        OSError: a folder below can't be listed.
     """
     folders = [root]
     while folders:

@@ -1,4 +1,4 @@
-"""Signals that ask the process to end: Ctrl-C, SIGTERM and SIGHUP, all answered alike."""
+"""Handling of signals that ask the process to end: SIGINT (Ctrl-C), SIGTERM and SIGHUP, all in the same way."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from typing import Any
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 SECONDS_OF_ONE_REQUEST = 1.0
-"""Signals that follow the first within this time belong to it: `timeout` sends one to the process and to its group."""
+"""Time in which further signals belong to the first: `timeout` sends one to the process and one to its group."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -20,12 +20,12 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interruption:
-    """First and second request to end: the first raises `Interrupted`, the second ends the process at once.
+    """Requests to end the process: the first raises `Interrupted`, the second ends the process at once.
 
     Attributes:
-        received: the first signal; None before it.
-        last_words: printed when the process ends at once.
-        before_end: restores the terminal when the process ends at once.
+        received: first signal; None before it.
+        last_words: text that is printed when the process ends at once.
+        before_end: function that restores the terminal when the process ends at once; None for none.
     """
 
     def __init__(
@@ -44,21 +44,21 @@ class Interruption:
 
     @property
     def status(self) -> int:
-        """Exit status by custom: 128 and the number of the signal."""
+        """Exit status by convention: 128 plus the number of the signal."""
         return 128 + (self.received or signal.SIGINT)
 
     def install(self) -> None:
         """Handle the signals from now on, except those that were ignored at the first call, as under nohup.
 
-        Call it again after libraries that install handlers of their own, as Ray's C++ does for SIGTERM. Outside of
-        the main thread, where Python can't set handlers, nothing happens.
+        Call this method again after a library has installed its own handlers, as Ray's C++ code does for SIGTERM.
+        Outside of the main thread, where Python can't set handlers, nothing happens.
         """
         if threading.current_thread() is not threading.main_thread():
             return
         if self._handled is None:
             self._handled = tuple(number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN)
             self._terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
-            # A thread learns of each signal even while the main thread is stuck in a library.
+            # The thread receives each signal even while the main thread is blocked in a library.
             receiver, sender = socket.socketpair()
             sender.setblocking(False)
             signal.set_wakeup_fd(sender.detach(), warn_on_full_buffer=False)
@@ -75,7 +75,7 @@ class Interruption:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Raise nothing inside of the context but in `check`, so that no write is torn."""
+        """Return a context in which only `check` raises `Interrupted`, so that no write is cut off."""
         self._deferring = True
         try:
             yield
@@ -88,12 +88,12 @@ class Interruption:
             raise Interrupted
 
     def say(self, text: str) -> None:
-        """Print a line; a terminal that was closed is no error."""
+        """Print a line; a closed terminal is not an error."""
         with suppress(OSError, ValueError):
             print(text, flush=True)
 
     def deliver(self, number: int) -> None:
-        """Take note of a signal; the second request ends the process."""
+        """Count a signal; the second request ends the process."""
         if self._handled is None or number not in self._handled:
             return
         now = self._clock()
@@ -103,7 +103,7 @@ class Interruption:
             self.end_at_once(128 + number)
 
     def end_at_once(self, status: int | None = None) -> None:
-        """End the process without any cleaning up but `before_end`, with `last_words`."""
+        """Call `before_end`, print `last_words`, and end the process without further cleanup."""
         if self.before_end:
             with suppress(Exception):
                 self.before_end()
@@ -119,7 +119,7 @@ class Interruption:
             raise Interrupted
 
     def _leave_closed_terminals(self) -> None:
-        """Redirect standard streams whose terminal is gone: every write to them would fail."""
+        """Redirect standard streams of a closed terminal to /dev/null, since writes to them would fail."""
         for descriptor in self._terminals:
             if not os.isatty(descriptor):
                 with open(os.devnull, "w") as nothing:
@@ -131,4 +131,4 @@ class Interruption:
 
 
 interruption = Interruption()
-"""The one of this process, since handlers belong to a process."""
+"""The only instance, since a process has one set of signal handlers."""

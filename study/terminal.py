@@ -1,4 +1,4 @@
-"""Text from files and from Ray, printed so that a terminal does nothing but show it."""
+"""Safe printing: text from files and from Ray can't control the terminal."""
 
 import re
 import unicodedata
@@ -17,9 +17,9 @@ _BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u20
 
 
 def printable(text: str) -> str:
-    """Return a text without escape sequences, control characters and those that reorder what is shown.
+    """Return a text without escape sequences, control characters and characters that change the text direction.
 
-    Line feeds and tabs stay.
+    Line feeds and tabs are kept.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -38,7 +38,12 @@ def one_line(text: str) -> str:
 
 
 def say(text: str, err: bool = False) -> None:
-    """Print a text, on stdout or stderr, as `printable` makes it."""
+    """Print the `printable` form of a text.
+
+    Args:
+        text: text to print.
+        err: whether to print on stderr instead of stdout.
+    """
     typer.echo(printable(text), err=err)
 
 

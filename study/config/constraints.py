@@ -1,4 +1,4 @@
-"""Constraints on results: what a study asks of its trials besides its two objectives."""
+"""Constraints on results: bounds on metrics that the sampler respects in addition to the two objectives."""
 
 import re
 from dataclasses import dataclass
@@ -14,16 +14,23 @@ METRICS = (
     "entropy_bits_per_weight",
     "artifact_bytes",
 )
-"""Metrics that a constraint may be on: numbers that every trial with its full budget has."""
+"""Metrics that a constraint may bound: numbers that every trial with its full budget has."""
 
 SAMPLERS_WITH_CONSTRAINTS = ("tpe", "optuna-tpe", "nsga2", "gp")
+"""Samplers that respect constraints."""
 
 _FORM = re.compile(r"\s*(?P<metric>\w+)\s*(?P<relation>>=|<=)\s*(?P<bound>[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?)\s*")
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """A bound on a metric of a trial's last epoch, in the metric's own unit."""
+    """A bound on a metric of a trial's last epoch.
+
+    Attributes:
+        metric: name of the metric, one of `METRICS`.
+        relation: whether the bound is the least or the greatest allowed value.
+        bound: the bound, in the unit of the metric.
+    """
 
     metric: str
     relation: Literal[">=", "<="]
@@ -31,7 +38,11 @@ class Constraint:
 
     @classmethod
     def parse(cls, text: str) -> "Constraint":
-        """Reads `METRIC >= NUMBER` or `METRIC <= NUMBER`; raises ValueError, one line, if it is anything else."""
+        """Return the constraint written as `METRIC >= NUMBER` or `METRIC <= NUMBER`.
+
+        Raises:
+            ValueError: the text has another form or names an unknown metric; one line.
+        """
         form = _FORM.fullmatch(text)
         if form is None:
             raise ValueError(
@@ -42,12 +53,17 @@ class Constraint:
         return cls(form["metric"], ">=" if form["relation"] == ">=" else "<=", float(form["bound"]))
 
     def __str__(self) -> str:
+        """Return the constraint as `parse` reads it."""
         return f"{self.metric} {self.relation} {self.bound:g}"
 
     def violation(self, metrics: dict[str, Any]) -> float:
-        """By how much it is missed: above 0 if it is, infinite if the trial did not get as far as to have the metric.
+        """Return the amount by which metrics violate the constraint: above 0 if they do, infinite without the metric.
 
-        A share of the bound (absolute if that is 0): samplers add up those of all constraints, whatever their units.
+        The amount is relative to the bound (absolute if the bound is 0), since samplers add the violations of all
+        constraints, which have different units.
+
+        Args:
+            metrics: metrics of a trial's last epoch, by name.
         """
         value = metrics.get(self.metric)
         if value is None or value != value:
@@ -57,7 +73,15 @@ class Constraint:
 
 
 def check(constraints: list[str], sampler: str) -> None:
-    """Raises ValueError, one line, if a constraint can't be read or `sampler` can't take any."""
+    """Check that constraints can be read and that the sampler respects constraints.
+
+    Args:
+        constraints: constraints as text.
+        sampler: name of the sampler.
+
+    Raises:
+        ValueError: a constraint can't be read, or the sampler ignores constraints; one line.
+    """
     for text in constraints:
         Constraint.parse(text)
     if constraints and sampler not in SAMPLERS_WITH_CONSTRAINTS:

@@ -1,7 +1,7 @@
-"""Credentials in URIs: found, refused, and never repeated.
+"""Detection of credentials in URIs: they are refused, and hidden in messages.
 
-study.yaml, study.json and the ledger keep every URI of a study, and studies are shared. So a URI must not hold a
-password, a key or a token, wherever it is written in it.
+study.yaml, study.json and the ledger keep every URI of a study, and studies are shared. So no part of a URI may hold a
+password, a key or a token.
 """
 
 import re
@@ -9,61 +9,65 @@ from collections.abc import Iterator
 from urllib.parse import unquote
 
 HIDDEN = "…"
+"""Text that replaces credentials in messages."""
 
 _SECRET_NAME = re.compile(
     r"pass(?:word|wd|phrase|code)?(?:_?\d+)?$|password|passwd|^pwd$|secret|token|credential|signature|"
     r"(?:access|api|private|account|shared|encryption|storage|master)_?key(?:_?id)?$|"
     r"^(?:sig|sas|auth|authorization)$"
 )
-"""In an option's name, in small letters with `_` for `-`. `passfile` and `sslkey` name files, and may be there."""
+"""Names of secret options, in lower case with `_` for `-`. `passfile` and `sslkey` name files and are allowed."""
 
 _DATABASES = re.compile(r"postgres|mysql|mariadb|mssql|oracle|sqlite")
 _OPEN_USERS = re.compile(rf"{_DATABASES.pattern}|ray$|ssh$|sftp$|hdfs|abfs")
-"""Schemes of URIs where a user's name is no secret; elsewhere what stands before the @ is a key or a token."""
+"""Schemes of URIs in which a user name is no secret; in others the text before the @ is a key or a token."""
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,40})://")
 _USER = re.compile(r"([^:/@?#\s]*)([:@])")
 _OPTION = re.compile(r"([\w%.+-]{1,100})=(?=\S)")
 _QUOTED_OPTION = re.compile(r"(['\"][\w%.+-]{1,100}['\"]\s*:\s*)('[^']*'|\"[^\"]*\"|[^\s,}]+)")
 _VALUE = re.compile(r"""\S*?(?=\s|['"`](?:[\s,;:.)\]}]|$)|$)""")
-"""What follows a scheme or an option's name: up to a space, or a quotation mark that ends a word."""
+"""Text after a scheme or an option's name, up to a space or to a quotation mark that ends a word."""
 _WORD = re.compile(r"[^\s'\"`]+")
 
 LONGEST_TEXT = 20_000
-"""Characters that `redacted` keeps of a text."""
+"""Number of characters after which `redacted` cuts a text."""
 
 
 def credentials_in(uri: str) -> list[str]:
-    """Return where a URI holds credentials, in words; empty if it holds none.
+    """Return descriptions of the credentials in a URI; empty if it holds none.
 
-    Looks at what stands before the host, and at every option behind the path, whatever the case and the encoding of its
-    name, also in options that hold a URI or options of their own.
+    The user part before the host and all options after the path are searched, including options that are nested or
+    percent-encoded; upper and lower case don't matter.
     """
-    found = [text for form in (uri, _decoded(uri)) for _, _, text in _secrets(form)]
-    return list(dict.fromkeys(found))
+    descriptions = [text for form in (uri, _decoded(uri)) for _, _, text in _secrets(form)]
+    return list(dict.fromkeys(descriptions))
 
 
 def refuse_credentials(name: str, uri: str | None, remedy: str) -> None:
-    """Raise ValueError if a URI holds credentials; the message doesn't repeat them.
+    """Refuse a URI that holds credentials.
 
     Args:
-        name: of the key or option that was given.
-        uri: its value; a path, or None, holds none.
-        remedy: where the credentials belong.
+        name: name of the key or option that holds the URI.
+        uri: value of that key; paths and None are accepted.
+        remedy: advice on where to put the credentials.
+
+    Raises:
+        ValueError: the URI holds credentials; the message doesn't repeat them.
     """
     if uri is None or "://" not in _decoded(uri):
         return
-    if found := credentials_in(uri):
+    if credentials := credentials_in(uri):
         raise ValueError(
-            f"{name} must hold no credentials, for they would be kept and shown, got {', '.join(found)} in "
+            f"{name} must hold no credentials, for they would be kept and shown, got {', '.join(credentials)} in "
             f"{redacted(uri)!r}; leave them out, and {remedy}"
         )
 
 
 def redacted(text: str) -> str:
-    """Return a text with the credentials in it hidden: those of URIs, and values of options such as `password=…`.
+    """Return a text with hidden credentials: those in URIs, and values of options such as `password=…`.
 
-    Rather hides too much: behind a secret option, all that follows without a space.
+    All text after the name of a secret option, up to the next space, is hidden, which may be more than the secret.
     """
     text = text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
     parts, done = [], 0
@@ -77,7 +81,7 @@ def redacted(text: str) -> str:
 
 
 def _secrets(text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield the secrets in a text: where they begin and end, and what they are, in words."""
+    """Yield the start, the end and a description of each secret in a text."""
     for match in _SCHEME.finditer(text):
         rest = _value(text, match.end())
         if secret := _user_secret(match[1].lower(), rest):
@@ -92,9 +96,13 @@ def _secrets(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _user_secret(scheme: str, rest: str) -> tuple[int, int, str] | None:
-    """Return the secret before the host of a URI, `rest` being what follows its scheme; None if there is none.
+    """Return start, end and description of the secret before the host of a URI; None if there is none.
 
-    As SQLAlchemy, takes all up to the last @ for the password: it may hold what should have been encoded.
+    The password ends at the last @, as in SQLAlchemy, since it may hold characters that should have been encoded.
+
+    Args:
+        scheme: scheme of the URI, in lower case.
+        rest: text after the scheme; positions count from its start.
     """
     match = _USER.match(rest)
     if match is None:
@@ -119,7 +127,7 @@ def _is_secret(name: str) -> bool:
 
 
 def _decoded(text: str) -> str:
-    """Return a text with its percent-encoding undone, also one that is encoded several times."""
+    """Return a text with percent-encoding removed, repeatedly if it was encoded several times."""
     for _ in range(4):
         decoded = unquote(text)
         if decoded == text:

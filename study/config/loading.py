@@ -1,4 +1,4 @@
-"""Reading a study's configuration: from an installed study or a YAML file, with single keys changed."""
+"""Loading of a study's configuration from an installed study or a YAML file, with keys overridden."""
 
 from importlib import resources
 from pathlib import Path
@@ -14,7 +14,7 @@ from trainables.files import read_regular
 
 
 def named_studies() -> list[str]:
-    """Names of the studies that are installed with the package."""
+    """Return the names of the studies that are installed with the package."""
     folder = resources.files("study") / "configs"
     return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
 
@@ -23,12 +23,12 @@ def parse_study(values: Any, source: str, stored: bool = False) -> StudyConfig:
     """Check a configuration.
 
     Args:
-        values: plain data, as YAML gives them.
-        source: names them in messages.
-        stored: whether the study exists already: what an earlier version accepted is accepted still.
+        values: plain data, as `load_yaml` returns it.
+        source: name of the data in messages.
+        stored: whether the study exists already, so that values which only new studies must not have are accepted.
 
     Raises:
-        ValueError: something is wrong; one line that begins with `source` and holds no credentials.
+        ValueError: the configuration is invalid; one line that starts with `source` and holds no credentials.
     """
     if not isinstance(values, dict):
         raise ValueError(f"{source}: a study must be a mapping of keys to values, got {type(values).__name__}")
@@ -39,10 +39,17 @@ def parse_study(values: Any, source: str, stored: bool = False) -> StudyConfig:
 
 
 def parse_written_study(values: Any, source: str) -> StudyConfig:
-    """Check the study.yaml of a study that has begun, as `parse_study` does.
+    """Check the study.yaml of an existing study, as `parse_study` does.
 
-    Keys that its version did not have keep the behaviour of that version, so that a resumed study goes on as it began;
-    what its version accepted is accepted still.
+    Keys that an earlier version did not have get the values that match its behaviour, so that a resumed study continues
+    unchanged. Values that an earlier version accepted are accepted.
+
+    Args:
+        values: plain data of the study.yaml.
+        source: name of the data in messages.
+
+    Raises:
+        ValueError: the configuration is invalid; one line.
     """
     stopping = values.get("early_stopping") if isinstance(values, dict) else None
     if isinstance(stopping, dict):
@@ -51,14 +58,14 @@ def parse_written_study(values: Any, source: str) -> StudyConfig:
 
 
 def load_study(study: str, overrides: list[str] | None = None) -> StudyConfig:
-    """Reads a study.
+    """Load the configuration of a study.
 
     Args:
         study: one of `named_studies()`, or the path of a YAML file.
-        overrides: `key=value` pairs, dots between nested keys: `trial.recipe.batch_size=32`.
+        overrides: `key=value` pairs with dots between nested keys, such as `trial.recipe.batch_size=32`.
 
     Raises:
-        ValueError: there is no such study, or something in it is wrong; one line.
+        ValueError: the study does not exist, or its configuration is invalid; one line.
     """
     path = Path(study)
     if study in named_studies():
@@ -74,10 +81,14 @@ def load_study(study: str, overrides: list[str] | None = None) -> StudyConfig:
 
 
 def changes_by(overrides: list[str], config: StudyConfig) -> list[str]:
-    """Those of the `key=value` pairs that would change a study.
+    """Return the overrides that would change a study.
+
+    Args:
+        overrides: `key=value` pairs, as in `load_study`.
+        config: configuration of the study.
 
     Raises:
-        ValueError: one of them is wrong.
+        ValueError: an override is invalid.
     """
 
     def changes(override: str) -> bool:

@@ -1,4 +1,4 @@
-"""One-line messages for what pydantic finds wrong in a configuration, in the words of a user."""
+"""One-line messages, in the user's terms, for pydantic's validation errors of a configuration."""
 
 import re
 from collections.abc import Collection
@@ -23,24 +23,24 @@ _RULES = {
     "dict_type": ("a mapping of keys to values", "correct it"),
     "invalid_key": ("text", "put it in quotes"),
 }
-"""Rule and remedy by pydantic's name of an error; fields are those of the error's context."""
+"""Rule and remedy by pydantic's error type, with placeholders for the error's context."""
 
 LONGEST_VALUE = 200
-"""Characters of a received value that a message repeats."""
+"""Number of characters after which a message cuts a received value."""
 
 
 def shown(value: object) -> str:
-    """Return a received value as messages repeat it, cut off where it is long."""
+    """Return the representation of a received value for a message, cut if it is long."""
     text = repr(value)
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
 
 
 def one_line(error: ValidationError, model: type[BaseModel]) -> str:
-    """Return all that is wrong, in one line: name, rule, received value, remedy.
+    """Return all errors in one line, each with name, rule, received value and remedy.
 
     Args:
-        error: what pydantic raised.
-        model: the model that was validated.
+        error: validation error of pydantic.
+        model: model whose validation failed.
     """
     lines = [_line(dict(detail), model) for detail in error.errors()]
     return "; ".join(re.sub(r"\s+", " ", line) for line in lines)
@@ -68,7 +68,7 @@ def _line(detail: dict[str, Any], model: type[BaseModel]) -> str:
 
 
 def _choices(model: Any, location: Collection[int | str]) -> list[str]:
-    """Return the keys that are allowed where `location` points into a model."""
+    """Return the keys that are allowed at a location within a model."""
     for part in location:
         field = getattr(model, "model_fields", {}).get(str(part))
         # An index leads into a list: its entries have the type that the list is annotated with.

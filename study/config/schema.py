@@ -1,4 +1,4 @@
-"""The configuration of a study: what study.yaml holds, complete enough to launch the study again."""
+"""The configuration of a study: the schema of study.yaml, which suffices to launch the study again."""
 
 import re
 from dataclasses import fields
@@ -13,11 +13,11 @@ from study.config.sections import MOST_LEVELS, Anchors, Count, EarlyStopping, Pl
 from trainables.config import LARGEST_INTEGER, TrialConfig
 
 SEARCHED = ("family", "num_levels", "lam", "placement", "seed")
-"""Fields of `TrialConfig` that a study sets for each trial; the others are common to all of them."""
+"""Fields of `TrialConfig` that a study sets for each trial; the others are the same for all trials."""
 
 
 STORED = "stored"
-"""Key of the context in which a study is validated that exists already: what is only asked of new ones is not."""
+"""Key of the validation context for studies that exist already, which skips the rules for new studies."""
 
 
 def _valid_name(name: str) -> str:
@@ -30,27 +30,28 @@ def _valid_name(name: str) -> str:
 
 
 class StudyConfig(Section):
-    """One search.
+    """Configuration of one search.
 
     Attributes:
-        name: of the study and of its folder.
-        trials: how many, anchors included.
-        seed: of the sampler and of every trial (split, weights, order), so that trials differ by configuration alone.
-        trial: what all trials have in common: fields of `trainables.config.TrialConfig`.
-        baseline_epochs: length of the training of the float baseline that trials begin from where `trial.init` is
-            `pretrained`; that of the first phase if not given.
-        space: what is searched.
-        anchors: what is run first.
-        early_stopping: when a trial is given up.
-        resources: what a trial occupies.
-        sampler: `tpe` (ours), or Optuna's `optuna-tpe`, `nsga2`, `gp`, `qmc` or `random`.
-        replicates: how often a configuration may be run, each time with another seed; after that a proposal of it is
+        name: name of the study and of its folder.
+        trials: number of trials, anchors included.
+        seed: seed of the sampler and of every trial (split, weights, order of batches), so that trials differ only by
+            their configuration.
+        trial: fields of `trainables.config.TrialConfig` that are the same for all trials.
+        baseline_epochs: epochs of the float baseline from which trials start if `trial.init` is `pretrained`; the
+            length of the first phase if not given.
+        space: search space.
+        anchors: trials that run first.
+        early_stopping: rules by which trials are stopped.
+        resources: resources of a trial.
+        sampler: `tpe` (our own), or Optuna's `optuna-tpe`, `nsga2`, `gp`, `qmc` or `random`.
+        replicates: number of times that a configuration may run, each with another seed. Further proposals of it are
             answered with the known result.
-        constraints: what a result must fulfil, for example `val_accuracy >= 0.9`; the sampler prefers those that do.
-        warm_start: folders or tables (`trials.parquet`) of studies whose results the sampler is to begin from.
-        plan: configurations to run in place of a search, each as often as `replicates` says; as `qar confirm` makes it.
-        optuna_storage: URI of the database that shows the study to optuna-dashboard, without a password
-            (`postgresql://user@host/database`); SQLite in the study's folder if not given.
+        constraints: bounds on results, such as `val_accuracy >= 0.9`; the sampler prefers results that satisfy them.
+        warm_start: folders or tables (`trials.parquet`) of studies from whose results the sampler learns.
+        plan: configurations to run `replicates` times each instead of a search, as `qar confirm` writes them.
+        optuna_storage: URI, without a password, of the database that optuna-dashboard shows
+            (`postgresql://user@host/database`); an SQLite file in the study's folder if not given.
     """
 
     name: Annotated[str, AfterValidator(_valid_name)]
@@ -72,7 +73,7 @@ class StudyConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _resolve_trial(cls, values: Any) -> Any:
-        """Fills in the defaults of `trial`, so that study.yaml says all and later defaults can't change it."""
+        """Fill in the defaults of `trial`, so that study.yaml is complete and later defaults can't change a study."""
         if not isinstance(values, dict) or not isinstance(values.get("trial", {}), dict):
             return values
         common = values.get("trial", {})
@@ -88,7 +89,7 @@ class StudyConfig(Section):
         return values | {"trial": {key: value for key, value in resolved.items() if key in known}}
 
     @model_validator(mode="after")
-    def _baseline_is_begun_from(self) -> Self:
+    def _baseline_is_used(self) -> Self:
         if self.baseline_epochs is not None and self.trial["init"] != "pretrained":
             raise ValueError(
                 "baseline_epochs must be left out where no trial begins from the float baseline, got "
@@ -125,7 +126,7 @@ class StudyConfig(Section):
 
     @model_validator(mode="after")
     def _new_study_keeps_limits(self, info: ValidationInfo) -> Self:
-        """Refuse what studies of earlier versions may hold, and new ones may not."""
+        """Refuse values that studies of earlier versions may hold but new studies may not."""
         if info.context and info.context.get(STORED):
             return self
         levels = {"space.num_levels.high": self.space.num_levels.high}
@@ -153,11 +154,11 @@ class StudyConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _no_search_looks_at_the_test_split(self) -> Self:
+    def _no_search_evaluates_the_test_split(self) -> Self:
         if self.trial["evaluate_test"] and not self.plan:
             raise ValueError(
-                "trial.evaluate_test must be false where a search chooses, got True; leave it out, and look at the "
-                "test split with qar confirm"
+                "trial.evaluate_test must be false in a search, got True; leave it out, and evaluate the test split "
+                "with qar confirm"
             )
         return self
 
@@ -171,7 +172,7 @@ class StudyConfig(Section):
         return uri
 
     def with_absolute_paths(self) -> "StudyConfig":
-        """The same study with all paths absolute: workers have other working directories, and so may resume."""
+        """Return the configuration with absolute paths, since workers and later sessions have other working folders."""
         trial = self.trial | {"data_dir": _absolute(self.trial["data_dir"])}
         prefix, separator, path = trial["dataset"].partition("npz:")
         if separator and not prefix:
@@ -181,7 +182,7 @@ class StudyConfig(Section):
 
     @property
     def most_levels(self) -> int | None:
-        """Largest K of the study; None for a plan that quantizes nothing."""
+        """Largest K of the study; None for a plan without quantized networks."""
         planned = [trial.num_levels for trial in self.plan if trial.num_levels is not None]
         searched = [] if self.plan else [self.space.num_levels.high, *self.anchors.num_levels]
         return max([*planned, *searched], default=None)
@@ -192,24 +193,32 @@ class StudyConfig(Section):
         return int(self.trial["regularize_epochs"]) + int(self.trial["finetune_epochs"])
 
     def trial_config(self, searched: dict[str, Any]) -> TrialConfig:
-        """The configuration of one trial: what is common to all, and what was searched (or is to differ)."""
+        """Return the configuration of one trial.
+
+        Args:
+            searched: fields of `TrialConfig` that differ from those of `trial`.
+
+        Raises:
+            ValueError: a field is invalid.
+        """
         return TrialConfig.from_dict(self.trial | {"seed": self.seed} | searched)
 
     @property
     def baseline_seeds(self) -> range:
-        """Seeds of the float baselines that trials begin from, none unless `trial.init` is `pretrained`.
+        """Seeds of the float baselines from which trials start; empty unless `trial.init` is `pretrained`.
 
-        One a seed: another seed is another split, and a network must not be validated on what it began to learn from.
+        Each seed has its own baseline: its split differs, and a network must not be validated on images on which its
+        baseline was trained.
         """
         return range(self.seed, self.seed + self.replicates if self.trial["init"] == "pretrained" else self.seed)
 
     def baseline_config(self, seed: int) -> TrialConfig:
-        """The float baseline that trials of a seed begin from; its first phase is all of it that is trained."""
+        """Return the configuration of the float baseline of a seed, which is trained for its first phase alone."""
         length = self.baseline_epochs or self.trial["regularize_epochs"]
         plain = {"family": "none", "num_levels": None, "init": "scratch"}
         return self.trial_config(plain | {"seed": seed, "regularize_epochs": length})
 
 
 def _absolute(path: str) -> str:
-    """The path as seen from anywhere; a URI is that already."""
+    """Return an absolute path; a URI is returned unchanged."""
     return path if "://" in path else str(Path(path).expanduser().absolute())

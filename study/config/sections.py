@@ -1,4 +1,4 @@
-"""The sections of a study's configuration: ranges of the search, anchors, plan, early stopping, resources."""
+"""Sections of a study's configuration: search space, anchors, plan, early stopping and resources."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
@@ -9,13 +9,13 @@ from trainables.config import LARGEST_INTEGER
 from trainables.families import FAMILIES, PLACEMENTS, choose
 
 MOST_LEVELS = 65_536
-"""Largest K of a new study: an index of 16 bits. A weight in bfloat16 costs as much, and needs no codebook."""
+"""Largest K of a new study, whose index has 16 bits. A bfloat16 weight has as many and needs no codebook."""
 
 Count = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
 
 
 class Section(BaseModel):
-    """A mapping of a study's configuration: no value is converted to another type, and no key is unknown."""
+    """Base of all sections: unknown keys are refused, and values are not converted to other types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -34,7 +34,7 @@ class IntegerRange(Section):
 
 
 class FloatRange(Section):
-    """Numbers from `low` to `high`, searched on a logarithmic scale."""
+    """Numbers from `low` to `high`, both included, searched on a logarithmic scale."""
 
     low: float = Field(gt=0, allow_inf_nan=False)
     high: float = Field(gt=0, allow_inf_nan=False)
@@ -55,7 +55,14 @@ def _known_placement(name: str) -> str:
 
 
 class Space(Section):
-    """What is searched: the dimensions and their ranges (`study.search.space` makes Optuna's distributions of them)."""
+    """Search space: the dimensions and their ranges, which `study.search.space` converts to Optuna's distributions.
+
+    Attributes:
+        family: families of regularizers to search.
+        num_levels: range of K.
+        lam: range of λ.
+        placement: placements of representatives to search.
+    """
 
     family: list[Annotated[str, AfterValidator(_known_family)]] = Field(min_length=1)
     num_levels: IntegerRange = IntegerRange(low=2, high=64)
@@ -73,7 +80,7 @@ class Space(Section):
         return self
 
     def placements(self, family: str) -> list[str]:
-        """Placements to choose from for a family."""
+        """Return the placements of the space that a family supports."""
         return [placement for placement in self.placement if placement in FAMILIES[family].placements]
 
 
@@ -81,14 +88,14 @@ class Anchors(Section):
     """Trials that come first and are never stopped early, besides the float baseline.
 
     Attributes:
-        num_levels: for each K, one network trained without a penalty and quantized by k-means.
+        num_levels: values of K, for each of which one network is trained without a penalty and quantized by k-means.
     """
 
     num_levels: list[Annotated[int, Field(ge=2, le=LARGEST_INTEGER)]] = [2, 4, 16]
 
 
 class PlannedTrial(Section):
-    """A configuration to run, in place of what a search would propose: the fields of `TrialConfig` that differ."""
+    """A configuration to run instead of a proposal of the sampler: the fields of `TrialConfig` that differ."""
 
     family: Annotated[str, AfterValidator(_known_family)]
     num_levels: int | None = Field(ge=2, le=LARGEST_INTEGER)
@@ -97,15 +104,15 @@ class PlannedTrial(Section):
 
 
 class EarlyStopping(Section):
-    """When a trial is given up.
+    """Rules by which trials are stopped before their full budget.
 
     Attributes:
         scheduler: `pareto-asha` (asynchronous successive halving by rank on the front of accuracy and bits), `asha`
-            (the same on `val_accuracy` alone) or `none`.
-        grace_period: epochs that every trial gets, where trials are stopped at all.
-        reduction_factor: one in so many goes on at each rung.
-        first_of_family: whether the first trial of each family is `finished`, so that every family has a result, or
-            `compared` at the rungs like any other, as in studies of versions without this key.
+            (the same by `val_accuracy` alone) or `none`.
+        grace_period: epochs before the first rung.
+        reduction_factor: number of trials of which one continues at each rung.
+        first_of_family: `finished` if the first trial of each family is never stopped, so that every family has a
+            result; `compared` if it is compared at the rungs, as in studies of versions without this key.
     """
 
     scheduler: Literal["pareto-asha", "asha", "none"] = "pareto-asha"
@@ -115,17 +122,17 @@ class EarlyStopping(Section):
 
 
 GPU_PARTS = 10_000
-"""In which Ray counts a GPU, cutting off the rest: three trials of 0.33334 fit on one."""
+"""Parts of a GPU that Ray counts. Ray truncates smaller parts, so that three trials of 0.33334 fit on one GPU."""
 
 
 class Resources(Section):
-    """What a trial occupies.
+    """Resources of a trial.
 
     Attributes:
-        cpus: cores, and threads of torch.
-        gpus: GPUs; a fraction packs trials on one.
-        max_concurrent: most trials at a time, and what a cluster that can grow is to grow for; as many as fit if not
-            given.
+        cpus: number of cores, and of torch's threads.
+        gpus: number of GPUs; with a fraction, several trials share one.
+        max_concurrent: most trials that run at the same time, for which an autoscaling cluster adds nodes; as many as
+            fit if not given.
     """
 
     cpus: Count = 1
@@ -134,14 +141,14 @@ class Resources(Section):
 
     @property
     def trials_a_gpu(self) -> int:
-        """How many trials share a GPU; `gpus` must be a fraction."""
+        """Number of trials that share a GPU, if `gpus` is a fraction."""
         return GPU_PARTS // max(1, int(self.gpus * GPU_PARTS))
 
     def trials_on(self, node: Mapping[str, float]) -> int:
-        """How many trials fit a node at a time.
+        """Return the number of trials that fit on a node at the same time.
 
         Args:
-            node: what Ray counts there, by `CPU` and `GPU`.
+            node: resources of the node as Ray counts them, by `CPU` and `GPU`.
         """
         by_cpus = int(node.get("CPU", 0)) // self.cpus
         if not self.gpus:

@@ -1,8 +1,7 @@
-"""YAML as a study's configuration is written in it: plain data, by the rules of YAML 1.2, nothing ambiguous.
+"""Reading and writing of YAML for configurations: plain data by the rules of YAML 1.2, with ambiguities refused.
 
-PyYAML reads YAML 1.1, where `on` is a truth value, `010` is 8 and `1:30` is 90, and of two equal keys it silently keeps
-the last one. Here `on` is text, a number with a leading zero or a colon is refused, and so is a key that is written
-twice.
+PyYAML reads YAML 1.1, in which `on` is a boolean, `010` is 8 and `1:30` is 90, and it silently keeps the last of two
+equal keys. Here `on` is text; numbers with a leading zero or a colon and duplicate keys are refused.
 """
 
 import re
@@ -12,18 +11,18 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 MOST_CHARACTERS = 1_000_000
-"""Longest text that is read. A study's configuration has some thousands."""
+"""Largest number of characters that is read. A study's configuration has a few thousand."""
 MOST_NODES = 100_000
-"""Most values in a text, those that aliases repeat counted again."""
+"""Largest number of values in a text, where values that aliases repeat count again."""
 DEEPEST = 50
-"""Deepest nesting. A study's configuration has four levels."""
+"""Largest depth of nesting. A study's configuration has four levels."""
 
 _TAG = "tag:yaml.org,2002:"
 _MERGE, _TEXT, _NUMBER = f"{_TAG}merge", f"{_TAG}str", f"{_TAG}int"
 _PLAIN = {_MERGE, *(f"{_TAG}{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq"))}
 
 _AMBIGUOUS = re.compile(r"[-+]?(0[0-9_]+|0b[01_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?|[0-9]+(_[0-9]+)+)")
-"""Scalars that readers of YAML 1.1 and of YAML 1.2 take for different numbers."""
+"""Scalars that readers of YAML 1.1 and YAML 1.2 read as different numbers."""
 
 _RESOLVERS = (
     ("tag:yaml.org,2002:null", r"~|null|Null|NULL|", "~nN\0"),
@@ -36,11 +35,11 @@ _RESOLVERS = (
     ),
     (_MERGE, r"<<", "<"),
 )
-"""Tag, pattern and first characters of the scalars that are no text: YAML 1.2's core schema."""
+"""Tag, pattern and first characters of scalars that are not text, by YAML 1.2's core schema."""
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with YAML 1.2's scalars and without its constructors of dates, sets and the like."""
+    """PyYAML's safe loader with YAML 1.2's scalars, and without dates, sets and other types."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  PyYAML's own shape
 
@@ -55,7 +54,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _WriterLoader(yaml.SafeLoader):
-    """Reads what `dump_yaml` of earlier versions wrote, which was YAML 1.1: a study named 1e5 stood there unquoted."""
+    """Loader of files that `dump_yaml` of earlier versions wrote in YAML 1.1, with text such as 1e5 unquoted."""
 
     def construct_integer(self, node: ScalarNode) -> int:
         """Return the integer that a scalar writes; the writer never writes an ambiguous one."""
@@ -66,7 +65,7 @@ class _WriterLoader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes every text that a reader of YAML 1.1 or of YAML 1.2 would take for something else."""
+    """Dumper that quotes every text that a reader of YAML 1.1 or YAML 1.2 would read as another type."""
 
 
 for _tag, _pattern, _first in _RESOLVERS:
@@ -84,11 +83,11 @@ def load_yaml(text: str | bytes, source: str) -> Any:
 
     Args:
         text: one document; bytes in UTF-8.
-        source: names the text in messages.
+        source: name of the text in messages.
 
     Raises:
-        ValueError: the text is no YAML, too long or too deep, or holds a key twice, a key that is no text, an ambiguous
-            number or a tag; one line.
+        ValueError: the text is not YAML, too long or nested too deeply, or holds a duplicate key, a key that is not
+            text, an ambiguous number or a tag; one line.
     """
     return _load(text, source, _Loader)
 
@@ -131,7 +130,7 @@ def _load(text: str | bytes, source: str, kind: type[yaml.SafeLoader]) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """Return what PyYAML says of a text, in one line, with the place as people count it."""
+    """Return PyYAML's reason in one line, with line and column counted from 1."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         context = f"{error.context}, " if error.context else ""
         mark = error.problem_mark
@@ -142,7 +141,7 @@ def _reason(error: Exception) -> str:
 
 
 class _RefusedError(Exception):
-    """Something that YAML allows and a configuration doesn't; one line with its place and the remedy."""
+    """A configuration holds something that YAML allows but configurations don't; one line with place and remedy."""
 
 
 def _refusal(node: Node, text: str) -> _RefusedError:
@@ -150,12 +149,15 @@ def _refusal(node: Node, text: str) -> _RefusedError:
 
 
 def _check(node: Node, depth: int, sizes: dict[int, int]) -> int:
-    """Refuse what a configuration may not hold; return the number of values below a node, aliases written out.
+    """Check a node and those below it; return the number of values, counting those that aliases repeat again.
 
     Args:
-        node: the root of a document, or a part of it.
-        depth: how deep it is nested.
-        sizes: numbers of values of the nodes that are checked already, by `id`; 0 while a node is being checked.
+        node: root of a document, or a node below it.
+        depth: depth of the node.
+        sizes: number of values of each node checked already, by `id`; 0 while the node is being checked.
+
+    Raises:
+        _RefusedError: the document holds something that a configuration may not.
     """
     if depth > DEEPEST:
         raise _refusal(node, f"brackets may be nested {DEEPEST} deep at most; correct it")

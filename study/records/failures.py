@@ -1,4 +1,4 @@
-"""Decisions about a trial that has ended by an error, and about a study whose first trials all fail alike."""
+"""Decisions about trials that ended with an error, and about studies whose first trials all fail alike."""
 
 import re
 from collections.abc import Set
@@ -23,10 +23,10 @@ from trainables.result import FAIL
 from trainables.run import NonFiniteLossError
 
 MOST_LOSSES = 3
-"""How often a trial whose actor is lost goes on from its last checkpoint before it counts as failed."""
+"""Number of times that a trial with a lost actor continues from its last checkpoint before it counts as failed."""
 
 FAILURES_AT_START = 3
-"""Trials, the first of a session, after whose identical failures a study ends by itself."""
+"""Number of trials at the start of a session whose identical failures end the study."""
 
 _NOT_SHARED = "Unable to set up cluster storage"
 """Start of Ray's message on a node that doesn't see the files of the others."""
@@ -57,7 +57,7 @@ class StopStudy:
 
 
 def decide(error: Exception, losses: int, folder: StudyFolder, baseline: str | None) -> Retry | FailTrial | StopStudy:
-    """Return what follows from the error that has ended a trial.
+    """Return the action to take after an error that ended a trial.
 
     An exception of the trial would be raised again, so the trial fails. The loss of an actor, a bucket out of reach
     and a node without free space may pass, so the trial is retried. The other failures of the storage and a missing

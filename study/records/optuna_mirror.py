@@ -1,7 +1,7 @@
-"""The study in a database of Optuna's, for optuna-dashboard and Optuna's own tools: a mirror of the ledger.
+"""A mirror of the ledger in an Optuna database, for optuna-dashboard and Optuna's own tools.
 
-Nothing is ever read from it but to find out how far it has come. So it can't tell another story than the tables, and
-where it is lost, damaged or altered, it is made anew.
+It is read only to find out which proposals it holds already. So it can't contradict the tables, and it is rebuilt when
+it is lost, damaged or altered.
 """
 
 import sqlite3
@@ -21,21 +21,27 @@ from study.storage.folder import StudyFolder
 from trainables.result import RUNNING
 
 IDENTITY = "qar_study"
-"""User attribute of Optuna's study: which study is mirrored, whatever it and its folder are called."""
+"""User attribute of Optuna's study that identifies the mirrored study, independent of its name and folder."""
 
 
 class OptunaMirror:
-    """Optuna's study of a study: `sync` brings it up to date.
+    """An Optuna study in a database that follows the ledger; `sync` brings it up to date.
 
-    Proposal i of the ledger is trial i of Optuna's. User attributes tell what Optuna has no place for: `number` and
-    `trial_id` in the tables, `repeated_of`, `anchor`, `failure`, `config_hash`.
+    Proposal i of the ledger is Optuna's trial i. User attributes hold the rest: `number` and `trial_id` as in the
+    tables, `repeated_of`, `anchor`, `failure` and `config_hash`.
 
     Attributes:
-        uri: of the database.
-        trouble: why the latest `sync` has failed, in one line; None if it hasn't.
+        uri: URI of the database.
+        trouble: reason why the latest `sync` failed, in one line; None if it succeeded.
     """
 
     def __init__(self, folder: StudyFolder, config: StudyConfig) -> None:
+        """Name the database without opening it.
+
+        Args:
+            folder: folder of the study, which holds the database unless the configuration names another.
+            config: configuration of the study.
+        """
         self.uri = config.optuna_storage or f"sqlite:///{folder.optuna_db.resolve()}"
         self.trouble: str | None = None
         self._own_file = None if config.optuna_storage else folder.optuna_db
@@ -46,7 +52,7 @@ class OptunaMirror:
         self._running: set[int] = set()  # indices of proposals that still run there
 
     def check_free(self) -> None:
-        """Raises ValueError if a new study can't be mirrored: no such database, or the name is taken."""
+        """Raise ValueError if a new study can't be mirrored: the database can't be reached, or the name is taken."""
         if self._own_file:
             return
         try:
@@ -63,9 +69,12 @@ class OptunaMirror:
             )
 
     def sync(self, history: History) -> None:
-        """Write what has happened since the last time; an own file that fails is made anew once.
+        """Write the changes since the last call; a database file in the study's folder is rebuilt once if that fails.
 
-        A failure is `trouble`, and tried again the next time.
+        A failure is kept in `trouble`, and the next call tries again.
+
+        Args:
+            history: history of the ledger.
         """
         try:
             try:
@@ -86,24 +95,24 @@ class OptunaMirror:
         self._follow(self._storage, history)
 
     def _remove_file(self, file: Path) -> None:
-        """Remove the database, and what SQLite keeps beside it."""
+        """Remove the database file, and SQLite's files beside it."""
         self._storage = None
         for suffix in ("", "-journal", "-wal", "-shm"):
             file.with_name(file.name + suffix).unlink(missing_ok=True)
 
     def _connect(self, history: History) -> RDBStorage:
-        """Opens the storage, with as much in it of the study as is true."""
+        """Open the storage; a study in it that contradicts the history is deleted and created anew."""
         identity = _identity(history)
         if self._own_file is not None and not _is_sound(self._own_file):
             self._remove_file(self._own_file)
         storage = self._open()
-        trials, whose = self._found(storage)
-        if whose not in (identity, None) and self._own_file is None:
+        trials, owner = self._load_study(storage)
+        if owner not in (identity, None) and self._own_file is None:
             raise ValueError(f"it holds another study of the name {self._name!r}; take that one away, or rename it")
-        if not _is_true(trials, history):
+        if not _matches(trials, history):
             storage.delete_study(self._study_id)
-            trials, whose = self._found(storage)
-        if whose != identity:
+            trials, owner = self._load_study(storage)
+        if owner != identity:
             storage.set_study_user_attr(self._study_id, IDENTITY, identity)
         self._trial_ids = [trial._trial_id for trial in trials]
         self._running = {trial.number for trial in trials if not trial.state.is_finished()}
@@ -117,8 +126,8 @@ class OptunaMirror:
             options["connect_timeout"] = 10
         return RDBStorage(self.uri, engine_kwargs={"connect_args": options})
 
-    def _found(self, storage: RDBStorage) -> tuple[list[FrozenTrial], str | None]:
-        """Trials of the study in the storage, which is made if it isn't there, and whose it is."""
+    def _load_study(self, storage: RDBStorage) -> tuple[list[FrozenTrial], str | None]:
+        """Return the trials of the study in the storage and its identity, None if new; create it if it is missing."""
         study = optuna.create_study(storage=storage, study_name=self._name, directions=DIRECTIONS, load_if_exists=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -132,7 +141,7 @@ class OptunaMirror:
             if proposal.state != RUNNING:
                 trial_id = self._trial_ids[index]
                 for name, value in _user_attrs(proposal).items():
-                    if name not in _KNOWN_AT_ONCE:
+                    if name not in _KNOWN_FROM_START:
                         storage.set_trial_user_attr(trial_id, name, value)
                 storage.set_trial_state_values(trial_id, STATES[proposal.state], values_of(proposal))
                 self._running.remove(index)
@@ -145,7 +154,7 @@ class OptunaMirror:
 
 
 def _is_sound(file: Path) -> bool:
-    """Whether a file is a database without a damaged page; one that does not exist is."""
+    """Whether a file is a database without damaged pages; a missing file counts as sound."""
     if not file.exists():
         return True
     try:
@@ -156,28 +165,29 @@ def _is_sound(file: Path) -> bool:
 
 
 class _Unsynced(sqlite3.Connection):
-    """Doesn't wait for the disk, which takes two thirds of a sync: what a power cut damages is made anew.
+    """Connection that doesn't wait for the disk, which took two thirds of a sync. A damaged mirror is rebuilt.
 
     Source: https://www.sqlite.org/pragma.html#pragma_synchronous
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Open the connection with the arguments of `sqlite3.connect`."""
         super().__init__(*arguments, **options)
         self.execute("PRAGMA synchronous=OFF")
 
 
-_KNOWN_AT_ONCE = ("number", "trial_id", "anchor", "config_hash")
+_KNOWN_FROM_START = ("number", "trial_id", "anchor", "config_hash")
 
 
 def _user_attrs(proposal: Trial | KnownResult) -> dict[str, Any]:
-    found: dict[str, Any]
+    attributes: dict[str, Any]
     if isinstance(proposal, Trial):
-        found = {name: getattr(proposal, name) for name in _KNOWN_AT_ONCE}
+        attributes = {name: getattr(proposal, name) for name in _KNOWN_FROM_START}
     else:
-        found = {"prior": True} if proposal.number is None else {"repeated_of": proposal.number}
+        attributes = {"prior": True} if proposal.number is None else {"repeated_of": proposal.number}
     if proposal.failure is not None:
-        found["failure"] = proposal.failure
-    return found
+        attributes["failure"] = proposal.failure
+    return attributes
 
 
 def _identity(history: History) -> str:
@@ -186,28 +196,28 @@ def _identity(history: History) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """What a database's driver says, without SQLAlchemy's advice below it."""
+    """Return the first line of a database driver's message, without SQLAlchemy's advice after it."""
     cause = error.__cause__ or error
     return (str(cause).strip() or type(cause).__name__).splitlines()[0]
 
 
-def _is_true(trials: list[FrozenTrial], history: History) -> bool:
-    """Whether trials in the storage are what the ledger tells, or told before they ended."""
+def _matches(trials: list[FrozenTrial], history: History) -> bool:
+    """Whether the trials in the storage match the ledger's proposals; unfinished ones may have ended since."""
     if len(trials) > len(history.proposals):
         return False
     return all(_agrees(trial, proposal) for trial, proposal in zip(trials, history.proposals, strict=False))
 
 
 def _agrees(trial: FrozenTrial, proposal: Trial | KnownResult) -> bool:
-    told = _user_attrs(proposal)
+    expected = _user_attrs(proposal)
     if not trial.state.is_finished():
-        told = {name: value for name, value in told.items() if name in _KNOWN_AT_ONCE}
-        shown = {name: trial.user_attrs.get(name) for name in told}
-        return isinstance(proposal, Trial) and trial.params == proposal.params and shown == told
-    shown = {name: value for name, value in trial.user_attrs.items() if name in told}
+        expected = {name: value for name, value in expected.items() if name in _KNOWN_FROM_START}
+        shown = {name: trial.user_attrs.get(name) for name in expected}
+        return isinstance(proposal, Trial) and trial.params == proposal.params and shown == expected
+    shown = {name: value for name, value in trial.user_attrs.items() if name in expected}
     return (
         trial.state == STATES[proposal.state]
         and (trial.values or None) == values_of(proposal)
         and trial.params == proposal.params
-        and shown == told
+        and shown == expected
     )

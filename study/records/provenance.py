@@ -1,4 +1,4 @@
-"""Where numbers come from: versions, commit and platform of a driver, as every session of a study writes them down."""
+"""Provenance of results: command, versions, commit and platform of a driver, recorded by every session of a study."""
 
 import platform
 import shlex
@@ -14,11 +14,11 @@ PACKAGES = ("qar", "ray", "torch", "torchvision", "optuna", "numpy", "pandas")
 
 
 def provenance() -> dict[str, Any]:
-    """Return the command without credentials, versions of what decides the numbers, and the checkout's commit, or None.
+    """Return the command without credentials, the versions of packages that affect results, and the git commit.
 
-    A package that is installed inside of another project's repository, as in its virtual environment, is outside.
+    The commit is None if this package does not belong to a checkout, for example in a virtual environment inside
+    another project's repository.
     """
-
     here = Path(__file__)
 
     def git(*arguments: str) -> str | None:
@@ -40,7 +40,7 @@ def provenance() -> dict[str, Any]:
 
 
 def version_of(package: str) -> str | None:
-    """The installed version of a package; None where it is missing."""
+    """Return the installed version of a package; None if it is missing."""
     try:
         return version(package)
     except PackageNotFoundError:

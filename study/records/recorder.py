@@ -1,4 +1,4 @@
-"""What happened, for the outside: trials.parquet, epochs.parquet and study.json, all derived from the ledger."""
+"""The recorder of facts, and the files derived from the ledger: trials.parquet, epochs.parquet and study.json."""
 
 import json
 import pickle
@@ -35,8 +35,8 @@ from trainables.result import (
     Column,
 )
 
-MOST_OFTEN = 30
-"""The tables of a large study are written at most so often: as many times as long as writing them takes."""
+MIN_INTERVAL_FACTOR = 30
+"""Least time between two writings of the tables, as a multiple of the time that the last writing took."""
 
 REPORTED = {column.name for column in EPOCH_COLUMNS} - {"trial_id", "number", "session"} | {
     *PRE_TUNING,
@@ -45,13 +45,13 @@ REPORTED = {column.name for column in EPOCH_COLUMNS} - {"trial_id", "number", "s
     "device",
     "hostname",
 }
-"""Metrics of an epoch that the ledger keeps; the rest of Ray's results is about Ray."""
+"""Metrics of an epoch that the ledger keeps; Ray adds others to its results."""
 
 _ARROW_TYPES = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa.string()}
 
 
 def trial_row(trial: Trial) -> dict[str, Any]:
-    """The row of trials.parquet that tells of a trial: a value for each of `TRIAL_COLUMNS`."""
+    """Return the row of a trial in trials.parquet: a value for each of `TRIAL_COLUMNS`."""
     config = TrialConfig.from_dict(trial.config)
     quantized = config.num_levels is not None
     row = {column.name: trial.last.get(column.name) for column in TRIAL_COLUMNS}
@@ -76,7 +76,7 @@ def trial_row(trial: Trial) -> dict[str, Any]:
 
 
 def epoch_rows(trial: Trial) -> list[dict[str, Any]]:
-    """The rows of epochs.parquet that tell of a trial, in order."""
+    """Return the rows of a trial in epochs.parquet, in order of the epochs."""
     return [
         {column.name: metrics.get(column.name) for column in EPOCH_COLUMNS}
         | {"trial_id": trial.trial_id, "number": trial.number, "session": trial.sessions[epoch]}
@@ -94,7 +94,15 @@ def _write_table(path: Path, columns: tuple[Column, ...], rows: list[dict[str, A
 
 
 def write_tables(folder: StudyFolder, history: History) -> None:
-    """Writes both tables and study.json anew, each replaced in one stroke."""
+    """Write both tables and study.json; each file is replaced atomically.
+
+    Args:
+        folder: folder of the study.
+        history: history of the ledger.
+
+    Raises:
+        OSError: a file can't be written.
+    """
     trials = [trial for _, trial in sorted(history.trials.items())]
     _write_table(folder.trials, TRIAL_COLUMNS, [trial_row(trial) for trial in trials])
     _write_table(folder.epochs, EPOCH_COLUMNS, [row for trial in trials for row in epoch_rows(trial)])
@@ -102,7 +110,7 @@ def write_tables(folder: StudyFolder, history: History) -> None:
 
 
 def provenance_of(history: History) -> dict[str, Any]:
-    """What study.json holds: where the study's results come from."""
+    """Return the content of study.json: seeds, hosts and sessions of a study."""
 
     def instant(seconds: float) -> str:
         return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
@@ -127,7 +135,7 @@ def provenance_of(history: History) -> dict[str, Any]:
 
 
 class Recorder(DerivedFromLedger, Callback):
-    """Ray's callback that writes every fact to the ledger, and what is derived from it now and then."""
+    """Ray callback that records every fact in the ledger, and regularly writes the files derived from it."""
 
     def __init__(
         self,
@@ -137,35 +145,48 @@ class Recorder(DerivedFromLedger, Callback):
         epochs: int,
         seconds_between_tables: float = 10.0,
     ) -> None:
+        """Create the callback of one session.
+
+        Args:
+            folder: folder of the study.
+            ledger: ledger of the study, open for writing.
+            mirror: mirror of the ledger in Optuna's database.
+            epochs: full budget of a trial, in epochs.
+            seconds_between_tables: least seconds between two writings of the tables.
+        """
         self._folder = folder
         self._ledger = ledger
         self._mirror = mirror
         self._epochs = epochs
         trials = ledger.history.trials.values()
         self._ended_before = {trial.number for trial in trials if trial.state != RUNNING}
-        self._alike: str | None = None
+        self._common_failure: str | None = None
         self._seconds_between_tables = seconds_between_tables
         self._tables_due = time.monotonic() + seconds_between_tables
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        if "val_accuracy" in result:  # a trial that fails without an exception reports only why
+        """Record an epoch."""
+        if "val_accuracy" in result:  # a trial that fails without an exception reports only the reason
             metrics = {name: value for name, value in result.items() if name in REPORTED}
             self._ledger.record(EPOCH, number=trial.config["number"], metrics=metrics)
 
     def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any) -> None:
+        """Record a checkpoint."""
         if "val_accuracy" not in trial.last_result:
-            return  # it has failed in the middle of an epoch
+            return  # the trial failed within an epoch
         path = self._folder.storage.name_of(checkpoint.path)
         self._ledger.record(CHECKPOINT, number=trial.config["number"], epoch=trial.last_result["epoch"], path=path)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Record the end of a trial that was completed or stopped."""
         self._end(trial, *outcome(trial.last_result, self._epochs))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Record the loss or the failure of a trial, or raise the error that stops the study."""
         if interruption.received is not None:
-            return  # the signal has reached the trial's process too; nothing is wrong with it
+            return  # the signal has also ended the trial's process, which is no failure
         number = trial.config["number"]
         losses = self._ledger.history.trials[number].losses
         match decide(_error_of(trial), losses, self._folder, self._whole_baseline(trial)):
@@ -177,32 +198,37 @@ class Recorder(DerivedFromLedger, Callback):
                 raise error
 
     def _whole_baseline(self, trial: Any) -> str | None:
-        """Return the address of the float baseline that a trial begins from, if that is there and whole."""
+        """Return the address of the float baseline from which a trial starts, if it exists and is whole."""
         weights = trial.config.get("initial_weights")
         return str(weights) if weights and self._folder.has_baseline(trial.config["trial"]["seed"]) else None
 
     def _end(self, trial: Any, state: str, failure: str | None) -> None:
         self._ledger.record(ENDED, number=trial.config["number"], state=state, failure=failure)
         if state == FAIL:
-            self._alike = failure_at_start(self._ledger.history, self._ended_before)
+            self._common_failure = failure_at_start(self._ledger.history, self._ended_before)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Check the ledger, and write the derived files when they are due.
+
+        Raises:
+            StudyInterrupted: the ledger can't be written, or the first trials have all failed for the same reason.
+        """
         self._ledger.check()
-        if self._alike is not None:
-            raise TrialsFailAlike(self._folder, self._alike, FAILURES_AT_START)
+        if self._common_failure is not None:
+            raise TrialsFailAlike(self._folder, self._common_failure, FAILURES_AT_START)
         began = time.monotonic()
         if began > self._tables_due:
             write_tables(self._folder, self._ledger.history)
             self._mirror.sync(self._ledger.history)
             self._folder.publish()
-            took = time.monotonic() - began
-            self._tables_due = began + max(self._seconds_between_tables, MOST_OFTEN * took)
+            seconds = time.monotonic() - began
+            self._tables_due = began + max(self._seconds_between_tables, MIN_INTERVAL_FACTOR * seconds)
 
 
 def _error_of(trial: Any) -> Exception:
-    """What ended a trial; Ray keeps it in a file."""
+    """Return the exception that ended a trial, which Ray keeps in a file."""
     try:
         error: Exception = pickle.loads(Path(trial.pickled_error_file).read_bytes())
-    except Exception as unreadable:  # of any type: pickles hold what they want
+    except Exception as unreadable:  # of any type: unpickling runs arbitrary code
         return unreadable
     return error
