@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, whoever else writes and whenever a process is killed."""
+"""Atomic writing of files: a file appears complete or not at all, even if the process is killed."""
 
 import errno
 import os
@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
-"""Answers of file systems without hard links."""
+"""Errors of file systems without hard links."""
 
 
 def is_draft(name: str) -> bool:
-    """Whether a file name is that of a draft, which a kill may have left."""
+    """Whether a file name is that of a draft, which a killed process may have left."""
     return name.startswith(".") and name.endswith(".draft")
 
 

@@ -1,7 +1,7 @@
 """A study in a bucket of an object store, with a working copy in a temporary folder.
 
-The bucket is the study. A fact is there before it is acted on; tables, database and report follow. Ray writes its
-checkpoints there itself.
+The bucket holds the study. A fact is written to it before the program acts on it; tables, database and report follow.
+Ray writes its checkpoints to the bucket directly.
 """
 
 import atexit
@@ -34,8 +34,8 @@ class BucketStorage:
     """A study in a bucket; see `StudyStorage`.
 
     Attributes:
-        bucket: the study's folder in the bucket.
-        path: folder of the working copy, which holds as much of the study as was fetched.
+        bucket: folder of the study in the bucket.
+        path: folder of the working copy, which holds the fetched part of the study.
     """
 
     has_working_copy = True
@@ -45,7 +45,7 @@ class BucketStorage:
 
         Args:
             bucket: folder of the study.
-            path: of the working copy; None for a temporary folder that is removed when the process ends.
+            path: folder of the working copy; None for a temporary folder that is removed when the process ends.
 
         Raises:
             StorageError: the bucket can't be reached.
@@ -67,7 +67,7 @@ class BucketStorage:
         return cls(BucketFolder.open(uri))
 
     def __str__(self) -> str:
-        """Return the URI as a shell takes it."""
+        """Return the URI, quoted for a shell."""
         return str(self.bucket)
 
     @property
@@ -109,7 +109,7 @@ class BucketStorage:
         self.bucket.remove(STUDY_YAML)
 
     def fetch(self, *names: str) -> None:
-        """Bring files into the working copy, as far as they exist.
+        """Fetch files into the working copy; missing files are skipped.
 
         Raises:
             ValueError: a name leads out of the working copy.
@@ -123,19 +123,19 @@ class BucketStorage:
                 self._published[name] = _stamp(file)
 
     def fetch_ledger(self) -> None:
-        """Bring the ledger into the working copy. Raises StorageError."""
+        """Fetch the ledger into the working copy. Raises StorageError."""
         (self.path / LEDGER).write_bytes(read_ledger(self.bucket))
 
     def fetch_folder(self, name: str) -> None:
-        """Bring all files of a folder into the working copy. Raises StorageError."""
+        """Fetch all files of a folder into the working copy. Raises StorageError."""
         self.fetch(*self.bucket.names(name))
 
     def fetch_results(self) -> None:
-        """Bring the tables of the study and of its confirmation into the working copy. Raises StorageError."""
+        """Fetch the tables of the study and of its confirmation into the working copy. Raises StorageError."""
         self.fetch(*RESULTS, *(f"{CONFIRM}/{name}" for name in (STUDY_YAML, *RESULTS)))
 
     def publish(self) -> None:
-        """Write what has changed in the working copy to the bucket, except the ledger. Raises StorageError."""
+        """Write changed files of the working copy to the bucket, except the ledger. Raises StorageError."""
         for file in sorted(self.path.rglob("*")):
             name = file.relative_to(self.path).as_posix()
             ours = file.is_file() and name.partition("/")[0] not in (CONFIRM, LEDGER)
@@ -145,7 +145,7 @@ class BucketStorage:
                 self._published[name] = stamp
 
     def is_driven(self) -> bool:
-        """Whether a driver, here or elsewhere, runs the study. Raises StorageError."""
+        """Whether a driver runs the study, on any machine. Raises StorageError."""
         return seems_alive(read_driver(self.bucket))
 
     def drive(self, say: Callable[[str], None]) -> "BucketLedger":
@@ -161,14 +161,14 @@ class BucketStorage:
 
     def prune_checkpoints(self, kept: Iterable[str]) -> None:
         """Remove Ray's state and checkpoints from the bucket. Raises StorageError."""
-        goes_on = set(kept)
+        kept_names = set(kept)
         removed: set[str] = set()
         for name in self.bucket.names(RAY):
             parts = name.split("/")
             checkpoint = "/".join(parts[:4])
             if len(parts) == 3:
                 self.bucket.remove(name)
-            elif checkpoint not in goes_on | removed and parts[3].startswith("checkpoint_"):
+            elif checkpoint not in kept_names | removed and parts[3].startswith("checkpoint_"):
                 removed.add(checkpoint)
                 self.bucket.remove_folder(checkpoint)
 
@@ -202,7 +202,7 @@ class BucketStorage:
 
 
 class BucketLedger:
-    """The copy of a ledger in the bucket: a fact is there before it is acted on; see `LedgerCopy`."""
+    """The copy of a ledger in the bucket, which receives each fact before the program acts on it; see `LedgerCopy`."""
 
     def __init__(self, lease: Lease, segments: Segments) -> None:
         """Keep the facts in `segments` for as long as the driver holds `lease`."""

@@ -1,4 +1,4 @@
-"""Where a study lies: `<storage>/<name>/` and the files in it."""
+"""The folder of a study, `<storage>/<name>/`, and the files in it."""
 
 import errno
 import os
@@ -33,7 +33,7 @@ from trainables.files import open_regular, read_regular
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader, or a crash, sees the old content or the new and nothing between."""
+    """Write a text file atomically: readers see either the old or the new content. Raises OSError."""
     with replacing(path) as file:
         file.write(text.encode())
 
@@ -43,10 +43,10 @@ def _as_yaml(config: StudyConfig) -> bytes:
 
 
 class StudyFolder:
-    """The files of one study; `create` makes a new one.
+    """The files of one study; `create` writes a new study.
 
     Attributes:
-        storage: where the study is kept.
+        storage: place where the study is kept.
         path: folder on this machine with the study's files: the study itself, or a working copy.
     """
 
@@ -69,11 +69,11 @@ class StudyFolder:
         return cls(BucketStorage.open(address))
 
     def __str__(self) -> str:
-        """Return the path or URI, as a shell takes it."""
+        """Return the path or URI, quoted for a shell."""
         return str(self.storage)
 
     def __eq__(self, other: object) -> bool:
-        """Whether both are the study with the same path or URI, with the same files on this machine."""
+        """Whether both have the same path or URI, and the same files on this machine."""
         return isinstance(other, StudyFolder) and (str(self), self.path) == (str(other), other.path)
 
     def __hash__(self) -> int:
@@ -87,7 +87,7 @@ class StudyFolder:
 
     @property
     def confirmation(self) -> "StudyFolder":
-        """The study that confirms this one; a study like any other."""
+        """The study that confirms this one."""
         return StudyFolder(self.storage.confirmation)
 
     @property
@@ -98,44 +98,45 @@ class StudyFolder:
 
     @property
     def study_yaml(self) -> Path:
-        """The configuration as resolved, enough to launch the study again."""
+        """Path of study.yaml, the resolved configuration, which suffices to launch the study again."""
         return self.path / STUDY_YAML
 
     @property
     def study_json(self) -> Path:
-        """Provenance: versions, git commit, seeds, hosts, sessions."""
+        """Path of study.json, the provenance: versions, git commit, seeds, hosts and sessions."""
         return self.path / STUDY_JSON
 
     @property
     def ledger(self) -> Path:
-        """Every fact in the order it happened; all other tables are derived from it."""
+        """Path of the ledger: all facts in order, from which all tables are derived."""
         return self.path / LEDGER
 
     @property
     def trials(self) -> Path:
-        """A row a trial."""
+        """Path of the table with one row for each trial."""
         return self.path / TRIALS
 
     @property
     def epochs(self) -> Path:
-        """A row a trial and epoch."""
+        """Path of the table with one row for each trial and epoch."""
         return self.path / EPOCHS
 
     @property
     def optuna_db(self) -> Path:
-        """Optuna's study, for optuna-dashboard: SQLite."""
+        """Path of the SQLite database for optuna-dashboard."""
         return self.path / OPTUNA_DB
 
     def baseline(self, seed: int) -> Path:
-        """Checkpoint of the float baseline that trials of this seed with `init: pretrained` begin from."""
+        """Return the path of the float baseline from which trials of a seed with `init: pretrained` start."""
         return self.path / BASELINE / f"seed-{seed}"
 
     @property
     def ray(self) -> Path:
-        """Ray's experiments, one a session: their state and the checkpoints."""
+        """Path of the folder of Ray's experiments, one for each session, with their state and checkpoints."""
         return self.path / RAY
 
     def exists(self) -> bool:
+        """Whether the folder holds a study."""
         return self.study_yaml.exists()
 
     def check_no_links(self) -> None:
@@ -150,7 +151,7 @@ class StudyFolder:
             check_no_links(self.path)
 
     def check_free(self) -> None:
-        """Raises ValueError if another study, or something else, is in the folder, or it can't be seen."""
+        """Raise ValueError if the folder is not empty or can't be read."""
         try:
             taken = {STUDY_YAML} if self.exists() else self.storage.names()
         except OSError as error:
@@ -161,13 +162,16 @@ class StudyFolder:
             raise ValueError(f"{self} is not empty and holds no study; choose another --name or --storage")
 
     def create(self, config: StudyConfig) -> list[Path]:
-        """Make the folder and write study.yaml: of several processes that try, one succeeds.
+        """Create the folder and write study.yaml; if several processes try, one succeeds.
+
+        Args:
+            config: configuration of the study.
 
         Returns:
-            The folders that were made, the innermost first: for `discard`.
+            The folders that were created, innermost first, as `discard` takes them.
 
         Raises:
-            ValueError: that can't be, or another study is there; then nothing is changed.
+            ValueError: the folder can't be written or is not empty; nothing was changed.
         """
         self.check_free()
         made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
@@ -192,21 +196,21 @@ class StudyFolder:
         return ValueError(f"storage {self} can't be written: {error.strerror}; choose another --storage")
 
     def replace_config(self, config: StudyConfig) -> None:
-        """Write study.yaml anew, in one stroke; raises ValueError if the study holds a symbolic link."""
+        """Replace study.yaml atomically. Raises ValueError if the study holds a symbolic link."""
         self.check_no_links()
         write_atomically(self.study_yaml, _as_yaml(config).decode())
         self.publish()
 
     def discard(self, made: list[Path]) -> None:
-        """Undo `create`, which returned `made`, as far as nothing else is in there."""
+        """Undo `create`, which returned `made`; folders that are not empty are kept."""
         self.storage.discard(made)
 
     def read_config(self) -> StudyConfig:
-        """Reads study.yaml.
+        """Read study.yaml.
 
         Raises:
             ValueError: the folder holds no study.
-            DamagedFileError: the file can't be understood.
+            DamagedFileError: the file can't be read or is invalid.
         """
         if not self.exists():
             raise ValueError(f"{self} is no study folder (it has no study.yaml); give the folder of a study")
@@ -218,7 +222,10 @@ class StudyFolder:
             raise DamagedFileError(f"{self.study_yaml} is damaged: {text}") from None
 
     def open_ledger(self, say: Callable[[str], None]) -> Ledger:
-        """Open the ledger for writing, as one driver at a time can.
+        """Open the ledger for writing, which only one driver at a time can do.
+
+        Args:
+            say: function that shows a line to the user if this takes a while.
 
         Raises:
             ValueError: the study holds a symbolic link.
@@ -230,7 +237,7 @@ class StudyFolder:
         self._check_ledger()
         ledger = Ledger(self.ledger, self.storage.drive(say))
         for path in self.path.iterdir():
-            if is_draft(path.name) and path.is_file():  # of a process that was killed
+            if is_draft(path.name) and path.is_file():  # left by a killed process
                 path.unlink()
         return ledger
 
@@ -246,7 +253,7 @@ class StudyFolder:
         return read_history(self.ledger)
 
     def _check_ledger(self) -> None:
-        """Raise DamagedFileError if the ledger has less than what only a study that has run so far leaves.
+        """Raise DamagedFileError if the ledger holds fewer facts than the study's other files show.
 
         The tables are derived from the ledger, so they hold no trial that has not ended there.
         """
@@ -257,7 +264,7 @@ class StudyFolder:
         except FileNotFoundError:
             ledger = b""
         except OSError:
-            return  # opening it says why not
+            return  # opening the ledger will raise the error
         except IrregularFileError as error:
             raise DamagedFileError(str(error)) from None
         if b"\n" not in ledger:
@@ -286,7 +293,7 @@ class StudyFolder:
         self.storage.publish()
 
     def has_baseline(self, seed: int) -> bool:
-        """Whether the float baseline of a seed is there, whole. Raises StorageError."""
+        """Whether the float baseline of a seed exists and is whole. Raises StorageError."""
         from trainables.checkpoint import read_checkpoint
 
         try:
@@ -300,7 +307,7 @@ class StudyFolder:
         return self.storage.address_of(self.inner(self.baseline(seed)))
 
     def fetched_baseline(self, seed: int) -> Path:
-        """Return where the float baseline of a seed lies on this machine, if it exists. Raises StorageError."""
+        """Fetch the float baseline of a seed and return its path on this machine. Raises StorageError."""
         self.storage.fetch_folder(self.inner(self.baseline(seed)))
         return self.baseline(seed)
 
@@ -309,6 +316,6 @@ class StudyFolder:
         return path.relative_to(self.path).as_posix()
 
     def checkpoints_of(self, trial: Trial) -> list[str]:
-        """Return the addresses of the checkpoints that a trial may go on from, newest first; none: it starts anew."""
-        saved = [saved.path for saved in reversed(trial.checkpoints)]
-        return [self.storage.address_of(path) for path in saved if self.storage.may_hold(path)]
+        """Return the addresses of a trial's checkpoints, newest first; without any, the trial starts from epoch 0."""
+        paths = [checkpoint.path for checkpoint in reversed(trial.checkpoints)]
+        return [self.storage.address_of(path) for path in paths if self.storage.may_hold(path)]

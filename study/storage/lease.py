@@ -1,6 +1,6 @@
-"""Who drives a study on an object store, which has no locks: one object that its driver writes again and again.
+"""The lease of a study on an object store, which has no locks: an object that the driver rewrites regularly.
 
-A driver counts as dead when its object hasn't changed for as long as it was watched, so clocks need not agree.
+A driver counts as dead if its object did not change while another process watched it, so clocks need not agree.
 """
 
 import json
@@ -18,33 +18,34 @@ from study.errors import StorageError
 from study.storage.object_store import BucketFolder
 
 NAME = "driver.json"
+"""Name of the object of the lease."""
 INTERVAL = 10.0
-"""Seconds between two signs of life."""
+"""Seconds between two heartbeats."""
 SILENCE = 45.0
-"""Seconds without one after which another driver may take over."""
+"""Seconds without a heartbeat after which another driver may take over."""
 SETTLE = 1.0
-"""Seconds within which a driver that has seen a study free writes its claim, and after which it reads it again."""
+"""Seconds within which a driver that found a study free must write its claim, and after which it reads it again."""
 CLAIMS = 3
-"""After so many a driver goes on though its store is slower: signs of life tell rivals apart too, only later."""
+"""Claims after which a driver continues even if its store is slow; later heartbeats still detect a rival."""
 
 Driver = dict[str, Any]
-"""`token`, `hostname`, `machine` (as `_machine`), `pid`, `time` (seconds since 1970) and `beat` of the latest sign of
-life; `ended`."""
+"""Content of the object: `token`, `hostname`, `machine` (from `_machine`), `pid`, `time` in seconds since 1970 and
+number `beat` of the latest heartbeat, and whether the driver has `ended`."""
 
 
 def read_driver(bucket: BucketFolder) -> Driver | None:
-    """The latest driver of a study, if it ever had one."""
+    """Return the latest driver of a study; None if it never had one."""
     content = bucket.read(NAME)
     return None if content is None else json.loads(content)
 
 
 def seems_alive(driver: Driver | None) -> bool:
-    """Whether a driver runs, by its clock and this machine's: good enough to be shown."""
+    """Whether a driver seems to run, by comparing its clock with this machine's; for display only."""
     return driver is not None and not _is_over(driver) and time.time() - driver["time"] < SILENCE
 
 
 def _is_over(driver: Driver) -> bool:
-    """Whether a driver is known to be dead: by its own word, or as a process of this machine that is gone."""
+    """Whether a driver is known to have ended: it said so, or it was a process of this machine that no longer runs."""
     if driver["ended"]:
         return True
     if driver.get("machine") != _machine():
@@ -59,7 +60,7 @@ def _is_over(driver: Driver) -> bool:
 
 
 def _machine() -> str:
-    """What a process id is one of: this boot of this machine and the container, which may have a name in common."""
+    """Return an identifier of the machine's boot and of the container, within which process ids are unique."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
@@ -68,16 +69,16 @@ def _machine() -> str:
 
 
 class Lease:
-    """The right to drive a study, kept up in a thread until `release`.
+    """The right to drive a study, renewed in a thread until `release`.
 
-    Claimed as in Fischer's mutual exclusion: see it free, write, wait for longer than anyone may take between these
-    two, and go on only if what was written is still there.
+    It is claimed by Fischer's mutual exclusion: read that the study is free, write a token, wait for longer than any
+    process may take between these two steps, and continue only if the token is still there.
     """
 
     def __init__(
         self, bucket: BucketFolder, say: Callable[[str], None], check: Callable[[], None] = lambda: None
     ) -> None:
-        """Claim the study; wait for up to `SILENCE` seconds where it isn't clear whether the last driver lives.
+        """Claim the study; wait for up to `SILENCE` seconds if the last driver may still run.
 
         Args:
             bucket: folder of the study.
@@ -159,7 +160,7 @@ class Lease:
     def _confirm(self) -> None:
         with self._asking:
             driver = read_driver(self._bucket)
-            # The driver that was taken over from may have been about to sign; it stops once it reads our next sign.
+            # The predecessor may write one last heartbeat; it stops when it reads the next one of this driver.
             if driver is not None and driver["token"] not in (self._token, self._predecessor):
                 raise StorageError(
                     f"{self._bucket} is driven by {_name(driver)} now, so this driver has stopped; watch it with: "
@@ -168,14 +169,14 @@ class Lease:
             self._confirmed = time.monotonic()
 
     def check(self) -> None:
-        """Raises StorageError if another driver has taken over, or the store can't be reached."""
+        """Raise StorageError if another driver has taken over, or the store can't be reached."""
         if self._failure:
             raise self._failure
         if time.monotonic() - self._confirmed > SILENCE / 2:
             self._confirm()
 
     def release(self) -> None:
-        """Says that this driver has ended, unless the store can't be told or another has taken over."""
+        """Record that this driver has ended, unless the store can't be reached or another driver has taken over."""
         self._over.set()
         self._thread.join()
         if self._failure:
@@ -187,7 +188,7 @@ class Lease:
             return
 
     def withdraw(self) -> None:
-        """Release the study as if it had never been claimed, unless the store can't be told."""
+        """Remove the claim, unless the store can't be reached."""
         self._over.set()
         self._thread.join()
         with suppress(StorageError):
@@ -199,5 +200,5 @@ def _name(driver: Driver) -> str:
 
 
 def _driven(bucket: BucketFolder, driver: Driver | None) -> ValueError:
-    whose = _name(driver) if driver else "another process"
-    return ValueError(f"{bucket} is being run by {whose}; watch it with: qar status {bucket}")
+    rival = _name(driver) if driver else "another process"
+    return ValueError(f"{bucket} is being run by {rival}; watch it with: qar status {bucket}")

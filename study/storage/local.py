@@ -36,7 +36,7 @@ class LocalStorage:
         self.path = path
 
     def __str__(self) -> str:
-        """Return the path as a shell takes it."""
+        """Return the path, quoted for a shell."""
         return shlex.quote(str(self.path))
 
     @property

@@ -1,7 +1,7 @@
-"""Folders of a bucket, `s3://` or `gs://`, whose objects are read and written whole.
+"""Folders of a bucket, `s3://` or `gs://`, whose objects are read and written as a whole.
 
-An object appears with its last byte or not at all, whatever cuts its upload. What a store refuses in passing (an error
-500 or 503, a lost connection, silence) is tried again until `PATIENCE` is at its end.
+An object appears complete or not at all, even if its upload is cut off. Operations that fail temporarily (status 500 or
+503, a lost connection, no answer) are repeated for up to `PATIENCE` seconds.
 """
 
 import os
@@ -20,19 +20,20 @@ from study.errors import StorageError
 SCHEMES = ("s3", "gs")
 
 PATIENCE = float(os.environ.get("QAR_STORAGE_PATIENCE", "120"))
-"""Seconds that an outage of the store may last before it ends a study."""
+"""Seconds for which an outage of the store may last before it ends a study."""
 FIRST_PATIENCE = min(10.0, PATIENCE)
-"""The same when a command begins: then a store that doesn't answer is more likely a mistyped one."""
+"""Seconds for which an outage may last at the start of a command, when a mistyped address is more likely."""
 REQUEST_SECONDS, CONNECT_SECONDS = 30.0, 10.0
-"""Of silence after which the store's own client gives a request up, to begin it anew."""
+"""Seconds without an answer after which the store's client cancels a request or a connection."""
 LONGEST_PAUSE = 10.0
+"""Most seconds between two attempts."""
 
 _REFUSED = re.compile(
     r"ACCESS_DENIED|NO_SUCH_BUCKET|INVALID_ACCESS_KEY|SIGNATURE|INVALID_CLIENT_TOKEN|MISSING_AUTHENTICATION|"
     r"UNRECOGNIZED_CLIENT|EXPIRED_TOKEN|PERMISSION_DENIED|UNAUTHENTICATED|access token|HTTP status 40[13]|"
     r"Bucket '\S+' not found|NOT_FOUND"
 )
-"""In messages of the clients: that the store has answered, and that asking again won't change the answer."""
+"""Texts in the clients' messages which show that the store has refused the request for good."""
 
 _Answer = TypeVar("_Answer")
 
@@ -43,13 +44,13 @@ def is_uri(address: str) -> bool:
 
 
 def below(uri: str, name: str) -> str:
-    """The URI of what is called `name` in a folder; options such as `?endpoint_override=…` stay at the end."""
+    """Return the URI of `name` in a folder; options such as `?endpoint_override=…` stay at the end."""
     parts = urlsplit(uri)
     return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}"))
 
 
 def above(uri: str) -> str:
-    """The URI of the folder that a folder lies in; the inverse of `below`."""
+    """Return the URI of the folder that contains a folder; the inverse of `below`."""
     parts = urlsplit(uri)
     return urlunsplit(parts._replace(path=parts.path.rstrip("/").rpartition("/")[0]))
 
@@ -59,9 +60,9 @@ class BucketFolder:
     """A folder of a bucket.
 
     Attributes:
-        uri: as it was given.
-        filesystem: pyarrow's, of the store.
-        path: of the folder there, beginning with the bucket.
+        uri: URI as given by the user.
+        filesystem: pyarrow's file system of the store.
+        path: path of the folder in this file system, which starts with the bucket.
     """
 
     uri: str
@@ -70,7 +71,7 @@ class BucketFolder:
 
     @classmethod
     def open(cls, uri: str) -> "BucketFolder":
-        """The folder that a URI names; nothing is written, and it need not exist yet, but its bucket must.
+        """Return the folder of a URI, without writing anything; the bucket must exist, but the folder need not.
 
         Raises:
             ValueError: the URI is none of an object store, holds a secret, or the store refuses to show the bucket.
@@ -84,7 +85,7 @@ class BucketFolder:
             filesystem, path = _patiently(lambda: FileSystem.from_uri(uri), uri, FIRST_PATIENCE)
             folder = cls(uri, _with_patience(filesystem), path.rstrip("/"))
             bucket = folder.path.partition("/")[0]
-            found = _patiently(lambda: folder.filesystem.get_file_info(bucket), uri, FIRST_PATIENCE)
+            bucket_info = _patiently(lambda: folder.filesystem.get_file_info(bucket), uri, FIRST_PATIENCE)
         except (pa.ArrowException, ValueError) as error:
             raise ValueError(
                 f"storage must be a URI that pyarrow understands, got {uri!r}: {error}; correct it"
@@ -94,28 +95,28 @@ class BucketFolder:
                 f"storage {uri} is refused: {refusal}; check the name of the bucket, and the credentials and rights "
                 "of this machine"
             ) from None
-        if found.type == FileType.NotFound:
+        if bucket_info.type == FileType.NotFound:
             raise ValueError(f"storage {uri}: there is no bucket {bucket!r}; make it, or correct the URI")
         return folder
 
     def __str__(self) -> str:
-        """The URI as a shell takes it."""
+        """Return the URI, quoted for a shell."""
         return shlex.quote(self.uri)
 
     def __truediv__(self, name: str) -> "BucketFolder":
+        """Return the folder with this name in the folder."""
         return BucketFolder(below(self.uri, name), self.filesystem, f"{self.path}/{name}")
 
     @property
     def full_uri(self) -> str:
-        """The URI with all that a machine needs which lacks this one's environment variables, but for credentials."""
+        """URI with the options that this machine takes from environment variables, except credentials."""
         _, (options,) = self.filesystem.__reduce__()
-        told = {name: options[name] for name in ("region", "scheme", "endpoint_override") if options.get(name)}
+        added = {name: options[name] for name in ("region", "scheme", "endpoint_override") if options.get(name)}
         parts = urlsplit(self.uri)
-        return urlunsplit(parts._replace(query=urlencode(dict(parse_qsl(parts.query)) | told)))
+        return urlunsplit(parts._replace(query=urlencode(dict(parse_qsl(parts.query)) | added)))
 
     def read(self, name: str) -> bytes | None:
-        """An object's content; None if there is none of that name. Raises StorageError."""
-
+        """Return the content of an object; None if it doesn't exist. Raises StorageError."""
         from pyarrow.fs import FileType
 
         def read() -> bytes:
@@ -123,11 +124,11 @@ class BucketFolder:
                 with self.filesystem.open_input_file(f"{self.path}/{name}") as file:
                     size, content = file.size(), file.read()
             except OSError:
-                # Removed after it was opened, it makes the client say what it says of a bucket that isn't there.
+                # For an object removed after it was opened, the client reports the error of a missing bucket.
                 if self.filesystem.get_file_info(f"{self.path}/{name}").type == FileType.NotFound:
                     raise FileNotFoundError(name) from None
                 raise
-            # pyarrow asks for the size first: of an object that was replaced since then, it returns a part, or more.
+            # pyarrow requests the size first. If the object was replaced since, the content has another length.
             if self.filesystem.get_file_info(f"{self.path}/{name}").size != size:
                 raise OSError(f"{name} was replaced while it was read")
             return content
@@ -138,10 +139,10 @@ class BucketFolder:
             return None
 
     def write(self, name: str, content: bytes) -> None:
-        """Makes or replaces an object. Raises StorageError; then the old one is there as before."""
+        """Create or replace an object. Raises StorageError; the old object is then unchanged."""
 
         def write() -> None:
-            # Not `with`: closing the stream is what makes the object, and an error must not.
+            # No `with`: closing the stream creates the object, which must not happen after an error.
             stream = self.filesystem.open_output_stream(f"{self.path}/{name}", compression=None)
             stream.write(content)
             stream.close()
@@ -149,19 +150,19 @@ class BucketFolder:
         self._patiently(write)
 
     def names(self, folder: str = "") -> list[str]:
-        """Names, relative to this folder, of all objects in it or in a folder of it, sorted. Raises StorageError."""
+        """Return the sorted names of all objects below a folder, relative to this folder. Raises StorageError."""
         from pyarrow.fs import FileSelector
 
         selector = FileSelector(f"{self.path}/{folder}".rstrip("/"), allow_not_found=True, recursive=True)
-        found = self._patiently(lambda: self.filesystem.get_file_info(selector))
-        return sorted(entry.path.removeprefix(f"{self.path}/") for entry in found if entry.is_file)
+        entries = self._patiently(lambda: self.filesystem.get_file_info(selector))
+        return sorted(entry.path.removeprefix(f"{self.path}/") for entry in entries if entry.is_file)
 
     def remove(self, name: str) -> None:
-        """Removes an object, if it is there. Raises StorageError."""
+        """Remove an object if it exists. Raises StorageError."""
         self._remove(lambda: self.filesystem.delete_file(f"{self.path}/{name}"))
 
     def remove_folder(self, name: str) -> None:
-        """Removes all objects in a folder of this one. Raises StorageError."""
+        """Remove all objects in a folder below this one. Raises StorageError."""
         self._remove(lambda: self.filesystem.delete_dir(f"{self.path}/{name}"))
 
     def _remove(self, operation: Callable[[], None]) -> None:
@@ -181,7 +182,7 @@ class BucketFolder:
 
 
 class RefusedError(Exception):
-    """The store has answered, and asking again won't change the answer; the message is the store's, in one line."""
+    """The store has refused a request for good; the message is the store's, in one line."""
 
 
 def _check(uri: str) -> None:
@@ -195,7 +196,7 @@ def _check(uri: str) -> None:
 
 
 def _with_patience(filesystem: Any) -> Any:
-    """The same file system, which waits longer for answers (S3) or gives up in time (Google); no URI can ask so."""
+    """Return the file system with our timeouts, which a URI can't set."""
     rebuild, (options,) = filesystem.__reduce__()
     if filesystem.type_name == "gcs":
         return rebuild(options | {"retry_time_limit": timedelta(seconds=REQUEST_SECONDS)})
@@ -207,12 +208,17 @@ def _with_patience(filesystem: Any) -> Any:
 
 
 def _patiently(operation: Callable[[], _Answer], uri: str, patience: float) -> _Answer:
-    """What an operation returns, repeated as long as it may yet succeed.
+    """Return the result of an operation, repeating it after temporary failures.
+
+    Args:
+        operation: function to call.
+        uri: URI for messages.
+        patience: seconds after which failures are no longer repeated.
 
     Raises:
-        FileNotFoundError: there is no such object.
-        RefusedError: asking again is of no use.
-        StorageError: the store was out of reach for `patience` seconds.
+        FileNotFoundError: the object does not exist.
+        RefusedError: the store has refused the operation for good.
+        StorageError: the store could not be reached for `patience` seconds.
     """
     began, pause = time.monotonic(), 0.25
     while True:

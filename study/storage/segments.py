@@ -1,7 +1,7 @@
-"""The ledger on an object store, which can't append: numbered segments, each a batch of facts and written once.
+"""The ledger on an object store, which can't append to objects: numbered segments that are written once.
 
-Each driver writes a generation of its own, whose first segment is the whole ledger so far. Readers take the latest
-generation alone. So a driver that is cut off, and comes back after another has taken over, adds to what nobody reads.
+Each driver writes its own generation of segments, the first of which holds all earlier facts. Readers read only the
+latest generation. So facts of a driver that lost its connection and was replaced are never read.
 """
 
 import re
@@ -13,12 +13,13 @@ from study.storage.object_store import BucketFolder
 from trainables.errors import DamagedFileError
 
 FOLDER = "ledger"
+"""Folder of the generations within the study."""
 FOLD = 100
-"""So many segments are written once more as one, so that a reader opens a hundredth of what a long study writes."""
+"""Number of segments that are also written as one folded segment, so that readers fetch fewer objects."""
 READINGS = 5
-"""Attempts to read a ledger that changes meanwhile, or seems to lack a segment."""
+"""Attempts to read a ledger that changes while it is read, or seems to lack a segment."""
 READERS = 16
-"""Segments that are fetched at a time."""
+"""Number of segments that are fetched at the same time."""
 
 _NAME = re.compile(rf"{FOLDER}/(?P<generation>\d+-\w+)/(?P<first>\d+)(-(?P<last>\d+))?\.jsonl")
 
@@ -34,7 +35,7 @@ def read_ledger(bucket: BucketFolder) -> bytes:
     for _ in range(READINGS):
         generation, names, missing = _chosen(bucket.names(FOLDER))
         if missing is not None:
-            # A list that is made while a driver writes may lack an object that is older than the last it shows.
+            # A listing made while a driver writes may lack an object that is older than the newest one it shows.
             damage = DamagedFileError(
                 f"{bucket} is damaged: segment {missing} of its ledger is missing in {FOLDER}/{generation}, and later "
                 "ones are there; restore it from a copy or an earlier version of the object"
@@ -45,20 +46,21 @@ def read_ledger(bucket: BucketFolder) -> bytes:
             segments = list(readers.map(bucket.read, names))
         if None not in segments:
             return b"".join(segment for segment in segments if segment is not None)
-        # A driver has begun, and swept the generation away: its own holds the same facts.
+        # A new driver has removed this generation; its own generation holds the same facts.
     raise damage or StorageError(f"{bucket} changes while it is read (last {generation}); try again")
 
 
 def _chosen(names: list[str]) -> tuple[str, list[str], int | None]:
-    """Choose what to read: the longest of the segments that begin at the same number, in order.
+    """Choose the segments to read: of those that start at the same number, the one with the most folded segments.
 
     Returns:
-        The latest generation, the segments, and the number of the first one that is missing before others.
+        The latest generation, its chosen segments in order, and the number of the first missing segment; None if none
+        is missing.
     """
-    found = [match for match in map(_NAME.fullmatch, names) if match]
-    latest = max((match["generation"] for match in found), default="")
+    matches = [match for match in map(_NAME.fullmatch, names) if match]
+    latest = max((match["generation"] for match in matches), default="")
     longest: dict[int, tuple[int, str]] = {}
-    for match in found:
+    for match in matches:
         if match["generation"] == latest:
             first, last = int(match["first"]), int(match["last"] or match["first"])
             longest[first] = max(longest.get(first, (-1, "")), (last, match[0]))
@@ -74,11 +76,11 @@ class Segments:
     """A generation of segments, open for writing."""
 
     def __init__(self, bucket: BucketFolder, ledger: bytes) -> None:
-        """Begin a generation with the ledger so far, and remove the earlier ones.
+        """Start a generation with all facts so far, and remove earlier generations.
 
         Args:
             bucket: folder of the study.
-            ledger: as `read_ledger` has read it: nothing is removed that is not in it.
+            ledger: result of `read_ledger`; facts that it lacks are never removed.
 
         Raises:
             StorageError: the store can't be reached, or the bucket holds facts that `ledger` lacks.
@@ -88,7 +90,7 @@ class Segments:
             raise StorageError(f"{bucket} has changed since it was read; try again: qar resume {bucket}")
         generations = {match["generation"] for match in map(_NAME.fullmatch, bucket.names(FOLDER)) if match}
         number = max((int(name.partition("-")[0]) for name in generations), default=0) + 1
-        # Two drivers that begin in one moment, though the lease is there to prevent it, must not mix their facts.
+        # Two drivers must not mix their facts, even if both start at the same moment in spite of the lease.
         self._name = f"{FOLDER}/{number:06}-{uuid.uuid4().hex[:8]}"
         self._bucket = bucket
         self._next = 0
@@ -99,7 +101,11 @@ class Segments:
             bucket.remove_folder(f"{FOLDER}/{generation}")
 
     def append(self, line: bytes, durable: bool) -> None:
-        """Writes a fact, with those before it that could wait until now; a fact that isn't `durable` can wait.
+        """Write a fact, together with earlier ones that were held back.
+
+        Args:
+            line: line of the fact.
+            durable: whether to write now; other facts are held back until the next durable one.
 
         Raises:
             StorageError: the store can't be reached.
@@ -113,7 +119,7 @@ class Segments:
         self._bucket.write(f"{self._name}/{self._next:08}.jsonl", content)
         self._next += 1
         if self._next == 1:
-            return  # the ledger so far is folded as it is
+            return  # the first segment is never folded
         self._unfolded.append(content)
         if len(self._unfolded) == FOLD:
             first, last = self._next - FOLD, self._next - 1

@@ -21,14 +21,14 @@ RESULTS = (STUDY_JSON, TRIALS, EPOCHS)
 
 
 def study_exists(place: object) -> ValueError:
-    """Return the error of a study that can't be created because one is there; `place` as a shell takes it."""
+    """Return the error of a study that can't be created because one is there; `place` is quoted for a shell."""
     return ValueError(f"{place} holds a study already; continue it with: qar resume {place}")
 
 
 class StudyStorage(Protocol):
     """A place where one study is kept: a folder, or a bucket of an object store.
 
-    `str` gives its path or URI as a shell takes it. Names of files are relative to the study, with `/` between parts.
+    `str` returns its path or URI, quoted for a shell. Names of files are relative to the study, with `/` between parts.
     Methods raise StorageError if the place can't be reached.
 
     Attributes:
