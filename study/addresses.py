@@ -1,8 +1,8 @@
-"""Addresses that a study's configuration names, and which of them this user has asked for.
+"""Addresses in a study's configuration, and the check that the user has used them before.
 
-A study may come from somebody else. What its files name is fetched from, connected to or created only if the user has
-launched a study with that address, or says `--trust-addresses`. Launching remembers addresses, as checksums, in
-`$XDG_STATE_HOME/qar/addresses` (`~/.local/state/qar/addresses`); the file may be removed at any time.
+A study may come from another person. An address in its configuration is used only if the user has launched a study with
+it or passes `--trust-addresses`. Launching remembers checksums of addresses in `$XDG_STATE_HOME/qar/addresses`
+(`~/.local/state/qar/addresses`), which may be removed at any time.
 """
 
 import hashlib
@@ -18,11 +18,14 @@ from trainables.files import read_regular
 
 MOST_BYTES = 2**20
 EMBEDDED = ("digits",)
-"""Data sets that come with a package."""
+"""Data sets that are part of an installed package, and so are never downloaded."""
 
 
 def addresses_of(config: StudyConfig) -> dict[str, str]:
-    """Return what the configuration names outside of the study, by key: URIs, databases, folders to download into."""
+    """Return the addresses outside of the study in its configuration, by key.
+
+    These are URIs, databases, and folders into which data sets are downloaded.
+    """
     dataset, data_dir = config.trial["dataset"], config.trial["data_dir"]
     named = {f"warm_start[{place}]": source for place, source in enumerate(config.warm_start) if is_uri(source)}
     if config.optuna_storage is not None:
@@ -38,7 +41,7 @@ def addresses_of(config: StudyConfig) -> dict[str, str]:
 
 
 def remember(config: StudyConfig) -> None:
-    """Remember the addresses of a study that the user launches, if that can be."""
+    """Remember the addresses of a study that the user launches; failures to write the file are ignored."""
     path = _file()
     fresh = sorted({_checksum(address) for address in addresses_of(config).values()} - _known())
     if not fresh:
@@ -87,7 +90,7 @@ def _is_here(config: StudyConfig) -> bool:
 
 
 def _shown(address: str) -> str:
-    """Return an address without its options and its user, which might be secrets."""
+    """Return an address without its options and its user, which may be secrets."""
     scheme, separator, rest = address.partition("?")[0].rpartition("://")
     return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 

@@ -36,11 +36,11 @@ def ledger() -> Unwritten:
 
 
 def test_seconds_are_summed_by_trial_phase_and_family(ledger: Unwritten) -> None:
-    found = costs(ledger)
-    assert found.by_trial == {"small-00000": 1.25, "small-00001": 0.375}
-    assert found.by_phase == {"regularize": 1.125, "finetune": 0.5}
-    assert found.by_family == {"RS": 1.25, "RE": 0.375}
-    assert (found.trials, found.lost, found.saved) == (1.625, 0.0, 0.0)
+    totals = costs(ledger)
+    assert totals.by_trial == {"small-00000": 1.25, "small-00001": 0.375}
+    assert totals.by_phase == {"regularize": 1.125, "finetune": 0.5}
+    assert totals.by_family == {"RS": 1.25, "RE": 0.375}
+    assert (totals.trials, totals.lost, totals.saved) == (1.625, 0.0, 0.0)
 
 
 def test_float_baselines_are_counted_apart_from_trials(ledger: Unwritten) -> None:
@@ -57,9 +57,9 @@ def test_epoch_that_was_trained_twice_is_lost_once(ledger: Unwritten) -> None:
     ask(ledger, 2, "RS")
     for epoch in (1, 2, 2, 3):
         ledger.record(EPOCH, number=2, metrics=metrics(epoch))
-    found = costs(ledger)
-    assert found.lost == 0.25
-    assert found.by_trial["small-00002"] == 0.75
+    totals = costs(ledger)
+    assert totals.lost == 0.25
+    assert totals.by_trial["small-00002"] == 0.75
 
 
 def test_stopped_trial_saves_what_its_family_takes_on_average(ledger: Unwritten) -> None:
@@ -79,9 +79,9 @@ def test_stopped_trial_of_a_family_without_finetuning_takes_the_pace_of_all(ledg
 
 def test_lines_say_all_of_it_and_nothing_of_nothing(ledger: Unwritten) -> None:
     assert cost_lines(Costs()) == []
-    found = costs(ledger)
-    assert len(cost_lines(found)) == 2
-    found.lost, found.saved = 75.0, 3600.0
-    lines = cost_lines(found)
+    totals = costs(ledger)
+    assert len(cost_lines(totals)) == 2
+    totals.lost, totals.saved = 75.0, 3600.0
+    lines = cost_lines(totals)
     assert lines[2] == "lost to crashes: 1:15 of epochs that were trained twice"
     assert lines[3] == "saved by early stopping: about 1:00:00 against full budgets"

@@ -209,16 +209,16 @@ def test_same_history_gives_the_same_files(tmp_path: Path) -> None:
 
 def test_study_json_says_where_the_results_come_from(tmp_path: Path) -> None:
     study = make_study(tmp_path / "small")
-    told = json.loads(study.study_json.read_text())
-    assert told["schema_version"] == SCHEMA_VERSION
-    assert told["seeds"] == [0]
-    assert told["hosts"] == ["node-1"]
-    (session,) = told["sessions"]
+    content = json.loads(study.study_json.read_text())
+    assert content["schema_version"] == SCHEMA_VERSION
+    assert content["seeds"] == [0]
+    assert content["hosts"] == ["node-1"]
+    (session,) = content["sessions"]
     assert session["outcome"] == "finished"
     assert session["driver"] == "head"
     assert session["started"] <= session["latest"]
     assert session["versions"] == {"python": "3.11"}
-    assert told["wall_seconds"] >= 0
+    assert content["wall_seconds"] >= 0
 
 
 def test_study_json_tells_of_each_session(tmp_path: Path) -> None:
@@ -231,15 +231,15 @@ def test_study_json_tells_of_each_session(tmp_path: Path) -> None:
 
 
 def test_provenance_holds_versions_and_commit() -> None:
-    told = provenance()
+    content = provenance()
     for package in ("qar", "ray", "torch", "optuna", "numpy", "pandas"):
-        assert told["versions"][package] == version(package)
+        assert content["versions"][package] == version(package)
     root = Path(__file__).parents[3]
     commit = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    assert told["git_sha"] == (commit.stdout.strip() or None)
-    assert told["git_dirty"] in (True, False, None)
-    assert told["command"].endswith(shlex.join(sys.argv[1:]))
-    json.dumps(told)
+    assert content["git_sha"] == (commit.stdout.strip() or None)
+    assert content["git_dirty"] in (True, False, None)
+    assert content["command"].endswith(shlex.join(sys.argv[1:]))
+    json.dumps(content)
 
 
 def test_package_inside_of_another_repository_has_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,8 +252,8 @@ def test_package_inside_of_another_repository_has_no_commit(tmp_path: Path, monk
         author = ("-c", "user.name=a", "-c", "user.email=a@b")
         subprocess.run(["git", "-C", str(tmp_path), *author, *command], check=True)
     monkeypatch.setattr("study.records.provenance.__file__", str(installed))
-    told = provenance()
-    assert (told["git_sha"], told["git_dirty"]) == (None, None)
+    content = provenance()
+    assert (content["git_sha"], content["git_dirty"]) == (None, None)
 
 
 class Storage(StorageContext):
@@ -289,7 +289,7 @@ class Recording:
         self.recorder.on_trial_error(0, [], self.trial)
 
     @property
-    def told(self) -> Any:
+    def recorded_trial(self) -> Any:
         return read_history(self.study.ledger).trials[0]
 
 
@@ -301,28 +301,31 @@ def recording(tmp_path: Path) -> Recording:
 def test_recorder_keeps_the_metrics_and_drops_what_is_about_ray(recording: Recording) -> None:
     about_ray = {"pid": 7, "time_total_s": 1.0, "config": {"trial": {}}, "done": False, "training_iteration": 1}
     recording.report(metrics(1) | about_ray)
-    assert recording.told.epochs == {1: metrics(1)}
+    assert recording.recorded_trial.epochs == {1: metrics(1)}
 
 
 def test_recorder_ends_a_trial_as_it_ended(recording: Recording) -> None:
     for epoch in range(1, EPOCHS + 1):
         recording.report(metrics(epoch))
     recording.recorder.on_trial_complete(0, [], recording.trial)
-    assert (recording.told.state, recording.told.failure) == (COMPLETE, None)
+    assert (recording.recorded_trial.state, recording.recorded_trial.failure) == (COMPLETE, None)
 
 
 def test_recorder_tells_a_stopped_trial_from_a_complete_one(recording: Recording) -> None:
     recording.report(metrics(1))
     recording.recorder.on_trial_complete(0, [], recording.trial)
-    assert recording.told.state == PRUNED
+    assert recording.recorded_trial.state == PRUNED
 
 
 def test_recorder_keeps_the_reason_of_a_divergence_and_no_epoch_of_it(recording: Recording) -> None:
     recording.report(metrics(1))
     recording.report({"epoch": 1, "failure": "the loss is not finite (nan) in epoch 2", "done": True})
     recording.recorder.on_trial_complete(0, [], recording.trial)
-    assert (recording.told.state, recording.told.failure) == (FAIL, "the loss is not finite (nan) in epoch 2")
-    assert list(recording.told.epochs) == [1]
+    assert (recording.recorded_trial.state, recording.recorded_trial.failure) == (
+        FAIL,
+        "the loss is not finite (nan) in epoch 2",
+    )
+    assert list(recording.recorded_trial.epochs) == [1]
 
 
 def test_recorder_writes_checkpoints_relative_to_the_study(recording: Recording) -> None:
@@ -330,7 +333,7 @@ def test_recorder_writes_checkpoints_relative_to_the_study(recording: Recording)
     folder.mkdir(parents=True)
     recording.report(metrics(1))
     recording.recorder.on_checkpoint(0, [], recording.trial, Checkpoint.from_directory(str(folder)))
-    assert recording.told.checkpoint == CheckpointRecord(1, "ray/session-001/small-00000/checkpoint_000000")
+    assert recording.recorded_trial.checkpoint == CheckpointRecord(1, "ray/session-001/small-00000/checkpoint_000000")
 
 
 def test_recorder_keeps_no_checkpoint_of_an_epoch_that_diverged(recording: Recording) -> None:
@@ -338,7 +341,7 @@ def test_recorder_keeps_no_checkpoint_of_an_epoch_that_diverged(recording: Recor
     recording.report(metrics(1))
     recording.report({"epoch": 1, "failure": "the loss is not finite (nan) in epoch 2", "done": True})
     recording.recorder.on_checkpoint(0, [], recording.trial, Checkpoint.from_directory(str(recording.study.path)))
-    assert recording.told.checkpoint is None
+    assert recording.recorded_trial.checkpoint is None
 
 
 def test_recorder_writes_the_tables_while_the_study_runs(recording: Recording) -> None:
@@ -360,53 +363,55 @@ OF_A_STORE = OSError("When uploading part for key 'x' in bucket 'b': AWS Error N
 def test_trial_whose_bucket_was_out_of_reach_goes_on_from_its_checkpoint(recording: Recording) -> None:
     for losses in range(1, MOST_LOSSES + 1):
         recording.strike(task_error(OF_A_STORE))
-        assert (recording.told.state, recording.told.losses) == (RUNNING, losses)
+        assert (recording.recorded_trial.state, recording.recorded_trial.losses) == (RUNNING, losses)
     with pytest.raises(StorageUnwritable, match=r"can't be reached.*AWS Error.*qar resume"):
         recording.strike(task_error(OF_A_STORE))
-    assert recording.told.state == RUNNING
+    assert recording.recorded_trial.state == RUNNING
 
 
 def test_exception_in_a_trial_fails_it_at_once(recording: Recording) -> None:
     recording.report(metrics(1))
     recording.strike(task_error(ValueError("the reason\nand advice")))
-    assert (recording.told.state, recording.told.failure) == (FAIL, "the reason")
+    assert (recording.recorded_trial.state, recording.recorded_trial.failure) == (FAIL, "the reason")
 
 
 def test_exception_without_words_is_named(recording: Recording) -> None:
     recording.strike(task_error(MemoryError()))
-    assert (recording.told.state, recording.told.failure) == (FAIL, "MemoryError")
+    assert (recording.recorded_trial.state, recording.recorded_trial.failure) == (FAIL, "MemoryError")
 
 
 def test_lost_actor_is_no_failure_until_it_is_lost_too_often(recording: Recording) -> None:
     for losses in range(1, MOST_LOSSES + 1):
         recording.strike(ActorDiedError())
-        assert (recording.told.state, recording.told.losses) == (RUNNING, losses)
+        assert (recording.recorded_trial.state, recording.recorded_trial.losses) == (RUNNING, losses)
     recording.strike(ActorDiedError())
-    assert recording.told.state == FAIL
-    assert recording.told.failure.startswith(f"its actor was lost {MOST_LOSSES + 1} times, at last: The actor")
+    assert recording.recorded_trial.state == FAIL
+    assert recording.recorded_trial.failure.startswith(
+        f"its actor was lost {MOST_LOSSES + 1} times, at last: The actor"
+    )
 
 
 def test_disk_that_is_full_is_no_failure_of_the_trial(recording: Recording) -> None:
     with pytest.raises(StorageUnwritable, match=r"can't be written: No space left on device; free space"):
         recording.strike(task_error(OSError(errno.ENOSPC, "No space left on device")))
-    assert recording.told.state == RUNNING
+    assert recording.recorded_trial.state == RUNNING
 
 
 def test_disk_of_a_node_that_is_full_is_no_failure_of_the_storage(recording: Recording) -> None:
     full = OSError(errno.ENOSPC, "No space left on device", "/tmp/tmp4_1x/trial.pt")
     for losses in range(1, MOST_LOSSES + 1):
         recording.strike(task_error(full))
-        assert (recording.told.state, recording.told.losses) == (RUNNING, losses)
+        assert (recording.recorded_trial.state, recording.recorded_trial.losses) == (RUNNING, losses)
     # By then it is no passing trouble: the next trials would meet the same.
     with pytest.raises(NodeUnusable, match=r"^/tmp/tmp4_1x/trial.pt on .* can't be used: No space left on device;"):
         recording.strike(task_error(full))
-    assert recording.told.state == RUNNING
+    assert recording.recorded_trial.state == RUNNING
 
 
 def test_node_that_lacks_the_storage_ends_the_study_and_fails_no_trial(recording: Recording) -> None:
     with pytest.raises(StorageNotShared, match=r"must be seen by all nodes, but is not by .*; mount it there"):
         recording.strike(task_error(RuntimeError("Unable to set up cluster storage with the following settings:\n…")))
-    assert recording.told.state == RUNNING
+    assert recording.recorded_trial.state == RUNNING
 
 
 def test_node_that_lacks_the_data_set_ends_the_study_and_fails_no_trial(recording: Recording) -> None:
@@ -416,17 +421,17 @@ def test_node_that_lacks_the_data_set_ends_the_study_and_fails_no_trial(recordin
         NodeLacksDataset, match=r"can't load the data set: /data/digits.npz: .*; or take that node away"
     ):
         recording.strike(task_error(DatasetError(missing)))
-    assert recording.told.state == RUNNING
+    assert recording.recorded_trial.state == RUNNING
 
 
 def test_data_set_in_a_bucket_that_is_out_of_reach_is_asked_for_again(recording: Recording) -> None:
     away = DatasetError(f"s3://bucket/digits.npz can't be fetched: {OF_A_STORE}; check the URI")
     for losses in range(1, MOST_LOSSES + 1):
         recording.strike(task_error(away))
-        assert (recording.told.state, recording.told.losses) == (RUNNING, losses)
+        assert (recording.recorded_trial.state, recording.recorded_trial.losses) == (RUNNING, losses)
     with pytest.raises(NodeLacksDataset, match=r"can't load the data set: s3://bucket/digits.npz can't be fetched"):
         recording.strike(task_error(away))
-    assert recording.told.state == RUNNING
+    assert recording.recorded_trial.state == RUNNING
 
 
 def test_node_that_lacks_the_float_baseline_ends_the_study_and_fails_no_trial(
@@ -438,22 +443,22 @@ def test_node_that_lacks_the_float_baseline_ends_the_study_and_fails_no_trial(
     monkeypatch.setattr(StudyFolder, "has_baseline", lambda folder, seed: True)
     with pytest.raises(StorageNotShared, match=r"must be seen by all nodes, but is not by .*; mount it there"):
         recording.strike(task_error(unseen))
-    assert recording.told.state == RUNNING
+    assert recording.recorded_trial.state == RUNNING
     monkeypatch.setattr(StudyFolder, "has_baseline", lambda folder, seed: False)
     recording.strike(task_error(unseen))
-    assert recording.told.state == FAIL, "here it is damaged, too"
+    assert recording.recorded_trial.state == FAIL, "here it is damaged, too"
 
 
 def test_file_that_is_missing_is_a_failure_of_the_trial(recording: Recording) -> None:
     recording.strike(task_error(FileNotFoundError(errno.ENOENT, "No such file or directory", "data.npz")))
-    assert recording.told.state == FAIL
+    assert recording.recorded_trial.state == FAIL
 
 
 def test_error_that_cant_be_read_counts_as_a_lost_actor(recording: Recording) -> None:
     recording.trial.handle_error(ActorDiedError())
     Path(recording.trial.pickled_error_file).write_bytes(b"no pickle")
     recording.recorder.on_trial_error(0, [], recording.trial)
-    assert (recording.told.state, recording.told.losses) == (RUNNING, 1)
+    assert (recording.recorded_trial.state, recording.recorded_trial.losses) == (RUNNING, 1)
 
 
 def test_recorder_survives_pickling_by_ray_as_nothing(recording: Recording) -> None:

@@ -1,4 +1,4 @@
-"""What samplers are shown, and that each proposal depends on the configuration and on what was told before it alone."""
+"""Views of samplers, and that a proposal depends only on the configuration and on earlier proposals."""
 
 from pathlib import Path
 from typing import Any
@@ -49,13 +49,13 @@ def test_replicates_run_under_further_seeds_and_then_no_more(tmp_path: Path) -> 
     assert seeds == {None: [7], 4: [7, 8, 9], 5: [7, 8, 9]}
 
 
-def told(state: str, accuracy: float, bits: float) -> KnownResult:
+def known_result(state: str, accuracy: float, bits: float) -> KnownResult:
     return KnownResult({"num_levels": 4}, {}, state, {"val_accuracy": accuracy, "bits_per_weight": bits})
 
 
 PROPOSALS = st.lists(
     st.builds(
-        told,
+        known_result,
         st.sampled_from([COMPLETE, COMPLETE, PRUNED, FAIL, RUNNING]),
         st.integers(0, 5).map(lambda fifths: fifths / 5),
         st.integers(1, 6).map(float),
@@ -94,7 +94,7 @@ def dominates(one: KnownResult, other: KnownResult) -> bool:
 
 def test_window_prefers_what_fulfils_the_constraints() -> None:
     generator = np.random.default_rng(0)
-    proposals = [told(COMPLETE, accuracy, 1 + 5 * accuracy) for accuracy in generator.random(100)]
+    proposals = [known_result(COMPLETE, accuracy, 1 + 5 * accuracy) for accuracy in generator.random(100)]
     constraint = Constraint.parse("bits_per_weight <= 2")
     chosen = select(proposals, 20, [constraint], "seed")
     feasible = [index for index in chosen if constraint.violation(metrics_of(proposals[index])) <= 0]

@@ -160,7 +160,7 @@ def test_only_full_budgets_are_on_optunas_front(driver: Driver) -> None:
 def test_suggestion_is_what_the_ledger_says(driver: Driver) -> None:
     for suggestion in driver.run(10):
         trial = driver.ledger.history.trials[suggestion["number"]]
-        told = {
+        expected = {
             "number": trial.number,
             "trial_id": f"small-{trial.number:05d}",
             "anchor": trial.anchor,
@@ -168,7 +168,7 @@ def test_suggestion_is_what_the_ledger_says(driver: Driver) -> None:
             "restore_from": [],
             "attempt": 0,
         }
-        assert told.items() <= suggestion.items()
+        assert expected.items() <= suggestion.items()
 
 
 def test_first_suggestions_are_anchors_then_each_family(driver: Driver) -> None:
@@ -263,9 +263,9 @@ def test_whatever_happens_ledger_and_optuna_agree(life: list[str], seed: int) ->
         assert anchors[:3] == [None, 2, 4][: len(history.trials)]
         assert len(anchors) <= 8, "the anchors proper and one of each family"
         # Every trial of the ledger has its like in Optuna; what was answered from memory has its result.
-        told = [(trial.params, trial.state) for trial in driver.optuna_trials]
+        shown = [(trial.params, trial.state) for trial in driver.optuna_trials]
         for trial in history.trials.values():
-            assert not trial.params or (trial.params, IN_OPTUNA[trial.state]) in told
+            assert not trial.params or (trial.params, IN_OPTUNA[trial.state]) in shown
         driver.die()
 
 

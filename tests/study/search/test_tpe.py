@@ -140,10 +140,10 @@ def test_search_draws_near_what_is_good() -> None:
     sampler = JointTPE(SPACE, seed=0)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
 
-    def objective(of: optuna.Trial) -> tuple[float, float]:
-        found = suggest(of, SPACE)
-        miss = abs(math.log10(found["lam"]) + 4) if found["family"] == "RE" else 3.0
-        return 1 - 0.2 * miss - 0.3 / found["num_levels"], math.log2(found["num_levels"])
+    def objective(trial: optuna.Trial) -> tuple[float, float]:
+        searched = suggest(trial, SPACE)
+        miss = abs(math.log10(searched["lam"]) + 4) if searched["family"] == "RE" else 3.0
+        return 1 - 0.2 * miss - 0.3 / searched["num_levels"], math.log2(searched["num_levels"])
 
     study.optimize(objective, n_trials=150)
     late = study.trials[75:]

@@ -58,7 +58,7 @@ def test_family_that_this_study_does_not_search_is_left_out(earlier: Path) -> No
 def test_sampler_learns_from_priors_and_no_table_holds_them(earlier: Path, tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
     searcher = OptunaSearcher(config_of(earlier), ledger)
-    assert [values_of(told) for told in ledger.history.proposals] == [[0.7, 2.25], [0.8, 2.0]]
+    assert [values_of(proposal) for proposal in ledger.history.proposals] == [[0.7, 2.25], [0.8, 2.0]]
     assert [trial.values for trial in searcher.optuna_study.trials] == [[0.7, 2.25], [0.8, 2.0]]
     assert ledger.history.trials == {}
     suggestion = searcher.suggest("ray-0")
@@ -88,7 +88,7 @@ def test_priors_are_recorded_once_ever(recorded: int, earlier: Path, tmp_path: P
     record_priors(ledger, config)
     ledger.close()
     proposals = read_history(path).proposals
-    assert [isinstance(told, KnownResult) and told.state for told in proposals] == [COMPLETE, COMPLETE]
+    assert [isinstance(proposal, KnownResult) and proposal.state for proposal in proposals] == [COMPLETE, COMPLETE]
 
 
 def test_priors_are_not_read_once_the_study_has_begun(earlier: Path, tmp_path: Path) -> None:

@@ -327,9 +327,9 @@ def test_status_of_a_study_in_a_bucket_is_that_of_its_folder(uri: str, tmp_path:
     local = make_study(tmp_path / "small")
     StudyFolder.at(uri).create(local.read_config())
     Segments(BucketFolder.open(uri), local.ledger.read_bytes())
-    told = CliRunner().invoke(app, ["status", uri])
-    assert told.stdout == CliRunner().invoke(app, ["status", str(local.path)]).stdout
-    assert "finished; 5 of 5 trials" in told.stdout
+    result = CliRunner().invoke(app, ["status", uri])
+    assert result.stdout == CliRunner().invoke(app, ["status", str(local.path)]).stdout
+    assert "finished; 5 of 5 trials" in result.stdout
 
 
 def test_report_of_a_study_in_a_bucket_names_its_uri_and_no_working_copy(uri: str, tmp_path: Path) -> None:
@@ -339,12 +339,12 @@ def test_report_of_a_study_in_a_bucket_names_its_uri_and_no_working_copy(uri: st
     for name in ("study.json", "trials.parquet", "epochs.parquet"):
         shutil.copy(local.path / name, remote.path / name)
     remote.publish()
-    told = CliRunner().invoke(app, ["report", uri, "--formats", "svg"])
-    assert told.exit_code == 0, told
+    result = CliRunner().invoke(app, ["report", uri, "--formats", "svg"])
+    assert result.exit_code == 0, result
     written = {name: BucketFolder.open(uri).read(f"report/{name}") for name in ("report.html", "provenance.json")}
     command = f"qar reproduce {shlex.quote(uri)} --trial 0"
     assert command in [point["reproduce"] for point in json.loads(written["provenance.json"] or b"")["trials"]]
-    texts = [told.stdout, *((content or b"").decode() for content in written.values())]
+    texts = [result.stdout, *((content or b"").decode() for content in written.values())]
     assert command[:-1] in texts[1]
     for text in texts:
         assert tempfile.gettempdir() not in text
@@ -356,12 +356,12 @@ def test_report_of_a_damaged_study_in_a_bucket_names_its_uri(uri: str, tmp_path:
     remote.create(local.read_config())
     (remote.path / "trials.parquet").write_bytes(b"PAR1 and no more")
     remote.publish()
-    told = CliRunner().invoke(app, ["report", uri, "--formats", "svg"])
-    assert told.exit_code == 1
-    assert tempfile.gettempdir() not in told.stderr
-    assert "trials.parquet" in told.stderr
-    assert "is damaged" in told.stderr
-    assert uri.partition("?")[0] in told.stderr
+    result = CliRunner().invoke(app, ["report", uri, "--formats", "svg"])
+    assert result.exit_code == 1
+    assert tempfile.gettempdir() not in result.stderr
+    assert "trials.parquet" in result.stderr
+    assert "is damaged" in result.stderr
+    assert uri.partition("?")[0] in result.stderr
 
 
 def test_trial_in_a_bucket_goes_on_from_addresses_that_every_node_understands(uri: str, tmp_path: Path) -> None:
@@ -412,9 +412,9 @@ def test_marks_of_the_doctor_are_seen_in_a_bucket_and_leave_nothing(uri: str, bu
     assert unseen_marks(folder, ["one", "two", "three"]) == ["three"]
     remove_marks(folder)
     assert bucket.names() == []
-    told = write_mark(folder.replace("bucket/", "nowhere/"), "one")
-    assert told is not None
-    assert "there is no bucket 'nowhere'" in told
+    result = write_mark(folder.replace("bucket/", "nowhere/"), "one")
+    assert result is not None
+    assert "there is no bucket 'nowhere'" in result
 
 
 def test_folder_that_holds_something_else_is_refused(uri: str, bucket: BucketFolder) -> None:
@@ -514,10 +514,10 @@ def test_damaged_study_in_a_bucket_is_named_by_its_uri(uri: str, bucket: BucketF
         ["export", "--trial", "1", "--out", "x"],
         ["reproduce", "--trial", "1"],
     ):
-        told = CliRunner().invoke(app, [command[0], uri, *command[1:]])
-        assert (told.exit_code, told.stderr.count("\n")) == (1, 1)
-        assert uri.replace("?", "/study.yaml?") in told.stderr
-        assert tempfile.gettempdir() not in told.stderr
+        result = CliRunner().invoke(app, [command[0], uri, *command[1:]])
+        assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+        assert uri.replace("?", "/study.yaml?") in result.stderr
+        assert tempfile.gettempdir() not in result.stderr
 
 
 def test_ledger_without_a_copy_is_as_ever(tmp_path: Path) -> None:
@@ -527,7 +527,7 @@ def test_ledger_without_a_copy_is_as_ever(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("storage", "told"),
+    ("storage", "fragment"),
     [
         ("nowhere", "there is no bucket 'nowhere'"),
         ("ftp://host/x", "storage must be a folder, or one of a bucket"),
@@ -535,7 +535,7 @@ def test_ledger_without_a_copy_is_as_ever(tmp_path: Path) -> None:
     ],
 )
 def test_launch_into_a_place_that_is_none_is_refused(
-    storage: str, told: str, store: FaultyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    storage: str, fragment: str, store: FaultyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     place = storage if "://" in storage else store.uri(storage)
@@ -543,6 +543,6 @@ def test_launch_into_a_place_that_is_none_is_refused(
     ended = CliRunner().invoke(app, ["launch", "digits", "--storage", place])
     assert (ended.exit_code, ended.stdout) == (2, "")
     (line,) = ended.stderr.splitlines()
-    assert told in line
+    assert fragment in line
     assert store.requests["PUT"] == before
     assert list(tmp_path.iterdir()) == []

@@ -133,7 +133,7 @@ def test_store_out_of_reach_is_one_line_for_whoever_reads(folder: BucketFolder, 
 
 
 @pytest.mark.parametrize(
-    ("uri", "told"),
+    ("uri", "fragment"),
     [
         ("http://bucket/x", "storage must be a folder, or one of a bucket"),
         ("s3://", "storage must be a folder, or one of a bucket"),
@@ -142,8 +142,8 @@ def test_store_out_of_reach_is_one_line_for_whoever_reads(folder: BucketFolder, 
         ("s3://key:secret@bucket/x", "storage must hold no credentials"),
     ],
 )
-def test_bad_uri_is_refused(uri: str, told: str) -> None:
-    with pytest.raises(ValueError, match=told) as raised:
+def test_bad_uri_is_refused(uri: str, fragment: str) -> None:
+    with pytest.raises(ValueError, match=fragment) as raised:
         BucketFolder.open(uri)
     assert "\n" not in str(raised.value)
     assert "secret" not in str(raised.value)
