@@ -28,24 +28,21 @@ def trains_in_session(history: History, session: int) -> bool:
 
 
 def agent_of(run: LiveRun) -> int:
-    """Return the process id of Ray's agent for runtime environments, which names itself a while after its start."""
+    """Return the process id of Ray's agent for the dashboard, which names itself a while after its start."""
     until = time.monotonic() + PATIENCE
-    while not (agents := processes_of(run, "ray::RuntimeEnvAgent")):
+    while not (agents := processes_of(run, "ray::DashboardAgent")):
         assert time.monotonic() < until, "the agent has not started"
         time.sleep(0.2)
     return agents[0]
 
 
 def test_signals_and_killed_processes_of_ray_end_a_study_in_one_line(tmp_path: Path) -> None:
-    """SIGTERM to the driver; then the end of one of Ray's agents; then SIGHUP to the driver.
-
-    A batch system that signals Ray's own processes too, in the same instant, may have Ray end the driver first.
-    """
+    """SIGTERM to all processes, as from scancel; then the end of one of Ray's agents; then SIGHUP to the driver."""
     ledger = tmp_path / "studies" / "digits" / "ledger.jsonl"
 
     run = LiveRun(("launch", "digits", *LONG), tmp_path)
     run.wait_until(ledger, lambda history: trains_in_session(history, 1))
-    os.kill(run.process.pid, signal.SIGTERM)
+    os.killpg(run.process.pid, signal.SIGTERM)
     ended = run.finish()
     assert (ended.status, ended.stderr) == (143, ""), ended
     assert ended.stdout.splitlines()[-1] == f"interrupted; {HOW_TO_GO_ON}"

@@ -138,14 +138,21 @@ def rows(study: Path) -> list[dict[Hashable, Any]]:
 
 
 def processes_of(run: LiveRun, name: str) -> list[int]:
-    """Ids of the processes of a run whose title begins with a name."""
-    mark = f"{MARK}={run.mark}".encode()
-    found = []
+    """Return the ids of the descendants of a run whose title begins with a name.
+
+    They are found by their parents: the agents of Ray overwrite their environment by their titles.
+    """
+    parents: dict[int, int] = {}
+    titles: dict[int, bytes] = {}
     for folder in Path("/proc").iterdir():
         try:
-            ours = folder.name.isdigit() and mark in (folder / "environ").read_bytes().split(b"\0")
-            if ours and (folder / "cmdline").read_bytes().startswith(name.encode()):
-                found.append(int(folder.name))
-        except OSError:  # it is gone, or not ours
+            if folder.name.isdigit():
+                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                titles[int(folder.name)] = (folder / "cmdline").read_bytes()
+        except OSError:  # it has ended
             continue
-    return found
+    descendants, generation = set(), {run.process.pid}
+    while generation:
+        generation = {process for process, parent in parents.items() if parent in generation}
+        descendants |= generation
+    return sorted(process for process in descendants if titles.get(process, b"").startswith(name.encode()))
