@@ -53,18 +53,18 @@ def remember(config: StudyConfig) -> None:
 
 
 def check_addresses(config: StudyConfig, trusted: bool, on_cluster: bool, keys: Container[str] | None = None) -> None:
-    """Refuse to go on with a study that names addresses which its user has never asked for.
+    """Refuse a study with addresses that the user has never launched a study with.
 
-    A data set that is on this machine need not be downloaded, if trials run here alone.
+    A data set that exists on this machine is accepted if trials run only here, since it isn't downloaded.
 
     Args:
-        config: of the study, as its folder has it.
-        trusted: whether the user says so; the addresses are then remembered.
+        config: configuration of the study, as read from its folder.
+        trusted: whether the user trusts the addresses, which are then remembered.
         on_cluster: whether trials may run on other machines.
-        keys: those of `addresses_of` that are used; None for all.
+        keys: keys of `addresses_of` to check; None for all.
 
     Raises:
-        ValueError: the study names such an address.
+        ValueError: the configuration holds an unknown address.
     """
     if trusted:
         remember(config)

@@ -48,7 +48,7 @@ def say(text: str, err: bool = False) -> None:
 
 
 class PlainConsole(Console):
-    """Console of rich that shows strings as they are: `printable`, without markup, and no word broken by wrapping."""
+    """Rich console that shows the `printable` form of strings, without markup and without wrapping."""
 
     def __init__(self, **options: Any) -> None:
         """Take the options of `rich.console.Console`."""
