@@ -49,7 +49,7 @@ class Attempts:
     def omissions(self) -> str:
         """One line on all parts that there is no data for; empty if there are none."""
         parts = [f"{', '.join(names)} ({reason})" for reason, names in _by_reason(self.missing).items()]
-        return f"left out: {'; '.join(parts)}" if parts else ""
+        return f"omitted: {'; '.join(parts)}" if parts else ""
 
 
 def _by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:

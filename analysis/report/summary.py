@@ -144,7 +144,7 @@ def files_text(out: Path, notes: Sequence[str], without_latex: bool) -> str:
     """Return where the files are, and notes on them: what is left out, and fonts."""
     lines = [
         f"figures: {out / 'figures'}; tables: {out}/table-*.tex and .csv",
-        f"to explore, in a browser: {out / 'report.html'}; where every point comes from: {out / 'provenance.json'}",
+        f"page: {out / 'report.html'}; provenance of every point: {out / 'provenance.json'}",
     ]
     if without_latex:
         lines.append(

@@ -222,7 +222,7 @@ def conclusions(done: Reproduction) -> list[str]:
     else:
         lines.append(f"equal: all {total} numbers, bit by bit")
     if done.surroundings:
-        lines.append("of the environment, this is not known to be the same:")
+        lines.append("the environment differs, or is not known to be the same, in:")
         lines += [f"    {part.name}: recorded {part.recorded}, here {part.here}" for part in done.surroundings]
     else:
         lines.append("the environment is the same: host, device, versions, commit")

@@ -72,7 +72,7 @@ def test_brief_report_of_a_study_says_and_writes_it_all(tmp_path: Path) -> None:
     assert "small-00003" not in text  # PRUNED
     assert f"hypervolume {hypervolume(load_trials(study)):.4f}" in text
     assert str(study / "report" / "figures" / "front.pdf") in text
-    assert f"qar report {study}" in text
+    assert "front.pdf (also .svg and .png)" in text
     assert "are older" not in text
     (study / "report" / "provenance.json").write_text("{}")
     assert "are older; renew them with qar report" in write_brief_report(study, study / "report").text
@@ -96,7 +96,7 @@ def test_whole_report_has_every_figure_in_every_format_and_width(whole: tuple[Re
         f"figures/curves{width}.{suffix}" for width in WIDTHS for suffix in available_formats()
     }
     assert files_of(report, out) == set(files_below(out))
-    assert "left out: figure importances, table importances (too few finished trials" in report.text
+    assert "omitted: figure importances, table importances (too few finished trials" in report.text
 
 
 def test_whole_report_has_every_table_for_latex_and_as_csv(whole: tuple[Report, Path]) -> None:
@@ -171,7 +171,7 @@ def test_whole_report_of_an_edge_case_says_what_is_missing_and_why(
     assert all(path.stat().st_size for path in report.files)
     assert {"figures/front.svg", "figures/front-wide.svg", "front.csv"} <= files_of(report, tmp_path / "out")
     drawn = {path.stem.removesuffix("-wide") for path in report.files if path.parent.name == "figures"}
-    (line,) = [line for line in report.text.splitlines() if line.startswith("left out: ")]
+    (line,) = [line for line in report.text.splitlines() if line.startswith("omitted: ")]
     assert set(re.findall(r"figure (\w+)", line)) == set(FIGURES) - drawn
     assert "nothing was confirmed; run: qar confirm" in line
     assert report.failures == ()
@@ -383,7 +383,7 @@ def test_fronts_of_two_seeds_have_no_median(tmp_path: Path) -> None:
     report = write_comparison([tmp_path / "one", tmp_path / "two"], tmp_path / "out", format=SVG)
     compared = {path.stem for path in report.files if path.name.startswith("studies")}
     assert compared == {"studies", "studies-wide", "studies-confirmed", "studies-confirmed-wide"}
-    assert "one: left out: figure attainment (it needs 3 seeds of each configuration at least" in report.text
+    assert "one: omitted: figure attainment (it needs 3 seeds of each configuration at least" in report.text
 
 
 def test_report_of_a_confirmation_alone_is_refused_with_the_way_to_it(tmp_path: Path) -> None:
@@ -425,7 +425,7 @@ def test_studies_that_are_not_all_confirmed_are_compared_by_their_searches(tmp_p
     report = write_comparison([tmp_path / "one", tmp_path / "two"], tmp_path / "out", format=SVG)
     compared = {path.stem for path in report.files if path.name.startswith("studies")}
     assert compared == {"studies", "studies-wide"}
-    assert re.search(r"two: left out: [^\n]*figure confirmed[^\n]*\(nothing was confirmed", report.text)
+    assert re.search(r"two: omitted: [^\n]*figure confirmed[^\n]*\(nothing was confirmed", report.text)
 
 
 @pytest.mark.parametrize(
