@@ -76,6 +76,7 @@ class Reproduction:
 
     @property
     def differing(self) -> list[Comparison]:
+        """Comparisons of numbers that are not the same."""
         return [comparison for comparison in self.comparisons if not comparison.equal]
 
     @property

@@ -2,13 +2,23 @@
 
 import textwrap
 from dataclasses import dataclass
+from enum import StrEnum
 
 from rich.text import Text
 
 from study.doctor.probe import NodeProbe
 from study.terminal import one_line
 
-PASS, WARN, FAIL = "pass", "warn", "fail"
+
+class CheckStatus(StrEnum):
+    """Result of a check of the doctor."""
+
+    PASS = "pass"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+PASS, WARN, FAIL = CheckStatus
 
 
 @dataclass(frozen=True)
@@ -23,7 +33,7 @@ class Check:
     """
 
     name: str
-    status: str
+    status: CheckStatus
     finding: str
     remedy: str = ""
 

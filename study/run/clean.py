@@ -8,8 +8,8 @@ from study.containment import remove_tree
 from study.ledger.history import History
 from study.ledger.ledger import read_history
 from study.run.progress import front_so_far
-from study.run.tuner import FINISHED, liveliness
 from study.storage.folder import StudyFolder
+from study.storage.liveliness import Liveliness, liveliness
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ def check_finished(folder: StudyFolder) -> History:
     folder.check_no_links()
     history = read_history(folder.ledger)
     state = liveliness(folder, history, config.trials)
-    if state != FINISHED:
+    if state is not Liveliness.FINISHED:
         raise ValueError(
             f"qar clean needs a study that has finished, got {folder} ({state}); its checkpoints are needed to go on: "
             f"qar resume {folder}"

@@ -16,6 +16,7 @@ from study.ledger.facts import SESSION_ENDED, SESSION_STARTED
 from study.ledger.history import CHECKPOINTS_KEPT, History
 from study.ledger.ledger import Ledger
 from study.storage.folder import StudyFolder
+from study.storage.liveliness import Liveliness
 
 if TYPE_CHECKING:
     from ray.tune import Trainable
@@ -26,26 +27,6 @@ if TYPE_CHECKING:
 MOST_AT_A_TIME = 10_000
 """Most trials that Ray accepts before the first of them is placed; its own default is to place one after another."""
 
-RUNNING = "running"
-FINISHED = "finished"
-INTERRUPTED = "interrupted"
-
-
-def liveliness(folder: StudyFolder, history: History, trials: int) -> str:
-    """Return the state of a study's run.
-
-    Returns:
-        `not started`, `running`, `finished`, `interrupted` (by Ctrl-C, or extended after it had finished) or `died`.
-    """
-    if folder.is_driven():
-        return RUNNING
-    if not history.sessions:
-        return "not started"
-    if history.num_ended >= trials:
-        return FINISHED
-    outcome = history.sessions[-1].outcome or "died"
-    return INTERRUPTED if outcome == FINISHED else outcome  # extended after it had finished, and not resumed yet
-
 
 def run_study(
     folder: StudyFolder,
@@ -54,7 +35,7 @@ def run_study(
     address: str | None = None,
     verbose: bool = False,
     trainable: "type[Trainable] | None" = None,
-) -> str:
+) -> Liveliness:
     """Run the trials of a study that have not ended: all of a new study, the rest of an interrupted one.
 
     Args:
@@ -94,7 +75,7 @@ def _run(
     address: str | None,
     verbose: bool,
     trainable: "type[Trainable] | None",
-) -> str:
+) -> Liveliness:
     import optuna
     from ray import tune
 
@@ -118,7 +99,7 @@ def _run(
         if ledger.history.sessions[-1].outcome is None:
             prune_checkpoints(folder, ledger.history)  # Ray's state is older than the ledger
         _show(folder, ledger.history, mirror, console)
-        return FINISHED
+        return Liveliness.FINISHED
     with console.status(announcement(address)):
         connect(config, address, verbose)
     session = len(ledger.history.sessions) + 1
@@ -129,7 +110,7 @@ def _run(
         with Watchdog(str(folder), local=address is None), interruption.deferred():
             baselines = float_baselines(folder, config, ledger, console)
     except KeyboardInterrupt:
-        ledger.record(SESSION_ENDED, session=session, outcome=INTERRUPTED)
+        ledger.record(SESSION_ENDED, session=session, outcome=Liveliness.INTERRUPTED)
         raise
     prune_checkpoints(folder, ledger.history)
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the ledger holds all results
@@ -176,7 +157,7 @@ def _run(
             ending = interruption_behind(error, folder)
             if not isinstance(ending, TrialsFailAlike):
                 raise
-    outcome = FINISHED if ledger.history.num_ended >= config.trials else INTERRUPTED
+    outcome = Liveliness.FINISHED if ledger.history.num_ended >= config.trials else Liveliness.INTERRUPTED
     ledger.record(SESSION_ENDED, session=session, outcome=outcome)
     _show(folder, ledger.history, mirror, console)
     if ending is not None:

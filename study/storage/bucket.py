@@ -153,7 +153,7 @@ class BucketStorage:
         lease = Lease(self.bucket, say)
         try:
             self.fetch_ledger()
-            self.fetch(OPTUNA_DB, *RESULTS)
+            self.fetch(STUDY_YAML, OPTUNA_DB, *RESULTS)
             return BucketLedger(lease, Segments(self.bucket, (self.path / LEDGER).read_bytes()))
         except BaseException:
             lease.release()

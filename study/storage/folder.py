@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from study.config import StudyConfig, parse_written_study
@@ -200,6 +201,26 @@ class StudyFolder:
         self.check_no_links()
         write_atomically(self.study_yaml, _as_yaml(config).decode())
         self.publish()
+
+    def change_config(
+        self, change: Callable[[StudyConfig, History], StudyConfig], say: Callable[[str], None]
+    ) -> StudyConfig:
+        """Write study.yaml anew while holding the ledger's lock, so that no driver runs meanwhile.
+
+        Args:
+            change: returns the new configuration for the present one and the history.
+            say: called with a line where the lock takes a while.
+
+        Returns:
+            The new configuration.
+
+        Raises:
+            Exception: as `open_ledger` and `change` raise; then nothing is changed.
+        """
+        with closing(self.open_ledger(say)) as ledger:
+            config = change(self.read_config(), ledger.history)
+            self.replace_config(config)
+        return config
 
     def discard(self, made: list[Path]) -> None:
         """Undo `create`, which returned `made`; folders that are not empty are kept."""

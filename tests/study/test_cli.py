@@ -21,7 +21,9 @@ from study.cli import app, os_error_line
 from study.config import StudyConfig, named_studies
 from study.durations import duration
 from study.ledger.ledger import Ledger
+from study.run.outcome import StudyOutcome
 from study.storage.folder import StudyFolder
+from study.storage.liveliness import Liveliness
 from tests.support.example_studies import files_below, make_study, study_config
 from trainables.families import FAMILIES
 from trainables.result import STATES
@@ -438,8 +440,13 @@ def test_resume_extends_only_a_study_that_is_finished(ended: bool, here: Path, m
     study = make_study(here / "small", ended=ended)
     before = files_below(here)
     asked: list[StudyConfig] = []
-    monkeypatch.setattr("study.cluster.connect.connect", lambda *_: None)
-    monkeypatch.setattr("study.cli._run", lambda folder, config, *rest: asked.append(config))
+    monkeypatch.setattr("study.run.launch.connect", lambda *_: None)
+
+    def finished(folder: StudyFolder, config: StudyConfig, *_: object) -> StudyOutcome:
+        asked.append(config)
+        return StudyOutcome(folder=folder, state=Liveliness.FINISHED, next_steps="")
+
+    monkeypatch.setattr("study.run.launch.run_and_report", finished)
     result = run("resume", "small", "--trials", "7")
     if ended:
         assert result.exit_code == 0
@@ -456,7 +463,7 @@ def test_extension_that_could_not_begin_is_not_made_twice(here: Path, monkeypatc
     def refuse(*_: object) -> None:
         raise ValueError("resources.gpus must be at most 0 here, got 1; lower it")
 
-    monkeypatch.setattr("study.cluster.connect.connect", refuse)
+    monkeypatch.setattr("study.run.launch.connect", refuse)
     assert_refused(run("resume", "small", "--trials", "7"), "resources.gpus must be at most 0")
     assert files_below(here) == before, "nothing is written"
 

@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from study.cli import app
+from study.doctor.disk import checkpoint_bytes, forecast
 from study.ledger.ledger import read_history
-from study.run.disk import checkpoint_bytes, forecast
 from study.sizes import size
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import files_below, make_study, study_config

@@ -24,8 +24,8 @@ from study.run.progress import (
     states_line,
     training_line,
 )
-from study.run.tuner import liveliness
 from study.storage.folder import StudyFolder
+from study.storage.liveliness import liveliness
 from tests.support.example_studies import Unwritten, asked, make_study, study_config, train
 from trainables.result import COMPLETE, FAIL, PRUNED, STATES
 

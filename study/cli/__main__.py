@@ -1,0 +1,5 @@
+"""Entry point of `python -m study.cli`."""
+
+from study.cli import main
+
+main()

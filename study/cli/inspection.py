@@ -1,0 +1,90 @@
+"""Commands that look at a study or a cluster: status, doctor, dashboard."""
+
+import json
+import signal
+from typing import Annotated
+
+import typer
+
+from study.cli.errors import FAILED, one_line_errors, study_at
+from study.cli.options import Address, Folder, Storage, TrustAddresses, Verbose
+from study.interruption import interruption
+from study.terminal import PlainConsole, say
+
+
+def status(
+    directory: Folder,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the status as JSON.")] = False,
+) -> None:
+    """Show the progress, costs and front of a study."""
+    folder = study_at(directory)
+    with one_line_errors(folder):
+        from study.commands.status import status_of
+        from study.run.progress import front_table
+
+        status = status_of(folder)
+    if as_json:
+        say(json.dumps(status.as_dict(), indent=2))
+        return
+    for line in status.lines():
+        say(line)
+    if status.front:
+        PlainConsole().print(front_table(status.front))
+    if status.is_resumable:
+        say(f"continue with: qar resume {folder}")
+
+
+def doctor(
+    study: Annotated[
+        str | None, typer.Argument(help="Name of an installed study, or path of a YAML file.", show_default=False)
+    ] = None,
+    address: Address = None,
+    storage: Storage = "studies",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the configuration, for example trials=8."),
+    ] = None,
+    price: Annotated[
+        float | None, typer.Option(min=0, help="Price of one node-hour, for the cost estimate.", show_default=False)
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Skip the timing of one epoch, which needs free resources for one trial.")
+    ] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Check a cluster, and estimate the time and cost of a study.
+
+    The exit status is 1 if a check fails.
+    """
+    with one_line_errors():
+        from study.config import load_study
+        from study.doctor.check import CheckStatus, check_lines
+        from study.doctor.disk import disk_check
+        from study.doctor.examine import examine_cluster
+
+        config = load_study(study, set_).with_absolute_paths() if study is not None else None
+        checks = examine_cluster(config, address, storage, price, quick, verbose)
+        if config is not None:
+            checks.append(disk_check(config))
+    console = PlainConsole()
+    for line in check_lines(checks, console.width if console.is_terminal else None):
+        console.print(line)
+    if any(check.status is CheckStatus.FAIL for check in checks):
+        raise typer.Exit(FAILED)
+
+
+def dashboard(
+    directory: Folder,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 8080,
+    trust_addresses: TrustAddresses = False,
+) -> None:
+    """Serve optuna-dashboard for a study until Ctrl-C."""
+    folder = study_at(directory)
+    with one_line_errors(folder):
+        from study.addresses import check_addresses
+        from study.commands.dashboard import serve
+
+        check_addresses(folder.read_config(), trust_addresses, on_cluster=False, keys=("optuna_storage",))
+        serve(folder, port, lambda address: say(f"{address}  (Ctrl-C ends it)"))
+        if interruption.received not in (None, signal.SIGINT):  # Ctrl-C is the way to end it
+            raise typer.Exit(interruption.status)

@@ -1,0 +1,192 @@
+"""Commands on the results of a study: report, clean, export, reproduce, evaluate, families."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from study.cli.errors import FAILED, as_shown, one_line_errors, study_at
+from study.cli.options import DataDir, Dataset, Folder, TrustAddresses, without_credentials
+from study.terminal import PlainConsole, say
+
+
+def report(
+    directories: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DIR...",
+            help="Folders or URIs of studies. Several studies are compared.",
+            callback=without_credentials,
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the report. Default: DIR/report for one study, ./report for several.", show_default=False
+        ),
+    ] = None,
+    style: Annotated[
+        Path | None,
+        typer.Option(
+            help="Matplotlib style file (.mplstyle) whose keys override the built-in style.", show_default=False
+        ),
+    ] = None,
+    formats: Annotated[
+        str | None,
+        typer.Option(
+            help="File formats of the figures, for example pdf,png. Default: pdf,pgf,svg,png.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Write a report: figures, tables and an HTML page."""
+    folders = [study_at(directory) for directory in directories]
+    with one_line_errors(*folders):
+        from analysis.report.report import Format, write_comparison, write_report
+        from study.commands.importance import hyperparameter_importances
+
+        def named(path: Path) -> str:
+            return next(
+                (folder.storage.shown(path) for folder in folders if path.is_relative_to(folder.path)), str(path)
+            )
+
+        format = Format(style=style, suffixes=tuple(formats.split(",")) if formats else None, named=named)
+        for folder in folders:
+            folder.check_no_links()
+            folder.storage.fetch_results()
+        paths = [folder.path for folder in folders]
+        if len(folders) == 1:
+            written = write_report(
+                paths[0], out or paths[0] / "report", format=format, importances=hyperparameter_importances
+            )
+            folders[0].publish()
+        else:
+            written = write_comparison(
+                paths, out or Path("report"), format=format, importances=hyperparameter_importances
+            )
+    say(as_shown(written.text, folders))
+    for line in written.failures:
+        say(f"qar: {as_shown(line, folders)}", err=True)
+    if written.failures:
+        raise typer.Exit(FAILED)
+
+
+def clean(
+    directory: Folder,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without a confirmation prompt.")] = False,
+) -> None:
+    """Remove the checkpoints that a finished study no longer needs.
+
+    Keeps the newest checkpoint of each trial on the front.
+    """
+    folder = study_at(directory)
+    with one_line_errors(folder):
+        from study.run.clean import check_finished, remove_checkpoints, superfluous_checkpoints
+        from study.sizes import size
+
+        superfluous = superfluous_checkpoints(folder, check_finished(folder))
+        amount = f"{len(superfluous.paths)} checkpoints, {size(superfluous.num_bytes)}"
+        exported = f"trials {', '.join(map(str, superfluous.kept))}" if superfluous.kept else "no trial"
+        say(f"no longer needed: {amount}")
+        say(f"without them, qar export works for {exported}; all other commands work as before")
+        if dry_run or not superfluous.paths:
+            return
+        if not yes and not typer.confirm("remove them?"):
+            raise typer.Exit(FAILED)
+        remove_checkpoints(folder, superfluous)
+    say(f"removed {amount}")
+
+
+def export(
+    directory: Folder,
+    trial: Annotated[str, typer.Option(help="Number or trial_id of the trial.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="File to write.", show_default=False)],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    trust_addresses: TrustAddresses = False,
+) -> None:
+    """Write the quantized network of a trial to a compressed file."""
+    folder = study_at(directory)
+    with one_line_errors(folder):
+        from study.commands.export import export_trial
+
+        exported, artifact = export_trial(folder, trial, out, force, fetch=trust_addresses)
+    epoch, accuracy = artifact.provenance["epoch"], artifact.provenance["val_accuracy"]
+    say(f"{out}: trial {exported.number} ({exported.trial_id}), {exported.state}")
+    if epoch < artifact.config.epochs:
+        say(f"not trained to its end: {exported.state} after epoch {epoch} of {artifact.config.epochs}")
+    say(f"payload_bytes {artifact.bits.payload_bytes}")
+    say(f"bits_per_weight {artifact.bits.bits_per_weight}")
+    say(f"val_accuracy {accuracy} (recorded)")
+
+
+def reproduce(
+    directory: Folder,
+    trial: Annotated[str, typer.Option(help="Number or trial_id of the trial.", show_default=False)],
+    data_dir: DataDir = None,
+    dataset: Dataset = None,
+    trust_addresses: TrustAddresses = False,
+) -> None:
+    """Train a trial again without Ray, and compare its metrics with the recorded ones.
+
+    The exit status is 1 if a number differs.
+    """
+    folder = study_at(directory)
+    with one_line_errors(folder):
+        from study.commands.reproduce import comparison_table, conclusions
+        from study.commands.reproduce import reproduce as run_again
+
+        console = PlainConsole()
+        with console.status("training") as status:
+            done = run_again(
+                folder,
+                trial,
+                data_dir,
+                lambda epoch, epochs: status.update(f"training epoch {epoch} of {epochs}"),
+                dataset=dataset,
+                trust_addresses=trust_addresses,
+            )
+    console.print(comparison_table(done))
+    for line in conclusions(done):
+        say(line)
+    if done.differing:
+        raise typer.Exit(FAILED)
+
+
+def evaluate(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File written by qar export.", show_default=False)],
+    split: Annotated[str, typer.Option(help="Split to evaluate on: validation or test.")] = "validation",
+    data_dir: DataDir = None,
+    dataset: Dataset = None,
+    trust_addresses: TrustAddresses = False,
+) -> None:
+    """Show the accuracy and size of an exported network, without Ray."""
+    with one_line_errors():
+        import torch
+
+        from trainables.codebooks.artifact import read_artifact
+        from trainables.evaluation import evaluate as accuracy_of
+
+        artifact = read_artifact(file)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        accuracy = accuracy_of(artifact, split, data_dir, device, dataset=dataset, trust_addresses=trust_addresses)
+    say(f"{'val' if split == 'validation' else split}_accuracy {accuracy}")
+    if split == "validation":
+        say(f"recorded_val_accuracy {artifact.provenance.get('val_accuracy')}")
+    for measure in ("payload_bytes", "bits_per_weight", "conv_bits_per_weight", "linear_bits_per_weight"):
+        say(f"{measure} {getattr(artifact.bits, measure)}")
+
+
+def families() -> None:
+    """List the families of regularizers, and which parts come from the paper."""
+    from trainables.families import FAMILIES
+
+    for name, family in FAMILIES.items():
+        say(f"{name}: {family.title}")
+        for label, text in (
+            ("penalty of a weight", family.penalty),
+            ("representatives", family.representatives),
+            ("the paper's", family.paper),
+            ("ours", family.ours),
+        ):
+            say(f"    {label:20} {text}")
+    say("paper: Malchiodi, Ferraretto, Frasca, arXiv 2602.03614")

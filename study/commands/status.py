@@ -1,0 +1,82 @@
+"""Status of a study: progress, costs and front."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from study.config import StudyConfig
+from study.durations import duration
+from study.ledger.costs import costs_of
+from study.ledger.history import History, Trial
+from study.run.progress import cost_lines, failure_lines, front_so_far, seconds_left, states_line
+from study.storage.folder import StudyFolder
+from study.storage.liveliness import Liveliness, liveliness
+from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyStatus:
+    """Configuration, history and state of a study at one moment."""
+
+    config: StudyConfig
+    history: History
+    state: Liveliness
+
+    @property
+    def front(self) -> list[Trial]:
+        """Trials on the front so far."""
+        return front_so_far(self.history)
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether `qar resume` would train more."""
+        return self.state not in (Liveliness.RUNNING, Liveliness.FINISHED)
+
+    @property
+    def _seconds_left(self) -> float | None:
+        return seconds_left(self.history, self.config.trials)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the status for programs, as `qar status --json` prints it."""
+        costs = costs_of(self.history, self.config.trial["regularize_epochs"], self.config.epochs)
+        counts = {name: self.history.count(name) for name in (COMPLETE, PRUNED, FAIL, RUNNING)}
+        counts["to_resume"] = 0
+        if self.state is not Liveliness.RUNNING:
+            counts[RUNNING], counts["to_resume"] = 0, counts[RUNNING]
+        points = [
+            {"trial_id": trial.trial_id, **{name: trial.last[name] for name in ("val_accuracy", "bits_per_weight")}}
+            for trial in self.front
+        ]
+        summary = {"name": self.config.name, "state": self.state, "trials": self.config.trials, **counts}
+        summary |= {"front": points, "wall_seconds": round(self.history.seconds, 1), "train_seconds": asdict(costs)}
+        left = self._seconds_left
+        summary["seconds_left"] = None if left is None else round(left, 1)
+        return summary
+
+    def lines(self) -> list[str]:
+        """Return the progress, the unfinished and failed trials, and the costs, a line each."""
+        config, history = self.config, self.history
+        counted = states_line(history, config.trials, is_driven=self.state is Liveliness.RUNNING)
+        left = self._seconds_left
+        rest = f", about {duration(left)} to go" if left else ""
+        costs = costs_of(history, config.trial["regularize_epochs"], config.epochs)
+        return [
+            f"{config.name}: {self.state}; {counted}; {duration(history.seconds)} so far{rest}",
+            *(
+                f"trial {trial.number}: {len(trial.epochs)} of {config.epochs} epochs trained"
+                for trial in history.unfinished
+            ),
+            *failure_lines(history),
+            *cost_lines(costs),
+        ]
+
+
+def status_of(folder: StudyFolder) -> StudyStatus:
+    """Return the status of a study.
+
+    Raises:
+        ValueError: the folder holds no study.
+        DamagedFileError: the files of the study can't be read.
+    """
+    config = folder.read_config()
+    history = folder.read_history()
+    return StudyStatus(config=config, history=history, state=liveliness(folder, history, config.trials))

@@ -1,0 +1,153 @@
+"""Launch of a new study, and resumption of one that exists."""
+
+from collections.abc import Sequence
+
+from study.addresses import check_addresses, remember
+from study.cluster.connect import announcement, connect
+from study.cluster.start_failure import NoRayError
+from study.config import StudyConfig, changes_by, load_study, parse_study
+from study.doctor.disk import forecast
+from study.ledger.history import History
+from study.run.checks import check_cluster, check_other_studies, check_trials
+from study.run.options import RunOptions
+from study.run.outcome import StudyOutcome, run_and_report
+from study.storage.folder import StudyFolder
+from study.storage.liveliness import Liveliness, liveliness
+from study.storage.object_store import below, is_uri
+from study.storage.shown_errors import shown_errors
+
+
+def launch(
+    study: str,
+    storage: str = "studies",
+    *,
+    name: str | None = None,
+    overrides: Sequence[str] = (),
+    resume_if_exists: bool = False,
+    options: RunOptions | None = None,
+) -> StudyOutcome:
+    """Run a new study, and report on it.
+
+    Args:
+        study: name of an installed study, or path of a YAML file.
+        storage: folder or URI that holds the studies.
+        name: name of the new study; None for the one in its configuration.
+        overrides: changes of the configuration, each as KEY=VALUE.
+        resume_if_exists: resume the study if one of this name exists.
+        options: where to run, and where messages go.
+
+    Raises:
+        ValueError: the request is wrong, or the cluster can't run the study; then nothing is written.
+        Exception: as `run_study` raises.
+    """
+    options = options or RunOptions()
+    config = load_study(study, list(overrides))
+    if name is not None:
+        config = parse_study(config.model_dump() | {"name": name}, "--name")
+    folder = StudyFolder.at(below(storage, config.name) if is_uri(storage) else f"{storage}/{config.name}")
+    with shown_errors(folder):
+        config = config.with_absolute_paths()
+        remember(config)
+        if resume_if_exists and folder.exists():
+            config = _existing(folder, overrides, options)
+            check_cluster(folder, config, options)
+        else:
+            folder.check_free()
+            check_trials(config, options)
+            check_other_studies(folder, config)
+            check_cluster(folder, config, options)
+            _create(folder, config, options)
+            options.say(forecast(config))
+    return run_and_report(folder, config, options)
+
+
+def _existing(folder: StudyFolder, overrides: Sequence[str], options: RunOptions) -> StudyConfig:
+    """Return the configuration of a study that exists.
+
+    Raises:
+        ValueError: the overrides differ from it.
+    """
+    config = folder.read_config()
+    check_addresses(config, trusted=False, on_cluster=options.address is not None)
+    if changes := changes_by(list(overrides), config):
+        raise ValueError(
+            f"--trials and --set must agree with a study that exists, got {changes}; leave them out, or "
+            f"choose another --name than {config.name!r}"
+        )
+    return config
+
+
+def _create(folder: StudyFolder, config: StudyConfig, options: RunOptions) -> None:
+    """Create the study's folder, and remove it again if its trials fit on no node."""
+    created = folder.create(config)
+    try:
+        _connect(config, options)
+    except (ValueError, NoRayError, KeyboardInterrupt):
+        folder.discard(created)
+        raise
+
+
+def _connect(config: StudyConfig, options: RunOptions) -> None:
+    with options.console.status(announcement(options.address)):
+        connect(config, options.address, options.verbose)
+
+
+def resume(directory: str, trials: int | None = None, options: RunOptions | None = None) -> StudyOutcome:
+    """Continue an interrupted study, or extend a finished one, and report on it.
+
+    Args:
+        directory: folder or URI of the study.
+        trials: number of trials to add to a finished study; None to add none.
+        options: where to run, and where messages go.
+
+    Raises:
+        ValueError: the request is wrong, or the cluster can't run the study; then nothing is written.
+        Exception: as `run_study` raises.
+    """
+    options = options or RunOptions()
+    folder = StudyFolder.at(directory)
+    with shown_errors(folder):
+        config = folder.read_config()
+        check_addresses(config, options.trust_addresses, on_cluster=options.address is not None)
+        wanted = config if trials is None else _extended(folder, config, trials)
+        check_cluster(folder, wanted, options)
+        if trials is not None:
+            _connect(wanted, options)  # before anything is written, since its trials may fit on no node
+            config = extend(folder, trials, options)
+        confirmed = folder.confirmed if config.plan else None
+    return run_and_report(folder, config, options, confirmed)
+
+
+def _extended(folder: StudyFolder, config: StudyConfig, trials: int) -> StudyConfig:
+    """Return the configuration that `extend` would write."""
+    if config.plan:
+        raise ValueError(
+            f"--trials extends a search, got {trials} for {folder}, which runs a plan; more seeds of a confirmation "
+            "are trained with: qar confirm STUDY --seeds N"
+        )
+    state = liveliness(folder, folder.read_history(), config.trials)
+    if state is not Liveliness.FINISHED:
+        raise _unfinished(folder, trials, state)
+    return config.model_copy(update={"trials": config.trials + trials})
+
+
+def _unfinished(folder: StudyFolder, trials: int, state: Liveliness) -> ValueError:
+    return ValueError(
+        f"--trials extends a study that has finished, got {trials} for {folder} ({state}); "
+        f"finish it first: qar resume {folder}"
+    )
+
+
+def extend(folder: StudyFolder, trials: int, options: RunOptions) -> StudyConfig:
+    """Add trials to the configuration of a finished study, while holding its ledger's lock; return the result.
+
+    Raises:
+        ValueError: the study has not finished, or another process runs it.
+    """
+
+    def extended(config: StudyConfig, history: History) -> StudyConfig:
+        if history.num_ended < config.trials:  # another process has extended it meanwhile
+            raise _unfinished(folder, trials, Liveliness.INTERRUPTED)
+        return config.model_copy(update={"trials": config.trials + trials})
+
+    return folder.change_config(extended, options.say)

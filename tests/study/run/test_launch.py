@@ -1,0 +1,82 @@
+"""Launch, resumption and extension as Python calls, without Ray."""
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from study.commands.confirmation import add_seeds
+from study.ledger.ledger import Ledger
+from study.run.launch import extend, launch, resume
+from study.run.options import RunOptions
+from study.storage.folder import StudyFolder
+from tests.support.example_studies import files_below, make_study, study_config
+
+
+def test_extension_needs_the_lock_of_the_ledger(tmp_path: Path) -> None:
+    """A driver that began after the check must keep the number of trials that it has read."""
+    study = make_study(tmp_path / "small")
+    before = study.study_yaml.read_bytes()
+    with closing(Ledger(study.ledger)), pytest.raises(ValueError, match="is being run by another process"):
+        extend(study, 7, RunOptions())
+    assert study.study_yaml.read_bytes() == before
+
+
+def test_second_of_two_extensions_is_refused(tmp_path: Path) -> None:
+    """Both have seen a finished study; only the first may extend it."""
+    study = make_study(tmp_path / "small")
+    assert extend(study, 7, RunOptions()).trials == 12
+    with pytest.raises(ValueError, match="extends a study that has finished, got 7"):
+        extend(study, 7, RunOptions())
+    assert study.read_config().trials == 12
+
+
+def test_configuration_changes_only_while_the_ledger_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study(tmp_path / "small")
+    driven: list[bool] = []
+    write = StudyFolder.replace_config
+
+    def observed(folder: StudyFolder, config: object) -> None:
+        driven.append(folder.is_driven())
+        write(folder, config)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(StudyFolder, "replace_config", observed)
+    extend(study, 7, RunOptions())
+    assert driven == [True]
+    assert not study.is_driven(), "released"
+
+
+def test_seeds_of_a_confirmation_change_only_under_the_lock(tmp_path: Path) -> None:
+    plan = [{"family": "none", "num_levels": 4, "placement": "kmeans"}]
+    lengths = {"regularize_epochs": 3, "finetune_epochs": 1, "evaluate_test": True}
+    study = make_study(tmp_path / "small", study_config(plan=plan, trials=5, replicates=5, trial=lengths))
+    more = study.read_config().model_copy(update={"replicates": 7, "trials": 7})
+    before = study.study_yaml.read_bytes()
+    with closing(Ledger(study.ledger)), pytest.raises(ValueError, match="is being run by another process"):
+        add_seeds(study, more, RunOptions())
+    assert study.study_yaml.read_bytes() == before
+    add_seeds(study, more, RunOptions())
+    assert study.read_config().replicates == 7
+    fewer = more.model_copy(update={"replicates": 6, "trials": 6})
+    with pytest.raises(ValueError, match="--seeds must be at least 7"):
+        add_seeds(study, fewer, RunOptions())
+
+
+def test_python_calls_refuse_as_the_command_does(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'nosuch'"):
+        launch("digits", str(tmp_path / "studies"), overrides=["nosuch=1"])
+    with pytest.raises(ValueError, match="is no study folder"):
+        resume(str(tmp_path / "absent"))
+    assert files_below(tmp_path) == {}
+
+
+def test_resumption_of_a_finished_study_returns_its_outcome(tmp_path: Path) -> None:
+    """Nothing is trained; the report is written, and the text is in the outcome rather than on stdout."""
+    study = make_study(tmp_path / "small")
+    said: list[str] = []
+    outcome = resume(str(study.path), options=RunOptions(say=said.append))
+    assert (outcome.state, outcome.exit_status, outcome.failure) == ("finished", 0, None)
+    assert outcome.next_steps == f"next: qar confirm {study} --seeds 5; qar report {study}"
+    assert outcome.report.text
+    assert not outcome.report.warnings
+    assert (study.path / "report" / "figures" / "front.pdf").exists()
