@@ -91,7 +91,7 @@ def confirm(
     trust_addresses: TrustAddresses = False,
     verbose: Verbose = False,
 ) -> None:
-    """Train the front again with new seeds, and measure it on the test split.
+    """Train the front again with fresh seeds, and evaluate it on the test split.
 
     An interrupted confirmation continues where it stopped.
     """
