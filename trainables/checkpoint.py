@@ -1,4 +1,4 @@
-"""A trial's state on disk, with a checksum: a file that was cut off or altered is told from a good one. No Ray."""
+"""Checkpoint files of a trial, with a checksum that reveals truncated or altered files. No Ray."""
 
 import hashlib
 from pathlib import Path
@@ -13,18 +13,22 @@ from trainables.files import open_regular, read_regular
 CHECKPOINT_FILE = "trial.pt"
 MOST_CHECKSUM_BYTES = 1024
 CHECKSUM_FILE = "trial.pt.sha256"
-"""In the form of the command sha256sum, which can check it: `sha256sum --check trial.pt.sha256`."""
+"""Name of the checksum file; `sha256sum --check trial.pt.sha256` verifies it."""
 
 
 def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Writes a state, as `CompressionRun.state_dict` gives it, into a folder that exists.
+    """Write the state of a trial and its checksum into a folder.
+
+    Args:
+        folder: an existing folder.
+        state: as `CompressionRun.state_dict` returns it.
 
     Raises:
-        OSError: there is no room or no right to; with the file's name.
+        OSError: the disk is full or permission is missing; the error names the file.
     """
     path = folder / CHECKPOINT_FILE
     try:
-        # Given a path, PyTorch opens it itself, and has an error of its own, without a number, for a full disk.
+        # Given a path in place of an open file, PyTorch raises an error without an errno when the disk is full.
         with path.open("wb") as file:
             torch.save(state, file)
     except OSError as error:
@@ -33,26 +37,30 @@ def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
 
 
 def read_checkpoint(folder: Path, device: str | torch.device = "cpu") -> dict[str, Any]:
-    """The state that `write_checkpoint` has left in a folder, its tensors on `device`.
+    """Return the state that `write_checkpoint` wrote into a folder.
+
+    Args:
+        folder: folder of the checkpoint.
+        device: device of the tensors that are returned.
 
     Raises:
-        DamagedFileError: a file is missing, or what is there is not what was written.
+        DamagedFileError: a file is missing, damaged, or not the checkpoint of a trial.
     """
     path = folder / CHECKPOINT_FILE
     try:
         expected = read_regular(folder / CHECKSUM_FILE, MOST_CHECKSUM_BYTES).decode().split()
         if expected != [_sha256(path), CHECKPOINT_FILE]:
-            raise DamagedFileError(f"{path} is damaged: it is not what its checksum {CHECKSUM_FILE} was made of")
+            raise DamagedFileError(f"{path} is damaged: its content does not match the checksum in {CHECKSUM_FILE}")
     except (OSError, UnicodeDecodeError, IrregularFileError) as error:
-        raise DamagedFileError(f"{folder} holds no whole checkpoint: {error}") from None
+        raise DamagedFileError(f"{folder} holds no complete checkpoint: {error}") from None
     try:
         inspect_checkpoint(path)
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except torch.OutOfMemoryError:
         raise
-    except Exception as error:  # whatever a file with a right checksum and hostile content leads to
+    except Exception as error:  # a file with a valid checksum and hostile content may raise anything
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise DamagedFileError(f"{path} is no checkpoint of a trial: {reason}") from None
+        raise DamagedFileError(f"{path} is not a checkpoint of a trial: {reason}") from None
     return state
 
 

@@ -1,7 +1,8 @@
-"""Inspection of a checkpoint before PyTorch loads it: a dry read that makes no tensor.
+"""Inspection of a checkpoint before PyTorch loads it, without creating any tensor.
 
-A checkpoint is a zip archive with a pickle and the bytes of each tensor's storage. A right checksum says that a file is
-whole, not that its author means well. PyTorch runs no code of it (`weights_only`), yet trusts the sizes that it states.
+A checkpoint is a zip archive with a pickle and the bytes of each tensor's storage. A valid checksum shows that a file
+is complete, not that it is harmless. With `weights_only`, PyTorch runs no code from the file, but it trusts the sizes
+that the file states.
 """
 
 import io
@@ -19,11 +20,14 @@ MOST_PICKLE_BYTES = 2**26
 
 
 def inspect_checkpoint(path: Path) -> None:
-    """Check that a checkpoint holds tensors and plain values alone, and no tensor larger than its bytes in the file.
+    """Check that a checkpoint holds only tensors and plain values, and no tensor larger than its bytes in the file.
+
+    Args:
+        path: the file of the checkpoint.
 
     Raises:
-        ValueError: a size or a kind of object is not what a trial writes. Other exceptions of pickle and zipfile mean
-            that the file is no checkpoint.
+        ValueError: a size or a kind of object differs from what a trial writes. Other exceptions, of pickle and
+            zipfile, mean that the file is not a checkpoint.
     """
     with ZipFile(path) as archive:
         members = {info.filename: info for info in archive.infolist()}
@@ -40,18 +44,18 @@ def inspect_checkpoint(path: Path) -> None:
             for name, info in members.items()
             if name.startswith(f"{folder}data/")
         }
-        with warnings.catch_warnings(action="ignore"):  # typed storages are the form of these files, and deprecated
+        with warnings.catch_warnings(action="ignore"):  # the file format uses typed storages, which are deprecated
             state = _DryReader(archive.read(pickled), sizes).load()
     if not isinstance(state, dict):
         raise ValueError(f"it must hold a dictionary, got {type(state).__name__}")
 
 
 class _DryTensor:
-    """Stands for a tensor."""
+    """Placeholder for a tensor."""
 
 
 class _DryReader(pickle.Unpickler):
-    """Reads a pickle with stand-ins for tensors; knows no other objects than those that a trial's state has."""
+    """Unpickler that replaces tensors by placeholders, and rejects all objects that a trial's state does not hold."""
 
     def __init__(self, content: bytes, sizes: dict[str, int]) -> None:
         super().__init__(io.BytesIO(content))
@@ -67,7 +71,7 @@ class _DryReader(pickle.Unpickler):
         raise ValueError(f"it must hold tensors and plain values alone, got {module}.{name}"[:200])
 
     def persistent_load(self, pid: Any) -> int:
-        """Return how many elements a storage has, which its bytes in the file must bear out."""
+        """Return the number of elements of a storage; raise ValueError if its bytes in the file do not match."""
         kind, storage, key, _, count = pid
         if kind != "storage" or type(count) is not int or storage.dtype.itemsize * count != self._sizes[key]:
             raise ValueError(f"the storage {str(key)[:20]} must have as many bytes as it states")
@@ -75,7 +79,7 @@ class _DryReader(pickle.Unpickler):
 
 
 def _dry_tensor(storage: int, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> _DryTensor:
-    """Check that a tensor lies in its storage, without any element twice."""
+    """Return a placeholder for a tensor, after checking that its elements are distinct and within its storage."""
     numbers = (offset, *size, *stride)
     if len(size) != len(stride) or any(type(number) is not int or number < 0 for number in numbers):
         raise ValueError("a tensor must have sizes and strides that are whole numbers from 0")

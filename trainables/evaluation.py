@@ -1,4 +1,4 @@
-"""Evaluation of a compressed file, in the way and on the images of its trial's own evaluations."""
+"""Evaluation of the network in a compressed file, on the images that its trial was evaluated on."""
 
 import numpy as np
 import torch
@@ -25,30 +25,33 @@ def evaluate(
 ) -> float:
     """Return the accuracy of the network, in [0, 1].
 
-    Nothing that the file names is downloaded, fetched or created unless `trust_addresses` says so.
+    Nothing is downloaded or created at an address that the file names, unless `trust_addresses` is true.
 
     Args:
-        artifact: of the network.
-        split: `validation`, the trial's own, or `test`.
-        data_dir: where data sets lie, if not where the trial had them.
-        dataset: the data set, if not the one of the trial.
-        trust_addresses: whether what the file names may be downloaded or fetched.
-        device: where to evaluate; another kind of device than the trial's may round differently.
+        artifact: the network and the configuration of its trial.
+        split: `validation`, the validation split of the trial, or `test`.
+        data_dir: folder of the data sets; None for the one that the trial used.
+        device: device to evaluate on; a kind of device other than the trial's may round differently.
+        dataset: name of the data set; None for the one that the trial used.
+        trust_addresses: whether a data set may be downloaded from an address that the file names.
+
+    Returns:
+        Share of the images of the split that are classified correctly.
 
     Raises:
-        ValueError: the split is neither, or the data set can't be had or is another one.
+        ValueError: the split is unknown, the data set cannot be loaded, or it does not fit the network.
     """
     choose("split", split, SPLITS)
     config, device = artifact.config, torch.device(device)
     source = chosen_data(config.dataset, config.data_dir, dataset, data_dir, trust_addresses)
-    images_of = load_dataset(source.name, source.data_dir, source.fetch)
-    found, expected = (images_of.image_shape, images_of.num_classes), (artifact.image_shape, artifact.num_classes)
-    if found != expected:
+    loaded = load_dataset(source.name, source.data_dir, source.fetch)
+    actual, expected = (loaded.image_shape, loaded.num_classes), (artifact.image_shape, artifact.num_classes)
+    if actual != expected:
         raise ValueError(
-            f"{source.name} must have image shape and number of classes {expected}, got {found}; "
+            f"{source.name} must have image shape and number of classes {expected}, got {actual}; "
             "give the --data-dir or --dataset that the trial had"
         )
-    images, labels = _test(images_of) if split == "test" else _validation(images_of, config)
+    images, labels = _test_images(loaded) if split == "test" else _validation_images(loaded, config)
     chosen = Split(
         pool=images.to(device),
         labels=labels.to(device),
@@ -58,11 +61,13 @@ def evaluate(
     return accuracy(artifact.build().to(device), chosen)
 
 
-def _test(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
+def _test_images(dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the test images, (n, channels, height, width), and their labels, (n,)."""
     return mapped(dataset.x_test).permute(0, 3, 1, 2), mapped(dataset.y_test)
 
 
-def _validation(dataset: Dataset, config: TrialConfig) -> tuple[torch.Tensor, torch.Tensor]:
+def _validation_images(dataset: Dataset, config: TrialConfig) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the trial's validation images, (n, channels, height, width), and their labels, (n,)."""
     split_seed, *_ = trial_seeds(config.seed)
     rng = np.random.default_rng(split_seed)
     _, split = train_and_validation(dataset, config.validation_fraction, rng, torch.device("cpu"), config.subset)

@@ -1,9 +1,9 @@
-"""The regularizer families: names, formulas, and whose each part is.
+"""The regularizer families: their names, their formulas, and the origin of each part.
 
-The source of all of them is Malchiodi, Ferraretto, Frasca, "Quantization-Aware Regularizers for Deep
-Neural Networks Compression", arXiv 2602.03614, of which we know the names and the parts marked "paper";
-parts marked "ours" are this project's reading of what is left open. The implementations are in
-`trainables.regularizers.registry`; this module imports nothing, so that a name can be checked without torch.
+Parts marked "paper" are from Malchiodi, Ferraretto, Frasca, "Quantization-Aware Regularizers for Deep Neural Networks
+Compression", arXiv 2602.03614. Parts marked "ours" are this project's choices where the paper leaves something open.
+The implementations are in `trainables.regularizers.registry`; this module does not import torch, so that names can be
+checked without it.
 """
 
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ class Family:
     """One regularizer family.
 
     Attributes:
-        title: what it is, in a few words.
-        penalty: the penalty of one weight w of a layer with interval [a, b] and representatives r.
-        representatives: where the representatives lie while the network trains.
+        title: short description.
+        penalty: formula of the penalty of one weight w, in a layer with interval [a, b] and representatives r.
+        representatives: positions of the representatives during the regularize phase.
         trainable: whether the representatives are trained with the weights.
-        paper: what the paper gives.
-        ours: what this project decided.
+        paper: parts that are given by the paper.
+        ours: parts that this project has chosen.
         has_proximal_step: whether the proximal step of the penalty is known in closed form.
     """
 
@@ -37,12 +37,12 @@ class Family:
 
     @property
     def has_penalty(self) -> bool:
-        """Whether λ means anything for this family."""
+        """Whether the family has a penalty, and thus uses λ."""
         return self.penalty != "0"
 
     @property
     def placements(self) -> tuple[str, ...]:
-        """Placements that this family allows: `own` needs representatives during training."""
+        """Placements that this family allows; `own` needs representatives during training."""
         return PLACEMENTS if self.has_penalty else ("kmeans", "uniform")
 
 
@@ -103,7 +103,16 @@ FAMILIES = {
 
 
 def choose(kind: str, name: str, choices: object) -> str:
-    """Returns `name` if it is one of `choices` (any iterable of names); raises ValueError naming them if not."""
+    """Return `name` if it is one of the choices.
+
+    Args:
+        kind: noun for the error message, such as `dataset`.
+        name: the name to check.
+        choices: any iterable of names.
+
+    Raises:
+        ValueError: `name` is not one of the choices; the message lists them.
+    """
     known = sorted(choices)  # type: ignore[call-overload]
     if name not in known:
         raise ValueError(f"unknown {kind} {name!r}; choose from {known}")

@@ -1,4 +1,4 @@
-"""Reading of files that may have come from anywhere: regular files alone, and no more of them than expected."""
+"""Safe reading of untrusted files: only regular files, and only up to a limit."""
 
 import os
 import stat
@@ -9,13 +9,13 @@ from trainables.errors import IrregularFileError
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """Open a regular file for reading; a device or a pipe, which might never end, is refused.
+    """Open a regular file for reading; devices and pipes, which might never end, are refused.
 
     Raises:
-        OSError: there is no such file, or it can't be opened.
-        IrregularFileError: it is something else than a regular file.
+        OSError: the file does not exist or cannot be opened.
+        IrregularFileError: the path is not a regular file.
     """
-    # Without O_NONBLOCK, opening a pipe waits for somebody to write into it.
+    # Without O_NONBLOCK, opening a pipe blocks until another process opens it for writing.
     file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: SIM115
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
@@ -24,7 +24,16 @@ def open_regular(path: Path) -> BufferedReader:
 
 
 def read_regular(path: Path, limit: int) -> bytes:
-    """Return the content of a regular file of at most `limit` bytes; raises as `open_regular`."""
+    """Return the content of a regular file.
+
+    Args:
+        path: the file.
+        limit: greatest size that is accepted, in bytes.
+
+    Raises:
+        OSError: the file does not exist or cannot be opened.
+        IrregularFileError: the path is not a regular file, or the file is larger than `limit`.
+    """
     with open_regular(path) as file:
         content = file.read(limit + 1)
     if len(content) > limit:

@@ -1,4 +1,4 @@
-"""Networks by name, and which of their parameters are quantized."""
+"""Registry of networks, and selection of the parameters that are quantized or decayed."""
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -30,7 +30,10 @@ def _channels(base: int, width: float) -> int:
 
 
 def _small_cnn(image_shape: tuple[int, int, int], num_classes: int, width: float) -> nn.Module:
-    """Three convolutions and two linear layers: 72,000 weights for the digits, and seconds to train."""
+    """Return a network of three convolutions and two linear layers.
+
+    For the digits it has 72,000 weights and trains in seconds.
+    """
     inputs = image_shape[0]
     first, second = _channels(32, width), _channels(64, width)
 
@@ -73,9 +76,9 @@ def _alexnet(image_shape: tuple[int, int, int], num_classes: int, width: float) 
 
 
 def _vgg16(image_shape: tuple[int, int, int], num_classes: int, width: float) -> nn.Module:
-    """VGG16 with batch normalization: torchvision's convolutions and one linear layer, as 32×32 images want it.
+    """Return VGG16 with batch normalization for 32×32 images, with 14.7 million parameters at width 1.
 
-    14.7 million parameters at width 1.
+    It has torchvision's convolutions and a single linear layer.
 
     Source: Simonyan and Zisserman, arXiv 1409.1556, configuration D.
     """
@@ -105,7 +108,10 @@ MODELS: dict[str, Callable[[tuple[int, int, int], int, float], nn.Module]] = {
     "alexnet": _alexnet,
     "vgg16": _vgg16,
 }
-"""Makes a network from (channels, height, width) of an image, the number of classes, and a width multiplier."""
+"""Functions that build a network, by its name.
+
+Their arguments are (channels, height, width) of an image, the number of classes, and the width multiplier.
+"""
 
 
 def torchvision_classifiers() -> list[str]:
@@ -150,7 +156,7 @@ def build_model(
 def _torchvision(name: str, channels: int, num_classes: int) -> nn.Module:
     from torchvision.models import get_model
 
-    # No weights are ever downloaded: classifiers have no backbone with weights of its own.
+    # With weights=None nothing is downloaded: classifiers have no separately loaded backbone.
     model: nn.Module = get_model(name, weights=None, num_classes=num_classes, **PLAIN_OUTPUT.get(name, {}))
     if channels != 3:
         _take_channels(model, channels)
@@ -179,7 +185,7 @@ def _take_channels(model: nn.Module, channels: int) -> None:
 
 
 class _WithoutMemory(TorchFunctionMode):
-    """Let new tensors have a shape and no memory: those that parameters and buffers are made of."""
+    """Mode in which functions that create tensors return tensors with a shape but without memory."""
 
     FACTORIES = frozenset({torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn})
 
@@ -209,7 +215,7 @@ def model_shapes(name: str, image_shape: tuple[int, int, int], num_classes: int,
 
 
 def quantized_weights(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The weights that are quantized, by name: those of convolutions and linear layers, found by type."""
+    """Return the weights that are quantized, by name: those of all convolutions and linear layers."""
     return {
         f"{name}.weight": module.weight
         for name, module in model.named_modules()

@@ -1,4 +1,4 @@
-"""Settings under which a network runs but can't learn, or compresses nothing: refused or warned of before a launch."""
+"""Checks for settings under which a network runs, but cannot learn or is not compressed."""
 
 from torch import nn
 
@@ -8,11 +8,14 @@ from trainables.models import MODELS, quantized_weights
 
 
 def check_width(config: TrialConfig, model: nn.Module) -> None:
-    """Raise ValueError if the width leaves a layer of one of our networks but a single channel.
+    """Check that every hidden layer of a network of `trainables.models.MODELS` has at least two channels.
 
     Args:
-        config: of a trial.
+        config: configuration of the trial.
         model: its network.
+
+    Raises:
+        ValueError: the width leaves a hidden layer with a single channel.
     """
     *hidden, _ = quantized_weights(model).values()
     if config.model in MODELS and hidden and min(weight.shape[0] for weight in hidden) < 2:
@@ -23,13 +26,13 @@ def check_width(config: TrialConfig, model: nn.Module) -> None:
 
 
 def warnings_for(config: TrialConfig, model: nn.Module, num_images: int, most_levels: int | None) -> list[str]:
-    """Return a line for each setting that hardly makes sense.
+    """Return a warning of one line for each setting that is likely a mistake.
 
     Args:
-        config: of a trial.
+        config: configuration of the trial.
         model: its network.
-        num_images: images trained on.
-        most_levels: the largest K of the study; None if nothing is quantized.
+        num_images: number of training images.
+        most_levels: largest K of the study; None if nothing is quantized.
     """
     lines = []
     if config.recipe.batch_size > num_images:
@@ -51,7 +54,12 @@ def warnings_for(config: TrialConfig, model: nn.Module, num_images: int, most_le
 
 
 def most_bits_per_weight(model: nn.Module, num_levels: int) -> float:
-    """Return the most bits per weight that K levels may take, all parameters included: indices of fixed length."""
+    """Return an upper bound on the bits per weight of a network with K levels, with indices of fixed length.
+
+    Args:
+        model: the network.
+        num_levels: K, the number of levels of each quantized weight tensor.
+    """
     quantized = quantized_weights(model)
     sizes = [weight.numel() for weight in quantized.values()]
     floats = sum(tensor.numel() for tensor in model.state_dict().values() if tensor.is_floating_point()) - sum(sizes)

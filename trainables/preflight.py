@@ -17,25 +17,25 @@ from trainables.models import TORCHVISION, build_model, check_model_name, quanti
 from trainables.plausibility import check_width, warnings_for
 
 IMAGES = 8
-"""Images in the batch: few, since a driver may have neither a GPU nor much memory."""
+"""Number of images in the batch; small, since the driver may have neither a GPU nor much memory."""
 
 
 def preflight(config: TrialConfig, most_levels: int | None = None) -> list[str]:
     """Train the network of a trial for one step on one batch of its data set.
 
-    The batch holds a few training images, at least two, since batch normalization can't train on one. Nothing is judged
-    that a batch so small might distort: only that both passes work, and what comes out of them.
+    The batch holds a few training images: at least two, since batch normalization cannot train on one. The check covers
+    that the forward and the backward pass work, and the type, shape and finiteness of their results.
 
     Args:
-        config: of a trial.
-        most_levels: the largest K of the study, for a warning where it takes more bits than float.
+        config: configuration of the trial.
+        most_levels: largest K of the study, for a warning if it takes more bits than float weights; None to omit it.
 
     Returns:
-        Warnings about settings under which little is learned or compressed, one line each.
+        Warnings about settings that are likely mistakes, one line each.
 
     Raises:
-        ValueError: the data set, a split of it or the network is not available, they don't fit each other, or a layer
-            has a single channel; one line.
+        ValueError: the data set, its split or the network is not available, the network cannot train on the images,
+            or a layer has a single channel. The message is one line.
     """
     check_model_name(config.model)
     dataset = load_dataset(config.dataset, config.data_dir)
@@ -52,7 +52,7 @@ def preflight(config: TrialConfig, most_levels: int | None = None) -> list[str]:
 
 
 def _batch(dataset: Dataset, train: np.ndarray, config: TrialConfig) -> tuple[Tensor, Tensor]:
-    """Return normalized, augmented images and their labels, spread over the training split and so over its classes."""
+    """Return normalized, augmented images and their labels, chosen at even distances from the training split."""
     size = max(2, min(IMAGES, config.recipe.batch_size, len(train)))
     chosen = torch.from_numpy(train[np.linspace(0, len(train) - 1, size).astype(int)])
     pool = mapped(dataset.x_train).permute(0, 3, 1, 2)
@@ -68,7 +68,7 @@ def _batch(dataset: Dataset, train: np.ndarray, config: TrialConfig) -> tuple[Te
 
 
 def _step(model: nn.Module, images: Tensor, labels: Tensor, num_classes: int) -> None:
-    """Run a forward and a backward pass, and a forward pass in evaluation mode; raise ValueError for what is wrong."""
+    """Run a forward and a backward pass, and a forward pass in evaluation mode; raise ValueError if one is wrong."""
     weights = quantized_weights(model)
     if not weights:
         raise ValueError("it has no convolution and no linear layer whose weights could be quantized")
@@ -87,6 +87,7 @@ def _step(model: nn.Module, images: Tensor, labels: Tensor, num_classes: int) ->
 
 
 def _check_logits(logits: object, images: int, num_classes: int) -> None:
+    """Raise ValueError unless `logits` is a tensor of shape (images, num_classes)."""
     if not isinstance(logits, Tensor):
         raise ValueError(f"it must return one tensor of logits, got {type(logits).__name__}")
     if tuple(logits.shape) != (images, num_classes):
@@ -95,7 +96,7 @@ def _check_logits(logits: object, images: int, num_classes: int) -> None:
 
 @contextmanager
 def _one_line(config: TrialConfig, dataset: Dataset) -> Iterator[None]:
-    """Turn whatever a network raises for images that it can't take into one line."""
+    """Turn any error of the network into a ValueError whose message is one line."""
     try:
         yield
     except Exception as error:
@@ -109,7 +110,7 @@ def _one_line(config: TrialConfig, dataset: Dataset) -> Iterator[None]:
 
 
 def _smallest_images(model: str, size: tuple[int, int]) -> str:
-    """Return the size of images that torchvision states for a network, if these are smaller."""
+    """Return a hint at the image size that torchvision requires for a network, or "" if the images are large enough."""
     if not model.startswith(TORCHVISION):
         return ""
     from torchvision.models import get_model_weights

@@ -7,18 +7,21 @@ import math
 from dataclasses import dataclass
 
 SCHEMA_VERSION = 4
-"""Of the tables, in their Parquet metadata. It grows with every column that is added; none is ever taken away."""
+"""Version of the tables' schema, stored in their Parquet metadata.
+
+It increases with every column that is added; columns are never removed.
+"""
 
 SCHEMA_VERSION_KEY = "qar_schema_version"
 
 RUNNING = "RUNNING"
-"""Not in the tables of a finished study: asked for, and neither finished nor given up."""
+"""Proposed by the searcher and not ended yet; absent from the tables of a finished study."""
 COMPLETE = "COMPLETE"
-"""Trained for the full budget. Only these reach a front."""
+"""Trained for the full budget; only such trials can be on a front."""
 PRUNED = "PRUNED"
 """Stopped early by the scheduler."""
 FAIL = "FAIL"
-"""Ended by an error or a loss that is not finite; `failure` says which."""
+"""Ended by an error or by a loss that is not finite; the column `failure` holds the reason."""
 
 STATES = (COMPLETE, PRUNED, FAIL, RUNNING)
 
@@ -61,12 +64,12 @@ class Column:
     """One column of a table, and the rules for its values.
 
     Attributes:
-        name: in the Parquet file.
+        name: name of the column in the Parquet file.
         type: `int`, `float`, `bool` or `str`.
         meaning: one line for readers of the file's metadata.
         since: schema version that added the column; in older tables it is read as nulls.
-        range: of the numbers; None for any, infinite ones included.
-        choices: texts that are allowed; empty for any.
+        range: allowed numbers; None for any, including infinite ones.
+        choices: allowed texts; empty for any.
         required: whether nulls are refused.
     """
 

@@ -1,4 +1,4 @@
-"""Read a study's Parquet tables, and check them: also those that an older version or another program has written."""
+"""Reader of a study's Parquet tables; checks them, since other versions or programs may have written them."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _TYPE_NAMES = {"int": "a whole number", "float": "a number", "bool": "true or fa
 
 
 class _RuleError(Exception):
-    """A table breaks a rule of its schema; the message says which, without the file."""
+    """A table breaks a rule of its schema; the message states the rule, but does not name the file."""
 
 
 def read_table(
@@ -29,28 +29,27 @@ def read_table(
     shown_as: str | None = None,
     remedy: str,
 ) -> pa.Table:
-    """Read a table, with exactly these columns and with the types of the schema.
+    """Return the given columns of a Parquet table, with the types of the schema, sorted by the last key.
 
-    Rows are in the order of the last key. Columns that a data frame has as its index are read too, and whole numbers
-    that are stored as floating-point ones.
-    Columns that a table is too old to have are nulls, as are those that were added since the first version where a
-    table does not say its version, for programs that rewrite a table lose it.
+    Columns that pandas stored as an index are read as well, and whole numbers may be stored as floating-point numbers.
+    A column that was added after the table's schema version is filled with nulls. A table without a version counts as
+    version 1, because programs that rewrite a table drop its metadata.
 
     Args:
-        path: of the Parquet file.
-        columns: that are wanted; others are passed over.
-        keys: groups of columns whose values together name a row; those of the last one are whole numbers.
-        shown_as: the file's name in messages, if not its path.
-        remedy: end of a message about a file that can't be used.
+        path: the Parquet file.
+        columns: columns to return; all others are ignored.
+        keys: groups of columns; the values of each group must identify a row. The last group holds whole numbers.
+        shown_as: name of the file in error messages; None for its path.
+        remedy: last part of the error message, which says how to repair the file.
 
     Raises:
-        DamagedFileError: the file can't be read, is of a newer version, or breaks a rule of a column; one line.
+        DamagedFileError: the file cannot be read, has a newer schema version, or breaks a rule of a column.
     """
     shown_as = shown_as or str(path)
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             names = {column.name for column in columns}
-            # One file and no data set: a folder called `a=b` above it would become a column.
+            # Not pq.read_table, which would turn a parent folder named `a=b` into a column.
             table = file.read(columns=[name for name in file.schema_arrow.names if name in names])
             table = _with_range_index(table, file.schema_arrow, names)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -72,7 +71,7 @@ def read_table(
 
 
 def _with_range_index(table: pa.Table, schema: pa.Schema, names: set[str]) -> pa.Table:
-    """Append the index of a data frame that pandas has stored as start, stop and step alone, if its name is wanted."""
+    """Append the data frame's index, if it is requested and pandas stored it as start, stop and step only."""
     for index in (schema.pandas_metadata or {}).get("index_columns", []):
         if isinstance(index, dict) and index.get("name") in names - set(table.column_names):
             values = range(index["start"], index["stop"], index["step"])
@@ -114,7 +113,7 @@ def _checked(column: Column, values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _as_integers(column: Column, values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Whole numbers of any type; NaN, as pandas writes where a column of them has a null, becomes null."""
+    """Return whole numbers of any numeric type as int64; NaN, which pandas writes for a null, becomes null."""
     if not pa.types.is_integer(values.type):
         values = _as_floats(column, values)
         values = pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values)
@@ -128,7 +127,8 @@ def _as_integers(column: Column, values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _as_floats(column: Column, values: pa.ChunkedArray) -> pa.ChunkedArray:
     types = pa.types
-    if not any(of(values.type) for of in (types.is_integer, types.is_floating, types.is_decimal, types.is_null)):
+    accepted = (types.is_integer, types.is_floating, types.is_decimal, types.is_null)
+    if not any(is_type(values.type) for is_type in accepted):
         _refuse_type(column, values)
     return values.cast(pa.float64(), safe=False)
 
@@ -141,7 +141,8 @@ def _as_truth_values(column: Column, values: pa.ChunkedArray) -> pa.ChunkedArray
 
 def _as_texts(column: Column, values: pa.ChunkedArray) -> pa.ChunkedArray:
     types = pa.types
-    if not any(of(values.type) for of in (types.is_string, types.is_large_string, types.is_string_view, types.is_null)):
+    accepted = (types.is_string, types.is_large_string, types.is_string_view, types.is_null)
+    if not any(is_type(values.type) for is_type in accepted):
         _refuse_type(column, values)
     return values.cast(pa.string())
 
@@ -155,7 +156,7 @@ def _wanted(column: Column) -> str:
 
 
 def _refuse_type(column: Column, values: pa.ChunkedArray) -> None:
-    """Raise _RuleError about a column of another type, with its first value; a column of nulls alone has any type."""
+    """Raise _RuleError about the type of a column, with the first value that is not null."""
     first = next((value for value in values.drop_null().to_pylist()), None) if values.null_count < len(values) else None
     raise _RuleError(f"{column.name} must be {_wanted(column)}, got {_shown(first)} of type {values.type}")
 

@@ -1,4 +1,4 @@
-"""Ray's side of a trial: thin adapters around `CompressionRun`. The only module here that imports Ray."""
+"""Ray Trainables: thin adapters around `CompressionRun`. The only module of this package that imports Ray."""
 
 import gc
 import glob
@@ -21,19 +21,24 @@ from trainables.result import FINETUNE
 from trainables.run import CompressionRun, NonFiniteLossError
 
 DRAFT = ".draft"
-"""End of the name of a folder where a checkpoint is written before it takes its place."""
+"""Suffix of the folder in which a checkpoint is written before it is renamed to its final name."""
+
+METRICS_KEY = "told"
+"""Key of the metrics of past epochs in the checkpoint of an unfinished baseline; kept from earlier versions."""
 
 
 class CompressionTrial(tune.Trainable):
-    """Both phases of a trial, one epoch a step: what sweeps run.
+    """Ray Trainable that runs both phases of a trial, one epoch per step.
 
-    Ray's `config` holds `trial`, a `TrialConfig` as a dictionary, and optionally paths or URIs of checkpoints:
-    `restore_from`, a list of which the first undamaged one is gone on from (from the beginning if there is none), and
-    `initial_weights`, to begin with the weights of the float baseline. A result is what `CompressionRun.run_epoch`
-    returns, and `device`; a trial whose loss is not finite ends with `failure`, the reason, which no retry would mend.
+    Ray's `config` holds `trial`, a `TrialConfig` as a dictionary. It may also hold paths or URIs of checkpoints:
+    `restore_from` is a list, and training resumes from the first undamaged one, or starts from scratch if there is
+    none; `initial_weights` holds the weights of the float baseline to start from. A result consists of the metrics that
+    `CompressionRun.run_epoch` returns, and of `device`. If the loss is not finite, the trial ends with a result that
+    holds the reason in `failure`; a retry would fail in the same way.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
+        """Build the run of `config`, and restore its checkpoint if there is one."""
         resources = self.trial_resources.required_resources if self.trial_resources else {}
         prepare_process(int(resources.get("CPU", 1)))
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -43,15 +48,16 @@ class CompressionTrial(tune.Trainable):
             with tune.Checkpoint(checkpoint).as_directory() as folder:
                 weights = read_weights(Path(folder), device)
         self.run = CompressionRun(TrialConfig.from_dict(config["trial"]), device, weights)
-        if (state := _first_whole(config.get("restore_from", []), self.run.device)) is not None:
+        if (state := _first_undamaged(config.get("restore_from", []), self.run.device)) is not None:
             self._load(state)
 
     @property
     def last_epoch(self) -> int:
-        """The epoch after which the trial is done."""
+        """Last epoch of the trial, counted from 1 across both phases."""
         return self.run.config.epochs
 
     def step(self) -> dict[str, Any]:
+        """Train one epoch and return its metrics, or the reason of a failure."""
         try:
             metrics = self.run.run_epoch()
         except NonFiniteLossError as error:
@@ -59,9 +65,11 @@ class CompressionTrial(tune.Trainable):
         return metrics | {"device": self.device_name, "done": self.run.epoch >= self.last_epoch}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Write the state of the run into `checkpoint_dir`."""
         write_checkpoint(Path(checkpoint_dir), self.run.state_dict())
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
+        """Restore the state of the run from `checkpoint_dir`; raise DamagedFileError if it cannot be read."""
         self._load(read_checkpoint(Path(checkpoint_dir), self.run.device))
 
     def _load(self, state: dict[str, Any]) -> None:
@@ -69,8 +77,9 @@ class CompressionTrial(tune.Trainable):
         self.run.load_state_dict(state)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        # Everything is built anew: a tensor left over from the actor's last trial would be a silent error. And the old
-        # goes first, with what is kept of its memory: other trials may share the GPU, or the machine.
+        """Replace the run by a new one of `new_config`, so that Ray can reuse the actor; return True."""
+        # The run is rebuilt completely: a tensor left over from the previous trial would be a silent error. The old run
+        # and its memory are freed first, since other trials may share the GPU or the machine.
         del self.run
         gc.collect()
         give_back_memory()
@@ -81,21 +90,26 @@ class CompressionTrial(tune.Trainable):
 
 
 class RegularizedTraining(CompressionTrial):
-    """The first phase alone: ends with float weights drawn to their representatives."""
+    """Ray Trainable that runs the regularize phase alone; it ends with regularized float weights."""
 
     @property
     def last_epoch(self) -> int:
+        """Last epoch of the regularize phase."""
         return self.run.config.regularize_epochs
 
 
 class Finetuning(CompressionTrial):
-    """The second phase alone: `restore_from` must hold a checkpoint of a finished `RegularizedTraining`.
+    """Ray Trainable that runs the finetune phase alone.
 
-    Raises:
-        ValueError: there is no such checkpoint, or its first phase was not finished.
+    `restore_from` must hold a checkpoint of a finished `RegularizedTraining`.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
+        """Build the run and restore the end of its regularize phase.
+
+        Raises:
+            ValueError: `restore_from` is empty, or its checkpoint is not at the end of the regularize phase.
+        """
         if not config.get("restore_from"):
             raise ValueError("restore_from must hold the path of a checkpoint of RegularizedTraining, got none; set it")
         super().setup(config)
@@ -108,52 +122,52 @@ class Finetuning(CompressionTrial):
 
 
 def train_baseline(trial: dict[str, Any], cpus: int, folder: str) -> Iterator[dict[str, Any]]:
-    """Trains the float baseline for the length of the first phase, and leaves a checkpoint in `folder`.
+    """Train the float baseline for the length of the regularize phase, and write its checkpoint to `folder`.
 
-    Each epoch leaves one too, beside it: what was interrupted goes on from there.
+    After each epoch a temporary checkpoint is written beside `folder`; an interrupted training resumes from it.
 
     Args:
         trial: a `TrialConfig` of the float baseline, as a dictionary.
-        cpus: threads.
-        folder: of the checkpoint, a path or a URI; a path appears when all of it is there.
+        cpus: number of threads.
+        folder: path or URI of the checkpoint. A path comes into existence only once the checkpoint is complete.
 
     Yields:
-        `epoch`, `val_accuracy` and `train_seconds` of each epoch, also of those that were trained before, as
-        `CompressionRun.run_epoch` returns them. The checkpoint is there when no more comes.
+        `epoch`, `val_accuracy` and `train_seconds` of each epoch, as `CompressionRun.run_epoch` returns them. Epochs
+        that were trained before an interruption are repeated. The checkpoint is complete when the iterator ends.
 
     Raises:
-        NonFiniteLossError: it diverges.
+        NonFiniteLossError: the loss is not finite.
     """
     prepare_process(cpus)
     run = CompressionRun(TrialConfig.from_dict(trial), "cuda" if torch.cuda.is_available() else "cpu")
-    so_far = _beside(folder, ".so-far")
-    told: list[dict[str, Any]] = []
-    if (state := _first_whole([so_far, *_drafts(so_far)], run.device)) and "told" in state:
+    unfinished = _with_suffix(folder, ".so-far")
+    past_metrics: list[dict[str, Any]] = []
+    if (state := _first_undamaged([unfinished, *_drafts(unfinished)], run.device)) and METRICS_KEY in state:
         state["generator"] = state["generator"].cpu()
         run.load_state_dict(state)
-        told = state["told"]
-    # All of them: Ray, which begins a task anew when its node is lost, passes over as many as have come. Ray sends to
-    # what yields, which a list's iterator can't take.
-    yield from (metrics for metrics in told)
+        past_metrics = state[METRICS_KEY]
+    # Past epochs are repeated: when Ray restarts a task whose node was lost, it skips as many items as it has received.
+    # A generator expression is needed here, since Ray calls `send`, which the iterator of a list does not have.
+    yield from (metrics for metrics in past_metrics)
     while run.epoch < run.config.regularize_epochs:
         metrics = run.run_epoch()
-        told.append({name: metrics[name] for name in ("epoch", "val_accuracy", "train_seconds")})
-        _leave_checkpoint(so_far, run.state_dict() | {"told": told})
-        yield told[-1]
-    _leave_checkpoint(folder, run.state_dict())
-    _remove(so_far)
-    for draft in _drafts(so_far):
+        past_metrics.append({name: metrics[name] for name in ("epoch", "val_accuracy", "train_seconds")})
+        _write_whole_checkpoint(unfinished, run.state_dict() | {METRICS_KEY: past_metrics})
+        yield past_metrics[-1]
+    _write_whole_checkpoint(folder, run.state_dict())
+    _remove(unfinished)
+    for draft in _drafts(unfinished):
         shutil.rmtree(draft, ignore_errors=True)
-    # Ray may keep this process beside those that train trials.
+    # Ray may keep this idle process alive while others train trials.
     del run, state
     gc.collect()
     give_back_memory()
 
 
-def _first_whole(checkpoints: Iterable[str], device: torch.device) -> dict[str, Any] | None:
-    """The state in the first of these paths or URIs that holds a whole one.
+def _first_undamaged(checkpoints: Iterable[str], device: torch.device) -> dict[str, Any] | None:
+    """Return the state in the first of these paths or URIs whose checkpoint can be read; None if there is none.
 
-    The training of those before it is done again, with the same result.
+    Epochs that only a damaged, newer checkpoint covered are trained again, with the same result.
     """
     for checkpoint in checkpoints:
         try:
@@ -164,25 +178,25 @@ def _first_whole(checkpoints: Iterable[str], device: torch.device) -> dict[str, 
     return None
 
 
-def _beside(folder: str, suffix: str) -> str:
-    """The path or URI of that name with a suffix; a URI may have options behind its path."""
+def _with_suffix(folder: str, suffix: str) -> str:
+    """Return a path or URI with a suffix appended to its name; the options of a URI stay at its end."""
     path, mark, options = folder.partition("?") if "://" in folder else (folder, "", "")
     return f"{path}{suffix}{mark}{options}"
 
 
-def _leave_checkpoint(folder: str, state: dict[str, Any]) -> None:
-    """Write a state to a path, where it appears when all of it is there, or to a URI."""
+def _write_whole_checkpoint(folder: str, state: dict[str, Any]) -> None:
+    """Write a checkpoint to a path, which is replaced once the checkpoint is complete, or to a URI."""
     if "://" in folder:
         with TemporaryDirectory() as scratch:
             write_checkpoint(Path(scratch), state)
             copy_files(scratch, folder)
         return
-    # A name of its own, and a folder that must not exist: nothing that lies there, as a link, is written through.
+    # A unique name, and a folder that must not exist yet: nothing is written through a link that somebody put there.
     draft = Path(f"{folder}.{uuid.uuid4().hex[:12]}{DRAFT}")
     draft.parent.mkdir(parents=True, exist_ok=True)
     draft.mkdir()
     write_checkpoint(draft, state)
-    shutil.rmtree(folder, ignore_errors=True)  # of the epoch before, or a damaged one
+    shutil.rmtree(folder, ignore_errors=True)  # the checkpoint of the previous epoch, or a damaged one
     draft.rename(folder)
 
 
@@ -196,6 +210,7 @@ def _drafts(folder: str) -> list[str]:
 
 
 def _remove(folder: str) -> None:
+    """Delete the folder of a path or URI with its content."""
     if "://" in folder:
         store, path = FileSystem.from_uri(folder)
         store.delete_dir(path)

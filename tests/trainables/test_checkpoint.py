@@ -83,7 +83,7 @@ def test_checkpoint_of_another_trial_is_refused(folder: Path, tmp_path_factory: 
 
 
 def test_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DamagedFileError, match="no whole checkpoint"):
+    with pytest.raises(DamagedFileError, match="no complete checkpoint"):
         read_checkpoint(tmp_path / "nowhere")
 
 
@@ -114,7 +114,7 @@ class Call:
 @pytest.mark.parametrize("content", [b"", b"PK", pickle.dumps({"a": 1}), b"\x80\x02" + b"(" * 10000 + b"."])
 def test_foreign_content_with_a_right_checksum_is_refused(content: bytes, folder: Path) -> None:
     (folder / CHECKPOINT_FILE).write_bytes(content)
-    assert "is no checkpoint of a trial" in refusal(sealed(folder))
+    assert "is not a checkpoint of a trial" in refusal(sealed(folder))
 
 
 @pytest.mark.parametrize(
@@ -130,14 +130,14 @@ def test_foreign_content_with_a_right_checksum_is_refused(content: bytes, folder
 )
 def test_objects_that_no_trial_writes_are_refused(state: Any, folder: Path) -> None:
     torch.save(state, folder / CHECKPOINT_FILE)
-    assert "is no checkpoint of a trial" in refusal(sealed(folder))
+    assert "is not a checkpoint of a trial" in refusal(sealed(folder))
 
 
 def test_storages_that_are_smaller_than_they_state_are_refused(folder: Path) -> None:
     path = folder / CHECKPOINT_FILE
     stored, stated = (b"M" + struct.pack("<H", size) for size in (1000, 60000))
     path.write_bytes(rewritten(path, lambda pickled: pickled.replace(stored, stated)))
-    assert "is no checkpoint of a trial" in refusal(sealed(folder))
+    assert "is not a checkpoint of a trial" in refusal(sealed(folder))
 
 
 def test_compressed_archives_are_refused(folder: Path) -> None:

@@ -1,13 +1,14 @@
-"""The compressed file of a network: write, read, verify. No Ray, no pickle.
+"""Compressed file of a network: writing, reading and verification. No Ray, no pickle.
 
-A safetensors file. For each quantized weight `w` it holds the tensors
+The format is safetensors. For each quantized weight tensor `w` the file holds the tensors
 
     w.codebook      its K representatives, float32
-    w.levels        the level of each weight, in C order of its logical shape, packed by `trainables.codebooks.huffman`
-    w.code_lengths  bits of each level's Huffman code, uint8; absent where levels of fixed length are smaller
+    w.levels        the level of each weight, in C order of the tensor's shape, packed by `trainables.codebooks.huffman`
+    w.code_lengths  length of each level's Huffman code in bits, uint8; absent if codes of fixed length are smaller
 
-and every other float of the network's `state_dict` under its own name, in float32. These tensors are the payload.
-All else is one JSON text in the header, under `qar`; its `sha256` is that of the file with these 64 digits as zeros.
+and every other floating-point tensor of the network's `state_dict` under its own name, in float32. These tensors are
+the payload. Everything else is a JSON text in the header, under the key `qar`. Its `sha256` is the checksum of the
+file in which the 64 digits of the checksum are zeros.
 """
 
 import hashlib
@@ -44,17 +45,17 @@ _NO_CHECKSUM = "0" * 64
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Artifact:
-    """A network as its compressed file tells it.
+    """Content of a compressed file.
 
     Attributes:
-        config: of the trial that made it.
+        config: configuration of the trial that trained the network.
         image_shape: (channels, height, width).
-        num_classes: outputs of the network.
-        mean: of each channel over the training images, in units of uint8; what images are normalized with.
-        std: likewise.
-        codebooks: of each quantized weight, by its name in `state_dict`; empty for the float network.
-        floats: every other float of `state_dict`.
-        provenance: where it comes from; anything that JSON can hold.
+        num_classes: number of outputs of the network.
+        mean: mean of each channel over the training images, in units of uint8; images are normalized with it.
+        std: standard deviation of each channel, likewise.
+        codebooks: codebook of each quantized weight tensor, by its name in `state_dict`; empty for a float network.
+        floats: all other floating-point tensors of `state_dict`, by name.
+        provenance: study, trial and metrics that the network comes from; any values that JSON can represent.
     """
 
     config: TrialConfig
@@ -67,12 +68,16 @@ class Artifact:
     provenance: Mapping[str, Any]
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Every float of the network, dense."""
+        """Return all floating-point tensors of the network, by name; quantized ones are decoded."""
         weights = {name: representatives[levels.long()] for name, (representatives, levels) in self.codebooks.items()}
         return weights | dict(self.floats)
 
     def build(self) -> nn.Module:
-        """The network, on the CPU; raises ValueError if the model of that name is another one by now."""
+        """Build the network on the CPU.
+
+        Raises:
+            ValueError: the tensors do not fit the model of this name in the installed version.
+        """
         config = self.config
         model = build_model(config.model, self.image_shape, self.num_classes, config.seed, config.width)
         counters = {name: tensor for name, tensor in model.state_dict().items() if not tensor.is_floating_point()}
@@ -80,21 +85,24 @@ class Artifact:
             model.load_state_dict(counters | self.state_dict())
         except RuntimeError as error:
             raise ValueError(f"the tensors don't fit model {config.model!r}: {' '.join(str(error).split())}") from None
-        return model.to(memory_format=torch.channels_last)  # as it was evaluated before: kernels round differently
+        return model.to(
+            memory_format=torch.channels_last
+        )  # as in training: the kernels of other formats round differently
 
     @cached_property
     def bits(self) -> NetworkBits:
-        """What it costs."""
+        """Size of the network in bits, in total and per weight."""
         return network_bits(self.build(), {name: _counts(codebook) for name, codebook in self.codebooks.items()})
 
 
 def _counts(codebook: Codebook) -> list[int]:
+    """Return the number of weights at each level."""
     representatives, assignment = codebook
     return torch.bincount(assignment.flatten(), minlength=len(representatives)).tolist()
 
 
 def _pack(name: str, codebook: Codebook) -> dict[str, Tensor]:
-    """The tensors of one quantized weight."""
+    """Return the tensors that represent one quantized weight tensor in the file."""
     representatives, assignment = codebook
     layer = LayerBits(_counts(codebook))
     lengths = layer.huffman_lengths if layer.huffman_is_smaller else _fixed_lengths(len(representatives))
@@ -109,7 +117,7 @@ def _pack(name: str, codebook: Codebook) -> dict[str, Tensor]:
 
 
 def _unpack(name: str, shape: list[int], tensors: dict[str, Tensor]) -> Codebook:
-    """Inverse of `_pack`; takes what it reads out of `tensors`."""
+    """Return the codebook of a quantized weight tensor: the inverse of `_pack`; consumes entries of `tensors`."""
     representatives = tensors.pop(f"{name}.codebook")
     code_lengths = tensors.pop(f"{name}.code_lengths", None)
     lengths = _fixed_lengths(len(representatives)) if code_lengths is None else code_lengths.tolist()
@@ -122,10 +130,14 @@ def _fixed_lengths(num_levels: int) -> list[int]:
 
 
 def write_artifact(path: Path, artifact: Artifact) -> None:
-    """Write the file in one stroke: a reader sees all of it or nothing.
+    """Write the compressed file of a network atomically, so that readers never see an incomplete file.
+
+    Args:
+        path: the file; an existing one is replaced.
+        artifact: the network.
 
     Raises:
-        ValueError: it can't be written there.
+        ValueError: the file cannot be written.
     """
     header = {
         "sha256": _NO_CHECKSUM,
@@ -161,11 +173,14 @@ def _checksum(content: bytes, place: re.Match[bytes]) -> str:
 
 
 def read_artifact(path: Path) -> Artifact:
-    """Reads what `write_artifact` wrote, and verifies all of it.
+    """Read and verify a compressed file that `write_artifact` wrote.
+
+    Args:
+        path: the file.
 
     Raises:
-        ValueError: there is no such file.
-        DamagedFileError: it is cut off, altered, or none of ours.
+        ValueError: the file cannot be opened.
+        DamagedFileError: the file is truncated, altered, or in another format.
     """
     try:
         with open_regular(path) as file:
@@ -174,12 +189,12 @@ def read_artifact(path: Path) -> Artifact:
         raise ValueError(f"{path} can't be read: {error.strerror}; give a file that qar export wrote") from None
     place = _CHECKSUM.search(content)
     if place is None:
-        raise DamagedFileError(f"{path} is no artifact of qar; give a whole file that qar export wrote")
+        raise DamagedFileError(f"{path} is not an artifact of qar; give a complete file that qar export wrote")
     if _checksum(content, place) != place[1].decode():
         raise DamagedFileError(f"{path} is damaged: its content doesn't match its checksum; export it again")
     try:
         return _parse(content)
-    except Exception as error:  # whatever a file with a right checksum and hostile content leads to
+    except Exception as error:  # a file with a valid checksum and hostile content may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise DamagedFileError(
             f"{path} can't be understood ({reason}); give a file that qar export of this version wrote"
@@ -195,7 +210,7 @@ def _parse(content: bytes) -> Artifact:
     config = TrialConfig.from_dict(header["config"])
     tensors = safetensors.torch.load(content)
     payload_bytes = sum(tensor.nbytes for tensor in tensors.values())
-    # Before anything is decoded or built: what the file states must be the network's, and be borne out by its bytes.
+    # Checked before anything is decoded or built: shapes must match the network, and sizes the bytes in the file.
     shapes = model_shapes(config.model, tuple(header["image_shape"]), header["num_classes"], config.width)
     _check_tensors(header["quantized_shapes"], tensors, shapes)
     codebooks = {name: _unpack(name, shape, tensors) for name, shape in header["quantized_shapes"].items()}
@@ -215,7 +230,7 @@ def _parse(content: bytes) -> Artifact:
 
 
 def _check_header(header: dict[str, Any]) -> None:
-    """Check the kinds and sizes of what a header holds; raise ValueError if one is wrong."""
+    """Check the types and sizes of the header's values; raise ValueError if one is wrong."""
     shape, moments = header["image_shape"], (header["mean"], header["std"])
     _require(
         isinstance(shape, list) and len(shape) == 3 and all(_is_count(size, MOST_PIXELS) for size in shape),
@@ -234,12 +249,15 @@ def _check_header(header: dict[str, Any]) -> None:
 
 
 def _check_tensors(quantized: Any, tensors: dict[str, Tensor], shapes: Mapping[str, torch.Size]) -> None:
-    """Check that tensors have the shapes of the network's floats, before the quantized ones are decoded.
+    """Check the types and shapes of all tensors, before the quantized ones are decoded.
 
     Args:
-        quantized: shapes of the quantized weights, by name, as the header states them.
-        tensors: of the file.
-        shapes: of the network's floats, by name.
+        quantized: shapes of the quantized weight tensors, by name, as the header states them.
+        tensors: tensors in the file, by name.
+        shapes: shapes of the network's floating-point tensors, by name.
+
+    Raises:
+        ValueError: a tensor is missing, unexpected, or has the wrong type or shape.
     """
     _require(isinstance(quantized, dict), "quantized_shapes must be a mapping", type(quantized).__name__)
     expected = set(shapes) - set(quantized)
@@ -250,7 +268,7 @@ def _check_tensors(quantized: Any, tensors: dict[str, Tensor], shapes: Mapping[s
         plain = codebook.dtype == torch.float32 and levels.dtype == lengths.dtype == torch.uint8
         _require(plain and codebook.dim() == levels.dim() == 1, f"{name} must be coded as qar does", levels.dtype)
         _require(lengths.shape == codebook.shape, f"{name} must have a code length for each level", lengths.shape)
-        # No word is shorter than a bit.
+        # Every code word has at least one bit.
         _require(shapes[name].numel() <= 8 * len(levels), f"the levels of {name} must be there", len(levels))
         expected |= {key for key in (f"{name}.codebook", f"{name}.levels", f"{name}.code_lengths") if key in tensors}
     _require(set(tensors) == expected, "tensors must be the network's", sorted(set(tensors) ^ expected)[:3])

@@ -11,9 +11,16 @@ PADDING = 4
 
 
 def draw_crop_flips(count: int, generator: torch.Generator) -> Int[Tensor, "n 3"]:
-    """First row and first column of each image's crop, in [0, 8], and whether it is flipped, 0 or 1.
+    """Draw the crop and the flip of each image.
 
-    Drawn on the CPU, so that what a seed decides does not depend on the device.
+    The values are drawn on the CPU, so that the result of a seed does not depend on the device.
+
+    Args:
+        count: number of images, n.
+        generator: source of randomness.
+
+    Returns:
+        Per image: first row and first column of its crop, in [0, 8], and 1 if it is flipped, else 0.
     """
     corners = torch.randint(2 * PADDING + 1, (count, 2), generator=generator)
     flips = torch.randint(2, (count, 1), generator=generator)
@@ -21,11 +28,11 @@ def draw_crop_flips(count: int, generator: torch.Generator) -> Int[Tensor, "n 3"
 
 
 def crop_flip(images: Float[Tensor, "b c h w"], crop_flips: Int[Tensor, "b 3"]) -> Float[Tensor, "b c h w"]:
-    """Crops of the images' own size out of images padded by 4 zeros, some of them flipped left to right.
+    """Pad images by 4 zeros on each side, crop them to their original size, and flip some of them left to right.
 
     Args:
-        images: normalized, so that the padding is the mean of each channel.
-        crop_flips: of each image, as `draw_crop_flips` draws them; row and column 4 leave it where it is.
+        images: normalized images, so that zeros are the mean of each channel.
+        crop_flips: crop and flip of each image, from `draw_crop_flips`; row 4 and column 4 leave it in place.
 
     Returns:
         Images in channels-last memory format.
@@ -40,5 +47,5 @@ def crop_flip(images: Float[Tensor, "b c h w"], crop_flips: Int[Tensor, "b 3"]) 
     columns = first_column + torch.where(flip == 1, width - 1 - column, column)
     padded = pad(images.permute(0, 2, 3, 1), (0, 0, PADDING, PADDING, PADDING, PADDING))
     image = torch.arange(len(images), device=images.device)
-    # One gather for the batch; channels stay together, which makes the result channels-last.
+    # A single gather for the whole batch; it leaves channels last in memory.
     return padded[image[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

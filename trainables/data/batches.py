@@ -1,4 +1,4 @@
-"""Seeded splits of a data set, and batches that live on the device."""
+"""Seeded splits of a data set, and batches of images on the device."""
 
 import math
 import warnings
@@ -15,16 +15,16 @@ from trainables.families import choose
 from trainables.shapes import Float, Int, UInt8
 
 AT_ONCE = 2048
-"""Images whose pixels are summed up at once."""
+"""Number of images whose pixels are summed in one step; bounds the memory of the float64 copy."""
 
 
 def stratified_split(labels: np.ndarray, fraction: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Splits indices in two, each class in the same proportion.
+    """Split indices into two parts, with the same share of every class.
 
     Args:
         labels: class of each image, (n,).
-        fraction: share of each class that goes to the second part, rounded, at least one image of each.
-        rng: decides which.
+        fraction: share of each class in the second part; rounded, with at least one image of each class.
+        rng: source of randomness.
 
     Returns:
         Indices of the first and of the second part, each in increasing order.
@@ -38,10 +38,18 @@ def stratified_split(labels: np.ndarray, fraction: float, rng: np.random.Generat
 
 
 def stratified_choice(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Chooses exactly `size` indices, in increasing order, each class in proportion to within one image.
+    """Choose indices at random, each class in proportion to within one image.
+
+    Args:
+        labels: class of each image, (n,).
+        size: number of indices.
+        rng: source of randomness.
+
+    Returns:
+        Exactly `size` indices, in increasing order.
 
     Raises:
-        ValueError: there are fewer.
+        ValueError: `size` is below 1 or above n.
     """
     if not 1 <= size <= len(labels):
         raise ValueError(
@@ -50,7 +58,7 @@ def stratified_choice(labels: np.ndarray, size: int, rng: np.random.Generator) -
         )
     classes, counts = np.unique(labels, return_counts=True)
     quotas, remainders = np.divmod(size * counts, len(labels))
-    # Largest remainders: the images that rounding down leaves over go where most was cut off.
+    # Largest-remainder method: images left over by rounding down go to the classes with the largest remainders.
     quotas[np.argsort(-remainders, kind="stable")[: size - quotas.sum()]] += 1
     chosen = [
         rng.permutation(np.flatnonzero(labels == label))[:quota] for label, quota in zip(classes, quotas, strict=True)
@@ -60,15 +68,15 @@ def stratified_choice(labels: np.ndarray, size: int, rng: np.random.Generator) -
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Images of one split on a device, normalized as they are read.
+    """Images of one split on a device; batches are normalized when they are read.
 
     Attributes:
-        pool: uint8, (m, channels, height, width), channels last in memory: the images that the split's are among. On a
-            CPU those of the whole data set, which all trials of a node map from one file and none copies.
-        indices: int64, (n,), of the split's images in the pool; None if they are all of it, in this order.
-        labels: int64, (n,), of the split's images.
-        mean: of each channel over the training split, in units of uint8.
-        std: likewise.
+        pool: images that include those of the split, uint8, (m, channels, height, width), channels last in memory. On a
+            CPU this is the whole data set, which all trials of a node map from the same file without copying it.
+        indices: positions of the split's images in the pool, int64, (n,); None if the split is the whole pool.
+        labels: classes of the split's images, int64, (n,).
+        mean: mean of each channel over the training split, in units of uint8.
+        std: standard deviation of each channel over the training split, in units of uint8.
     """
 
     pool: UInt8[Tensor, "m c h w"]
@@ -82,18 +90,21 @@ class Split:
 
     @property
     def images(self) -> UInt8[Tensor, "n c h w"]:
-        """The split's images alone: a copy, unless they are all of the pool."""
+        """Images of the split; a copy, unless the split is the whole pool."""
         return self.pool if self.indices is None else self.pool[self.indices]
 
     def batches(
         self, batch_size: int, generator: torch.Generator | None = None, augmentation: str = "none"
     ) -> Iterator[tuple[Float[Tensor, "b c h w"], Int[Tensor, " b"]]]:
-        """Yields normalized images, channels last in memory, and their classes.
+        """Yield batches of normalized images, channels last in memory, and their classes.
 
         Args:
-            batch_size: images in a batch; the last may be smaller.
-            generator: shuffles and augments; without one, images come in order.
+            batch_size: number of images in a batch, b; the last batch may be smaller.
+            generator: shuffles and augments the images; None for the images in order.
             augmentation: one of `AUGMENTATIONS`; `crop_flip` needs a generator.
+
+        Raises:
+            ValueError: the augmentation is unknown, or needs a generator and there is none.
         """
         device = self.labels.device
         augmented = choose("augmentation", augmentation, AUGMENTATIONS) == "crop_flip"
@@ -119,10 +130,10 @@ class Split:
 def channel_moments(
     split_images: Iterable[UInt8[Tensor, "_ c h w"]],
 ) -> tuple[Float[Tensor, " c"], Float[Tensor, " c"]]:
-    """Mean and standard deviation of each channel, exact until they are rounded to float32.
+    """Return the mean and the standard deviation of each channel, exact up to the rounding to float32.
 
     Args:
-        split_images: parts of all images; in float64, whole, they would take eight times the memory.
+        split_images: the images in parts; all at once in float64 would take eight times their memory.
     """
     totals: list[Tensor] = []
     count = 0
@@ -141,16 +152,19 @@ def channel_moments(
 def train_and_validation_indices(
     dataset: Dataset, validation_fraction: float, rng: np.random.Generator, subset: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which of the training images are trained on and which validated on, both stratified by class.
+    """Return the indices of the training and of the validation split, both stratified by class.
 
     Args:
-        dataset: whose test images stay untouched.
-        validation_fraction: share of each class that is held out.
-        rng: decides which.
-        subset: size of a stratified choice of training images, which alone are then split; None for all.
+        dataset: data set whose training images are split; its test images are not used.
+        validation_fraction: share of each class in the validation split.
+        rng: source of randomness.
+        subset: number of training images to choose, stratified, before they are split; None for all.
+
+    Returns:
+        Indices of the training split and of the validation split, among the data set's training images.
 
     Raises:
-        ValueError: there are fewer images than `subset`, or the splits would leave a class out of training.
+        ValueError: there are fewer images than `subset`, or a class would have no image to train on.
     """
     available = np.arange(len(dataset.y_train))
     if subset is not None:
@@ -175,7 +189,7 @@ def train_and_validation(
     device: torch.device,
     subset: int | None = None,
 ) -> tuple[Split, Split]:
-    """Splits the training images as `train_and_validation_indices`, and puts both parts on the device."""
+    """Return the training and the validation split of `train_and_validation_indices` on the device."""
     train, validation = train_and_validation_indices(dataset, validation_fraction, rng, subset)
     parts = [_part(dataset, indices, device) for indices in (train, validation)]
     pool, indices, _ = parts[0]
@@ -189,14 +203,14 @@ def train_and_validation(
 
 
 def mapped(array: np.ndarray) -> Tensor:
-    """The array as a tensor of the same memory, also if it is a file mapped for reading: nobody may write to it."""
+    """Return a tensor that shares the memory of an array; it must not be written to if the array is read-only."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array)
 
 
 def _part(dataset: Dataset, indices: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Pool, indices and labels of the training images of these indices."""
+    """Return pool, indices and labels, as in `Split`, for the training images of the given indices."""
     labels = torch.from_numpy(dataset.y_train[indices]).to(device)
     if device.type == "cpu":
         return mapped(dataset.x_train).permute(0, 3, 1, 2), torch.from_numpy(indices), labels
@@ -204,6 +218,6 @@ def _part(dataset: Dataset, indices: np.ndarray, device: torch.device) -> tuple[
 
 
 def test_split(dataset: Dataset, train: Split) -> Split:
-    """The test images, on the device of the training split and normalized by its moments."""
+    """Return the test split, on the device of the training split and with its mean and standard deviation."""
     images, labels = (mapped(array).to(train.pool.device) for array in (dataset.x_test, dataset.y_test))
     return Split(pool=images.permute(0, 3, 1, 2), labels=labels, mean=train.mean, std=train.std)

@@ -1,4 +1,4 @@
-"""The cache of a node: what is unpacked or fetched once, and shared by all trials there."""
+"""Cache of a node: files that are unpacked or downloaded once and shared by all trials on the node."""
 
 import os
 from collections.abc import Callable
@@ -7,17 +7,24 @@ from tempfile import TemporaryDirectory
 
 
 def cache_folder() -> Path:
-    """Return `$XDG_CACHE_HOME/qar` or `~/.cache/qar`, which may be removed whenever no trial runs."""
+    """Return the folder of the cache: `$XDG_CACHE_HOME/qar` or `~/.cache/qar`.
+
+    It may be deleted while no trial is running.
+    """
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "qar"
 
 
 def install(folder: Path, write: Callable[[Path], None]) -> None:
-    """Fill a folder by `write` and put it in place whole, so that no trial ever sees a part of it.
+    """Create a folder and its content atomically, so that no process ever sees it incomplete.
 
-    Of processes that do so at once the first wins. Where `write` raises, nothing is left.
+    If several processes do so at the same time, the first one wins. If `write` raises, nothing is left behind.
+
+    Args:
+        folder: the folder to create; its parent exists.
+        write: writes the content into the temporary folder that it is given.
 
     Raises:
-        OSError: the folder can't be written, or something else is in its place.
+        OSError: the folder cannot be written, or `folder` is a file.
     """
     with TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
         fresh = Path(scratch, "fresh")

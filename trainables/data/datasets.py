@@ -1,4 +1,4 @@
-"""Data sets by name."""
+"""Registry of data sets, and loading of a data set by its name."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,20 +22,20 @@ NPZ = "npz:"
 """Prefix of the path of a prepared data set."""
 
 TRUST = "allow it with --trust-addresses, or put the data set there and name its folder"
-"""Remedy where a file from elsewhere names what would have to be fetched."""
+"""Remedy in error messages about data sets that only an untrusted file names."""
 
 
 def _digits(data_dir: str | Path, fetch: bool) -> Dataset:
-    """1,797 grey 8×8 images of handwritten digits that come with scikit-learn; a fixed fifth is the test split.
+    """Return scikit-learn's 1,797 grey 8×8 images of handwritten digits; a fixed fifth of them is the test split.
 
     Source: Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998.
     """
-    from sklearn.datasets import load_digits  # ponderous, and needed for this data set alone
+    from sklearn.datasets import load_digits  # slow to import, and needed only for this data set
 
     bunch = load_digits()
     images = (bunch.images * (255 / 16)).round().astype(np.uint8)[..., None]
     labels = bunch.target.astype(np.int64)
-    # The test split is the data set's, not the trial's: its seed never changes.
+    # The test split belongs to the data set, so its seed is fixed and independent of the trial's.
     train, test = stratified_split(labels, 0.2, np.random.default_rng(0))
     return Dataset(x_train=images[train], y_train=labels[train], x_test=images[test], y_test=labels[test])
 
@@ -55,9 +55,10 @@ def _fetched(uri: str, fetch: bool) -> Path:
 
 
 def _prepared_or_torchvision(name: str, torchvision_name: str, data_dir: str | Path, fetch: bool) -> Dataset:
-    """Load the prepared form if it is there; else torchvision's files or download, which leave the prepared form.
+    """Load a data set from its prepared files, or else from torchvision's files or download.
 
-    Without `fetch`, nothing is downloaded and nothing is written.
+    In the latter case the prepared files are written for next time. If `fetch` is false, nothing is downloaded or
+    written.
     """
     if is_uri(data_dir):
         parts = urlsplit(str(data_dir))
@@ -67,7 +68,7 @@ def _prepared_or_torchvision(name: str, torchvision_name: str, data_dir: str | P
     npz = data_dir / f"{name}.npz"
     if npz.exists() or (folder / "x_train.npy").exists():
         return load_prepared(npz)
-    from torchvision import datasets  # ponderous, and needed once
+    from torchvision import datasets  # slow to import, and needed only once
 
     kind = getattr(datasets, torchvision_name)
     try:
@@ -75,13 +76,13 @@ def _prepared_or_torchvision(name: str, torchvision_name: str, data_dir: str | P
             data_dir.mkdir(parents=True, exist_ok=True)
         try:
             arrays = _torchvision_arrays(kind, data_dir, download=False)
-        except RuntimeError:  # no such files here
+        except RuntimeError:  # torchvision's files are not in data_dir
             if not fetch:
                 raise ValueError(
                     f"dataset {name!r} is missing: found neither {npz} nor {folder}/*.npy, and it must not be "
                     f"downloaded, since a file names it; {TRUST}"
                 ) from None
-            # Trials that start together download apart; torchvision would write one file from all of them.
+            # Each process downloads into its own folder; otherwise torchvision would write to one file from several.
             with TemporaryDirectory(prefix=f".{name}-", dir=data_dir) as scratch:
                 arrays = _torchvision_arrays(kind, Path(scratch), download=True)
     except (OSError, EOFError, RuntimeError) as error:
@@ -106,7 +107,7 @@ DATASETS: dict[str, Callable[[str | Path, bool], Dataset]] = {
 
 
 def check_dataset_name(name: str) -> str:
-    """Returns `name` if it is a key of `DATASETS` or `npz:` and a path; raises ValueError naming them if not."""
+    """Return `name` if it is a key of `DATASETS`, or `npz:` and a path; raise ValueError with the choices if not."""
     return name if name.startswith(NPZ) and name != NPZ else choose("dataset", name, [*DATASETS, f"{NPZ}<path>"])
 
 
@@ -119,13 +120,13 @@ def load_dataset(name: str, data_dir: str | Path = "data", fetch: bool = True) -
 
     Args:
         name: a key of `DATASETS`, or `npz:` and the path or URI of a prepared file.
-        data_dir: where prepared data sets lie, and downloads go; of a URI (`s3://…`, `gs://…`), the prepared file is
-            fetched once a node.
-        fetch: whether a data set may be downloaded or fetched; not where a file from elsewhere names it.
+        data_dir: folder of prepared and downloaded data sets. From a URI (`s3://…`, `gs://…`) the prepared file is
+            downloaded once per node.
+        fetch: whether the data set may be downloaded; false if only an untrusted file names it.
 
     Raises:
         ValueError: the name is unknown.
-        DatasetError: the data are missing, damaged, or break a rule of `checked_dataset`.
+        DatasetError: the data set is missing, damaged, or breaks a rule of `checked_dataset`.
     """
     check_dataset_name(name)
     try:
@@ -139,12 +140,12 @@ def load_dataset(name: str, data_dir: str | Path = "data", fetch: bool = True) -
 
 @dataclass(frozen=True, kw_only=True)
 class DataSource:
-    """A data set to load.
+    """Arguments of `load_dataset`.
 
     Attributes:
-        name: as `load_dataset` takes it.
-        data_dir: where prepared data sets lie.
-        fetch: whether it may be downloaded or fetched.
+        name: name of the data set.
+        data_dir: folder of prepared data sets.
+        fetch: whether the data set may be downloaded.
     """
 
     name: str
@@ -155,16 +156,16 @@ class DataSource:
 def chosen_data(
     named: str, named_dir: str, dataset: str | None, data_dir: str | None, trust_addresses: bool
 ) -> DataSource:
-    """Return the data set that a file names, with what the user says in its place.
+    """Return the data set that a file names, with the user's choices in place of the file's.
 
-    It may be fetched if the user says that all addresses are to be trusted, or gives the whole address.
+    It may be downloaded if the user trusts the addresses in the file, or gives the complete address.
 
     Args:
         named: data set that the file names.
-        named_dir: folder that the file names.
-        dataset: what the user gives in place of the first; None for nothing.
-        data_dir: what the user gives in place of the second; None for nothing.
-        trust_addresses: whether the user trusts what the file names.
+        named_dir: folder of data sets that the file names.
+        dataset: data set that the user gives instead; None to keep the file's.
+        data_dir: folder that the user gives instead; None to keep the file's.
+        trust_addresses: whether the user trusts the addresses in the file.
     """
     name = named if dataset is None else dataset
     if name.startswith(NPZ):

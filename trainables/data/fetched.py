@@ -1,6 +1,6 @@
-"""Files on an object store that a node needs, fetched once into a folder that all of its trials share.
+"""Download of data sets from an object store, once per node, into the cache that all trials of the node share.
 
-The one module here besides `trainables.trainable` that imports pyarrow, and only for data sets that are named by URI.
+pyarrow is imported only when a data set is given by a URI.
 """
 
 import fcntl
@@ -16,32 +16,32 @@ CHUNK_BYTES = 2**23
 
 
 def is_uri(path: str | Path) -> bool:
-    """Whether a path is none, but names a place on an object store."""
+    """Return whether a path is a URI, which names a file or folder on an object store."""
     return "://" in str(path)
 
 
 def fetched(uri: str) -> Path:
-    """Return this node's copy of a file, which is fetched if it isn't here, or if another one is there now.
+    """Return the path of this node's copy of a file; download it if it is missing or has changed at its source.
 
-    Processes that ask for the same file wait for the one that fetches it. Copies lie in `$XDG_CACHE_HOME/qar`
-    (`~/.cache/qar`) and may be removed at any time that no trial runs.
+    Processes that request the same file wait for the one that downloads it. Copies are in the cache of the node,
+    `$XDG_CACHE_HOME/qar` or `~/.cache/qar`, and may be deleted while no trial is running.
 
     Args:
-        uri: `s3://…` or `gs://…`, as pyarrow understands it.
+        uri: `s3://…` or `gs://…`, as pyarrow accepts it.
 
     Raises:
-        ValueError: there is no such file, it can't be fetched, or the copy can't be written.
+        ValueError: the file does not exist, the download fails, or the copy cannot be written.
     """
     from pyarrow import ArrowException
     from pyarrow.fs import FileSystem
 
     try:
         filesystem, path = FileSystem.from_uri(uri)
-        found = filesystem.get_file_info(path)
-        if not found.is_file:
+        info = filesystem.get_file_info(path)
+        if not info.is_file:
             raise ValueError(f"{uri}: there must be this file, found none; put it there, or correct the URI")
-        key = hashlib.sha256(f"{uri} {found.size} {found.mtime_ns}".encode()).hexdigest()[:16]
-        copy = cache_folder() / key / found.base_name
+        key = hashlib.sha256(f"{uri} {info.size} {info.mtime_ns}".encode()).hexdigest()[:16]
+        copy = cache_folder() / key / info.base_name
         copy.parent.mkdir(parents=True, exist_ok=True)
         with (copy.parent / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

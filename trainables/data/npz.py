@@ -1,6 +1,7 @@
-"""Archives of NumPy arrays (.npz): sizes are checked before anything is unpacked or allocated.
+"""Reading of untrusted archives of NumPy arrays (.npz); sizes are checked before anything is unpacked or allocated.
 
-An archive may unpack to at most `MOST_UNPACKED_RATIO` times its own size, or to `ALWAYS_UNPACKED` bytes.
+An archive may unpack to at most `MOST_UNPACKED_RATIO` times its own size, or to `ALWAYS_UNPACKED` bytes if that is
+more.
 """
 
 import math
@@ -20,10 +21,10 @@ from trainables.errors import IrregularFileError
 from trainables.files import open_regular
 
 MOST_UNPACKED_RATIO = 100
-"""Images compress to a tenth at best; what unpacks to a hundredfold holds hardly any information."""
+"""Greatest ratio of unpacked to packed size; real images compress to a tenth at best."""
 
 ALWAYS_UNPACKED = 2**26
-"""Bytes that an archive may unpack to whatever its own size."""
+"""Number of bytes that any archive may unpack to, whatever its own size."""
 
 MOST_DIMENSIONS = 4
 
@@ -31,32 +32,37 @@ DAMAGES = (
     OSError,
     EOFError,
     LookupError,
-    ValueError,  # of NumPy, and of texts that are not Unicode
+    ValueError,  # raised by NumPy, and for texts that are not Unicode
     TypeError,
     SyntaxError,
-    RuntimeError,  # encrypted; RecursionError and NotImplementedError too
+    RuntimeError,  # encrypted archives; includes RecursionError and NotImplementedError
     OverflowError,
     MemoryError,
     BadZipFile,
     StructError,
     zlib.error,
 )
-"""All that a damaged archive or array makes Python and NumPy raise."""
+"""Errors that Python and NumPy raise for a damaged archive or array."""
 
 
 class UnreadableArrayError(ValueError):
-    """An archive or array can't be read; the message says why in words of the user."""
+    """An archive or array cannot be read; the message says why, in terms that a user understands."""
 
 
 @contextmanager
 def opened(path: Path, names: tuple[str, ...], optional: tuple[str, ...] = ()) -> Iterator[tuple[ZipFile, list[str]]]:
-    """Open an archive whose arrays have been checked, for reading.
+    """Open an archive for reading, after checking the headers and sizes of its arrays.
+
+    Args:
+        path: the .npz file.
+        names: arrays that must be in the archive.
+        optional: arrays that may be in the archive.
 
     Yields:
-        The archive, and which of the names are in it.
+        The archive, and the names of the arrays that are in it.
 
     Raises:
-        UnreadableArrayError: it is no archive, lacks an array, or an array breaks a limit.
+        UnreadableArrayError: the file is not an archive, lacks an array, or an array breaks a limit.
     """
     with open_regular(path) as file:
         try:
@@ -80,12 +86,12 @@ def opened(path: Path, names: tuple[str, ...], optional: tuple[str, ...] = ()) -
 
 
 def check_header(name: str, file: BufferedIOBase, size: int) -> None:
-    """Check that an array in NumPy's format holds plain values, as many as its header says.
+    """Check that an array in NumPy's format holds plain values, and exactly as many as its header states.
 
     Args:
-        name: of the array.
-        file: at its beginning.
-        size: bytes of the file, header included.
+        name: name of the array, for error messages.
+        file: the array's file, at its beginning.
+        size: size of the file in bytes, including the header.
 
     Raises:
         UnreadableArrayError: the array breaks a rule.
@@ -105,7 +111,7 @@ def check_header(name: str, file: BufferedIOBase, size: int) -> None:
 
 
 def unpack(path: Path, folder: Path, names: tuple[str, ...], optional: tuple[str, ...]) -> None:
-    """Write the arrays of an archive into a folder, as .npy files."""
+    """Write the arrays of an archive into a folder, as .npy files; raise as `opened` does."""
     with opened(path, names, optional) as (archive, present):
         for name in present:
             with archive.open(f"{name}.npy") as source, (folder / f"{name}.npy").open("wb") as target:
@@ -113,13 +119,17 @@ def unpack(path: Path, folder: Path, names: tuple[str, ...], optional: tuple[str
 
 
 def read_npz(path: Path, names: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Return the arrays of an archive, in memory."""
+    """Return the arrays of an archive, read into memory; raise as `opened` does."""
     with opened(path, names, optional) as (archive, present):
         return {name: npy.read_array(archive.open(f"{name}.npy"), allow_pickle=False) for name in present}
 
 
 def map_arrays(folder: Path, names: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Return the arrays of a folder of .npy files, mapped into memory for reading."""
+    """Return the arrays of a folder of .npy files, mapped into memory read-only.
+
+    Raises:
+        UnreadableArrayError: a file of `names` is missing, or an array breaks a limit.
+    """
     present = [*names, *(name for name in optional if (folder / f"{name}.npy").exists())]
     arrays = {}
     for name in present:
@@ -133,7 +143,7 @@ def map_arrays(folder: Path, names: tuple[str, ...], optional: tuple[str, ...]) 
 
 
 def reason_of(error: BaseException) -> str:
-    """Return in one line, and in words of the user, why an archive or array can't be read."""
+    """Return in one line why an archive or array cannot be read, in terms that a user understands."""
     if isinstance(error, (UnreadableArrayError, IrregularFileError)):
         return str(error)
     if isinstance(error, NotImplementedError):

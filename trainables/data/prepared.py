@@ -1,6 +1,6 @@
-"""Prepared data sets: four arrays in an .npz, or in a folder of .npy files that all trials of a node share.
+"""Prepared data sets: four arrays in an .npz file, or in a folder of .npy files.
 
-An .npz is unpacked once into the node's cache, and mapped into memory from there.
+An .npz file is unpacked once into the node's cache. All trials of a node map the same .npy files into memory.
 """
 
 import hashlib
@@ -29,9 +29,9 @@ class Dataset:
 
     Attributes:
         x_train: training images, uint8, (n, height, width, channels); may be mapped from a file, read-only.
-        y_train: their classes, int64, (n,).
-        x_test: test images; only confirmed trials look at them.
-        y_test: their classes.
+        y_train: classes of the training images, int64, (n,).
+        x_test: test images, uint8, (m, height, width, channels); only confirmed trials are evaluated on them.
+        y_test: classes of the test images, int64, (m,).
     """
 
     x_train: np.ndarray
@@ -52,16 +52,17 @@ class Dataset:
 
 
 class DatasetRuleError(ValueError):
-    """A prepared data set breaks a rule; the message says all of it in one line."""
+    """A prepared data set breaks a rule; the message is one line with file, rule, value and remedy."""
 
 
-def _require(holds: bool, source: Path, rule: str, found: object, remedy: str = PREPARE) -> None:
+def _require(holds: bool, source: Path, rule: str, actual: object, remedy: str = PREPARE) -> None:
+    """Raise DatasetRuleError if a rule does not hold."""
     if not holds:
-        raise DatasetRuleError(f"{source}: {rule}, found {found}; {remedy}")
+        raise DatasetRuleError(f"{source}: {rule}, found {actual}; {remedy}")
 
 
 def _to_uint8(name: str, dtype: np.dtype) -> str:
-    """Return the remedy for images of another type."""
+    """Return the advice how to convert images of the given type to uint8."""
     if dtype == np.uint16:
         return f"convert 16-bit images: ({name} >> 8).astype(np.uint8)"
     if dtype.kind == "f":
@@ -70,12 +71,12 @@ def _to_uint8(name: str, dtype: np.dtype) -> str:
 
 
 def _first_missing(present: np.ndarray) -> int:
-    """Return the least class that is not among sorted classes."""
+    """Return the smallest class that is missing from sorted classes."""
     return int(np.flatnonzero(np.append(present, -1) != np.arange(len(present) + 1))[0])
 
 
 def _channels(source: Path, arrays: Mapping[str, np.ndarray]) -> int | None:
-    """Return how many channels the data set says that its images have."""
+    """Return the number of channels that the array `channels` states; None if there is no such array."""
     if CHANNELS not in arrays:
         return None
     value = arrays[CHANNELS]
@@ -85,7 +86,7 @@ def _channels(source: Path, arrays: Mapping[str, np.ndarray]) -> int | None:
 
 
 def _check_channels(source: Path, name: str, images: np.ndarray, channels: int | None) -> None:
-    """Refuse images whose last axis is none of channels, such as N×C×H×W."""
+    """Raise DatasetRuleError if the last axis of the images is not their channels, as in N×C×H×W."""
     _, rows, columns, last = images.shape
     if channels is not None:
         _require(last == channels, source, f"{name} must have the {CHANNELS}={channels} that it says", images.shape)
@@ -97,15 +98,16 @@ def _check_channels(source: Path, name: str, images: np.ndarray, channels: int |
 
 
 def checked_dataset(source: Path, arrays: Mapping[str, np.ndarray]) -> Dataset:
-    """Return the data set of these arrays; images of one channel may lack that axis.
+    """Return the data set of the given arrays, after checking their types, shapes and values.
 
     Args:
-        source: where the arrays come from, for the error's sake.
-        arrays: `ARRAYS`; images uint8, (n, height, width[, channels]); labels integers, (n,), classes from 0; and where
-            images have other numbers of channels than 1, 3 or 4, that number, `channels`.
+        source: file or folder of the arrays, for error messages.
+        arrays: the four arrays named in `ARRAYS`: images as uint8, (n, height, width[, channels]); labels as integers,
+            (n,), with classes from 0. If images have a number of channels other than 1, 3 or 4, the array `channels`
+            must state it.
 
     Raises:
-        ValueError: an array breaks a rule.
+        DatasetRuleError: an array breaks a rule.
     """
     images, labels = {}, {}
     channels = _channels(source, arrays)
@@ -125,7 +127,7 @@ def checked_dataset(source: Path, arrays: Mapping[str, np.ndarray]) -> Dataset:
     _require(shapes[0] == shapes[1], source, "training and test images must be of one shape", shapes)
     classes = int(labels["train"].max()) + 1
     _require(classes >= 2, source, "y_train must name at least 2 classes", classes)
-    # Not bincount: one stray label such as 2**40 would make a table of that length.
+    # np.bincount would allocate a table as long as the largest label, which may be as wrong as 2**40.
     present, sizes = np.unique(labels["train"], return_counts=True)
     _require(
         classes == len(present),
@@ -145,7 +147,7 @@ def checked_dataset(source: Path, arrays: Mapping[str, np.ndarray]) -> Dataset:
 
 @contextmanager
 def _readable(source: Path) -> Iterator[None]:
-    """Turn all that damaged files raise into one line."""
+    """Turn the errors that damaged files raise into DatasetRuleError."""
     try:
         yield
     except DatasetRuleError:
@@ -167,18 +169,18 @@ def write_folder(arrays: Mapping[str, np.ndarray], folder: Path) -> None:
 
 
 def unpacked_folder(path: Path) -> Path:
-    """Return the folder of the node's cache for the arrays of an .npz, as it is now."""
+    """Return the folder of the node's cache for an .npz file; it depends on path, size and modification time."""
     status = path.stat()
     key = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
     return cache_folder() / "prepared" / f"{path.stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 def _npz_dataset(path: Path) -> Dataset:
-    """Return the data set of an .npz, mapped from the cache, or read into memory where that can't be written."""
+    """Return the data set of an .npz file, mapped from the cache, or read into memory if the cache is not writable."""
 
     def write(fresh: Path) -> None:
         unpack(path, fresh, ARRAYS, OPTIONAL)
-        checked_dataset(path, map_folder(fresh))  # what is refused leaves nothing in the cache
+        checked_dataset(path, map_folder(fresh))  # raises before the cache is filled
 
     with suppress(OSError):
         folder = unpacked_folder(path)
@@ -191,13 +193,17 @@ def _npz_dataset(path: Path) -> Dataset:
 
 
 def load_prepared(path: Path) -> Dataset:
-    """Load a prepared .npz, or without one the folder `<stem>/` beside it.
+    """Load a prepared .npz file, or the folder `<stem>/` beside it if the file does not exist.
 
-    The .npz is unpacked into `$XDG_CACHE_HOME/qar/prepared` (`~/.cache/qar/prepared`), once for each path, size and
-    time of its last change, and mapped from there by all processes.
+    The .npz file is unpacked into `$XDG_CACHE_HOME/qar/prepared` (`~/.cache/qar/prepared`), once for each path, size
+    and modification time, and mapped from there by all processes.
+
+    Args:
+        path: path of the .npz file.
 
     Raises:
-        ValueError: there is neither, the file is damaged, or an array breaks a rule of `checked_dataset`.
+        DatasetRuleError: file and folder are missing, the file is damaged, or an array breaks a rule of
+            `checked_dataset`.
     """
     _require(path.suffix == ".npz", path, "the name must end in .npz", repr(path.name), "rename it")
     folder = path.with_suffix("")

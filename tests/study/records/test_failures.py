@@ -28,7 +28,7 @@ from trainables.run import NonFiniteLossError
 
 IN_A_BUCKET = OSError("When uploading part for key 'x': AWS Error NETWORK_CONNECTION during UploadPart")
 FULL_NODE = OSError(errno.ENOSPC, "No space left on device", "/tmp/tmp4_1x/trial.pt")
-UNSEEN = RuntimeError("/shared/baseline/seed-0 holds no whole checkpoint")
+UNSEEN = RuntimeError("/shared/baseline/seed-0 holds no complete checkpoint")
 
 
 def in_task(cause: Exception) -> RayTaskError:
@@ -68,7 +68,7 @@ DECISIONS = {
         "seen by all",
     ),
     "unseen baseline": (in_task(UNSEEN), 0, True, StorageNotShared, "seen by all"),
-    "damaged baseline": (in_task(UNSEEN), 0, False, FailTrial, "no whole checkpoint"),
+    "damaged baseline": (in_task(UNSEEN), 0, False, FailTrial, "no complete checkpoint"),
     "missing file": (
         in_task(FileNotFoundError(errno.ENOENT, "No such", "x")),
         0,

@@ -439,7 +439,7 @@ def test_node_that_lacks_the_float_baseline_ends_the_study_and_fails_no_trial(
 ) -> None:
     weights = "/shared/studies/digits/baseline/seed-0"
     recording.trial.config |= {"initial_weights": weights, "trial": {"seed": 0}}
-    unseen = DamagedFileError(f"{weights} holds no whole checkpoint: [Errno 2] No such file or directory")
+    unseen = DamagedFileError(f"{weights} holds no complete checkpoint: [Errno 2] No such file or directory")
     monkeypatch.setattr(StudyFolder, "has_baseline", lambda folder, seed: True)
     with pytest.raises(StorageNotShared, match=r"must be seen by all nodes, but is not by .*; mount it there"):
         recording.strike(task_error(unseen))
