@@ -1,8 +1,8 @@
-"""Times the report of a large study, and fronts of many points, on tables that it makes up.
+"""Time the report of a large study, and the front of many points, on synthetic tables.
 
-A study of 100,000 trials and 5 million epochs is written as Parquet in a temporary folder; each timed report runs in a
-process of its own, whose peak memory is that of loading, computing and drawing together. Beside it, the front and the
-hypervolume of a million points: ours, and moocore's on the same points as it comes.
+A study of 100,000 trials and 5 million epochs is written as Parquet to a temporary folder. Each timed report runs in a
+process of its own, whose peak memory covers loading, computing and drawing. The second part times the front and the
+hypervolume of a million points, with this project's functions and with moocore alone.
 
     python benchmarks/bench_analysis.py --trials 100000 --epochs 50 --repeats 3
 """
@@ -34,7 +34,7 @@ ARROW_TYPES = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "st
 
 
 def trials_table(count: int, epochs: int, rng: np.random.Generator) -> pd.DataFrame:
-    """Rows of trials.parquet: accuracy rises with bits and falls with chance; a third is stopped half way."""
+    """Return synthetic rows of trials.parquet; accuracy grows with the bits, and a third of the trials is pruned."""
     levels = rng.integers(2, 65, count)
     bits = np.log2(levels) + 0.3 + rng.random(count) / 4
     accuracy = 0.95 - 0.6 / levels - 0.1 * rng.random(count) ** 2
@@ -69,21 +69,21 @@ def trials_table(count: int, epochs: int, rng: np.random.Generator) -> pd.DataFr
 
 
 def write_epochs(path: Path, trials: pd.DataFrame, epochs: int, rng: np.random.Generator) -> int:
-    """Writes epochs.parquet piece by piece, `epochs` rows a trial; returns their number."""
+    """Write epochs.parquet in chunks, with `epochs` rows per trial; return the number of rows."""
     schema = arrow_schema(EPOCH_COLUMNS)
     with pq.ParquetWriter(path, schema) as writer:
         for start in range(0, len(trials), 10_000):
-            of = trials.iloc[start : start + 10_000]
-            number = np.repeat(of["number"].to_numpy(), epochs)
-            epoch = np.tile(np.arange(1, epochs + 1), len(of))
+            chunk = trials.iloc[start : start + 10_000]
+            number = np.repeat(chunk["number"].to_numpy(), epochs)
+            epoch = np.tile(np.arange(1, epochs + 1), len(chunk))
             rows = {
-                "trial_id": np.repeat(of["trial_id"].to_numpy(), epochs),
+                "trial_id": np.repeat(chunk["trial_id"].to_numpy(), epochs),
                 "number": number,
                 "epoch": epoch,
                 "phase": np.where(epoch <= epochs * 2 // 3, REGULARIZE, FINETUNE),
-                "val_accuracy": np.repeat(of["val_accuracy"].to_numpy(), epochs) * (1 - np.exp(-epoch / 5)),
+                "val_accuracy": np.repeat(chunk["val_accuracy"].to_numpy(), epochs) * (1 - np.exp(-epoch / 5)),
                 "train_loss": rng.random(len(number)),
-                "bits_per_weight": np.repeat(of["bits_per_weight"].to_numpy(), epochs),
+                "bits_per_weight": np.repeat(chunk["bits_per_weight"].to_numpy(), epochs),
             }
             frame = pd.DataFrame({column.name: rows.get(column.name) for column in EPOCH_COLUMNS})
             writer.write_table(pa.Table.from_pandas(frame, schema, preserve_index=False))
@@ -91,11 +91,12 @@ def write_epochs(path: Path, trials: pd.DataFrame, epochs: int, rng: np.random.G
 
 
 def arrow_schema(columns: tuple[Column, ...]) -> pa.Schema:
+    """Return the Arrow schema of a table's columns."""
     return pa.schema([(column.name, ARROW_TYPES[column.type]) for column in columns])
 
 
 def write_study(folder: Path, count: int, epochs: int) -> int:
-    """Puts the tables of a study into a folder; returns how many rows of epochs there are."""
+    """Write the tables of a synthetic study into a new folder; return the number of rows of epochs.parquet."""
     folder.mkdir()
     (folder / "study.yaml").write_text(f"name: large\ntrials: {count}\n")
     rng = np.random.default_rng(0)
@@ -106,7 +107,10 @@ def write_study(folder: Path, count: int, epochs: int) -> int:
 
 
 def report_once(study: Path, out: Path) -> None:
-    """What `qar report` does, imports included; prints seconds, the processors', peak GiB, MB of the largest file."""
+    """Write one report, and print wall seconds, CPU seconds, peak memory in GiB and the largest file in MB.
+
+    The time includes imports, as in `qar report`.
+    """
     started = time.perf_counter()
     from analysis.report.report import write_report
     from study.commands.importance import hyperparameter_importances
@@ -123,36 +127,37 @@ def report_once(study: Path, out: Path) -> None:
 
 
 def reports(study: Path, out: Path, repeats: int) -> list[tuple[float, ...]]:
-    """What `report_once` prints, of so many reports, each in a new process."""
-    found = []
+    """Return the numbers that `report_once` prints, for `repeats` reports, each in a new process."""
+    results = []
     for _ in range(repeats):
         command = [sys.executable, __file__, "--report", str(study), str(out)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        found.append(tuple(float(word) for word in done.stdout.split()[-4:]))
-    return found
+        results.append(tuple(float(word) for word in done.stdout.split()[-4:]))
+    return results
 
 
 def moocore_alone(trials: pd.DataFrame) -> None:
-    """The same front and hypervolume without what we leave out beforehand."""
+    """Compute the same front and hypervolume by moocore, without removing dominated points first."""
     points = np.column_stack([-trials["val_accuracy"], trials["bits_per_weight"]])
     moocore.is_nondominated(points, keep_weakly=True)
     moocore.hypervolume(points, ref=[-REFERENCE[0], REFERENCE[1]])
 
 
 def processor_seconds(work: Callable[[], object]) -> float:
-    """Of one call: what it would take on a machine that does nothing else, or less with two threads."""
+    """Return the CPU seconds of one call, summed over threads; unlike wall time, independent of other processes."""
     started = time.process_time()
     work()
     return time.process_time() - started
 
 
 def main() -> None:
+    """Parse the command line, run the benchmark and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=100_000)
-    parser.add_argument("--epochs", type=int, default=50, help="of a trial")
+    parser.add_argument("--epochs", type=int, default=50, help="epochs of each trial")
     parser.add_argument("--points", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--report", nargs=2, type=Path, help="used by itself: write one report, and say what it took")
+    parser.add_argument("--report", nargs=2, type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.report:
         report_once(*arguments.report)
@@ -164,7 +169,7 @@ def main() -> None:
         seconds, used, peaks, largest = zip(*reports(study, Path(name) / "report", arguments.repeats), strict=True)
     print_table(
         "The report of a large study",
-        ("trials", "epoch rows", "n", "seconds", "of the processors", "peak memory, GiB", "largest file, MB"),
+        ("trials", "epoch rows", "n", "seconds", "CPU seconds", "peak memory, GiB", "largest file, MB"),
         [
             (
                 f"{arguments.trials:,}",
@@ -181,7 +186,7 @@ def main() -> None:
     processors = [processor_seconds(works[0]) for _ in range(arguments.repeats)]
     print_table(
         "Front and hypervolume",
-        ("points", "on the front", "n", "ours, s", "of the processors", "moocore alone, s", "times faster"),
+        ("points", "on the front", "n", "ours, s", "ours, CPU s", "moocore alone, s", "times faster"),
         [
             (
                 f"{arguments.points:,}",

@@ -1,10 +1,11 @@
-"""How long a proposal takes in a study with many finished trials: ours, and Optuna's samplers as they come.
+"""Time a proposal in a study with many finished trials, for this project's searcher and for Optuna's samplers.
 
     python benchmarks/bench_ask.py [--finished N] [--asks N] [--samplers NAME …]
 
-Each is fed the same kind of results, by a formula of K, λ and family with noise, until so many trials have finished.
-Then asks are timed, each followed by the result of what was asked for; ours includes the ledger's fact (not its disk),
-the choice of a new window at every 50th, and the rebuilding of what Optuna is shown.
+Each searcher receives results from the same noisy formula of K, λ and family until `--finished` trials have ended.
+Then proposals are timed, each followed by its result. The time of this project's searcher includes recording the fact
+in the ledger (without disk access), choosing a new window at every 50th trial, and rebuilding the history that Optuna
+receives.
 """
 
 import argparse
@@ -37,11 +38,11 @@ STOCK = {
 }
 
 Ask = Callable[[], float]
-"""Asks once, tells the result, and returns the seconds that the ask took."""
+"""Function that requests one proposal, reports its result, and returns the seconds that the proposal took."""
 
 
 def result_of(trial: dict[str, Any], rng: np.random.Generator) -> tuple[float, float]:
-    """Accuracy and bits that a configuration might have."""
+    """Return synthetic accuracy and bits per weight of a configuration."""
     levels = trial["num_levels"] or 2**32
     best_lam = -3 if trial["family"] in ("RS", "RC") else -4
     miss = abs(math.log10(trial["lam"]) - best_lam) if trial.get("lam") else 1.5
@@ -50,6 +51,7 @@ def result_of(trial: dict[str, Any], rng: np.random.Generator) -> tuple[float, f
 
 
 def ours(config: StudyConfig) -> Ask:
+    """Return the function that times a proposal of this project's searcher."""
     ledger = UnwrittenLedger()
     searcher = OptunaSearcher(config, cast(Ledger, ledger))
     rng = np.random.default_rng(0)
@@ -72,7 +74,7 @@ def ours(config: StudyConfig) -> Ask:
 
 
 def stock(config: StudyConfig) -> Ask:
-    """Optuna's sampler, with its own defaults, on a study in memory."""
+    """Return the function that times a proposal of Optuna's sampler, with its defaults, on a study in memory."""
     sampler = STOCK[config.sampler](seed=config.seed)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     rng = np.random.default_rng(0)
@@ -89,6 +91,7 @@ def stock(config: StudyConfig) -> Ask:
 
 
 def main() -> None:
+    """Parse the command line, run the benchmark and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--finished", type=int, default=2000)
     parser.add_argument("--asks", type=int, default=200)
@@ -98,7 +101,7 @@ def main() -> None:
     rows: list[list[object]] = []
     for sampler in arguments.samplers:
         config = load_study("digits", [f"sampler={sampler}", "trials=1000000"])
-        stacks: dict[str, Ask] = {"ours": ours(config), "Optuna as it comes": stock(config)}
+        stacks: dict[str, Ask] = {"ours": ours(config), "Optuna": stock(config)}
         for ask in stacks.values():
             for _ in range(arguments.finished):
                 ask()
@@ -111,7 +114,7 @@ def main() -> None:
             rows.append([sampler, name, len(taken), f"{statistics.median(taken):.1f}", f"{p95:.1f}", f"{worst:.1f}"])
     print_table(
         f"a proposal after {arguments.finished} finished trials, ms",
-        ["sampler", "stack", "n", "median", "95th percentile", "most"],
+        ["sampler", "stack", "n", "median", "95th percentile", "maximum"],
         rows,
     )
 

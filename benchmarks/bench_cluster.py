@@ -1,9 +1,9 @@
-"""What a cluster costs: trials that sleep over several Ray nodes of one CPU each, all of them on this machine.
+"""Measure the overhead of a cluster, with trials that sleep on several Ray nodes of one CPU each on this machine.
 
     python benchmarks/bench_cluster.py [--repeats N] [--parts scaling first-epoch large]
 
-`scaling`: trials a second over 1, 2 and 4 nodes. `first-epoch`: from `qar launch` to the first epoch, with a Ray of its
-own and on a cluster that runs. `large`: a study of 1,000 trials on 8 nodes.
+`scaling`: trials per second on 1, 2 and 4 nodes. `first-epoch`: time from `qar launch` to the first epoch, on a new
+local Ray and on a running cluster. `large`: a study of 1,000 trials on 8 nodes.
 """
 
 import argparse
@@ -39,8 +39,8 @@ OBJECT_STORE = 100 * 2**20
 
 @contextmanager
 def cluster_of(nodes: int) -> Iterator[str]:
-    """Address of a head without trials and so many nodes, each a raylet with one CPU."""
-    # A folder of its own: in the usual one it would become what `--address auto` means to others on this machine.
+    """Start a cluster and yield its address: a head that runs no trials, and nodes of one CPU, each a raylet."""
+    # In Ray's default folder, this cluster would be the one that `--address auto` finds on this machine.
     folder = tempfile.mkdtemp(prefix="qar-")
     head = {"num_cpus": 0, "object_store_memory": OBJECT_STORE, "temp_dir": folder}
     cluster = Cluster(initialize_head=True, head_node_args=head)
@@ -56,7 +56,7 @@ def cluster_of(nodes: int) -> Iterator[str]:
 
 
 def sleeping(seconds: float) -> type[NoOp]:
-    """A trial of `EPOCHS` epochs that takes so many seconds and no CPU."""
+    """Return a Trainable of `EPOCHS` epochs that sleeps for the given seconds in total."""
 
     class Sleeping(NoOp):
         def setup(self, config: dict[str, Any]) -> None:
@@ -72,6 +72,7 @@ def sleeping(seconds: float) -> type[NoOp]:
 
 
 def facts_of(folder: StudyFolder, name: str) -> list[dict[str, Any]]:
+    """Return the facts of one kind in a study's ledger; empty if there is no ledger yet."""
     if not folder.ledger.exists():
         return []
     lines = folder.ledger.read_text().split("\n")[:-1]
@@ -79,11 +80,16 @@ def facts_of(folder: StudyFolder, name: str) -> list[dict[str, Any]]:
 
 
 def share_of_ideal(nodes: int, trials: int, seconds: float) -> tuple[float, float, float]:
-    """A study of trials that sleep.
+    """Run a study of sleeping trials, and return its rate.
+
+    Args:
+        nodes: number of nodes.
+        trials: number of trials.
+        seconds: duration of each trial.
 
     Returns:
-        Trials a second, from the end of the first trial of every node to the last end; their share of what nodes
-        without any cost would do; the share of the wall time of the whole session in which a node sleeps.
+        Trials per second, measured from when every node may have ended a trial to the last end; this rate as a share of
+        the ideal `nodes / seconds`; and the share of the session's wall time in which a node is busy.
     """
     settings = [f"trial.regularize_epochs={EPOCHS - 1}", "trial.finetune_epochs=1", f"trials={trials}"]
     settings += ["early_stopping.scheduler=none", "early_stopping.grace_period=1", "space.num_levels.high=65536"]
@@ -102,7 +108,7 @@ def share_of_ideal(nodes: int, trials: int, seconds: float) -> tuple[float, floa
 
 
 def seconds_to_first_epoch(address: str | None) -> tuple[float, float]:
-    """Of `qar launch digits`, from the start of the process: to the start of the session, and to the first epoch."""
+    """Return the seconds from the start of `qar launch digits` to its session, and to its first epoch."""
     with tempfile.TemporaryDirectory() as storage:
         folder = StudyFolder(Path(storage) / "digits")
         command = [sys.executable, "-m", "study.cli", "launch", "digits", "--storage", storage]
@@ -120,6 +126,7 @@ def seconds_to_first_epoch(address: str | None) -> tuple[float, float]:
 
 
 def scaling(repeats: int, seconds: float, trials: int) -> None:
+    """Print the trials per second on 1, 2 and 4 nodes, with `trials` trials per node."""
     measured: dict[int, list[tuple[float, float, float]]] = {1: [], 2: [], 4: []}
     for _ in range(repeats):
         for nodes, into in measured.items():
@@ -133,6 +140,7 @@ def scaling(repeats: int, seconds: float, trials: int) -> None:
 
 
 def first_epoch(repeats: int) -> None:
+    """Print the time from `qar launch` to the first epoch, on a new local Ray and on a running cluster."""
     own: list[tuple[float, float]] = []
     running: list[tuple[float, float]] = []
     with cluster_of(2) as address:
@@ -141,12 +149,13 @@ def first_epoch(repeats: int) -> None:
             running.append(seconds_to_first_epoch(address))
     rows = [
         [name, len(runs), spread([run[0] for run in runs], 1), spread([run[1] for run in runs], 1)]
-        for name, runs in (("a Ray of its own", own), ("--address, 2 nodes", running))
+        for name, runs in (("new local Ray", own), ("--address, 2 nodes", running))
     ]
     print_table("from qar launch digits", ["Ray", "n", "to the session, s", "to the first epoch, s"], rows)
 
 
 def large(trials: int, nodes: int, seconds: float) -> None:
+    """Print the rate of one large study."""
     rate, share, asleep = share_of_ideal(nodes, trials, seconds)
     header = ["nodes", "trials", "n", "ideal, 1/s", "trials a second", "share of the ideal", "bookkeeping, whole run"]
     row = [nodes, trials, 1, f"{nodes / seconds:.2f}", f"{rate:.2f}", f"{share:.3f}", f"{1 - asleep:.1%}"]
@@ -154,13 +163,14 @@ def large(trials: int, nodes: int, seconds: float) -> None:
 
 
 def main() -> None:
+    """Parse the command line, run the benchmark and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = ("scaling", "first-epoch", "large")
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4.0, help="that a trial sleeps")
-    parser.add_argument("--trials", type=int, default=8, help="for each node, of scaling")
-    parser.add_argument("--large", type=int, default=1000, help="trials of the large study")
+    parser.add_argument("--seconds", type=float, default=4.0, help="duration of each trial")
+    parser.add_argument("--trials", type=int, default=8, help="trials per node in the part `scaling`")
+    parser.add_argument("--large", type=int, default=1000, help="trials in the part `large`")
     arguments = parser.parse_args()
     if "scaling" in arguments.parts:
         scaling(arguments.repeats, arguments.seconds, arguments.trials)

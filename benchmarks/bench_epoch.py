@@ -1,10 +1,10 @@
-"""Seconds of a training epoch of AlexNet and VGG16 on CIFAR-10, plain and regularized, side by side.
+"""Time a training epoch of AlexNet and VGG16 on CIFAR-10, plain and regularized, in alternation.
 
     python benchmarks/bench_epoch.py [--images N] [--repeats N] [--family RM] [--levels K] [--data-dir DIR]
 
-The data set and its augmentation live on the device, networks are channels-last; on a GPU in bfloat16, with and
-without torch.compile. A CPU trains on `--images` of the 50,000 images, and the table says what a whole epoch would
-take at that pace. Without `data/cifar10.npz` the images are noise of the same shape: as fast, and as slow.
+The data set and its augmentation are on the device, and networks are channels-last; a GPU trains in bfloat16, with and
+without torch.compile. A CPU trains on `--images` of the 50,000 images, and the table extrapolates to a whole epoch.
+Without `data/cifar10.npz` the images are noise of the same shape, which does not change the time.
 """
 
 import argparse
@@ -23,7 +23,7 @@ CIFAR_IMAGES = 50_000
 
 
 def prepared(data_dir: Path) -> str:
-    """Name of the data set: CIFAR-10 where it is prepared, else noise."""
+    """Return the name of the data set: CIFAR-10 if it is prepared in `data_dir`, else noise, which is created."""
     if (data_dir / "cifar10.npz").exists() or (data_dir / "cifar10").exists():
         return "cifar10"
     path = data_dir / "noise.npz"
@@ -40,6 +40,7 @@ def prepared(data_dir: Path) -> str:
 
 
 def main() -> None:
+    """Parse the command line, run the benchmark and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, help="default: 2,560 on a CPU, 50,000 on a GPU")
     parser.add_argument("--repeats", type=int, default=3)
@@ -50,7 +51,7 @@ def main() -> None:
     arguments = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
-        print("no GPU here: the part that runs on one is left out")
+        print("no GPU on this machine: measurements with torch.compile are omitted")
     images = arguments.images or (CIFAR_IMAGES if device == "cuda" else 2560)
     dataset = prepared(arguments.data_dir)
     rows: list[list[object]] = []

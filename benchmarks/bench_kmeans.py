@@ -1,4 +1,4 @@
-"""One-dimensional k-means against scikit-learn's KMeans, side by side: seconds and squared error.
+"""Compare one-dimensional k-means with scikit-learn's KMeans: seconds and squared error.
 
 python benchmarks/bench_kmeans.py [--repeats N] [--weights N] [--levels K]
 """
@@ -15,6 +15,7 @@ from trainables.codebooks.kmeans import kmeans
 
 
 def main() -> None:
+    """Parse the command line, run the benchmark and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--weights", type=int, default=1_000_000)

@@ -1,8 +1,8 @@
-"""What the stack costs a trial: no-op trials through searcher, scheduler, records and checkpoints on a real Ray.
+"""Measure the overhead of a trial, with no-op trials through searcher, scheduler, records and checkpoints on Ray.
 
     python benchmarks/bench_overhead.py [--trials N …] [--window N]
 
-Beside it, in the same run: bare Ray Tune with and without the reuse of actors, on no-op trials of its own.
+The same run measures Ray Tune alone, with and without reuse of actors.
 """
 
 import argparse
@@ -30,12 +30,14 @@ CPUS = 2
 
 
 class NoOp(tune.Trainable):
-    """Takes no time: reports at once that its only epoch is over, with a result that a real trial might have."""
+    """Trainable that does no work: its only step returns at once, with metrics like those of a real trial."""
 
     def setup(self, config: dict[str, Any]) -> None:
+        """Keep the configuration of the trial."""
         self._trial = config["trial"]
 
     def step(self) -> dict[str, Any]:
+        """Return synthetic metrics of the only epoch."""
         levels = self._trial["num_levels"] or 2**32
         bits = float(torch.tensor(float(levels)).log2())
         names = ("penalty", "val_accuracy_pre_tuning", "entropy_bits_per_weight", "conv_bits_per_weight")
@@ -53,38 +55,43 @@ class NoOp(tune.Trainable):
         }
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Write a minimal checkpoint."""
         write_checkpoint(Path(checkpoint_dir), {"epoch": 1})
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
-        pass
+        """Do nothing: there is no state to restore."""
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the configuration of the next trial, and allow Ray to reuse the actor."""
         self.setup(new_config)
         return True
 
 
 class Bare(tune.Trainable):
-    """The same for Ray alone: no checkpoint, and nothing to report but an end."""
+    """Trainable for the measurement of Ray alone: no checkpoint and no metrics."""
 
     def step(self) -> dict[str, Any]:
+        """End the trial."""
         return {"done": True}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Allow Ray to reuse the actor."""
         return True
 
 
-class Anything(Searcher):
-    """Ray reuses actors only for searchers that are asked for one trial after another, as ours is."""
+class EmptySearcher(Searcher):
+    """Searcher of empty configurations; Ray reuses actors only if trials come from a searcher, as this project's do."""
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
+        """Return an empty configuration."""
         return {}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Learns nothing."""
+        """Ignore the result."""
 
 
 def ours(trials: int, window: int) -> tuple[float, list[float]]:
-    """Trials a second of a whole study, and by windows of so many ends."""
+    """Return the trials per second of a whole study, and of each window of `window` ended trials."""
     with tempfile.TemporaryDirectory() as storage:
         settings = ["trial.regularize_epochs=1", "trial.finetune_epochs=0", f"trials={trials}"]
         settings += ["early_stopping.grace_period=1", "space.num_levels.high=65536"]
@@ -101,12 +108,12 @@ def ours(trials: int, window: int) -> tuple[float, list[float]]:
 
 
 def bare(trials: int, reuse_actors: bool) -> float:
-    """Trials a second of Ray Tune by itself."""
+    """Return the trials per second of Ray Tune alone."""
     with tempfile.TemporaryDirectory() as storage:
         tuner = tune.Tuner(
             tune.with_resources(Bare, {"cpu": 1}),
             tune_config=tune.TuneConfig(
-                search_alg=Anything(metric="done", mode="max"),
+                search_alg=EmptySearcher(metric="done", mode="max"),
                 num_samples=trials,
                 reuse_actors=reuse_actors,
                 max_concurrent_trials=CPUS,
@@ -117,24 +124,27 @@ def bare(trials: int, reuse_actors: bool) -> float:
 
 
 def main() -> None:
+    """Parse the command line, run the benchmark and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, nargs="+", default=[100, 1000, 10_000])
-    parser.add_argument("--window", type=int, default=50, help="ends over which a rate is taken")
+    parser.add_argument(
+        "--window", type=int, default=50, help="number of ended trials over which each rate is measured"
+    )
     arguments = parser.parse_args()
     connect(load_study("digits"), address=None, verbose=False)
     rows: list[list[object]] = [
-        ["bare Ray, a new actor a trial", 20, f"{bare(20, reuse_actors=False):.1f}", "", ""],
-        ["bare Ray, actors reused", 100, f"{bare(100, reuse_actors=True):.1f}", "", ""],
+        ["Ray alone, a new actor for each trial", 20, f"{bare(20, reuse_actors=False):.1f}", "", ""],
+        ["Ray alone, actors reused", 100, f"{bare(100, reuse_actors=True):.1f}", "", ""],
     ]
     for trials in arguments.trials:
         whole, rates = ours(trials, min(arguments.window, trials // 4))
         spread = f"{statistics.median(rates):.1f} [{min(rates):.1f}, {max(rates):.1f}], n = {len(rates)}"
         tenth = max(1, len(rates) // 10)
         drift = f"{statistics.mean(rates[:tenth]):.1f} → {statistics.mean(rates[-tenth:]):.1f}"
-        rows.append(["qar, everything on", trials, f"{whole:.1f}", spread, drift])
+        rows.append(["qar, complete", trials, f"{whole:.1f}", spread, drift])
     print_table(
         f"no-op trials a second, {CPUS} at a time",
-        ["stack", "trials", "of the whole run", "median of windows [least, greatest]", "first tenth → last tenth"],
+        ["stack", "trials", "rate of the whole run", "median of windows [least, greatest]", "first tenth → last tenth"],
         rows,
     )
 

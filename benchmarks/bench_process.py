@@ -1,9 +1,9 @@
-"""Seconds of a training step in a process that keeps its memory, against one that does not, and page faults of both.
+"""Compare training steps of a process that keeps freed memory with one that does not: seconds and page faults.
 
     python benchmarks/bench_process.py [--repeats N] [--steps N] [--models NAME …] [--width W]
 
-Each measurement is a process of its own, in turn, since a process that has kept its memory once can't be as before.
-On a CPU, with one thread, as trials of a sweep have one.
+Each measurement runs in a process of its own, since the setting cannot be undone within a process. Both kinds
+alternate, on a CPU with one thread, as trials of a sweep run.
 """
 
 import argparse
@@ -24,7 +24,7 @@ WARM_UP = 5
 
 
 def measure(model: str, width: float, steps: int, keeps: bool) -> dict[str, float]:
-    """Of this process: seconds a step, and page faults a step, of batches of 64 images."""
+    """Return seconds and page faults per training step of this process, with batches of 64 images."""
     if keeps:
         prepare_process(threads=1)
     else:
@@ -49,6 +49,7 @@ def measure(model: str, width: float, steps: int, keeps: bool) -> dict[str, floa
 
 
 def main() -> None:
+    """Parse the command line, run the benchmark and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=["vgg16", "alexnet"])
     parser.add_argument("--width", type=float, default=0.25)
@@ -62,20 +63,29 @@ def main() -> None:
         return
     rows: list[list[object]] = []
     for model in arguments.models:
-        told: dict[str, list[dict[str, float]]] = {"gives": [], "keeps": []}
+        measurements: dict[str, list[dict[str, float]]] = {"gives": [], "keeps": []}
         options = ["--models", model, "--width", str(arguments.width), "--steps", str(arguments.steps)]
         for _ in range(arguments.repeats):
-            for child, found in told.items():
+            for child, steps in measurements.items():
                 command = [sys.executable, __file__, *options, "--child", child]
                 done = subprocess.run(command, capture_output=True, text=True, check=True)
-                found.append(json.loads(done.stdout))
-        gives, keeps = ([one["seconds"] for one in found] for found in told.values())
-        faults = [f"{statistics.median(one['faults'] for one in found):,.0f}" for found in told.values()]
+                steps.append(json.loads(done.stdout))
+        gives, keeps = ([step["seconds"] for step in steps] for steps in measurements.values())
+        faults = [f"{statistics.median(step['faults'] for step in steps):,.0f}" for steps in measurements.values()]
         times = [spread(gives, 4), spread(keeps, 4), spread(ratios(gives, keeps), 2)]
         rows.append([model, arguments.width, arguments.repeats, *times, *faults])
     print_table(
         "A training step of 64 images on one thread (median [least, greatest])",
-        ["model", "width", "n", "gives back, s", "keeps, s", "times faster", "page faults a step", "keeping"],
+        [
+            "model",
+            "width",
+            "n",
+            "default, s",
+            "keeping memory, s",
+            "times faster",
+            "page faults per step",
+            "when keeping memory",
+        ],
         rows,
     )
 

@@ -1,9 +1,9 @@
-"""What a regularizer adds to a training step: a regularized step against a plain one, side by side.
+"""Measure the cost of a regularizer: regularized training steps against plain ones, in alternation.
 
     python benchmarks/bench_regularizers.py [--repeats N] [--models vgg16 alexnet] [--families RM RE] [--threads T]
 
 Batch 128 of 32×32 colour images, float32, SGD with Nesterov momentum, for every family and K in {2, 16, 256}. The
-weights are those of a freshly made network. Also the peak memory that one call adds, by K.
+weights are those of a newly initialized network. A second table holds the peak memory that one call adds, by K.
 """
 
 import argparse
@@ -24,7 +24,7 @@ BATCH = 128
 
 
 def stepper(model: torch.nn.Module, family: str, num_levels: int) -> Callable[[], None]:
-    """One training step of `model` in the regularize phase of a family."""
+    """Return a function that runs one training step of `model` in the regularize phase of a family."""
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(BATCH, 3, 32, 32, generator=generator).to(device, memory_format=torch.channels_last)
@@ -44,7 +44,7 @@ def stepper(model: torch.nn.Module, family: str, num_levels: int) -> Callable[[]
 
 
 def compare_steps(model_name: str, families: Sequence[str], repeats: int) -> list[list[object]]:
-    """A row a family and K: seconds of a plain and a regularized step, and their ratio."""
+    """Return one row for each family and K: seconds of a plain and of a regularized step, and their ratio."""
     model = build_model(model_name, (3, 32, 32), 10, seed=0)
     model.to("cuda" if torch.cuda.is_available() else "cpu").to(memory_format=torch.channels_last)
     rows: list[list[object]] = []
@@ -59,7 +59,10 @@ def compare_steps(model_name: str, families: Sequence[str], repeats: int) -> lis
 
 
 def peak_memory_mib(family: str, num_levels: int, num_weights: int = 2_359_296) -> float:
-    """MiB that one call adds to the process at its peak, on a layer of VGG16's largest size (Linux)."""
+    """Return the peak memory that one call adds to the process, in MiB (Linux only).
+
+    The default number of weights is that of the largest layer of VGG16.
+    """
     weights = torch.randn(num_weights, generator=torch.Generator().manual_seed(0)) * 0.05
     gradient = torch.zeros_like(weights)
     regularizer = REGULARIZERS[family](weights, num_levels, PenaltyForm())
@@ -69,13 +72,14 @@ def peak_memory_mib(family: str, num_levels: int, num_weights: int = 2_359_296) 
         return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
     regularizer.add_gradient(weights[:1], gradient[:1], 1e-4)
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before = status("VmRSS")
     regularizer.add_gradient(weights, gradient, 1e-4)
     return max(0, status("VmHWM") - before) / 1024
 
 
 def main() -> None:
+    """Parse the command line, run the benchmark and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--models", nargs="+", default=["vgg16", "alexnet"])

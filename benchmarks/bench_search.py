@@ -1,14 +1,16 @@
-"""Search at equal epochs, on recorded learning curves: ours, the stock pair of Ray and Optuna, and random search.
+"""Compare searches at equal numbers of epochs, on recorded learning curves.
+
+The searches are this project's, Ray's OptunaSearch with ASHA (the stock pair), and random search.
 
     python benchmarks/bench_search.py [--epochs N] [--seeds N] [--workers N] [--curves FILE]
     python benchmarks/bench_search.py --record DIR --curves FILE
 
-The curves are those of a study that trained every trial to its full budget. A proposed configuration gets the curve
-of the recorded trial of its family and placement that is nearest in log K and log λ; time is simulated, one unit an
-epoch and worker, so the real searchers and schedulers run through thousands of trials in minutes. A front holds
-quantized trials with their full budget alone. Its area is taken over accuracy and log2 of the bits, up to accuracy 0
-and 32 bits, as a share of the area of all that was recorded; the low-bit half is the same up to the middle of the
-recorded front on that axis.
+The curves come from a study that trained every trial to its full budget. A proposed configuration gets the curve of
+the recorded trial of its family and placement that is nearest in log K and log λ. Time is simulated, one unit per epoch
+and worker, so the real searchers and schedulers process thousands of trials in minutes. Fronts consist of quantized
+trials with the full budget. The area of a front is its hypervolume over accuracy and log2 of the bits, with the
+reference point at accuracy 0 and 32 bits, as a share of the area of all recorded trials. The low-bit half is the same
+area up to the middle of the recorded front on the axis of bits.
 """
 
 import argparse
@@ -49,13 +51,14 @@ Point = tuple[float, float]
 
 
 class Curves:
-    """Recorded learning curves, found by configuration.
+    """Recorded learning curves, by configuration.
 
     Attributes:
-        best: accuracy and bits of all that was recorded, after the full budget.
+        best: accuracy and bits of all recorded trials after the full budget.
     """
 
     def __init__(self, path: Path) -> None:
+        """Read the curves that `record` wrote to `path`."""
         table = pd.read_parquet(path)
         first = table.drop_duplicates("number")
         self._curves = {
@@ -71,11 +74,11 @@ class Curves:
 
     @staticmethod
     def _place(num_levels: Any, lam: Any) -> np.ndarray:
-        """(n, 2): an octave of K counts as much as a decade of λ."""
+        """Return coordinates for distances, (n, 2): a factor 2 in K counts as much as a factor 10 in λ."""
         return np.column_stack([np.log2(np.asarray(num_levels, float)), np.log10(np.asarray(lam, float))])
 
-    def of(self, config: dict[str, Any]) -> list[dict[str, Any]]:
-        """Results of a configuration, epoch by epoch."""
+    def nearest(self, config: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return the results of the recorded trial nearest to a configuration, one for each epoch."""
         numbers, places = self._places[config["family"], config["placement"]]
         lam = config["lam"] if config["family"] != "none" else 1.0
         distances = ((places - self._place([config["num_levels"]], [lam])) ** 2).sum(1)
@@ -86,31 +89,34 @@ class Search(Protocol):
     """A searcher with its scheduler."""
 
     def suggest(self, name: str) -> dict[str, Any]:
-        """The next configuration."""
+        """Return the next configuration."""
 
     def goes_on(self, name: str, result: dict[str, Any]) -> bool:
-        """Called for every epoch but the last."""
+        """Report an epoch other than the last; return whether the trial continues."""
 
     def end(self, name: str, result: dict[str, Any]) -> None:
-        """Called once for every trial."""
+        """Report the last result of a trial."""
 
 
 class UnwrittenLedger:
-    """Takes facts as a ledger does, and writes no file."""
+    """Ledger that keeps facts in memory and writes no file."""
 
     def __init__(self) -> None:
+        """Create an empty ledger."""
         self.history = History()
         self.path = Path("unwritten/ledger.jsonl")
         self._time = itertools.count()
 
     def record(self, fact: str, **content: Any) -> None:
+        """Apply a fact to the history."""
         self.history.apply(FACTS[fact](time=float(next(self._time)), **content))
 
 
 class Ours:
-    """The project's searcher and scheduler, fed as the recorder of a study would feed them."""
+    """This project's searcher and scheduler, called in the order in which a study calls them."""
 
     def __init__(self, config: StudyConfig) -> None:
+        """Create searcher and scheduler of a study's configuration."""
         self._config = config
         self._ledger = UnwrittenLedger()
         self._searcher = OptunaSearcher(config, cast(Ledger, self._ledger))
@@ -118,18 +124,21 @@ class Ours:
         self._trials: dict[str, Any] = {}
 
     def suggest(self, name: str) -> dict[str, Any]:
+        """See `Search.suggest`."""
         config = self._searcher.suggest(name)
         assert isinstance(config, dict)
         self._trials[name] = SimpleNamespace(trial_id=name, config=config, status="RUNNING")
         return dict(config["trial"])
 
     def goes_on(self, name: str, result: dict[str, Any]) -> bool:
+        """See `Search.goes_on`."""
         trial = self._trials[name]
         decision = self._scheduler.on_trial_result(None, trial, result)
         self._ledger.record(EPOCH, number=trial.config["number"], metrics=result | {"train_seconds": 0.0})
         return bool(decision == TrialScheduler.CONTINUE)
 
     def end(self, name: str, result: dict[str, Any]) -> None:
+        """See `Search.end`."""
         trial = self._trials.pop(name)
         number = trial.config["number"]
         if result["epoch"] == self._config.epochs:
@@ -140,19 +149,21 @@ class Ours:
 
 
 class Stock:
-    """Ray's OptunaSearch, and one of Ray's schedulers."""
+    """Ray's OptunaSearch with one of Ray's schedulers."""
 
     def __init__(self, config: StudyConfig, sampler: optuna.samplers.BaseSampler, scheduler: TrialScheduler) -> None:
+        """Create the search with Optuna's sampler and Ray's scheduler."""
+
         def define(trial: optuna.Trial) -> None:
-            suggest(trial, config.space)  # Ray takes what it is from the trial
+            suggest(trial, config.space)  # Ray reads the parameters from the trial
 
         self._searcher = OptunaSearch(define, metric=list(OBJECTIVES), mode=["max", "min"], sampler=sampler)
         self._scheduler = scheduler
         self._trials: dict[str, Any] = {}
 
     def suggest(self, name: str) -> dict[str, Any]:
+        """See `Search.suggest`."""
         config = self._searcher.suggest(name)
-        assert isinstance(config, dict)
         assert isinstance(config, dict)
         config = {"lam": 0.0, **config}
         config["placement"] = config.get("placement", config.get("placement_none"))
@@ -162,10 +173,12 @@ class Stock:
         return config
 
     def goes_on(self, name: str, result: dict[str, Any]) -> bool:
+        """See `Search.goes_on`."""
         decision = self._scheduler.on_trial_result(None, self._trials[name], result)
         return bool(decision == TrialScheduler.CONTINUE)
 
     def end(self, name: str, result: dict[str, Any]) -> None:
+        """See `Search.end`."""
         self._scheduler.on_trial_complete(None, self._trials.pop(name), result)
         self._searcher.on_trial_complete(name, result)
 
@@ -180,7 +193,7 @@ def _ours(scheduler: str) -> Callable[[StudyConfig], Search]:
 
 def _stock(config: StudyConfig) -> Search:
     stopping = config.early_stopping
-    np.random.seed(config.seed)  # from which Ray's ASHA draws its bracket
+    np.random.seed(config.seed)  # Ray's ASHA draws its bracket from the global generator
     scheduler = ASHAScheduler(
         time_attr="epoch",
         metric="val_accuracy",
@@ -208,35 +221,43 @@ SEARCHES: dict[str, Callable[[StudyConfig], Search]] = {
 
 @dataclass(frozen=True)
 class Replay:
-    """What a search has found: the points of its complete trials, each with the epochs spent until then."""
+    """Result of a simulated search.
+
+    Attributes:
+        search: key of `SEARCHES`.
+        seed: seed of the search.
+        completed: epochs spent by the whole search until a quantized trial completed, and the trial's point.
+        trials: number of trials that were started.
+    """
 
     search: str
     seed: int
-    found: list[tuple[int, Point]]
+    completed: list[tuple[int, Point]]
     trials: int
 
     def points(self, epochs: float) -> list[Point]:
-        return [point for spent, point in self.found if spent <= epochs]
+        """Return the points of the trials that had completed after so many epochs."""
+        return [point for spent, point in self.completed if spent <= epochs]
 
 
 def replay(name: str, seed: int, config: StudyConfig, curves_path: Path, epochs: int, workers: int) -> Replay:
-    """Runs a search in simulated time until it has spent its epochs."""
+    """Run a search in simulated time until it has spent `epochs` epochs on `workers` workers."""
     warnings.filterwarnings("ignore")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     curves = Curves(curves_path)
     config = config.model_copy(update={"seed": seed, "trials": 10**9})
     search = SEARCHES[name](config)
-    found: list[tuple[int, Point]] = []
+    completed: list[tuple[int, Point]] = []
     curve_of: dict[str, list[dict[str, Any]]] = {}
     quantized: dict[str, bool] = {}
-    due: list[tuple[int, str, int]] = []  # when which trial ends which epoch
+    due: list[tuple[int, str, int]] = []  # (time, trial, epoch) at which an epoch ends
 
     def begin(now: int) -> None:
         trial = f"{len(curve_of):05d}"
         proposal = search.suggest(trial)
         quantized[trial] = proposal["num_levels"] is not None
-        # The float baseline has no curve of its own; all that counts of it is its time.
-        curve_of[trial] = curves.of(proposal if quantized[trial] else FINEST)
+        # The float baseline has no recorded curve; only its duration matters here.
+        curve_of[trial] = curves.nearest(proposal if quantized[trial] else FINEST)
         heapq.heappush(due, (now + 1, trial, 1))
 
     for _ in range(workers):
@@ -248,14 +269,14 @@ def replay(name: str, seed: int, config: StudyConfig, curves_path: Path, epochs:
             heapq.heappush(due, (now + 1, trial, epoch + 1))
             continue
         if epoch == config.epochs and quantized[trial]:
-            found.append((spent, (result["val_accuracy"], result["bits_per_weight"])))
+            completed.append((spent, (result["val_accuracy"], result["bits_per_weight"])))
         search.end(trial, result)
         begin(now)
-    return Replay(name, seed, found, len(curve_of))
+    return Replay(name, seed, completed, len(curve_of))
 
 
 def share_of_area(points: list[Point], best: list[Point], most_bits: float = MOST_BITS) -> float:
-    """Area that the points dominate, over the area that the best do."""
+    """Return the area that the points dominate, as a share of the area that the best points dominate."""
     return _area(points, most_bits) / _area(best, most_bits)
 
 
@@ -265,23 +286,23 @@ def _area(points: list[Point], most_bits: float) -> float:
 
 
 def middle_of_front(best: list[Point]) -> float:
-    """Bits in the middle, on the logarithmic axis, of the front of what was recorded."""
+    """Return the bits at the middle of the recorded front, on the logarithmic axis."""
     array = np.array([(-accuracy, bits) for accuracy, bits in best])
     bits = array[moocore.is_nondominated(array), 1]
     return float(np.sqrt(bits.min() * bits.max()))
 
 
 def interval(values: list[float]) -> str:
-    """Mean and its 95% bootstrap interval."""
+    """Return the mean of values and its 95% bootstrap interval, as text."""
     resampled = np.random.default_rng(0).choice(values, (10_000, len(values))).mean(1)
     low, high = np.quantile(resampled, [0.025, 0.975])
     return f"{statistics.mean(values):.4f} [{low:.4f}, {high:.4f}]"
 
 
-def epochs_to_reach(share: float, of: Replay, best: list[Point]) -> float:
-    """Epochs after which a search first has that share of the area; infinite if never."""
+def epochs_to_reach(share: float, run: Replay, best: list[Point]) -> float:
+    """Return the epochs after which a search first reaches a share of the area; infinite if it never does."""
     points: list[Point] = []
-    for spent, point in of.found:
+    for spent, point in run.completed:
         points.append(point)
         if share_of_area(points, best) >= share:
             return float(spent)
@@ -289,7 +310,7 @@ def epochs_to_reach(share: float, of: Replay, best: list[Point]) -> float:
 
 
 def record(study: Path, out: Path) -> None:
-    """Keeps the curves of a study's quantized trials, as small as they can be."""
+    """Write the learning curves of a study's quantized trials to a compact Parquet file."""
     from analysis.load import load_epochs, load_trials
 
     trials = load_trials(study)
@@ -305,15 +326,18 @@ def record(study: Path, out: Path) -> None:
 
 
 def main() -> None:
+    """Parse the command line, run the benchmark and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=3600)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--searches", nargs="+", choices=list(SEARCHES), default=list(SEARCHES), metavar="NAME")
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--curves", type=Path, default=CURVES)
-    parser.add_argument("--study", default="digits", help="whose space, anchors and rungs are used")
-    parser.add_argument("--set", action="append", default=[], help="as of qar launch")
-    parser.add_argument("--record", type=Path, metavar="DIR", help="make the file of curves from a study")
+    parser.add_argument(
+        "--study", default="digits", help="study configuration whose search space, anchors and rungs are used"
+    )
+    parser.add_argument("--set", action="append", default=[], help="override of the configuration, as in qar launch")
+    parser.add_argument("--record", type=Path, metavar="DIR", help="write the file of curves from the study in DIR")
     arguments = parser.parse_args()
     if arguments.record:
         record(arguments.record, arguments.curves)
@@ -332,10 +356,10 @@ def main() -> None:
 
 
 def print_rows(replays: list[Replay], best: list[Point], middle: float, epochs: int) -> None:
-    """One row a search: what it has found at a third of the epochs and at their end, and when it overtook."""
+    """Print one row for each search: its area after a third of the epochs and after all, and when it overtook."""
     goals = {
         run.seed: share_of_area(run.points(epochs), best) for run in replays if run.search == STOCK
-    }  # what the stock pair ends with
+    }  # final area of the stock pair, by seed
     rows: list[list[object]] = []
     for name in dict.fromkeys(run.search for run in replays):
         runs = [run for run in replays if run.search == name]

@@ -148,6 +148,7 @@ def print_tables(name: str, rows: pd.DataFrame) -> None:
 
 
 def main() -> None:
+    """Parse the command line, train all variants and print their tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("setting", choices=list(SETTINGS))
     parser.add_argument("--data-dir", default="data")

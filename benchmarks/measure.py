@@ -1,4 +1,4 @@
-"""What the benchmarks share: timing in turn, tables with n, median and spread, and what they ran on."""
+"""Shared parts of the benchmarks: alternating timing, summary statistics, and tables with the environment."""
 
 import platform
 import statistics
@@ -11,7 +11,7 @@ import torch
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Wall-clock seconds of one call; waits for a GPU to finish."""
+    """Return the wall-clock seconds of one call, including its work on a GPU."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     started = time.perf_counter()
@@ -22,7 +22,16 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def in_turn(works: Sequence[Callable[[], object]], repeats: int, warmups: int = 1) -> list[list[float]]:
-    """Times each work `repeats` times, A B A B …, so that a drift of the machine meets all of them alike."""
+    """Time several functions in alternation (A B A B …), so that a drift of the machine's speed affects all alike.
+
+    Args:
+        works: functions to time.
+        repeats: number of timed calls of each.
+        warmups: number of calls of each before timing begins.
+
+    Returns:
+        Seconds of every timed call, one list for each function.
+    """
     for _ in range(warmups):
         for work in works:
             work()
@@ -34,18 +43,18 @@ def in_turn(works: Sequence[Callable[[], object]], repeats: int, warmups: int = 
 
 
 def spread(values: Sequence[float], digits: int = 3) -> str:
-    """Median and, in brackets, least and greatest."""
+    """Return the median and, in brackets, minimum and maximum."""
     middle, least, greatest = statistics.median(values), min(values), max(values)
     return f"{middle:.{digits}f} [{least:.{digits}f}, {greatest:.{digits}f}]"
 
 
-def ratios(of: Sequence[float], over: Sequence[float]) -> list[float]:
-    """Pair by pair, in the order of measurement."""
-    return [a / b for a, b in zip(of, over, strict=True)]
+def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
+    """Return the ratio of each pair, in the order of measurement."""
+    return [numerator / denominator for numerator, denominator in zip(numerators, denominators, strict=True)]
 
 
 def environment() -> str:
-    """Hardware and versions, a line."""
+    """Return hardware and versions in one line."""
     processor = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -64,7 +73,7 @@ def environment() -> str:
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table in Markdown, with the environment below it."""
+    """Print a table in Markdown, and the environment below it."""
     print(f"\n{title}\n")
     print("| " + " | ".join(header) + " |")
     print("|" + "---|" * len(header))

@@ -48,7 +48,7 @@ def fetched(uri: str) -> Path:
             if not copy.exists():
                 with filesystem.open_input_stream(path, compression=None) as source, replacing(copy) as file:
                     shutil.copyfileobj(source, file, CHUNK_BYTES)
-                    if file.tell() != found.size:
+                    if file.tell() != info.size:
                         raise OSError("it was replaced while it was read; try again")
     except (OSError, ArrowException) as error:
         reason = " ".join(str(error).split())
