@@ -1,18 +1,15 @@
-"""Compare ways to apply and to set up the penalties, one short regularize phase each: the tables of docs/method.md.
+"""Compares readings of RM and RE, and where their representatives begin: the study of docs/method.md.
 
-    python benchmarks/compare_variants.py digits|vgg16 [--data-dir DIR] [--out FILE.csv] [--processes N] [--levels 2,4]
+    python benchmarks/compare_variants.py digits|cifar10 [--data-dir DIR] [--out FILE.csv] [--processes N]
 
-A float network is trained once per seed; every variant begins from it and is trained at each K. A row of the CSV is
-one trial. The table shows, for each variant and K, the mean over seeds of the accuracy before tuning, with the
-statistics of batch normalization kept and re-estimated, of the quantization error at the beginning and at the end of
-the phase, and of the bits per weight.
+Every variant is trained at each K, λ and seed of the data set; a row of the CSV is one trial. The tables show, for
+each variant and K, the best λ by the mean over seeds of the accuracy before tuning (the regularizer's own work) and
+the mean after tuning at that λ; with the standard deviation over seeds.
 """
 
 import argparse
 import multiprocessing
-import platform
-import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,131 +17,140 @@ import pandas as pd
 import torch
 from measure import print_table
 
+from trainables.codebooks.assignment import assign
+from trainables.codebooks.placement import place_representatives
 from trainables.config import PenaltyForm, Recipe, TrialConfig
-from trainables.families import FAMILIES
-from trainables.run import CompressionRun
+from trainables.regularizers.chunks import flat
+from trainables.run import CompressionRun, accuracy
 
-MEASURED = ("val_accuracy_kept", "val_accuracy_recalibrated", "quantization_error", "bits_per_weight")
-COUPLED = {"penalty_application": "coupled", "lam_unit": "gradient"}
+PLACEMENTS = ("own", "kmeans", "uniform")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One way to train: a family, its λ and the switches that differ from the defaults."""
+    """A reading of a family, by name."""
 
     name: str
     family: str
-    lam: float = 0.0
-    recipe: dict[str, Any] = field(default_factory=dict)
-    form: dict[str, Any] = field(default_factory=dict)
+    form: PenaltyForm = field(default_factory=PenaltyForm)
 
 
-QUANTILES = {"initial": "quantiles"}
-MINMAX = {"interval": "minmax"}
-FALLING = {"temperature": 0.25, "final_temperature": 0.025}
-PROXIMAL = {"penalty_application": "proximal"}
-
-
-def _coupled(family: str, lam: float, form: dict[str, Any]) -> Variant:
-    setup = next(iter(form.values()))
-    return Variant(name=f"{family} coupled, {setup}, λ = {lam:g}", family=family, lam=lam, recipe=COUPLED, form=form)
-
-
-VARIANTS = (
-    Variant(name="none, k-means", family="none"),
-    Variant(name="quantize-first", family="quantize-first"),
-    *(_coupled("RM", lam, QUANTILES) for lam in (1e-3, 1e-2, 1e-1)),
-    Variant(name="RM decoupled, quantiles", family="RM", lam=8.0, form=QUANTILES),
-    Variant(name="RM decoupled", family="RM", lam=8.0),
-    Variant(name="RM decoupled, λ = 2", family="RM", lam=2.0),
-    Variant(name="RM decoupled, λ = 32", family="RM", lam=32.0),
-    Variant(name="RM squared, proximal", family="RM", lam=8.0, recipe=PROXIMAL, form={"squared": True}),
-    *(_coupled("RC", lam, MINMAX) for lam in (1e-2, 1e-1)),
-    Variant(name="RC decoupled, minmax", family="RC", lam=8.0, form=MINMAX),
-    Variant(name="RC decoupled, 2.5 σ", family="RC", lam=8.0),
-    Variant(name="RS decoupled, minmax", family="RS", lam=8.0, form=MINMAX),
-    Variant(name="RS decoupled, 2.5 σ", family="RS", lam=8.0),
-    Variant(name="RS decoupled, quantiles", family="RS", lam=8.0, form={"interval": "quantiles"}),
-    Variant(name="RE decoupled, τ 0.25 → 0.025", family="RE", lam=8.0, form=FALLING),
-    Variant(name="RE decoupled, τ 0.02", family="RE", lam=8.0),
+READINGS = (
+    Variant(name="none", family="none"),
+    Variant(name="RS", family="RS"),
+    Variant(name="RC", family="RC"),
+    Variant(name="RM absolute", family="RM"),
+    Variant(name="RM squared", family="RM", form=PenaltyForm(squared=True)),
+    Variant(name="RE τ 1 → 0.1", family="RE", form=PenaltyForm(temperature=1.0, final_temperature=0.1)),
+    Variant(name="RE τ 0.25", family="RE", form=PenaltyForm(temperature=0.25, final_temperature=0.25)),
+    Variant(name="RE τ 0.25 → 0.025", family="RE", form=PenaltyForm(temperature=0.25, final_temperature=0.025)),
+    Variant(name="RE τ 0.05", family="RE", form=PenaltyForm(temperature=0.05, final_temperature=0.05)),
+    Variant(name="RE bounded", family="RE", form=PenaltyForm(bounded=True)),
+)
+STARTUP_TRIALS = tuple(
+    Variant(name=f"{family} from {initial}", family=family, form=PenaltyForm(initial=initial))
+    for family in ("RM", "RE")
+    for initial in ("grid", "quantiles", "kmeans")
 )
 SETTINGS: dict[str, dict[str, Any]] = {
     "digits": {
-        "baseline_epochs": 12,
-        "common": {"dataset": "digits", "regularize_epochs": 3},
-        "recipe": {"learning_rate": 1e-3},
+        "levels": (2, 4),
+        "lams": (1e-3, 1e-2),
+        "seeds": (0, 1, 2),
+        "common": {"dataset": "digits", "regularize_epochs": 12, "finetune_epochs": 6},
     },
-    "vgg16": {
-        "baseline_epochs": 20,
+    "cifar10": {
+        "levels": (4,),
+        "lams": (1e-4, 1e-3),
+        "seeds": (0, 1, 2),
         "common": {
             "dataset": "cifar10",
-            "subset": 10_000,
+            "subset": 2500,
             "validation_fraction": 0.2,
-            "model": "vgg16",
-            "width": 0.25,
-            "regularize_epochs": 1,
+            "width": 0.5,
+            "regularize_epochs": 9,
+            "finetune_epochs": 3,
+            "recipe": Recipe(learning_rate=3e-3, augmentation="crop_flip"),
         },
-        "recipe": {"learning_rate": 2e-3, "augmentation": "crop_flip"},
     },
 }
 
 
-def float_network(setting: dict[str, Any], seed: int, data_dir: str) -> tuple[dict[str, torch.Tensor], float]:
-    """Train the float network of a seed; return its state and its validation accuracy."""
+def run_trial(variant: Variant, num_levels: int, lam: float, seed: int, common: dict[str, Any]) -> dict[str, Any]:
+    """Trains one trial; its row of the CSV."""
     torch.set_num_threads(1)
-    common = setting["common"] | {"regularize_epochs": setting["baseline_epochs"], "data_dir": data_dir}
-    recipe = Recipe(**setting["recipe"])
-    run = CompressionRun(
-        TrialConfig(family="none", num_levels=None, finetune_epochs=0, seed=seed, recipe=recipe, **common)
-    )
-    while not run.finished:
-        metrics = run.run_epoch()
-    return run.model.state_dict(), metrics["val_accuracy"]
-
-
-def run_trial(job: tuple[Variant, int, int, dict[str, Any], dict[str, torch.Tensor]]) -> dict[str, Any]:
-    """Train one variant from a float network; return its row of the CSV."""
-    variant, num_levels, seed, setting, weights = job
-    torch.set_num_threads(1)
+    penalized = variant.family != "none"
     config = TrialConfig(
         family=variant.family,
         num_levels=num_levels,
-        lam=variant.lam,
-        placement="own" if FAMILIES[variant.family].has_penalty else "kmeans",
-        init="pretrained",
+        lam=lam if penalized else 0.0,
+        placement="own" if penalized else "kmeans",
         seed=seed,
-        finetune_epochs=0,
-        penalty=PenaltyForm(**variant.form),
-        recipe=replace(Recipe(**variant.recipe), **setting["recipe"]),
-        **setting["common"],
+        penalty=variant.form,
+        **common,
     )
-    run = CompressionRun(config, initial_weights=weights)
-    with run.hard_quantized() as (_, begun_with):
-        pass
-    started = time.perf_counter()
+    run = CompressionRun(config)
+    while run.epoch < config.regularize_epochs:
+        run.run_epoch()
+    placed = accuracies_by_placement(run)
     while not run.finished:
         metrics = run.run_epoch()
-    row = {"variant": variant.name, "num_levels": num_levels, "seed": seed, "initial_error": begun_with}
-    return row | {name: metrics[name] for name in MEASURED} | {"seconds": time.perf_counter() - started}
+    names = ("val_accuracy_pre_tuning", "val_accuracy", "float_val_accuracy", "bits_per_weight")
+    setting = {"variant": variant.name, "num_levels": num_levels, "lam": config.lam, "seed": seed}
+    return setting | {name: metrics[name] for name in names} | placed
 
 
-def print_tables(name: str, rows: pd.DataFrame) -> None:
-    """Print the means over seeds, variants in their order, a table for each K."""
-    columns = [
-        "val_accuracy_kept",
-        "val_accuracy_recalibrated",
-        "initial_error",
-        "quantization_error",
-        "bits_per_weight",
-    ]
-    means = rows.groupby(["num_levels", "variant"], sort=False)[columns].mean()
-    for num_levels in sorted(rows["num_levels"].unique()):
-        table = [
-            [variant, *("–" if value != value else f"{value:.3f}" for value in values)]
-            for variant, *values in means.loc[num_levels].itertuples()
-        ]
-        header = ["variant", "kept statistics", "re-estimated", "error at first", "error at last", "bits"]
-        print_table(f"{name}, K = {num_levels}, n = {rows['seed'].nunique()}: accuracy before tuning", header, table)
+def accuracies_by_placement(run: CompressionRun) -> dict[str, float]:
+    """Accuracy before tuning under each placement that the family allows, at the end of the first phase."""
+    own = {name: values for name, (values, _) in run.phase.codebooks().items()}
+    before = {name: weight.detach().clone() for name, weight in run.weights.items()}
+    result = {}
+    for placement in PLACEMENTS if run.config.family != "none" else PLACEMENTS[1:]:
+        for name, weight in run.weights.items():
+            values = place_representatives(placement, flat(before[name]), run.config.num_levels or 0, own[name])
+            weight.data.copy_(values[assign(before[name], values).long()])
+        result[f"pre_tuning_{placement}"] = accuracy(run.model, run.validation_split)
+    for name, weight in run.weights.items():
+        weight.data.copy_(before[name])
+    return result
+
+
+def _run_job(job: tuple[Any, ...]) -> dict[str, Any]:
+    return run_trial(*job)
+
+
+def best_by_variant(rows: pd.DataFrame) -> pd.DataFrame:
+    """For each variant and K the rows of the λ whose mean accuracy before tuning is highest."""
+    means = rows.groupby(["variant", "num_levels", "lam"], sort=False)["val_accuracy_pre_tuning"].mean()
+    best = means.reset_index().sort_values("val_accuracy_pre_tuning", ascending=False, kind="stable")
+    best = best.drop_duplicates(["variant", "num_levels"])[["variant", "num_levels", "lam"]]
+    return rows.merge(best)
+
+
+def print_tables(name: str, rows: pd.DataFrame, variants: tuple[Variant, ...]) -> None:
+    """Prints accuracy before and after tuning, and before tuning by placement."""
+    best = best_by_variant(rows)
+
+    def cell(chosen: pd.DataFrame, column: str) -> str:
+        values = chosen[column]
+        return "–" if values.isna().any() else f"{values.mean():.3f} ± {values.std():.3f}"
+
+    table, placements = [], []
+    for variant in variants:
+        for num_levels, chosen in best[best["variant"] == variant.name].groupby("num_levels"):
+            lam = f"{chosen['lam'].iloc[0]:g}"
+            columns = ("val_accuracy_pre_tuning", "val_accuracy", "float_val_accuracy")
+            table.append([variant.name, num_levels, lam, len(chosen), *(cell(chosen, column) for column in columns)])
+            placed = [cell(chosen, f"pre_tuning_{placement}") for placement in PLACEMENTS]
+            placements.append([variant.name, num_levels, lam, *placed])
+    print_table(
+        f"{name}: accuracy (mean ± standard deviation over n seeds) at the best λ",
+        ["variant", "K", "λ", "n", "before tuning", "after tuning", "float weights"],
+        table,
+    )
+    print_table(
+        f"{name}: accuracy before tuning by placement, at the same λ", ["variant", "K", "λ", *PLACEMENTS], placements
+    )
 
 
 def main() -> None:
@@ -153,31 +159,29 @@ def main() -> None:
     parser.add_argument("setting", choices=list(SETTINGS))
     parser.add_argument("--data-dir", default="data")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--levels", default="2,4,8")
-    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--processes", type=int, default=multiprocessing.cpu_count())
     arguments = parser.parse_args()
     setting = SETTINGS[arguments.setting]
-    setting["common"] |= {"data_dir": arguments.data_dir}
+    common = setting["common"] | {"data_dir": arguments.data_dir}
+    variants = READINGS + STARTUP_TRIALS
+    jobs = [
+        (variant, num_levels, lam, seed, common)
+        for seed in setting["seeds"]
+        for variant in variants
+        for num_levels in setting["levels"]
+        for lam in (setting["lams"] if variant.family != "none" else (0.0,))
+    ]
     out = arguments.out or Path(__file__).parent / "data" / f"variants-{arguments.setting}.csv"
     out.parent.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
+    rows = []
     with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
-        seeds = range(arguments.seeds)
-        networks = pool.starmap(float_network, [(setting, seed, arguments.data_dir) for seed in seeds])
-        print("float networks:", ", ".join(f"{accuracy:.3f}" for _, accuracy in networks), flush=True)
-        jobs = [
-            (variant, int(num_levels), seed, setting, networks[seed][0])
-            for seed in seeds
-            for num_levels in arguments.levels.split(",")
-            for variant in VARIANTS
-        ]
-        for row in pool.imap(run_trial, jobs):
+        for row in pool.imap(_run_job, jobs):
             rows.append(row)
-            print(f"{len(rows)} of {len(jobs)}: {row}", flush=True)
-            pd.DataFrame(rows).to_csv(out, index=False, float_format="%.6g")
-    print_tables(arguments.setting, pd.DataFrame(rows))
-    print(f"torch {torch.__version__}, {platform.machine()}, one thread a trial")
+            if len(rows) % 10 == 0:
+                print(f"{len(rows)} of {len(jobs)} trials", flush=True)
+    frame = pd.DataFrame(rows)
+    frame.to_csv(out, index=False, float_format="%.6g")
+    print_tables(arguments.setting, frame, variants)
 
 
 if __name__ == "__main__":
