@@ -12,7 +12,7 @@ import argparse
 import multiprocessing
 import platform
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ from trainables.families import FAMILIES
 from trainables.run import CompressionRun
 
 MEASURED = ("val_accuracy_kept", "val_accuracy_recalibrated", "quantization_error", "bits_per_weight")
+RECIPE: dict[str, Any] = {"penalty_application": "decoupled", "lam_unit": "half_spacings", "recalibration_batches": 20}
+FORM: dict[str, Any] = {"initial": "kmeans", "interval": "sigma", "temperature": 0.02, "final_temperature": 0.02}
+"""What a variant is compared with: the settings that a variant does not name."""
 COUPLED = {"penalty_application": "coupled", "lam_unit": "gradient"}
 
 
@@ -114,8 +117,8 @@ def run_trial(job: tuple[Variant, int, int, dict[str, Any], dict[str, torch.Tens
         init="pretrained",
         seed=seed,
         finetune_epochs=0,
-        penalty=PenaltyForm(**variant.form),
-        recipe=replace(Recipe(**variant.recipe), **setting["recipe"]),
+        penalty=PenaltyForm(**(FORM | variant.form)),
+        recipe=Recipe(**(RECIPE | variant.recipe | setting["recipe"])),
         **setting["common"],
     )
     run = CompressionRun(config, initial_weights=weights)
