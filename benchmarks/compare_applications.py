@@ -151,6 +151,7 @@ def print_tables(name: str, rows: pd.DataFrame) -> None:
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("setting", choices=list(SETTINGS))
     parser.add_argument("--data-dir", default="data")
