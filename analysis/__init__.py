@@ -1,1 +1,1 @@
-"""What was found: fronts, figures and tables of finished studies. Runs on a laptop, without ray and torch."""
+"""Analysis of studies: fronts, statistics, figures, tables and reports. Runs on a laptop, without ray and torch."""

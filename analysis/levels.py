@@ -1,30 +1,36 @@
-"""Which families and which values of K a figure or a table shows, in what order."""
+"""Choice and order of the families and of the values of K that figures and tables show."""
 
 from collections.abc import Iterable
 
 from trainables import families
 
 FAMILIES = tuple(families.FAMILIES)
-"""Names in the order of figures, tables and pages: plain quantization, fixed representatives, trainable ones."""
+"""Names of the families, in the order of figures, tables and pages."""
 
 MOST_LEVELS = 10
-"""Values of K side by side in one column."""
+"""Greatest number of values of K that fit side by side into one column."""
 FEWEST_POWERS = 4
-"""Powers of two that stand for all values of K where there are too many."""
+"""Smallest number of powers of two that can represent all values of K, if there are too many to show."""
 
 
 def families_of(values: Iterable[str]) -> list[str]:
-    """Those among the values, ours in their order, then others by name."""
-    found = set(values)
-    return [*(family for family in FAMILIES if family in found), *sorted(found - set(FAMILIES))]
+    """Return the distinct families: known ones in the order of `FAMILIES`, then others by name."""
+    present = set(values)
+    return [*(family for family in FAMILIES if family in present), *sorted(present - set(FAMILIES))]
 
 
 def shown_levels(levels: Iterable[float], most: int = MOST_LEVELS) -> list[int]:
-    """Values of K, increasing; of too many the powers of two, or an even share where those are few."""
-    found = sorted({int(value) for value in levels if value == value})
-    if len(found) <= most:
-        return found
-    powers = [value for value in found if value & (value - 1) == 0]
+    """Return the values of K to show, in increasing order.
+
+    Args:
+        levels: values of K, with repetitions; NaN is ignored.
+        most: greatest number of values to return. If there are more, the powers of two are returned, or values at even
+            distances if there are too few powers of two.
+    """
+    present = sorted({int(value) for value in levels if value == value})
+    if len(present) <= most:
+        return present
+    powers = [value for value in present if value & (value - 1) == 0]
     if len(powers) >= FEWEST_POWERS:
         return powers[:most]
-    return [found[place * (len(found) - 1) // (most - 1)] for place in range(most)]
+    return [present[place * (len(present) - 1) // (most - 1)] for place in range(most)]

@@ -1,4 +1,4 @@
-"""Read the tables of a study as DataFrames."""
+"""Loading of a study's tables as DataFrames."""
 
 import shlex
 from collections.abc import Sequence
@@ -11,25 +11,34 @@ from trainables.tables import read_table
 
 
 def load_trials(study: Path) -> pd.DataFrame:
-    """Read the table of trials: a row a trial, with the columns `trainables.result.TRIAL_COLUMNS`.
+    """Return the table of trials: one row for each trial, with the columns `trainables.result.TRIAL_COLUMNS`.
 
     Args:
         study: folder of the study.
 
     Raises:
-        ValueError: the folder holds no study, or one that has not written its tables yet.
-        DamagedFileError: the file can't be read, was written by a newer version, or breaks a rule of its schema.
+        ValueError: the folder is not a study, or the study has not written its tables yet.
+        DamagedFileError: the file cannot be read, was written by a newer version, or breaks a rule of its schema.
     """
     return _load(study, "trials.parquet", TRIAL_COLUMNS, TRIAL_KEYS)
 
 
 def load_epochs(study: Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """Read the table of epochs, or some of its `EPOCH_COLUMNS`: a row a trial and epoch; raises as `load_trials`."""
+    """Return the table of epochs: one row for each trial and epoch.
+
+    Args:
+        study: folder of the study.
+        columns: names of the columns to return, among `trainables.result.EPOCH_COLUMNS`; None for all.
+
+    Raises:
+        ValueError: as in `load_trials`.
+        DamagedFileError: as in `load_trials`.
+    """
     return _load(study, "epochs.parquet", EPOCH_COLUMNS, EPOCH_KEYS, columns)
 
 
 def find_epochs(study: Path, columns: list[str]) -> pd.DataFrame:
-    """Read some columns of `load_epochs`; no rows where the file was not copied along with the study."""
+    """Return columns of the table of epochs; no rows if the study was copied without the file."""
     if not (study / "epochs.parquet").exists():
         return pd.DataFrame(columns=columns)
     return load_epochs(study, columns)
@@ -44,7 +53,7 @@ def _load(
 ) -> pd.DataFrame:
     path = study / name
     if not (study / "study.yaml").exists():
-        raise ValueError(f"{study} is no study folder (it has no study.yaml); give the folder of a study")
+        raise ValueError(f"{study} is not a study folder (it has no study.yaml); give the folder of a study")
     if not path.exists():
         raise ValueError(
             f"{study} has no {name} yet; let the study run, or resume it with: qar resume {shlex.quote(str(study))}"

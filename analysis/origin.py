@@ -1,4 +1,4 @@
-"""Configuration and provenance of a study, from study.yaml and study.json, and the commands that repeat its trials."""
+"""Configuration and provenance of a study, from study.yaml and study.json, and commands that repeat its trials."""
 
 import json
 import shlex
@@ -14,16 +14,16 @@ from trainables.errors import DamagedFileError
 from trainables.files import read_regular
 
 SEARCHED = ("family", "num_levels", "lam", "placement", "seed")
-"""Columns of trials.parquet that, with what is common to all trials, are the configuration of a trial."""
+"""Columns of trials.parquet that, together with the common settings, are the configuration of a trial."""
 
 BASELINE = "baseline"
-"""Where a study keeps its float baselines, one a seed."""
+"""Name of the folder in a study that holds its float baselines, one for each seed."""
 
 MOST_YAML_BYTES = 10**6
 MOST_JSON_BYTES = 2**26
 
 Named = Callable[[Path], str]
-"""From a path in a study to what readers know it by: the path itself, or its URI if the path is of a working copy."""
+"""Function that returns the address to show for a path in a study: the path, or its URI for a working copy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +31,11 @@ class Origin:
     """Configuration and provenance of a study.
 
     Attributes:
-        folder: of the study.
-        settings: study.yaml.
-        provenance: study.json; empty if there is none.
-        named: names the folder, and what is in it, to readers.
-        label: name of the study where it is compared with others; None for its own.
+        folder: folder of the study.
+        settings: content of study.yaml.
+        provenance: content of study.json; empty if there is none.
+        named: returns the address to show for the folder and for paths in it.
+        label: name of the study in a comparison; None for its own name.
     """
 
     folder: Path
@@ -46,57 +46,57 @@ class Origin:
 
     @property
     def name(self) -> str:
-        """Its label, or the study's own name; that of its folder if study.yaml has none."""
+        """Label of the study, or its name in study.yaml, or the name of its folder."""
         return self.label or str(self.settings.get("name") or self.folder.resolve().name)
 
     @property
     def address(self) -> str:
-        """The folder as readers know it."""
+        """Address of the study's folder to show: a path or a URI."""
         return self.named(self.folder)
 
     @property
     def num_trials(self) -> int | None:
-        """Trials that the study asks for; None if study.yaml doesn't say."""
+        """Number of trials that the study is configured to run; None if study.yaml does not state it."""
         trials = self.settings.get("trials")
         return trials if isinstance(trials, int) else None
 
     @property
     def is_plan(self) -> bool:
-        """Whether the study runs a plan of configurations in place of a search."""
+        """Whether the study runs a plan of given configurations instead of a search."""
         return bool(self.settings.get("plan"))
 
     @property
     def common(self) -> dict[str, Any]:
-        """What all trials have in common, as study.yaml has it under `trial`."""
+        """Settings that all trials share: the section `trial` of study.yaml."""
         return dict(self.settings.get("trial") or {})
 
     def initial_weights(self, seed: int) -> str | None:
-        """The checkpoint of the float baseline that trials of a seed begin from; None if they begin from scratch."""
+        """Return the address of the float baseline from which trials of a seed start; None if there is none."""
         if self.common.get("init") != "pretrained":
             return None
         return self.named(self.folder / BASELINE / f"seed-{seed}")
 
     @property
     def sessions(self) -> list[dict[str, Any]]:
-        """One of each run of a driver, the first is session 1: when, where, versions, commit."""
+        """Sessions of the study's driver, in order from session 1: time, host, versions and commit of each."""
         return list(self.provenance.get("sessions") or [])
 
     @property
     def budget(self) -> tuple[int, int] | None:
-        """Epochs of the regularize and of the finetune phase; None if study.yaml doesn't say."""
+        """Epochs of the regularize and of the finetune phase; None if study.yaml does not state them."""
         regularize, finetune = (self.common.get(f"{phase}_epochs") for phase in ("regularize", "finetune"))
         return (regularize, finetune) if isinstance(regularize, int) and isinstance(finetune, int) else None
 
     def reproducing(self, number: int) -> str:
-        """The command that trains a trial again and compares."""
+        """Return the command that trains a trial again and compares the results."""
         return f"qar reproduce {self._quoted} --trial {number}"
 
     def exporting(self, number: int) -> str:
-        """The command that writes a trial's network to a compressed file."""
+        """Return the command that writes a trial's network to a compressed file."""
         return f"qar export {self._quoted} --trial {number} --out {self._quoted_name}-{number}.qar"
 
     def confirming(self) -> str:
-        """The command that confirms the study."""
+        """Return the command that confirms the study."""
         return f"qar confirm {self._quoted}"
 
     @cached_property
@@ -109,10 +109,10 @@ class Origin:
 
 
 def names_of(origins: Sequence[Origin]) -> list[str]:
-    """Return names that tell studies apart: their own, those of their folders, or as much of their paths as it takes.
+    """Return a distinct name for each study: its own, that of its folder, or as much of its path as is needed.
 
     Raises:
-        ValueError: a study is there twice.
+        ValueError: a study is given twice.
     """
     own = [origin.name for origin in origins]
     paths = [_path_of(origin).split("/") for origin in origins]
@@ -131,10 +131,15 @@ def _path_of(origin: Origin) -> str:
 
 
 def read_origin(folder: Path, named: Named = str, label: str | None = None) -> Origin:
-    """Read study.yaml and study.json of a folder; `named` and `label` are as in `Origin`.
+    """Read study.yaml and study.json of a study's folder.
+
+    Args:
+        folder: folder of the study.
+        named: as in `Origin`.
+        label: as in `Origin`.
 
     Raises:
-        DamagedFileError: one of them can't be understood.
+        DamagedFileError: one of the files cannot be read or parsed.
     """
     settings = _mapping(folder / "study.yaml", yaml.safe_load, MOST_YAML_BYTES)
     provenance = (

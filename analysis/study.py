@@ -1,4 +1,4 @@
-"""The one reader of a study: its configuration and provenance, its tables and those of its confirmation, once each."""
+"""Reader of a study: its configuration, provenance and tables, and those of its confirmation, each read once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,12 +20,12 @@ EPOCH_COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StudyResults:
-    """Files of a study, as far as a report needs them.
+    """Contents of a study's files, as far as a report needs them.
 
     Attributes:
         origin: configuration and provenance.
-        trials: trials.parquet.
-        confirmation: the study that confirms this one; None without tables of it.
+        trials: rows of trials.parquet.
+        confirmation: the study that confirms this one; None if it has no tables.
     """
 
     origin: Origin
@@ -34,12 +34,12 @@ class StudyResults:
 
     @property
     def folder(self) -> Path:
-        """Folder that the files were read from."""
+        """Folder of the study's files."""
         return self.origin.folder
 
     @property
     def name(self) -> str:
-        """Name of the study, or the label that tells it from others."""
+        """Name of the study, or its label in a comparison."""
         return self.origin.name
 
     @property
@@ -49,17 +49,17 @@ class StudyResults:
 
     @cached_property
     def epochs(self) -> pd.DataFrame:
-        """`EPOCH_COLUMNS` of epochs.parquet, read on first use; no rows where it was not copied along.
+        """`EPOCH_COLUMNS` of epochs.parquet, read on first use; no rows if there is no such file.
 
         Raises:
-            DamagedFileError: the file can't be read, or breaks a rule of its schema.
+            DamagedFileError: the file cannot be read, or breaks a rule of its schema.
         """
         if not self.has_epochs:
             return pd.DataFrame(columns=list(EPOCH_COLUMNS))
         return load_epochs(self.folder, list(EPOCH_COLUMNS))
 
     def labelled(self, label: str) -> "StudyResults":
-        """Return the same study under a name that tells it from others; its confirmation is named after it."""
+        """Return the same study under another name; its confirmation is named after it."""
         confirmation = self.confirmation and self.confirmation.labelled(confirmation_named(label))
         return replace(self, origin=replace(self.origin, label=label), confirmation=confirmation)
 
@@ -68,12 +68,12 @@ def read_study(folder: Path, *, named: Named = str) -> StudyResults:
     """Read a study, and its confirmation if it has one.
 
     Args:
-        folder: of the study.
-        named: names paths in the folder to readers.
+        folder: folder of the study.
+        named: returns the address to show for a path in the folder.
 
     Raises:
-        ValueError: there is no study, one without tables, or the folder is that of a confirmation.
-        DamagedFileError: a file can't be read, or breaks a rule of its schema.
+        ValueError: the folder is not a study, the study has no tables yet, or it is a confirmation.
+        DamagedFileError: a file cannot be read, or breaks a rule of its schema.
     """
     trials = load_trials(folder)
     origin = read_origin(folder, named)
@@ -88,7 +88,7 @@ def read_study(folder: Path, *, named: Named = str) -> StudyResults:
 
 
 def read_studies(folders: Sequence[Path], *, named: Named = str) -> list[StudyResults]:
-    """Read several studies, under names that tell them apart; raises as `read_study` and `names_of` do."""
+    """Read several studies, and give them distinct names; raises as `read_study` and `names_of` do."""
     studies = [read_study(folder, named=named) for folder in folders]
     names = names_of([study.origin for study in studies])
     return [study.labelled(name) for study, name in zip(studies, names, strict=True)]

@@ -1,4 +1,4 @@
-"""The parts of a report, each tried by itself: what was written, what there is no data for, and what failed."""
+"""Record of the parts of a report: which were written, which have no data, and which failed."""
 
 import errno
 from collections.abc import Callable, Iterable, Mapping
@@ -8,17 +8,17 @@ from pathlib import Path
 from analysis.report.findings import NothingToShow
 
 _STORAGE_FAILS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
-"""Errors of a file system on which no other part could be written either."""
+"""Errors of the storage, after which no other part can be written either."""
 
 
 @dataclass(frozen=True)
 class Attempts:
-    """Outcome of the parts that were tried.
+    """Outcomes of the parts of a report.
 
     Attributes:
-        files: paths that were written.
-        missing: why there is nothing to show, by the name of a part.
-        failed: what went wrong, by the name of a part.
+        files: paths of the written files.
+        missing: reason why there are no data for a part, by the name of the part.
+        failed: error of a part, by the name of the part.
     """
 
     files: list[Path] = field(default_factory=list)
@@ -26,10 +26,14 @@ class Attempts:
     failed: dict[str, str] = field(default_factory=dict)
 
     def attempt(self, name: str, write: Callable[[], Iterable[Path]]) -> None:
-        """Write one part; whatever goes wrong with it is noted, and the next part can be tried.
+        """Write one part and record its outcome; an error of one part does not prevent the others.
+
+        Args:
+            name: name of the part, for messages.
+            write: writes the part and returns the paths of its files.
 
         Raises:
-            OSError: the storage can't be written.
+            OSError: the storage cannot be written.
         """
         try:
             self.files.extend(write())
@@ -42,19 +46,19 @@ class Attempts:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """One line for each reason why parts failed."""
+        """One line for each error, with the parts that it affects."""
         return tuple(f"{', '.join(names)} failed: {reason}" for reason, names in _by_reason(self.failed).items())
 
     @property
     def omissions(self) -> str:
-        """One line on all parts that there is no data for; empty if there are none."""
+        """One line with all parts that have no data, and why; empty if there are none."""
         parts = [f"{', '.join(names)} ({reason})" for reason, names in _by_reason(self.missing).items()]
         return f"omitted: {'; '.join(parts)}" if parts else ""
 
 
 def _by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return the names by their reason, in order."""
-    found: dict[str, list[str]] = {}
+    """Return the names of the parts by reason, in order."""
+    names: dict[str, list[str]] = {}
     for name, reason in reasons.items():
-        found.setdefault(reason, []).append(name)
-    return found
+        names.setdefault(reason, []).append(name)
+    return names

@@ -1,4 +1,4 @@
-"""The figures of a report: what each shows, and what it needs to be drawn."""
+"""Figures of a report: the data that each shows, and how it is drawn."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -34,7 +34,7 @@ from analysis.statistics.pareto import candidates, float_baselines, front
 from trainables.result import FINETUNE, REGULARIZE
 
 WIDTHS = {"": COLUMN_WIDTH, "-wide": PAGE_WIDTH}
-"""Inches, by what stands after the figure's name in its files."""
+"""Width of a figure in inches, by the suffix of its file's name."""
 
 FEWEST_SEEDS = 3
 """Fewest seeds for which a median front is defined."""
@@ -45,12 +45,12 @@ class FigureKind:
     """One figure of a report.
 
     Attributes:
-        question: that it answers.
-        shows: the trials that its points are made of, of the study and of its confirmation, those that a crowded figure
-            leaves out among them; raises NothingToShow where there would be no figure.
-        draw: on the axes, left to right, or above each other in one column; `shows` has raised nothing.
-        panels: axes that it needs.
-        height: of a row of axes, inches.
+        question: the question that the figure answers.
+        shows: returns the trials behind its points, of the study and of its confirmation, including those that a
+            crowded figure omits; raises NothingToShow if there are no data.
+        draw: draws on the axes, from left to right or from top to bottom; called only if there are data.
+        panels: number of axes.
+        height: height of a row of axes, in inches.
     """
 
     question: str
@@ -70,7 +70,7 @@ def _front(findings: Findings, axes: Sequence[Axes]) -> None:
 
 
 def _name_trials(findings: Findings, ax: Axes) -> None:
-    """Name the accuracy of single trials: in a plan, nothing was searched."""
+    """Replace the label of the accuracy axis in a plan, whose trials are not of a search."""
     if findings.is_plan:
         ax.set_ylabel("validation accuracy (trials)")
 
@@ -90,7 +90,7 @@ def _confirmed(findings: Findings, axes: Sequence[Axes]) -> None:
 def _of_attainment(findings: Findings) -> pd.DataFrame:
     shown = candidates(replicates_of(findings), _accuracy(findings))
     if shown["seed"].nunique() < FEWEST_SEEDS:
-        raise NothingToShow(f"it needs {FEWEST_SEEDS} seeds of each configuration at least, to have a median")
+        raise NothingToShow(f"the median needs at least {FEWEST_SEEDS} seeds of each configuration")
     return shown
 
 
@@ -101,13 +101,13 @@ def _attainment(findings: Findings, axes: Sequence[Axes]) -> None:
 
 
 def _accuracy(findings: Findings) -> str:
-    """Return the column of the accuracy that results are of."""
+    """Return the name of the column of the accuracy after tuning, on the split of the results."""
     return ACCURACIES[findings.split][FINETUNE]
 
 
 def _of_gains(findings: Findings) -> pd.DataFrame:
     if findings.gains.empty:
-        raise NothingToShow("no family has a finished trial beside one of none at the same K")
+        raise NothingToShow("no family and none have complete trials at the same K")
     return findings.compared
 
 
@@ -121,10 +121,10 @@ def _gains(findings: Findings, axes: Sequence[Axes]) -> None:
 def _of_improvements(findings: Findings) -> pd.DataFrame:
     replicates_of(findings)
     if findings.improvements.empty:
-        raise NothingToShow("no family has results beside none at the same K")
+        raise NothingToShow("no family and none have results at the same K")
     if (findings.improvements[["n", "n_over"]].min(axis=1) < 2).all():
         more = "plan more replicates" if findings.is_plan else "confirm with more --seeds"
-        raise NothingToShow(f"one seed of a family tells no probability; {more}")
+        raise NothingToShow(f"a probability needs at least two seeds; {more}")
     return findings.compared
 
 
@@ -148,8 +148,8 @@ def _curves(findings: Findings, axes: Sequence[Axes]) -> None:
 def _of_importances(findings: Findings) -> pd.DataFrame:
     if findings.importances is None or findings.importances.empty:
         raise NothingToShow("too few finished trials with a penalty")
-    of = candidates(findings.trials)
-    return of[of["lam"].notna()]
+    complete = candidates(findings.trials)
+    return complete[complete["lam"].notna()]
 
 
 def _importances(findings: Findings, axes: Sequence[Axes]) -> None:
@@ -158,10 +158,10 @@ def _importances(findings: Findings, axes: Sequence[Axes]) -> None:
 
 
 def _of_layers(findings: Findings) -> pd.DataFrame:
-    of = candidates(findings.trials)
-    if of["conv_bits_per_weight"].isna().all() and of["linear_bits_per_weight"].isna().all():
-        raise NothingToShow("no finished trial tells convolutions and fully connected layers apart")
-    return of
+    complete = candidates(findings.trials)
+    if complete["conv_bits_per_weight"].isna().all() and complete["linear_bits_per_weight"].isna().all():
+        raise NothingToShow("no complete trial has separate bits for convolutions and fully connected layers")
+    return complete
 
 
 def _layers(findings: Findings, axes: Sequence[Axes]) -> None:
@@ -170,10 +170,10 @@ def _layers(findings: Findings, axes: Sequence[Axes]) -> None:
 
 FIGURES: dict[str, FigureKind] = {
     "front": FigureKind(
-        question="which networks has the search found, and where is the knee?", shows=_of_front, draw=_front
+        question="which networks are on the front of the search, and where is its knee?", shows=_of_front, draw=_front
     ),
     "confirmed": FigureKind(
-        question="what accuracy at how many bits holds on the test split?", shows=_of_confirmed, draw=_confirmed
+        question="which accuracy on the test split is reached at how many bits?", shows=_of_confirmed, draw=_confirmed
     ),
     "attainment": FigureKind(
         question="how much does the front depend on the seed?", shows=_of_attainment, draw=_attainment
@@ -186,34 +186,34 @@ FIGURES: dict[str, FigureKind] = {
         height=1.55,
     ),
     "improvements": FigureKind(
-        question="how probably does a seed of a family beat one of plain quantization?",
+        question="with which probability does a seed of a family beat a seed of plain quantization?",
         shows=_of_improvements,
         draw=_improvements,
         panels=2,
         height=1.55,
     ),
     "curves": FigureKind(
-        question="how do networks learn, and where were they given up?", shows=_of_curves, draw=_curves
+        question="how do networks learn, and when were trials stopped early?", shows=_of_curves, draw=_curves
     ),
     "importances": FigureKind(
         question="which hyperparameters matter?", shows=_of_importances, draw=_importances, height=1.7
     ),
     "layers": FigureKind(
-        question="what do convolutions cost, and what fully connected layers?", shows=_of_layers, draw=_layers
+        question="how many bits do convolutions and fully connected layers take?", shows=_of_layers, draw=_layers
     ),
 }
 
 
 def points_of_figures(findings: Findings) -> dict[str, Points]:
-    """Return the trials that the points of each figure of a study's report are made of, by the figure's name.
+    """Return the trials behind the points of each figure of a study's report, by the name of the figure.
 
-    A figure that can't be made for any reason has no points; `write_figures` says why.
+    A figure that cannot be drawn is omitted; `write_figures` records the reason.
     """
-    found = {}
+    points = {}
     for name, kind in FIGURES.items():
         with suppress(Exception):
-            found[name] = _by_study(kind.shows(findings), findings)
-    return found
+            points[name] = _by_study(kind.shows(findings), findings)
+    return points
 
 
 def _by_study(trials: pd.DataFrame, findings: Findings) -> Points:
@@ -224,7 +224,7 @@ def _by_study(trials: pd.DataFrame, findings: Findings) -> Points:
 
 
 def _on_front_of_results(findings: Findings) -> pd.DataFrame:
-    """Return the trials of the configurations that are on the front of the means over seeds."""
+    """Return the trials of the configurations on the front of the means over seeds."""
     assert findings.results is not None
     trials = measured_trials(replicates_of(findings), findings.split)
     best = front(as_trials(findings.results, findings.split))
@@ -232,15 +232,15 @@ def _on_front_of_results(findings: Findings) -> pd.DataFrame:
 
 
 def _have_test_results(studies: Mapping[str, Findings]) -> bool:
-    """Return whether all studies have results on the test split, so that these can be compared."""
+    """Return whether all studies have results on the test split."""
     return all(findings.results is not None and findings.split == TEST for findings in studies.values())
 
 
 def points_of_studies_figures(studies: Mapping[str, Findings]) -> dict[str, Points]:
-    """Return the same for the figures of several studies that `write_studies_figures` draws."""
+    """Return the trials behind the points of each figure that `write_studies_figures` draws, by its name."""
     shown = {"studies": {name: front(findings.trials) for name, findings in studies.items()}}
     if _have_test_results(studies):
-        names = [name if of.is_plan else confirmation_named(name) for name, of in studies.items()]
+        names = [name if findings.is_plan else confirmation_named(name) for name, findings in studies.items()]
         on_front = [_on_front_of_results(findings) for findings in studies.values()]
         shown["studies-confirmed"] = dict(zip(names, on_front, strict=True))
         with suppress(NothingToShow):
@@ -254,17 +254,17 @@ def points_of_studies_figures(studies: Mapping[str, Findings]) -> dict[str, Poin
 def write_figures(
     findings: Findings, out: Path, attempts: Attempts, *, style: Path | None, formats: Sequence[str]
 ) -> None:
-    """Write all figures of a study in one and in two columns, each tried by itself.
+    """Write all figures of a study, each in the width of one and of two columns.
 
     Args:
         findings: statistics of the study.
-        out: folder that the files go to; it exists.
-        attempts: takes the paths, and why a figure is missing.
-        style: an .mplstyle file whose keys replace ours; None for ours.
-        formats: among `analysis.plots.style.FORMATS`.
+        out: an existing folder.
+        attempts: records the paths of the files, and why a figure is missing.
+        style: an .mplstyle file whose keys override the default style; None for the default.
+        formats: formats of the files, among `analysis.plots.style.FORMATS`.
 
     Raises:
-        OSError: the storage can't be written.
+        OSError: the storage cannot be written.
     """
     for name, kind in FIGURES.items():
         for suffix, width in WIDTHS.items():
@@ -275,10 +275,21 @@ def write_figures(
 def write_figure(
     findings: Findings, kind: FigureKind, stem: Path, width: float, *, style: Path | None, formats: Sequence[str]
 ) -> list[Path]:
-    """Writes one figure, `width` inches wide, to `stem` with the suffix of each format; returns the paths.
+    """Write one figure in several formats.
+
+    Args:
+        findings: statistics of the study.
+        kind: the figure.
+        stem: path of the files without their suffix.
+        width: width of the figure, in inches.
+        style: as in `write_figures`.
+        formats: as in `write_figures`.
+
+    Returns:
+        Paths of the files.
 
     Raises:
-        NothingToShow: its data are not there.
+        NothingToShow: the figure has no data.
     """
     kind.shows(findings)
     with paper_style(style):
@@ -290,17 +301,17 @@ def write_figure(
 def write_studies_figures(
     studies: Mapping[str, Findings], out: Path, attempts: Attempts, *, style: Path | None, formats: Sequence[str]
 ) -> None:
-    """Write the fronts of several studies in one figure; where all have test results, those and their attainment.
+    """Write figures that compare several studies: fronts, and test results and attainment if all studies have them.
 
     Args:
-        studies: statistics, by the name that the legend gives.
-        out: folder that the files go to; it exists.
+        studies: statistics of the studies, by their names in the legend.
+        out: an existing folder.
         attempts: as in `write_figures`.
         style: as in `write_figures`.
         formats: as in `write_figures`.
 
     Raises:
-        OSError: the storage can't be written.
+        OSError: the storage cannot be written.
     """
     for name, draw in _studies_figures(studies).items():
         for suffix, width in WIDTHS.items():
@@ -309,11 +320,13 @@ def write_studies_figures(
 
 
 def _studies_figures(studies: Mapping[str, Findings]) -> dict[str, Callable[[Axes], object]]:
-    """Return how the figures of several studies are drawn, by name."""
+    """Return the functions that draw the figures of several studies, by the name of the figure."""
     searches = {name: findings.trials for name, findings in studies.items()}
     drawn: dict[str, Callable[[Axes], object]] = {"studies": partial(plot_studies, searches)}
     if _have_test_results(studies):
-        results = {name: as_trials(of.results) for name, of in studies.items() if of.results is not None}
+        results = {
+            name: as_trials(findings.results) for name, findings in studies.items() if findings.results is not None
+        }
         drawn["studies-confirmed"] = partial(plot_studies, results, label="test accuracy, 95% intervals")
         with suppress(NothingToShow):
             for findings in studies.values():
@@ -325,7 +338,7 @@ def _studies_figures(studies: Mapping[str, Findings]) -> dict[str, Callable[[Axe
 def _write_one(
     draw: Callable[[Axes], object], stem: Path, width: float, *, style: Path | None, formats: Sequence[str]
 ) -> list[Path]:
-    """Write a figure of one panel; returns the paths."""
+    """Write a figure of one panel; return the paths of the files."""
     with paper_style(style):
         figure, axes = _figure(1, 2.3, width)
         draw(axes[0])
@@ -333,24 +346,24 @@ def _write_one(
 
 
 def _attainment_of(studies: Mapping[str, Findings], ax: Axes) -> None:
-    """Draw the attainment of several studies with test results, each in its own mark."""
+    """Draw the attainment surfaces of several studies on the test split, each with its own marker."""
     for place, (name, findings) in enumerate(studies.items()):
         surfaces = attainment_surfaces(replicates_of(findings), accuracy="test_accuracy")
         plot_attainment(surfaces, ax, label=plain(name), mark=MARKS[place % len(MARKS)])
 
 
 def _figure(panels: int, height: float, width: float) -> tuple[Figure, Sequence[Axes]]:
-    """Panels side by side where there are two columns, below each other in one."""
+    """Return a figure and its axes: side by side in the width of two columns, stacked in that of one."""
     wide = width > COLUMN_WIDTH
     rows, columns = (1, panels) if wide else (panels, 1)
-    # Side by side, panels share their height with the legend and their labels.
+    # Panels that are side by side need more height, for the legend and the labels.
     height = 2.3 if wide and panels > 1 else height * rows
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
 
 
 def _one_legend(axes: Sequence[Axes]) -> None:
-    """One for panels that show the same families, above them; labels of axes that they share stand once."""
+    """Draw one legend above panels with the same families, and remove repeated axis labels."""
     handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     figure = axes[0].figure
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles))

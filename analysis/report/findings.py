@@ -1,4 +1,4 @@
-"""The statistics that a report is made of, each computed once."""
+"""Statistics of a study for its report, each computed once."""
 
 import shlex
 from collections.abc import Callable
@@ -17,11 +17,11 @@ from trainables.result import FINETUNE
 
 
 class NothingToShow(Exception):  # noqa: N818 - no error: the report says why a figure or table is missing
-    """The data of a figure or table are not there; the message says why, or what would bring them."""
+    """A figure or table has no data; the message says why, or how to obtain them."""
 
 
 Importances = Callable[[pd.DataFrame], pd.DataFrame]
-"""From rows of trials.parquet to columns `objective`, `parameter`, `importance`, `n`."""
+"""Function from rows of trials.parquet to a table with columns `objective`, `parameter`, `importance` and `n`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,8 +29,8 @@ class Findings:
     """Statistics of a study.
 
     Attributes:
-        study: its files.
-        compute_importances: given by the caller, since this package knows no Optuna; None leaves importances out.
+        study: contents of the study's files.
+        compute_importances: computes hyperparameter importances, which needs Optuna; None omits them.
     """
 
     study: StudyResults
@@ -48,17 +48,17 @@ class Findings:
 
     @property
     def trials(self) -> pd.DataFrame:
-        """trials.parquet."""
+        """Rows of trials.parquet."""
         return self.study.trials
 
     @property
     def is_plan(self) -> bool:
-        """Whether the study ran a plan of configurations, so that there was no search to confirm."""
+        """Whether the study ran a plan of given configurations instead of a search."""
         return self.study.origin.is_plan
 
     @property
     def finished(self) -> bool:
-        """Whether no trial is running or still to come."""
+        """Whether all trials of the study have ended."""
         return count_unfinished(self.trials, self.study.origin.num_trials) is None
 
     @property
@@ -69,14 +69,14 @@ class Findings:
 
     @cached_property
     def replicates(self) -> pd.DataFrame | None:
-        """Trials of configurations that no choice was made among: of the confirmation, or of a plan; None without."""
+        """Trials that repeat configurations under several seeds: of the confirmation or of the plan; None if none."""
         if not self.is_plan:
             return self.confirmation
         return None if measured_trials(self.trials, self.split).empty else self.trials
 
     @property
     def gaps(self) -> list[str]:
-        """Sentences on what the means of replicates lack."""
+        """Sentences about replicates that are missing from the means over seeds."""
         if self.is_plan:
             return gaps_of(self.trials, self.study.origin.num_trials, "the plan")
         confirmation = self.study.confirmation
@@ -84,12 +84,12 @@ class Findings:
 
     @cached_property
     def importances(self) -> pd.DataFrame | None:
-        """Shares of the variance that each hyperparameter explains; None if they are left out."""
+        """Share of the variance that each hyperparameter explains; None if omitted."""
         return None if self.compute_importances is None else self.compute_importances(self.trials)
 
     @cached_property
     def results(self) -> pd.DataFrame | None:
-        """Means and intervals of the replicates (`analysis.statistics.confirmation.confirmed`); None without."""
+        """Means and intervals of the replicates (`analysis.statistics.confirmation.confirmed`); None if none."""
         if self.replicates is None:
             return None
         search = self.trials[:0] if self.is_plan else self.trials
@@ -104,9 +104,9 @@ class Findings:
 
     @cached_property
     def compared(self) -> pd.DataFrame:
-        """Trials by which families are compared: one configuration a family and K.
+        """Trials by which families are compared: those of one configuration for each family and K.
 
-        Of a plan with several it is the one with the highest mean validation accuracy.
+        If a plan has several, it is the configuration with the highest mean validation accuracy.
         """
         if self.is_plan:
             best = best_replicates(self.trials, minimum=1)
@@ -117,42 +117,46 @@ class Findings:
 
     @cached_property
     def is_chosen(self) -> bool:
-        """Whether a plan has several configurations of a family and K, of which one is compared."""
+        """Whether a plan has several configurations of the same family and K, so that one was chosen."""
         each = candidates(self.trials).groupby(["family", "num_levels"])["config_hash"].nunique()
         return self.is_plan and bool((each > 1).any())
 
     @property
     def has_tests(self) -> bool:
-        """Whether differences may be tested: what was compared was not chosen by the numbers that are compared."""
+        """Whether significance tests are valid: configurations were not chosen by the accuracies that are compared."""
         return self.split == TEST or (self.is_plan and not self.is_chosen)
 
     @cached_property
     def gains(self) -> pd.DataFrame:
-        """Accuracies over those of plain quantization (`analysis.statistics.family_gains.gains`)."""
+        """Ratios of accuracy to that of plain quantization (`analysis.statistics.family_gains.gains`)."""
         return gains(self.compared, split=self.split)
 
     @cached_property
     def improvements(self) -> pd.DataFrame:
-        """Probabilities of improvement over plain quantization; empty where nothing was quantized plainly."""
+        """Probabilities of improvement over plain quantization; empty if the study has no plain quantization."""
         has_baseline = (self.compared["family"] == "none").any()
         return improvements(self.compared if has_baseline else self.compared[:0], split=self.split)
 
 
 def replicates_of(findings: Findings) -> pd.DataFrame:
-    """Return the replicates of a study; raises NothingToShow, with the way to them, if there are none."""
+    """Return the replicates of a study.
+
+    Raises:
+        NothingToShow: there are none; the message says how to obtain them.
+    """
     if findings.replicates is None:
         if findings.is_plan:
             raise NothingToShow("no trial of the plan has ended with a result")
-        raise NothingToShow(f"nothing was confirmed; run: qar confirm {shlex.quote(str(findings.folder))}")
+        raise NothingToShow(f"no configuration was confirmed; run: qar confirm {shlex.quote(str(findings.folder))}")
     return findings.replicates
 
 
 def load_findings(study: Path, importances: Importances | None = None, *, named: Named = str) -> Findings:
-    """Read a study; raises as `analysis.study.read_study` does.
+    """Read a study and return its statistics; raises as `analysis.study.read_study` does.
 
     Args:
         study: folder of the study.
         importances: as in `Findings`.
-        named: names paths in the folder to readers.
+        named: returns the address to show for a path in the folder.
     """
     return Findings(study=read_study(study, named=named), compute_importances=importances)

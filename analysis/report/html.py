@@ -1,7 +1,8 @@
-"""report.html: one self-contained page of one or several studies, interactive, and readable without its script.
+"""Writer of report.html: a self-contained interactive page about one or several studies.
 
-The page asks no network for anything, and its policy forbids it to. Every text of a study is escaped: in the markup
-by `html.escape`, in the data by leaving no `<`, and the script writes text nodes alone.
+The page can be read without JavaScript. It makes no network requests, and its content security policy forbids them.
+Every text from a study is escaped: in the markup by `html.escape`, in the data by replacing `<`; the script only
+creates text nodes.
 """
 
 import base64
@@ -28,10 +29,17 @@ STATE_NAMES = {COMPLETE: "complete", PRUNED: "stopped early", RUNNING: "running"
 
 
 def write_html(studies: Sequence[Findings], out: Path) -> Path:
-    """Write report.html of some studies into the folder `out`; returns the file's path.
+    """Write report.html.
+
+    Args:
+        studies: statistics of the studies.
+        out: an existing folder.
+
+    Returns:
+        Path of the file.
 
     Raises:
-        DamagedFileError: a study's epochs can't be read.
+        DamagedFileError: the epochs of a study cannot be read.
     """
     page = page_of([page_study_of(findings) for findings in studies])
     path = out / "report.html"
@@ -40,7 +48,7 @@ def write_html(studies: Sequence[Findings], out: Path) -> Path:
 
 
 def page_of(studies: Sequence[PageStudy]) -> str:
-    """The page, as text."""
+    """Return the page as text."""
     names = [study.origin.name for study in studies]
     style, script = _asset("report.css"), bundled_script()
     policy = (
@@ -64,15 +72,17 @@ def page_of(studies: Sequence[PageStudy]) -> str:
 
 
 def _asset(name: str) -> str:
+    """Return the text of a file in `web`."""
     return (resources.files("analysis.report") / "web" / name).read_text(encoding="utf-8")
 
 
 def _digest(text: str) -> str:
+    """Return the hash of a style or script for the content security policy."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def _json(values: object) -> str:
-    """JSON that can stand inside a script element: no `<` in it, so nothing that could end that or begin another."""
+    """Return JSON that is safe inside a script element: without `<`, no text can end the element."""
     text = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
@@ -99,7 +109,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _lead(study: PageStudy, named: bool) -> str:
-    """Counts of a study, in one sentence."""
+    """Return a sentence with the counts of a study's trials, its model and its data set."""
     trials = study.trials
     counts = [
         f"{(trials['state'] == state).sum():,} {STATE_NAMES[state]}"
@@ -112,9 +122,9 @@ def _lead(study: PageStudy, named: bool) -> str:
         text += f"; {common['model']} on {common['dataset']}"
     if study.confirmed:
         seeds = max(len(point["trials"]) for point in study.confirmed)
-        how = "under" if study.findings.is_plan else "confirmed under"
+        verb = "trained under" if study.findings.is_plan else "confirmed under"
         fresh = "" if study.findings.is_plan else "fresh "
-        text += f"; {len(study.confirmed)} configurations {how} {seeds} {fresh}seed{'s'[: seeds != 1]}"
+        text += f"; {len(study.confirmed)} configurations {verb} {seeds} {fresh}seed{'s'[: seeds != 1]}"
     return f"{study.origin.name}: {text}." if named else f"{text}."
 
 
@@ -124,25 +134,26 @@ def _notices(studies: Sequence[PageStudy]) -> Iterable[str]:
         asked = study.origin.num_trials
         ended = int(study.trials["state"].isin([COMPLETE, PRUNED, FAIL]).sum())
         if asked is not None and ended < asked:
-            yield f"{name} has not finished: {ended} of {asked} trials have ended; this page shows those so far."
+            yield f"{name} has not finished: {ended} of {asked} trials have ended; this page shows only those."
         if len(selection.trials) < selection.measured:
             yield (
-                f"{name} has {selection.measured:,} measured trials; {len(selection.trials):,} of them are in the "
-                "figure: all that can be on a front, of any families and levels, and an even share of the others. "
-                "trials.parquet has all."
+                f"{name} has {selection.measured:,} measured trials; the figure shows {len(selection.trials):,} of "
+                "them: all that are on the front of any choice of families and levels, and an evenly spaced selection "
+                "of the others. trials.parquet holds all trials."
             )
         if len(selection.curves) < len(selection.trials):
-            yield f"{name}: learning curves of {len(selection.curves):,} trials are here; epochs.parquet has all."
+            yield f"{name}: the page has learning curves of {len(selection.curves):,} trials; epochs.parquet has all."
         for gap in study.findings.gaps:
             yield f"{name}: {gap}."
         if study.findings.is_plan:
             if study.findings.split == VALIDATION:
                 yield (
-                    f"{name} ran a plan that was measured on the validation split alone; with trial.evaluate_test: "
-                    "true its results are on the test split."
+                    f"{name} ran a plan that was evaluated only on the validation split. To evaluate it on the test "
+                    "split, set trial.evaluate_test: true."
                 )
         elif study.findings.confirmation is None:
             yield (
-                f"{name} is not confirmed: what is shown was chosen on the validation split that it is measured on, "
-                f"and is too good to be reported. Confirm it with: {study.origin.confirming()}"
+                f"{name} is not confirmed: its best trials were selected by the same validation accuracies that are "
+                "shown, which are therefore too optimistic to be published. To measure the configurations of the front "
+                f"under fresh seeds on the test split, run: {study.origin.confirming()}"
             )

@@ -1,4 +1,4 @@
-"""The sections of report.html that are readable without its script: tables, and where the numbers come from."""
+"""Static sections of report.html, readable without JavaScript: tables of results and provenance."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -12,16 +12,16 @@ from analysis.statistics.pareto import front
 from trainables.result import FINETUNE, REGULARIZE
 
 Cell = tuple[str, object]
-"""What a cell of a table shows, and what it is sorted by."""
+"""Text of a table's cell, and the value by which the column is sorted."""
 
 
 def confirmed_section(studies: Sequence[PageStudy]) -> str:
-    """Return the means over seeds as a table, and how optimistic the searches were; empty without any."""
+    """Return the section with means over seeds and the optimism of the searches; empty if there are no means."""
     rows = []
     optimism = []
     several = len(studies) > 1
     searched = not all(study.findings.is_plan for study in studies)
-    # Confirmations of an older version have looked at the test split after tuning only.
+    # Confirmations of older versions were evaluated on the test split only after tuning.
     tested = any(point["accuracy"]["test"][REGULARIZE] for study in studies for point in study.confirmed)
     for index, study in enumerate(studies):
         results, split = study.findings.results, study.findings.split
@@ -46,10 +46,10 @@ def confirmed_section(studies: Sequence[PageStudy]) -> str:
                     ],
                 )
             )
-        if len(found := results["optimism"].dropna()):
+        if len(differences := results["optimism"].dropna()):
             optimism.append(
-                f"{study.origin.name}: validation accuracy as searched minus test accuracy as confirmed is "
-                f"{found.mean():+.4f} on average over {len(found)} configurations."
+                f"{study.origin.name}: the validation accuracy in the search minus the test accuracy in the "
+                f"confirmation is {differences.mean():+.4f} on average over {len(differences)} configurations."
             )
     if not rows:
         return ""
@@ -58,17 +58,17 @@ def confirmed_section(studies: Sequence[PageStudy]) -> str:
         "Test accuracy",
         f"{'Test' if tested else 'Validation'} before tuning",
         "Validation",
-        *(["As searched", "Optimism"] if searched else []),
+        *(["In the search", "Optimism"] if searched else []),
         "Seeds",
     ]
     if not searched:
         title = "Results of the plan" if len(studies) == 1 else "Results of the plans"
-        text = "Means over the seeds of each configuration, with 95% intervals. There was no search."
+        text = "Means over the seeds of each configuration, with 95% confidence intervals."
     else:
         title = "Confirmed results"
         text = (
-            "Trained again under fresh seeds to the full budget; means, with 95% intervals over seeds. Only these have "
-            "looked at the test split."
+            "Configurations of the front, trained again under fresh seeds for the full budget: means over seeds, with "
+            "95% confidence intervals. Only these trials were evaluated on the test split."
         )
     table = _table("confirmed", f"{title}, by increasing bits", head, rows)
     notes = "".join(f"<p>{escape(text)}</p>" for text in optimism)
@@ -80,13 +80,13 @@ def confirmed_section(studies: Sequence[PageStudy]) -> str:
 
 
 def _mean(row: pd.Series, split: str, split_of_interval: str) -> Cell:
-    """Return a mean accuracy, with its interval where the row has that of the split."""
+    """Return a mean accuracy, with its interval if the interval in the row is of this split."""
     mean = row[ACCURACIES[split][FINETUNE]]
     return _with_interval([mean, row["low"], row["high"]]) if split == split_of_interval else _number(mean, ".4f")
 
 
 def front_section(studies: Sequence[PageStudy]) -> str:
-    """Return the front of single trials as a table, or that there is none."""
+    """Return the section with the front of single trials."""
     several = len(studies) > 1
     rows = [
         (
@@ -108,9 +108,10 @@ def front_section(studies: Sequence[PageStudy]) -> str:
     ]
     searched = not all(study.findings.is_plan for study in studies)
     title = "Front of the search" if searched else "Front of single trials"
-    text = f"{'Trials of the search' if searched else 'Trials'} with the full budget that no other beats in both "
+    text = f"{'Trials of the search' if searched else 'Trials'} with the full budget for which no other trial has "
     text += (
-        "accuracy and bits. Chosen on the validation split and measured on it, so higher than what a fresh seed gives."
+        "higher accuracy at fewer bits. They were selected by the validation accuracies shown, which are therefore "
+        "higher than a fresh seed would give."
     )
     head = [*(["Study"] if several else []), "Family", "K", "λ", "Placement", "Bits/weight", "Validation accuracy"]
     head += ["Before tuning", "Float", "Bytes", "Seed", "Trial"]
@@ -123,7 +124,7 @@ def front_section(studies: Sequence[PageStudy]) -> str:
 
 
 def failures_section(studies: Sequence[PageStudy]) -> str:
-    """Failed trials by reason; empty without any."""
+    """Return the section with failed trials by reason; empty if none failed."""
     rows: list[tuple[str, list[Cell]]] = []
     for study in studies:
         for reason, count in study.trials["failure"].dropna().value_counts().items():
@@ -135,19 +136,19 @@ def failures_section(studies: Sequence[PageStudy]) -> str:
 
 
 def provenance_section(study: PageStudy) -> str:
-    """Where a study's numbers come from, and what they have cost."""
+    """Return the section with the provenance of a study and its training time."""
     origin, trials, epochs = study.origin, study.trials, study.findings.study.epochs
     regularize, finetune = study.budget
     facts = {
         "Folder": origin.address,
-        "Epochs of a trial": f"{regularize} regularize, {finetune} finetune",
+        "Epochs per trial": f"{regularize} regularize, {finetune} finetune",
         "Seeds of the plan" if study.findings.is_plan else "Seeds of the search": _some(origin.provenance.get("seeds")),
         "Hosts": _some(origin.provenance.get("hosts")),
         "Devices": _some(sorted(trials["device"].dropna().unique())),
-        "Training, summed over trials": _duration(trials["train_seconds"].sum()),
-        "By family": _costs(trials.groupby("family")["train_seconds"].sum()),
-        "By phase": _costs(epochs.groupby("phase")["train_seconds"].sum().sort_index(ascending=False)),
-        "Wall clock": _duration(origin.provenance["wall_seconds"]) if "wall_seconds" in origin.provenance else "–",
+        "Training time, all trials": _duration(trials["train_seconds"].sum()),
+        "Training time by family": _costs(trials.groupby("family")["train_seconds"].sum()),
+        "Training time by phase": _costs(epochs.groupby("phase")["train_seconds"].sum().sort_index(ascending=False)),
+        "Wall-clock time": _duration(origin.provenance["wall_seconds"]) if "wall_seconds" in origin.provenance else "–",
     }
     confirmation = study.findings.confirmation
     if confirmation is not None:
@@ -162,7 +163,7 @@ def provenance_section(study: PageStudy) -> str:
             [
                 (str(number), number),
                 _text(str(session.get("started", "–"))[:16].replace("T", " ")),
-                _text(str(session.get("outcome") or "was cut off")),
+                _text(str(session.get("outcome") or "interrupted")),
                 _text(str(session.get("driver", "–"))),
                 _text(_commit(session)),
                 _text(", ".join(f"{name} {version}" for name, version in (session.get("versions") or {}).items())),
@@ -173,17 +174,17 @@ def provenance_section(study: PageStudy) -> str:
     head = ["Session", "Started (UTC)", "Outcome", "Driver", "Commit", "Versions"]
     name = escape(origin.name)
     table = _table(f"sessions of {origin.name}", f"Sessions of {origin.name}", head, rows) if rows else ""
-    return (
-        f'<section class="provenance"><h2>Where {name} comes from</h2><dl class="facts">{listed}</dl>{table}</section>'
-    )
+    return f'<section class="provenance"><h2>Provenance of {name}</h2><dl class="facts">{listed}</dl>{table}</section>'
 
 
 def _commit(session: dict[str, Any]) -> str:
+    """Return the commit of a session as text."""
     sha = session.get("git_sha")
     return "unknown" if not sha else f"{sha[:12]}{', with uncommitted changes' if session.get('git_dirty') else ''}"
 
 
 def _some(values: Iterable[object] | None, most: int = 12) -> str:
+    """Return the first values as text, and the number of the others."""
     texts = [str(value) for value in values or ()]
     more = f" and {len(texts) - most} more" if len(texts) > most else ""
     return (", ".join(texts[:most]) + more) or "–"
@@ -194,6 +195,7 @@ def _costs(seconds: pd.Series) -> str:
 
 
 def _duration(seconds: float) -> str:
+    """Return a duration as h:mm:ss."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:,}:{minutes:02}:{seconds:02}"
@@ -218,7 +220,7 @@ def _number(value: Any, form: str) -> Cell:
 
 
 def _with_interval(values: Sequence[float | None] | None) -> Cell:
-    """Mean and bounds of an interval, as far as they are there."""
+    """Return a mean with the bounds of its interval, as far as they are known."""
     if values is None or pd.isna(values[0]):
         return "–", ""
     mean, low, high = values
@@ -227,7 +229,7 @@ def _with_interval(values: Sequence[float | None] | None) -> Cell:
 
 
 def _table(name: str, caption: str, head: Sequence[str], rows: Sequence[tuple[str, list[Cell]]]) -> str:
-    """A table that the script makes sortable; rows with a key are points of the figure."""
+    """Return a table that the script makes sortable; rows with a key are points of the figure."""
     header = "".join(f'<th scope="col">{escape(text)}</th>' for text in head)
     body = "".join(_row(key, cells) for key, cells in rows)
     label = escape(caption)

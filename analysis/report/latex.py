@@ -1,4 +1,4 @@
-"""Tables in LaTeX, for booktabs."""
+"""LaTeX tables for the package booktabs."""
 
 import math
 import unicodedata
@@ -14,20 +14,20 @@ _SPECIAL = {
 
 
 def escape(text: str) -> str:
-    """Return a text as LaTeX prints it: special signs lose their meaning, and control characters go."""
+    """Return a text with LaTeX's special characters escaped and control characters removed."""
     return "".join(_SPECIAL.get(sign, sign) for sign in text if unicodedata.category(sign) not in ("Cc", "Cs"))
 
 
 def tabular(
     header: Sequence[str], blocks: Sequence[tuple[str | None, Sequence[Sequence[str]]]], notes: str, columns: str = ""
 ) -> str:
-    r"""Return a `tabular` for booktabs with notes below it, to be read with \input inside a table.
+    r"""Return a `tabular` for booktabs with notes below it, to be included with \input inside a table.
 
     Args:
-        header: cells, in LaTeX.
-        blocks: of rows, in LaTeX, each with a title that goes over all columns, or None.
-        notes: in LaTeX: what the numbers are, and how intervals and marks were computed.
-        columns: how each is set, as `lrr`; the first to the left and all others to the right if not given.
+        header: cells of the header, in LaTeX.
+        blocks: groups of rows, in LaTeX, each with a title across all columns, or None.
+        notes: explanation of the numbers, intervals and marks, in LaTeX.
+        columns: alignment of the columns, such as `lrr`; by default, left for the first and right for all others.
     """
     columns = columns or f"l{'r' * (len(header) - 1)}"
     lines = [
@@ -47,7 +47,7 @@ def tabular(
 
 
 def number(value: float, digits: int) -> str:
-    """A rounded number; a dash where there is none, ∞ where it has no bound."""
+    """Return a rounded number; a dash for NaN or None, ∞ for infinity."""
     if value is None or math.isnan(value):
         return "--"
     if math.isinf(value):
@@ -56,7 +56,7 @@ def number(value: float, digits: int) -> str:
 
 
 def power(value: float) -> str:
-    """A number in powers of ten with two digits, as λ is told."""
+    """Return a number in scientific notation with two digits, as used for λ."""
     if value is None or math.isnan(value):
         return "--"
     if value == 0:

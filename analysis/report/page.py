@@ -1,4 +1,4 @@
-"""A study as the page of a report needs it."""
+"""Data of a study for report.html."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +16,8 @@ class PageStudy:
 
     Attributes:
         findings: statistics of the study.
-        selection: trials that are drawn one by one.
-        confirmed: configurations that are drawn as means over their seeds.
+        selection: trials that are drawn as single points.
+        confirmed: configurations that are drawn as means over seeds.
     """
 
     findings: Findings
@@ -31,17 +31,17 @@ class PageStudy:
 
     @property
     def trials(self) -> pd.DataFrame:
-        """trials.parquet."""
+        """Rows of trials.parquet."""
         return self.findings.trials
 
     @property
     def budget(self) -> tuple[int, int]:
-        """Epochs of both phases; as long as the longest trial where study.yaml doesn't say."""
+        """Epochs of both phases; if study.yaml does not state them, those of the longest trial."""
         return self.origin.budget or (max([1, *self.trials["epochs"].dropna().astype(int)]), 0)
 
 
 def page_study_of(findings: Findings) -> PageStudy:
-    """Return the study as a page shows it; raises DamagedFileError if its epochs can't be read."""
+    """Return the data of a study for the page; raises DamagedFileError if its epochs cannot be read."""
     points: list[dict[str, Any]] = []
     source = findings.study if findings.is_plan else findings.study.confirmation
     if findings.replicates is not None and source is not None:

@@ -1,6 +1,6 @@
-"""What the page of a report draws: points of the search, thinned where they are many, and confirmed configurations.
+"""Points and curves that report.html draws, as plain values for JSON.
 
-All of it is plain values that JSON can hold. Numbers are rounded to what a reader could tell apart.
+If a search has very many trials, only a selection is drawn. Numbers are rounded to the precision that a reader can see.
 """
 
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from analysis.statistics.pareto import candidates
 from trainables.result import COMPLETE, REGULARIZE
 
 MOST_POINTS = 4000
-"""Of a study's search on a page, beside those that may be on a front."""
+"""Greatest number of a study's trials on a page, besides those that may be on a front."""
 
 MOST_CURVES = 1500
-"""Trials of a study's search whose learning curves a page holds."""
+"""Greatest number of a study's trials whose learning curves are on a page."""
 
 MOST_CURVE_VALUES = 400_000
-"""Numbers in all curves of a study: what leaves a page with long trials below some megabytes."""
+"""Greatest number of values in all curves of a study; bounds the size of the page."""
 
 CONFIDENCE = 0.95
 
@@ -37,8 +37,8 @@ class Selection:
 
     Attributes:
         trials: rows of trials.parquet.
-        measured: how many could have been shown: quantized, with an accuracy and bits.
-        curves: numbers of the trials whose learning curves are there.
+        measured: number of trials that could be shown: quantized, with an accuracy and bits.
+        curves: numbers of the trials whose learning curves are on the page.
     """
 
     trials: pd.DataFrame
@@ -47,23 +47,24 @@ class Selection:
 
 
 def select(trials: pd.DataFrame, epochs_each: int, most: int = MOST_POINTS) -> Selection:
-    """Chooses what a page shows of a search.
+    """Choose the trials of a search that a page shows.
 
-    Whatever could be on the front of any choice of families and levels is kept, before and after tuning; of the rest
-    an even share in the order of their numbers.
+    All trials that are on the front of any choice of families and levels, before or after tuning, are kept. The others
+    are thinned at even distances in the order of their numbers.
 
     Args:
         trials: rows of trials.parquet.
-        epochs_each: of a trial with the full budget.
-        most: trials beside those that are always kept.
+        epochs_each: number of epochs of a trial with the full budget.
+        most: greatest number of other trials.
     """
     shown = trials[trials["num_levels"].notna() & trials["val_accuracy"].notna() & trials["bits_per_weight"].notna()]
     on_fronts = _on_fronts(trials, ["family", "num_levels"])
     rest = _even_share(shown.index.difference(on_fronts), most)
     kept = on_fronts.append(rest)
-    # The front of all comes first where not every curve has room.
-    first = _on_fronts(trials)[: _room(epochs_each)]
-    others = _even_share(kept.difference(first, sort=False), _room(epochs_each) - len(first))
+    # If not all curves fit, those of the overall front come first.
+    capacity = _curve_capacity(epochs_each)
+    first = _on_fronts(trials)[:capacity]
+    others = _even_share(kept.difference(first, sort=False), capacity - len(first))
     return Selection(
         trials=shown.loc[kept].sort_values("number"),
         measured=len(shown),
@@ -71,33 +72,33 @@ def select(trials: pd.DataFrame, epochs_each: int, most: int = MOST_POINTS) -> S
     )
 
 
-def _room(epochs_each: int) -> int:
-    """How many trials' curves a page holds."""
+def _curve_capacity(epochs_each: int) -> int:
+    """Return the number of trials whose curves fit on a page."""
     return min(MOST_CURVES, MOST_CURVE_VALUES // max(1, len(_CURVES) * epochs_each))
 
 
 def _even_share(labels: pd.Index, most: int) -> pd.Index:
-    """At most so many of the labels, as far apart from each other as can be."""
+    """Return at most `most` of the labels, at even distances."""
     if len(labels) <= most:
         return labels
     return labels[np.linspace(0, len(labels) - 1, most).round().astype(int)]
 
 
 def _on_fronts(trials: pd.DataFrame, by: list[str] | None = None) -> pd.Index:
-    """Labels of the trials that no other beats before tuning or after it: of all, or of the same group."""
-    of = candidates(trials)
-    found: list[pd.Index] = []
+    """Return the labels of the trials on the front before or after tuning: of all trials, or of those of each group."""
+    complete = candidates(trials)
+    labels: list[pd.Index] = []
     for column in ACCURACY_AFTER.values():
-        measured = of[of[column].notna()]
+        measured = complete[complete[column].notna()]
         for group in [measured] if by is None else [group for _, group in measured.groupby(by)]:
             if len(group):
                 points = np.column_stack([-group[column], group["bits_per_weight"]])
-                found.append(group.index[moocore.is_nondominated(points, keep_weakly=True)])
-    return trials.index[:0].append(found).unique()
+                labels.append(group.index[moocore.is_nondominated(points, keep_weakly=True)])
+    return trials.index[:0].append(labels).unique()
 
 
 def search_points(selection: Selection) -> dict[str, Any]:
-    """The chosen trials by column, a list each, null where a value is missing."""
+    """Return the chosen trials by column, as lists with None for missing values."""
     trials = selection.trials
     exact = ("number", "trial_id", "state", "family", "num_levels", "lam", "placement", "seed", "epochs", "config_hash")
     places = {"val_accuracy": 5, "val_accuracy_pre_tuning": 5, "float_val_accuracy": 5, "train_seconds": 1}
@@ -109,18 +110,18 @@ def search_points(selection: Selection) -> dict[str, Any]:
 
 
 def curves(epochs: pd.DataFrame, numbers: frozenset[int]) -> dict[str, dict[str, list[float | None]]]:
-    """Learning curves by the trial's number: for each metric a value an epoch, from the first on.
+    """Return learning curves by trial number: for each metric one value per epoch, from epoch 1.
 
-    The float accuracy stands still in the finetune phase, and is left out there.
+    The float accuracy is constant in the finetune phase, and is omitted there.
     """
-    of = epochs[epochs["number"].isin(numbers)].sort_values(["number", "epoch"])
-    float_accuracy = of["float_val_accuracy"].where(of["phase"] == REGULARIZE)
-    of = of.assign(float_val_accuracy=float_accuracy)
-    found = {}
-    for number, rows in of.groupby("number"):
+    chosen = epochs[epochs["number"].isin(numbers)].sort_values(["number", "epoch"])
+    float_accuracy = chosen["float_val_accuracy"].where(chosen["phase"] == REGULARIZE)
+    chosen = chosen.assign(float_val_accuracy=float_accuracy)
+    by_trial = {}
+    for number, rows in chosen.groupby("number"):
         whole = rows.set_index("epoch").reindex(range(1, int(rows["epoch"].max()) + 1))
-        found[str(number)] = {name: _plain(whole[name].round(4)) for name in _CURVES}
-    return found
+        by_trial[str(number)] = {name: _plain(whole[name].round(4)) for name in _CURVES}
+    return by_trial
 
 
 def confirmed_points(
@@ -129,11 +130,11 @@ def confirmed_points(
     """Return configurations by increasing bits, each with mean and interval of every accuracy, and its trials.
 
     Args:
-        search: trials.parquet of the study; no rows where nothing was searched.
-        confirmation: that of its confirmation, or of a plan; only COMPLETE trials count.
-        epochs: epochs.parquet that belongs to it.
-        origin: that belongs to it.
-        split: that trials must have been measured on.
+        search: rows of the study's trials.parquet; no rows if there was no search.
+        confirmation: rows of the confirmation's trials.parquet, or of the plan's; only COMPLETE trials count.
+        epochs: rows of epochs.parquet for the trials in `confirmation`.
+        origin: origin of the trials in `confirmation`.
+        split: split on which trials must have been evaluated.
     """
     complete = measured_trials(confirmation, split)
     finished = search[search["state"] == COMPLETE]
@@ -168,12 +169,12 @@ def confirmed_points(
                 ],
             }
         )
-    # By the bits that `analysis.statistics.confirmation.confirmed` sorts by: rounded ones could change places.
+    # `analysis.statistics.confirmation.confirmed` sorts by exact bits; rounded bits could give another order.
     return [points[place] for place in np.argsort(exact_bits, kind="stable")]
 
 
 def _interval(trials: pd.DataFrame, column: str) -> list[float | None] | None:
-    """Mean, lower and upper bound; None where the column holds nothing."""
+    """Return mean, lower and upper bound of a column; None if it has no values."""
     values = trials[column].dropna()
     if values.empty:
         return None
@@ -190,6 +191,6 @@ def _rounded(accuracy: float) -> float | None:
 
 
 def _plain(values: pd.Series) -> list[Any]:
-    """Values of a column as JSON has them: no NaN, and whole numbers without a point."""
+    """Return the values of a column for JSON: None for NaN, and whole numbers as integers."""
     whole = pd.api.types.is_numeric_dtype(values) and bool((values.dropna() % 1 == 0).all())
     return [None if pd.isna(value) else int(value) if whole else value for value in values.tolist()]

@@ -1,4 +1,4 @@
-"""provenance.json: the trial of every point of every figure, where it comes from, and how to get it again."""
+"""Writer of provenance.json: the trials behind every point of every figure, and commands to repeat them."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,27 +14,27 @@ PROVENANCE = "provenance.json"
 FORMAT = 2
 
 Points = Mapping[str, list[str]]
-"""Trial_ids that the points of a figure are made of, by the name of a study or a confirmation."""
+"""Trial_ids behind the points of a figure, by the name of the study or confirmation."""
 
 
 def write_provenance(studies: Sequence[StudyResults], out: Path, figures: Mapping[str, Points] | None = None) -> Path:
-    """Write provenance.json of some studies, and of their confirmations, into the folder `out`.
+    """Write provenance.json for studies and their confirmations.
 
     Args:
-        studies: their files.
-        out: the folder.
-        figures: the trials that the points of each figure are made of, by its name.
+        studies: contents of the studies' files.
+        out: an existing folder.
+        figures: trials behind the points of each figure, by the name of the figure.
 
     Returns:
-        The file's path.
+        Path of the file.
 
     Raises:
-        DamagedFileError: a study's epochs can't be read.
+        DamagedFileError: the epochs of a study cannot be read.
     """
     sources = [source for study in studies for source in (study, study.confirmation) if source is not None]
     path = out / PROVENANCE
     text = json.dumps({"format": FORMAT, "studies": [study_of(source.origin) for source in sources]}, indent=2)
-    # A line a figure and a trial: a study of many stays readable, and can be searched line by line.
+    # One line for each figure and each trial, so that large files can be read and searched by line.
     encode = json.JSONEncoder(allow_nan=False).encode
     shown = ",\n    ".join(f"{encode(name)}: {encode(points)}" for name, points in (figures or {}).items())
     lines = ",\n    ".join(encode(point) for source in sources for point in points_of(source))
@@ -46,14 +46,14 @@ def write_provenance(studies: Sequence[StudyResults], out: Path, figures: Mappin
 def _sessions(epochs: pd.DataFrame) -> dict[int, list[int]]:
     """Return the sessions that trained each trial, by its number; empty for tables before schema 3."""
     pairs = epochs[["number", "session"]].dropna().drop_duplicates().sort_values(["number", "session"])
-    found: dict[int, list[int]] = {}
+    sessions: dict[int, list[int]] = {}
     for number, session in zip(pairs["number"], pairs["session"], strict=True):
-        found.setdefault(int(number), []).append(int(session))
-    return found
+        sessions.setdefault(int(number), []).append(int(session))
+    return sessions
 
 
 def study_of(origin: Origin) -> dict[str, Any]:
-    """Return what all points of a study share: the configuration, and the sessions with versions and commits."""
+    """Return the common part of all points of a study: configuration, and sessions with versions and commits."""
     return {
         "study": origin.name,
         "folder": origin.address,
@@ -64,10 +64,10 @@ def study_of(origin: Origin) -> dict[str, Any]:
 
 
 def points_of(study: StudyResults) -> Iterable[dict[str, Any]]:
-    """Yield one entry for each trial that has trained at least one epoch: all that is not common to its study.
+    """Yield one entry for each trial with at least one epoch, without what is common to the study.
 
-    Its full configuration is the study's with that of the trial over it. A trial that was trained in several sessions
-    has the commits and environments of all.
+    The full configuration of a trial is that of the study, overridden by the entry's. A trial that was trained in
+    several sessions has the commits and environments of all of them.
     """
     origin, sessions = study.origin, _sessions(study.epochs)
     columns = ("number", "trial_id", "state", "config_hash", "device", "hostname", "checkpoint", *SEARCHED)
@@ -75,30 +75,30 @@ def points_of(study: StudyResults) -> Iterable[dict[str, Any]]:
     values = (_values(measured[name]) for name in columns)
     of_sessions: dict[tuple[int, ...], dict[str, Any]] = {}
     for row in zip(*values, strict=True):
-        of = dict(zip(columns, row, strict=True))
-        trained = tuple(sessions.get(of["number"], ()))
+        trial = dict(zip(columns, row, strict=True))
+        trained = tuple(sessions.get(trial["number"], ()))
         if trained not in of_sessions:
             of_sessions[trained] = _sessions_of(origin, trained)
         yield {
             "study": origin.name,
-            "trial_id": of["trial_id"],
-            "number": of["number"],
-            "state": of["state"],
-            "configuration": {name: of[name] for name in SEARCHED},
-            "seed": of["seed"],
-            "config_hash": of["config_hash"],
+            "trial_id": trial["trial_id"],
+            "number": trial["number"],
+            "state": trial["state"],
+            "configuration": {name: trial[name] for name in SEARCHED},
+            "seed": trial["seed"],
+            "config_hash": trial["config_hash"],
             **of_sessions[trained],
-            "device": of["device"],
-            "host": of["hostname"],
-            "initial_weights": origin.initial_weights(of["seed"]),
-            "checkpoint": None if of["checkpoint"] is None else origin.named(origin.folder / of["checkpoint"]),
-            "reproduce": origin.reproducing(of["number"]),
-            "export": origin.exporting(of["number"]),
+            "device": trial["device"],
+            "host": trial["hostname"],
+            "initial_weights": origin.initial_weights(trial["seed"]),
+            "checkpoint": None if trial["checkpoint"] is None else origin.named(origin.folder / trial["checkpoint"]),
+            "reproduce": origin.reproducing(trial["number"]),
+            "export": origin.exporting(trial["number"]),
         }
 
 
 def _sessions_of(origin: Origin, trained: tuple[int, ...]) -> dict[str, Any]:
-    """Return what is known of the sessions that trained a trial; of all of the study's where these are not known."""
+    """Return commits and environments of a trial's sessions; of all the study's sessions if the trial's are unknown."""
     known = dict(enumerate(origin.sessions, start=1))
     numbers = [number for number in trained or known if number in known]
     those = [known[number] for number in numbers]
@@ -111,16 +111,16 @@ def _sessions_of(origin: Origin, trained: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _distinct(values: Iterable[Any]) -> list[Any]:
-    """Each value once, in order."""
-    found: list[Any] = []
+    """Return each value once, in order."""
+    distinct: list[Any] = []
     for value in values:
-        if value not in found:
-            found.append(value)
-    return found
+        if value not in distinct:
+            distinct.append(value)
+    return distinct
 
 
 def _values(column: pd.Series) -> list[Any]:
-    """As JSON has them: null where there is none, and whole numbers whole, also in a column that has nulls."""
+    """Return a column's values for JSON: None for nulls, and whole numbers as integers even if there are nulls."""
     present = column.notna()
     if pd.api.types.is_float_dtype(column) and (column[present] % 1 == 0).all():
         column = column.astype("Int64")

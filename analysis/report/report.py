@@ -1,4 +1,4 @@
-"""The report of a study, or of several: figures, tables, lists, and the summary that the command prints."""
+"""Writer of the report of one or several studies: page, figures, tables, lists and the printed summary."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -23,9 +23,9 @@ class Report:
     """A report that was written.
 
     Attributes:
-        text: the summary for a terminal: counts, fronts, where the files are, and what is left out.
+        text: summary for a terminal: counts, fronts, locations of files, and parts that have no data.
         files: paths of all files.
-        failures: one line for each reason why parts of the report could not be made; all others were written.
+        failures: one line for each error that prevented parts of the report; all other parts were written.
     """
 
     text: str
@@ -38,9 +38,9 @@ class Format:
     """Format of a report.
 
     Attributes:
-        style: an .mplstyle file whose keys replace those of `analysis.plots.style.STYLE_FILE`; None for the default.
-        suffixes: of figures, among `analysis.plots.style.FORMATS`; None for all that can be written here.
-        named: names paths in a study to readers of the page and of provenance.json.
+        style: an .mplstyle file whose keys override those of `analysis.plots.style.STYLE_FILE`; None for the default.
+        suffixes: formats of figures, among `analysis.plots.style.FORMATS`; None for all available ones.
+        named: returns the address to show for a path in a study, on the page and in provenance.json.
     """
 
     style: Path | None = None
@@ -59,7 +59,7 @@ def _write_figures(findings: Findings, out: Path, format: Format, attempts: Atte
 
 
 def _write_front(findings: Findings, out: Path, format: Format, attempts: Attempts) -> None:
-    """Write the figures of the fronts alone, as a run leaves them."""
+    """Write only the figures of the fronts, as at the end of a run."""
     from analysis.report.figures import FIGURES, WIDTHS, write_figure
 
     folder = _made(out / "figures")
@@ -75,7 +75,7 @@ def _write_tables(findings: Findings, out: Path, format: Format, attempts: Attem
 
 
 def _write_lists(findings: Findings, out: Path, format: Format, attempts: Attempts) -> None:
-    """Write the front, and the means over seeds, with all columns."""
+    """Write front.csv, and confirmed.csv with the means over seeds, each with all columns."""
     attempts.attempt("front.csv", lambda: [_written_list(front(findings.trials), out / "front.csv")])
     if (results := findings.results) is not None:
         attempts.attempt("confirmed.csv", lambda: [_written_list(results, out / "confirmed.csv")])
@@ -109,28 +109,28 @@ WRITERS: tuple[Writer, ...] = (
     *(_write_page, _write_provenance),
     *(_write_figures, _write_tables, _write_lists, _write_summary),
 )
-"""Writers of a whole report: one for each kind of file."""
+"""Writers of a complete report, one for each kind of file."""
 
 BRIEF_WRITERS: tuple[Writer, ...] = (_write_front, _write_lists, _write_summary)
-"""Writers of what a run leaves when it ends, in about a second."""
+"""Writers of the brief report at the end of a run; they take about a second."""
 
 
 def write_report(
     study: Path, out: Path, *, format: Format | None = None, importances: Importances | None = None
 ) -> Report:
-    """Write the whole report of the study in folder `study` into the folder `out`.
+    """Write the complete report of a study.
 
-    Each figure, table and file is tried by itself: `Report.failures` names those that could not be made.
+    A figure, table or file that fails does not prevent the others; `Report.failures` lists the errors.
 
     Args:
         study: folder of the study.
-        out: folder of the report; made if it isn't there.
-        format: None for figures of all formats in our style, and paths as they are.
-        importances: computes them; None leaves them out.
+        out: folder of the report; created if it does not exist.
+        format: format of the report; None for the defaults of `Format`.
+        importances: computes hyperparameter importances; None omits them.
 
     Raises:
-        ValueError: there is no study, the style can't be used, or `out` can't be written.
-        DamagedFileError: its tables can't be read.
+        ValueError: `study` is not a study, the style cannot be used, or `out` cannot be written.
+        DamagedFileError: the tables of the study cannot be read.
     """
     format = format or Format()
     note = _check(format)
@@ -142,25 +142,25 @@ def write_report(
 
 
 def write_brief_report(study: Path, out: Path) -> Report:
-    """Write the front, its figure and the summary: what a run leaves; errors are those of `write_report`."""
+    """Write the brief report at the end of a run: front, its figure and summary; raises as `write_report` does."""
     findings = load_findings(study)
     attempts = _write(findings, out, Format(), BRIEF_WRITERS)
     where = f"plot: {out / 'figures' / 'front.pdf'} (also .svg and .png)"
     if (out / PROVENANCE).exists():
-        where += f"\nthe page, the tables and the other figures in {out} are older; renew them with qar report"
+        where += f"\nthe page, the tables and the other figures in {out} are older; update them with qar report"
     return Report(text=f"{_text_of(findings, attempts)}\n{where}", files=attempts.files, failures=attempts.failures)
 
 
 def write_comparison(
     studies: Sequence[Path], out: Path, *, format: Format | None = None, importances: Importances | None = None
 ) -> Report:
-    """Write the reports of several studies into folders of `out` named like them, and figures and a table of all.
+    """Write the report of each study into a folder of `out`, and figures, a table and a page that compare them.
 
-    Studies of the same name are named by their folders, or by as much of their paths as tells them apart.
+    Studies with the same name are named by their folders, or by as much of their paths as is needed.
 
     Args:
         studies: folders of the studies.
-        out: folder of the comparison; made if it isn't there.
+        out: folder of the comparison; created if it does not exist.
         format: as in `write_report`.
         importances: as in `write_report`.
 
@@ -197,7 +197,7 @@ def write_comparison(
 
 
 def _write_common(compared: dict[str, Findings], out: Path, format: Format, attempts: Attempts) -> None:
-    """Write what several studies have in common: figures, a table, the page and the provenance."""
+    """Write the files that compare several studies: figures, a table, the page and the provenance."""
     from analysis.report.figures import points_of_studies_figures, write_studies_figures
     from analysis.report.tables import studies_table, write_table
 
@@ -210,14 +210,14 @@ def _write_common(compared: dict[str, Findings], out: Path, format: Format, atte
 
 
 def _read_epochs(findings: Findings) -> None:
-    """Read the tables of epochs, so that a damaged one is found before anything is written."""
+    """Read the tables of epochs, so that a damaged one is detected before anything is written."""
     for study in (findings.study, findings.study.confirmation):
         if study is not None:
             _ = study.epochs
 
 
 def _text_of(findings: Findings, attempts: Attempts) -> str:
-    """Return the summary for a terminal; if it fails, that is a failed part of the report like any other."""
+    """Return the summary for a terminal; an error is recorded as a failed part of the report."""
     texts: list[str] = []
 
     def summarized() -> list[Path]:
@@ -253,7 +253,14 @@ def _made(folder: Path) -> Path:
 
 
 def _check(format: Format) -> str:
-    """Raise ValueError, before anything is written, if a style or a format is wrong; returns a note on its fonts."""
+    """Check style and formats before anything is written.
+
+    Returns:
+        A note about missing fonts; empty if there are none.
+
+    Raises:
+        ValueError: the style cannot be used, or a format is unknown.
+    """
     from analysis.plots.style import FORMATS, check_style
 
     wrong = [suffix for suffix in format.suffixes or () if suffix not in FORMATS]
@@ -285,7 +292,7 @@ def _comparison_text(table: pd.DataFrame) -> str:
                 "–" if pd.isna(bits) else f"{accuracy:.4f} at {bits:.2f} bits"
                 for accuracy, bits in zip(table["knee_val_accuracy"], table["knee_bits_per_weight"], strict=True)
             ],
-            "test accuracy of its best": table["test_accuracy"].map(lambda a: "–" if pd.isna(a) else f"{a:.4f}"),
+            "test accuracy of the best": table["test_accuracy"].map(lambda a: "–" if pd.isna(a) else f"{a:.4f}"),
         }
     )
-    return "studies compared:\n" + shown.to_string(index=False)
+    return "comparison of studies:\n" + shown.to_string(index=False)

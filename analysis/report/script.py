@@ -1,7 +1,7 @@
-"""The page's script, bundled from the modules in `web/js`.
+"""Bundling of the page's script from the modules in `web/js`.
 
-Each module is an ES module of one idea. A page that is opened from a file can't load modules, and its policy allows
-a single script, so they are joined, in the order of their imports, in one function.
+A page that is opened from a file cannot load ES modules, and its content security policy allows a single script.
+Therefore the modules are joined in one function, in the order of their imports.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""A study in short: for a program (summary.json) and for a terminal."""
+"""Summary of a study: for programs (summary.json) and for a terminal."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +11,11 @@ from analysis.statistics.pareto import REFERENCE, candidates, float_baseline, fr
 from trainables.result import FINETUNE, RUNNING, STATES
 
 MOST_ROWS = 200
-"""Of a front in the terminal; front.csv has them all."""
+"""Greatest number of rows of a front in the terminal; front.csv holds all."""
 
 
 def summarize(findings: Findings) -> dict[str, object]:
-    """The figures of a study in short: counts by state, float baseline, front, knee, hypervolume, optimism."""
+    """Return the content of summary.json: counts by state, float baseline, front, knee, hypervolume and optimism."""
     trials, results = findings.trials, findings.results
     best = knee(trials)
     return {
@@ -34,7 +34,7 @@ def summarize(findings: Findings) -> dict[str, object]:
 
 
 def text_of(findings: Findings) -> str:
-    """Return what the command prints: the search, and below it the results over seeds that it led to."""
+    """Return the summary for a terminal: results of the search, then means over seeds of the confirmation."""
     parts = ["\n".join(_counts(findings)) if findings.is_plan else _search_text(findings)]
     if findings.gaps:
         parts.append("\n".join(findings.gaps))
@@ -44,15 +44,15 @@ def text_of(findings: Findings) -> str:
 
 
 def _counts(findings: Findings) -> list[str]:
-    """Return the lines on how many trials there are, what failed, and the float baseline."""
+    """Return lines with the numbers of trials, the reasons of failures, and the accuracy of the float baseline."""
     trials = findings.trials
     counts = [f"{(trials['state'] == state).sum()} {state}" for state in STATES if (trials["state"] == state).any()]
     lines = [f"{len(trials)} trial{'s'[: len(trials) != 1]}" + (": " + ", ".join(counts) if counts else "")]
     if not findings.finished:
         ended = int((trials["state"] != RUNNING).sum())
         asked = findings.study.origin.num_trials
-        of = "" if asked is None else f" of {asked}"
-        lines.append(f"not finished: {ended}{of} trials have ended; all below is of those")
+        total = "" if asked is None else f" of {asked}"
+        lines.append(f"not finished: {ended}{total} trials have ended; only these are reported")
     reasons = trials["failure"].dropna().value_counts()
     lines += [f"{count} failed: {reason}" for reason, count in reasons.items()]
     baseline = float_baseline(trials)
@@ -70,7 +70,7 @@ def _search_text(findings: Findings) -> str:
         [
             *lines,
             "",
-            "front of accuracy against bits, as the search saw it (* is the knee):",
+            "front of the search, validation accuracy against bits per weight (* marks the knee):",
             _front_text(front(trials), knee(trials)),
             "",
             f"hypervolume {hypervolume(trials):.4f} (reference point: accuracy {accuracy:g}, {bits:g} bits per weight)",
@@ -86,7 +86,7 @@ def _front_text(rows: pd.DataFrame, best: pd.Series | None) -> str:
             "": rows["trial_id"].map(lambda name: "*" if name == knee_id else ""),
             "bits/weight": rows["bits_per_weight"].map("{:.2f}".format),
             "val accuracy": rows["val_accuracy"].map("{:.4f}".format),
-            "pre-tuning": rows["val_accuracy_pre_tuning"].map(_accuracy),
+            "before tuning": rows["val_accuracy_pre_tuning"].map(_accuracy),
             "family": rows["family"],
             "K": rows["num_levels"].astype(int),
             "λ": rows["lam"].map(_lam),
@@ -98,7 +98,7 @@ def _front_text(rows: pd.DataFrame, best: pd.Series | None) -> str:
 
 
 def _means(results: pd.DataFrame, split: str) -> pd.DataFrame:
-    """Return the means of configurations over their seeds as texts, by the heads of their columns."""
+    """Return the means of configurations over their seeds, formatted as texts."""
     return pd.DataFrame(
         {
             "bits/weight": results["bits_per_weight"].map("{:.2f}".format),
@@ -108,7 +108,7 @@ def _means(results: pd.DataFrame, split: str) -> pd.DataFrame:
                 for low, high in zip(results["low"], results["high"], strict=True)
             ],
             "seeds": results["seeds"],
-            "searched": results["searched_val_accuracy"].map(_accuracy),
+            "in the search": results["searched_val_accuracy"].map(_accuracy),
             "family": results["family"],
             "K": results["num_levels"].map(lambda levels: "float" if pd.isna(levels) else f"{levels:.0f}"),
             "λ": results["lam"].map(_lam),
@@ -119,7 +119,7 @@ def _means(results: pd.DataFrame, split: str) -> pd.DataFrame:
 
 def _planned_text(findings: Findings) -> str:
     assert findings.results is not None
-    shown = _means(findings.results, findings.split).drop(columns="searched")
+    shown = _means(findings.results, findings.split).drop(columns="in the search")
     return f"planned configurations, means over seeds, on the {findings.split} split:\n{shown.to_string(index=False)}"
 
 
@@ -141,13 +141,19 @@ def _lam(value: float) -> str:
 
 
 def files_text(out: Path, notes: Sequence[str], without_latex: bool) -> str:
-    """Return where the files are, and notes on them: what is left out, and fonts."""
+    """Return lines with the locations of the files, and notes about missing parts and fonts.
+
+    Args:
+        out: folder of the report.
+        notes: lines to append.
+        without_latex: whether PGF figures were requested, but no LaTeX is installed.
+    """
     lines = [
         f"figures: {out / 'figures'}; tables: {out}/table-*.tex and .csv",
         f"page: {out / 'report.html'}; provenance of every point: {out / 'provenance.json'}",
     ]
     if without_latex:
         lines.append(
-            "no PGF figures: there is no whole LaTeX here (Debian: texlive-latex-recommended, texlive-pictures)"
+            "no PGF figures: no complete LaTeX is installed (Debian: texlive-latex-recommended, texlive-pictures)"
         )
     return "\n".join([*lines, *notes])

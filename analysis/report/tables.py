@@ -1,4 +1,4 @@
-"""The tables of a report, each as a DataFrame for CSV and as LaTeX for a paper."""
+"""Tables of a report, each as a DataFrame for CSV and as LaTeX for a paper."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -23,6 +23,7 @@ from trainables.result import COMPLETE, FINETUNE, REGULARIZE
 CONFIDENCE = 0.95
 
 PHASES = {REGULARIZE: "Before tuning", FINETUNE: "After tuning"}
+"""Title of the rows of each phase."""
 
 INTERVALS = r"95\% interval (Student's $t$ below 20 seeds, percentile bootstrap from there on)"
 
@@ -35,21 +36,26 @@ INTERVALS_OF_GAINS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table: every number in `frame`, those for a reader in `latex`."""
+    """A table of a report.
+
+    Attributes:
+        frame: all numbers, for CSV.
+        latex: the table in LaTeX, rounded, with notes.
+    """
 
     frame: pd.DataFrame
     latex: str
 
 
 def accuracy_table(findings: Findings) -> Table:
-    """Accuracy by family and K before and after tuning: the confirmed one, or the search's if there is none."""
+    """Return accuracy by family and K, before and after tuning: of the confirmation, or of the search without one."""
     return _accuracies(findings, findings.compared, findings.split)
 
 
 def search_table(findings: Findings) -> Table:
-    """The same of the search alone, beside which the confirmed accuracies show how optimistic it was."""
+    """Return accuracy by family and K of the search, to compare with that of the confirmation."""
     if findings.is_plan:
-        raise NothingToShow("nothing was searched")
+        raise NothingToShow("a plan has no search")
     replicates_of(findings)
     return _accuracies(findings, best_replicates(findings.trials, minimum=1), VALIDATION)
 
@@ -69,29 +75,29 @@ def _accuracies(findings: Findings, trials: pd.DataFrame, split: str) -> Table:
         for phase, title in PHASES.items()
         if phase in set(frame["phase"])
     ]
-    notes = [_what_is_shown(findings, frame, split), "Bold: the best of its row."]
+    notes = [_describe_accuracies(findings, frame, split), "Bold: the best of its row."]
     tests = int(frame["p"].notna().sum())
     if tests:
         notes.append(
-            rf"$^{{*}}$: differs from {BASELINE} at the same $K$ (two-sided paired $t$-test over seeds in common, "
-            rf"level 5\% for all {tests} tests of this table together, after Holm)."
+            rf"$^{{*}}$: differs from {BASELINE} at the same $K$ (two-sided paired $t$-test over common seeds; "
+            rf"family-wise level 5\% over the {tests} tests of this table, Holm's method)."
         )
     elif has_tests:
-        notes.append("No test of significance: too few seeds in common.")
+        notes.append("No significance tests: too few common seeds.")
     note = " ".join(notes) + _levels_note(frame, levels)
     return Table(frame=frame, latex=tabular(["$K$", *map(escape, families)], blocks, note))
 
 
 def _levels_note(frame: pd.DataFrame, shown: list[int]) -> str:
-    """That values of K are left out, as a sentence that follows others."""
-    found = frame["num_levels"].nunique()
-    return f" {len(shown)} of {found} values of $K$ are shown." if len(shown) < found else ""
+    """Return a sentence about omitted values of K; empty if all are shown."""
+    total = frame["num_levels"].nunique()
+    return f" {len(shown)} of {total} values of $K$ are shown." if len(shown) < total else ""
 
 
 def _accuracy_cell(row: Any) -> str:
-    """98.3 ± 0.4 in percent: bold if best, with a star if significant."""
+    """Return an accuracy in percent, such as 98.3 ± 0.4: bold if it is the best, with a star if significant."""
     accuracy, low, high = (100 * getattr(row, name) for name in ("accuracy", "low", "high"))
-    half = max(high - accuracy, accuracy - low)  # where one bound is cut off at 0 or 100, the other tells
+    half = max(high - accuracy, accuracy - low)  # one bound may be clipped at 0 or 100
     shown = number(accuracy, 1)
     if row.best:
         shown = rf"\textbf{{{shown}}}"
@@ -100,7 +106,8 @@ def _accuracy_cell(row: Any) -> str:
     return shown if math.isnan(low) else rf"{shown}{{\scriptsize\,$\pm$\,{number(half, 1)}}}"
 
 
-def _what_is_shown(findings: Findings, frame: pd.DataFrame, split: str) -> str:
+def _describe_accuracies(findings: Findings, frame: pd.DataFrame, split: str) -> str:
+    """Return sentences about the origin of a table's accuracies, their intervals and their bias."""
     seeds = _range(frame["n"])
     plural = "seed" if frame["n"].max() == 1 else "seeds"
     if findings.is_plan:
@@ -116,8 +123,10 @@ def _what_is_shown(findings: Findings, frame: pd.DataFrame, split: str) -> str:
         optimism = _mean_optimism(findings)
         if not math.isnan(optimism):
             assert findings.results is not None
-            seen, of = findings.results["optimism"].count(), len(findings.results)
-            which = "the confirmed configurations" if seen == of else f"{seen} of the {of} confirmed configurations"
+            known, total = findings.results["optimism"].count(), len(findings.results)
+            which = "the confirmed configurations"
+            if known < total:
+                which = f"{known} of the {total} confirmed configurations"
             text += (
                 rf" The search's validation accuracy of {which} is "
                 rf"{number(100 * abs(optimism), 1)} points {'above' if optimism >= 0 else 'below'} their test accuracy "
@@ -127,28 +136,28 @@ def _what_is_shown(findings: Findings, frame: pd.DataFrame, split: str) -> str:
     complete = int((findings.trials["state"] == COMPLETE).sum())
     return (
         rf"Search, not confirmed: validation accuracy in \% of the best configuration of each family and $K$ among "
-        rf"{complete} complete trials ({seeds} {plural} each). They were chosen by the numbers shown, which are "
+        rf"{complete} complete trials ({seeds} {plural} each). They were selected by the accuracies shown, which are "
         f"therefore too high.{_gaps_note(findings)}"
     )
 
 
 def _choice_note(findings: Findings) -> str:
-    """Return how a plan's configurations were chosen where it has several of a family and K, as a sentence."""
+    """Return a sentence about the choice among a plan's configurations of the same family and K; empty if none."""
     if not findings.is_chosen:
         return ""
-    biased = ", so that it is too high" if findings.split == VALIDATION else ""
+    biased = ", which is therefore too high" if findings.split == VALIDATION else ""
     return (
-        " Where the plan has several configurations of a family at a $K$, that with the highest validation accuracy is "
-        f"shown{biased}."
+        " If the plan has several configurations of a family and $K$, the table shows the one with the highest "
+        f"validation accuracy{biased}."
     )
 
 
 def _borrowed_note(findings: Findings) -> str:
-    """Return how many configurations stand for a family at a K at which the search has finished none of it."""
+    """Return a clause about configurations whose λ and placement were taken from the nearest K."""
     assert findings.results is not None
     unseen = findings.results["searched_val_accuracy"].isna() & (findings.results["family"] != BASELINE)
     count = int(unseen.sum())
-    return f"; {count} of them at the nearest $K$, for it has trained none of the family to its end there" * bool(count)
+    return f"; {count} of them at the nearest $K$, since it has no complete trial of the family there" * bool(count)
 
 
 def _mean_optimism(findings: Findings) -> float:
@@ -156,7 +165,7 @@ def _mean_optimism(findings: Findings) -> float:
 
 
 def sizes_table(findings: Findings) -> Table:
-    """Bits and bytes by family and K."""
+    """Return bits per weight and bytes by family and K."""
     frame = sizes(findings.compared)
     if frame.empty:
         raise NothingToShow("no quantized trial with its full budget")
@@ -172,9 +181,9 @@ def sizes_table(findings: Findings) -> Table:
         for row in _rows(frame[frame["num_levels"].isin(levels)])
     ]
     notes = (
-        "Bits per weight of the compressed file, over all parameters; of convolutions and of fully connected layers "
-        "(codebooks, code tables and levels over their weights); entropy of the levels, a lower bound. kB: the payload "
-        "of the file; the last column: how much smaller it is than 32 bits a parameter. Means over "
+        "Bits: size of the compressed file over the number of parameters. Conv and linear: codebooks, code tables and "
+        "levels of these layers over their weights. Entropy: entropy of the levels, a lower bound. kB: payload of the "
+        "file. Smaller: compression factor against 32 bits per parameter. Means over "
         f"{_range(frame['n'])} {'seed' if frame['n'].max() == 1 else 'seeds'}."
         f"{_levels_note(frame, levels)}{_gaps_note(findings)}"
     )
@@ -182,21 +191,21 @@ def sizes_table(findings: Findings) -> Table:
 
 
 def gains_table(findings: Findings) -> Table:
-    """Factors against plain quantization, and probabilities of improvement."""
+    """Return ratios of accuracy to that of plain quantization, and probabilities of improvement."""
     gains, improvements = findings.gains, findings.improvements
     if gains.empty:
-        raise NothingToShow("no family has a finished trial beside one of none at the same K")
+        raise NothingToShow("no family and none have complete trials at the same K")
     names = ["family", "num_levels", "phase"]
     better = improvements[[*names, "probability", "low", "high"]].rename(
         columns={"low": "probability_low", "high": "probability_high"}
     )
     frame = gains.merge(better, on=names, how="left")
-    several = frame[["n", "n_none"]].min(axis=1) > 1  # one seed against one tells no probability
+    several = frame[["n", "n_none"]].min(axis=1) > 1  # a single pair of seeds gives no probability
     frame["probability"] = frame["probability"].where(several)
     levels = shown_levels(frame["num_levels"], most=12)
     blocks = []
     for phase, title in PHASES.items():
-        of = frame[(frame["phase"] == phase) & frame["num_levels"].isin(levels)].sort_values(["num_levels", "family"])
+        shown = frame[(frame["phase"] == phase) & frame["num_levels"].isin(levels)]
         rows = [
             [
                 *(str(row.num_levels), escape(row.family)),
@@ -204,7 +213,7 @@ def gains_table(findings: Findings) -> Table:
                 *(number(row.gain, 2), _bounds(row.low, row.high)),
                 *(number(row.probability, 2), _bounds(row.probability_low, row.probability_high)),
             ]
-            for row in _rows(of)
+            for row in _rows(shown.sort_values(["num_levels", "family"]))
         ]
         if rows:
             blocks.append((title, rows))
@@ -215,17 +224,17 @@ def gains_table(findings: Findings) -> Table:
     else:
         where = "Search, not confirmed: validation accuracy of the best of many trials, which is too high."
     notes = (
-        rf"{where} Accuracies in \%; factor: accuracy over that of none at the same $K$; $P$: probability that a seed "
-        rf"of the family beats one of none, ties counting half.{INTERVALS_OF_GAINS if several.any() else ''} "
-        f"{_range(frame['n'])} {'seed' if frame['n'].max() == 1 else 'seeds'} a family and $K$. A factor over a "
-        f"collapsed baseline says little by itself.{_levels_note(frame, levels)}{_gaps_note(findings)}"
+        rf"{where} Accuracies in \%. Factor: accuracy over that of none at the same $K$. $P$: probability that a seed "
+        rf"of the family beats a seed of none; ties count half.{INTERVALS_OF_GAINS if several.any() else ''} "
+        f"{_range(frame['n'])} {'seed' if frame['n'].max() == 1 else 'seeds'} per family and $K$. A large factor "
+        f"may result from a collapsed baseline.{_levels_note(frame, levels)}{_gaps_note(findings)}"
     )
     header = ["$K$", "family", "accuracy", "none", "factor", "", "$P$", ""]
     return Table(frame=frame, latex=tabular(header, blocks, notes, "llrrr@{~}rr@{~}r"))
 
 
 def confirmed_table(findings: Findings) -> Table:
-    """Return all configurations with means over seeds, and what the search had seen of those that were confirmed."""
+    """Return all configurations with means over seeds, and the validation accuracies of the search."""
     replicates_of(findings)
     assert findings.results is not None
     if findings.is_plan:
@@ -247,16 +256,15 @@ def confirmed_table(findings: Findings) -> Table:
     header = ["bits", "family", "$K$", r"$\lambda$", "placement", "test", "", "search", "optimism"]
     notes = (
         rf"Test accuracy in \%, mean over {_range(frame['seeds'])} fresh seeds with its {INTERVALS}. $^{{\circ}}$: on "
-        "the front. Search: the validation accuracy that the search saw (best of its trials of that configuration); "
-        "optimism: how many points that is above the test accuracy; a dash where the search has not trained it to its "
-        "end."
+        "the front. Search: validation accuracy of the configuration in the search (its best trial). Optimism: search "
+        "minus test, in percentage points. Dash: the search has no complete trial of the configuration."
         f"{_gaps_note(findings)}"
     )
     return Table(frame=frame, latex=tabular(header, [(None, rows)], notes, "llrrlr@{~}rrr"))
 
 
 def _planned_table(findings: Findings, results: pd.DataFrame) -> Table:
-    """Return all configurations of a plan, with the accuracy on the split that results are of."""
+    """Return all configurations of a plan, with the accuracy on the split of the results."""
     frame = results.drop(columns=["searched_val_accuracy", "optimism"])
     best = set(front(as_trials(frame, findings.split))["config_hash"])
     accuracy = ACCURACIES[findings.split][FINETUNE]
@@ -279,7 +287,7 @@ def _planned_table(findings: Findings, results: pd.DataFrame) -> Table:
 
 
 def importances_table(findings: Findings) -> Table:
-    """Hyperparameter importance for both objectives."""
+    """Return the importance of each hyperparameter for both objectives."""
     frame = findings.importances
     if frame is None or frame.empty:
         raise NothingToShow("too few finished trials with a penalty")
@@ -310,10 +318,10 @@ TABLES: dict[str, Callable[[Findings], Table]] = {
 
 
 def studies_table(studies: Mapping[str, Findings]) -> Table:
-    """Several studies side by side: how good the search was, and what was confirmed of it.
+    """Return a comparison of several studies, with one row for each: results of search and confirmation.
 
     Args:
-        studies: what is known, by the name that the table gives.
+        studies: statistics of the studies, by their names in the table.
     """
     rows = []
     for name, findings in studies.items():
@@ -348,29 +356,35 @@ def studies_table(studies: Mapping[str, Findings]) -> Table:
         for row in _rows(frame)
     ]
     notes = (
-        r"Accuracies in \%. HV: hypervolume of the search's front over the area up to accuracy 0 and 32 bits; float, "
-        "knee and bits are of the search too, on the validation split. Test: mean of the confirmed quantized "
-        "configuration that the search thought most accurate; test HV: of the confirmed means, somewhat too high, for "
-        "their front is chosen by them; optimism: validation minus test accuracy of what was confirmed, in points. "
+        r"Accuracies in \%. HV: hypervolume of the search's front, reference point at accuracy 0 and 32 bits. Float, "
+        "knee and bits: of the search, on the validation split. Test: mean test accuracy of the quantized "
+        "configuration with the highest validation accuracy in the search. Test HV: hypervolume of the confirmed "
+        "means, slightly too high because their front is selected by them. Optimism: validation accuracy in the search "
+        "minus test accuracy in the confirmation, in percentage points. "
         r"$^{\dagger}$: not finished."
-        + "".join(f" {escape(name)}: {escape('; '.join(of.gaps))}." for name, of in studies.items() if of.gaps)
+        + "".join(
+            f" {escape(name)}: {escape('; '.join(findings.gaps))}."
+            for name, findings in studies.items()
+            if findings.gaps
+        )
     )
     return Table(frame=frame, latex=tabular(header, [(None, cells)], notes))
 
 
 def _test_accuracy_of_choice(findings: Findings, results: pd.DataFrame) -> float:
-    """Return the test accuracy of the quantized configuration that was most accurate in the search, on validation.
+    """Return the test accuracy of the quantized configuration with the highest validation accuracy in the search.
 
-    In a plan, it is the one with the highest mean validation accuracy. The highest test accuracy would be too high.
+    In a plan, it is the configuration with the highest mean validation accuracy. The configuration is not selected by
+    its test accuracy, since that would be biased.
     """
     chosen_by = "val_accuracy" if findings.is_plan else "searched_val_accuracy"
-    of = results[results["num_levels"].notna()].dropna(subset=chosen_by)
-    best_first = of.sort_values(chosen_by, ascending=False, kind="stable")
-    return float(best_first["test_accuracy"].iloc[0]) if len(of) else math.nan
+    quantized = results[results["num_levels"].notna()].dropna(subset=chosen_by)
+    best_first = quantized.sort_values(chosen_by, ascending=False, kind="stable")
+    return float(best_first["test_accuracy"].iloc[0]) if len(quantized) else math.nan
 
 
 def write_table(name: str, table: Table, out: Path) -> list[Path]:
-    """Writes `table-NAME.tex` and `table-NAME.csv` into a folder that exists; returns the paths."""
+    """Write `table-NAME.tex` and `table-NAME.csv` into an existing folder; return the paths."""
     paths = [out / f"table-{name}.tex", out / f"table-{name}.csv"]
     paths[0].write_text(table.latex, encoding="utf-8")
     table.frame.to_csv(paths[1], index=False, encoding="utf-8")
@@ -378,10 +392,10 @@ def write_table(name: str, table: Table, out: Path) -> list[Path]:
 
 
 def write_tables(findings: Findings, out: Path, attempts: Attempts) -> None:
-    """Write all tables of a study into a folder that exists, each tried by itself.
+    """Write all tables of a study into an existing folder; an error of one does not prevent the others.
 
     Raises:
-        OSError: the storage can't be written.
+        OSError: the storage cannot be written.
     """
     for name, make in TABLES.items():
         attempts.attempt(f"table {name}", partial(_make_and_write, name, make, findings, out))
@@ -397,13 +411,13 @@ def _range(counts: pd.Series) -> str:
 
 
 def _gaps_note(findings: Findings) -> str:
-    """What the search or its confirmation lacks, as sentences that follow others."""
+    """Return sentences about missing trials of the search or of its confirmation; empty if there are none."""
     gaps = [*([] if findings.finished or findings.is_plan else ["the search is not finished"]), *findings.gaps]
     return "".join(f" {escape(gap[0].upper() + gap[1:])}." for gap in gaps)
 
 
 def _rows(frame: pd.DataFrame) -> list[Any]:
-    """One with an attribute a column for each row."""
+    """Return the rows as named tuples, with one attribute for each column."""
     return list(frame.itertuples(index=False))
 
 

@@ -94,7 +94,8 @@ def test_plan_with_several_configurations_of_a_family_and_level_shows_the_best_o
     ]
     assert set(hashes) == {"RE-2"}
     assert (
-        "that with the highest validation accuracy is shown." in (tmp_path / "out" / "table-accuracy.tex").read_text()
+        "the table shows the one with the highest validation accuracy."
+        in (tmp_path / "out" / "table-accuracy.tex").read_text()
     )
 
 
@@ -123,7 +124,7 @@ def test_brief_report_of_a_plan_shows_its_means(tmp_path: Path) -> None:
     write_plan_study(tmp_path / "study")
     report = write_brief_report(tmp_path / "study", tmp_path / "out")
     assert "planned configurations, means over seeds, on the test split:" in report.text
-    assert "as the search saw it" not in report.text
+    assert "front of the search" not in report.text
     assert (tmp_path / "out" / "figures" / "confirmed.pdf").exists()
 
 

@@ -75,7 +75,7 @@ def test_brief_report_of_a_study_says_and_writes_it_all(tmp_path: Path) -> None:
     assert "front.pdf (also .svg and .png)" in text
     assert "are older" not in text
     (study / "report" / "provenance.json").write_text("{}")
-    assert "are older; renew them with qar report" in write_brief_report(study, study / "report").text
+    assert "are older; update them with qar report" in write_brief_report(study, study / "report").text
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_whole_report_has_every_table_for_latex_and_as_csv(whole: tuple[Report, 
 
 def test_whole_report_tells_the_confirmed_results_and_the_optimism(whole: tuple[Report, Path]) -> None:
     report, out = whole
-    assert "as the search saw it" in report.text
+    assert "front of the search" in report.text
     assert "confirmed under fresh seeds, on the test split:" in report.text
     summary = json.loads((out / "summary.json").read_text())
     assert summary["confirmed"] == 7
@@ -173,7 +173,7 @@ def test_whole_report_of_an_edge_case_says_what_is_missing_and_why(
     drawn = {path.stem.removesuffix("-wide") for path in report.files if path.parent.name == "figures"}
     (line,) = [line for line in report.text.splitlines() if line.startswith("omitted: ")]
     assert set(re.findall(r"figure (\w+)", line)) == set(FIGURES) - drawn
-    assert "nothing was confirmed; run: qar confirm" in line
+    assert "no configuration was confirmed; run: qar confirm" in line
     assert report.failures == ()
     assert "nan" not in report.text.lower().replace("provenance", "")
 
@@ -259,7 +259,7 @@ def test_report_of_a_study_that_is_not_finished_says_so(tmp_path: Path) -> None:
     with (tmp_path / "confirm" / "study.yaml").open("a") as file:
         file.write("trials: 50\n")
     text = write_brief_report(tmp_path, tmp_path / "report").text
-    assert "not finished: 10 of 40 trials have ended; all below is of those" in text
+    assert "not finished: 10 of 40 trials have ended; only these are reported" in text
     assert "the confirmation is not finished: 21 of 50 trials have ended" in text
     assert not json.loads((tmp_path / "report" / "summary.json").read_text())["finished"]
     assert "not finished: 1 trials have ended" in report_of(tmp_path / "other", {}, {"state": RUNNING}).text
@@ -374,7 +374,7 @@ def test_studies_are_compared_in_figures_and_a_table(tmp_path: Path) -> None:
     table = pd.read_csv(tmp_path / "out" / "table-studies.csv")
     assert table["study"].tolist() == ["one", "two"]
     assert table["hypervolume"].tolist() == [hypervolume(searched_frame())] * 2
-    assert "studies compared:" in report.text
+    assert "comparison of studies:" in report.text
 
 
 def test_fronts_of_two_seeds_have_no_median(tmp_path: Path) -> None:
@@ -383,7 +383,7 @@ def test_fronts_of_two_seeds_have_no_median(tmp_path: Path) -> None:
     report = write_comparison([tmp_path / "one", tmp_path / "two"], tmp_path / "out", format=SVG)
     compared = {path.stem for path in report.files if path.name.startswith("studies")}
     assert compared == {"studies", "studies-wide", "studies-confirmed", "studies-confirmed-wide"}
-    assert "one: omitted: figure attainment (it needs 3 seeds of each configuration at least" in report.text
+    assert "one: omitted: figure attainment (the median needs at least 3 seeds of each configuration" in report.text
 
 
 def test_report_of_a_confirmation_alone_is_refused_with_the_way_to_it(tmp_path: Path) -> None:
@@ -410,7 +410,7 @@ def test_configurations_that_the_search_has_not_seen_are_counted(tmp_path: Path)
     write_tables_of(tmp_path / "study" / "confirm", trials_frame(*confirmed_rows()))
     write_report(tmp_path / "study", tmp_path / "out", format=SVG)
     told = (tmp_path / "out" / "table-accuracy.tex").read_text()
-    assert "; 1 of them at the nearest $K$, for it has trained none of the family to its end there." in told
+    assert "; 1 of them at the nearest $K$, since it has no complete trial of the family there." in told
     assert "validation accuracy of 6 of the 7 confirmed configurations is 2.0 points above" in told
     write_confirmed_study(tmp_path / "whole")
     write_report(tmp_path / "whole", tmp_path / "all", format=SVG)
@@ -425,7 +425,7 @@ def test_studies_that_are_not_all_confirmed_are_compared_by_their_searches(tmp_p
     report = write_comparison([tmp_path / "one", tmp_path / "two"], tmp_path / "out", format=SVG)
     compared = {path.stem for path in report.files if path.name.startswith("studies")}
     assert compared == {"studies", "studies-wide"}
-    assert re.search(r"two: omitted: [^\n]*figure confirmed[^\n]*\(nothing was confirmed", report.text)
+    assert re.search(r"two: omitted: [^\n]*figure confirmed[^\n]*\(no configuration was confirmed", report.text)
 
 
 @pytest.mark.parametrize(
