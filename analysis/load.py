@@ -53,7 +53,7 @@ def _load(
 ) -> pd.DataFrame:
     path = study / name
     if not (study / "study.yaml").exists():
-        raise ValueError(f"{study} is not a study folder (it has no study.yaml); give the folder of a study")
+        raise ValueError(f"{study} is no study folder (it has no study.yaml); give the folder of a study")
     if not path.exists():
         raise ValueError(
             f"{study} has no {name} yet; let the study run, or resume it with: qar resume {shlex.quote(str(study))}"

@@ -559,7 +559,7 @@ def test_report_with_a_part_that_failed_exits_with_1(here: Path, monkeypatch: py
     result = run("report", "small", "--formats", "png")
     assert result.exit_code == 1
     assert result.stderr == "qar: table sizes failed: ZeroDivisionError: division by zero\n"
-    assert "front of accuracy against bits" in result.stdout
+    assert "front of the search" in result.stdout
     assert Path("small/report/figures/front.png").exists()
 
 
