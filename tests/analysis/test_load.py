@@ -96,7 +96,8 @@ def older(study: Path, folder: Path, name: str, version: str = "1") -> None:
     """Writes a table as a version before the newest columns did."""
     (folder / "study.yaml").write_text("name: small\n")
     table = pq.read_table(study / name)
-    newer = [column.name for column in (*TRIAL_COLUMNS, *EPOCH_COLUMNS) if column.since > int(version)]
+    schema = TRIAL_COLUMNS if name == "trials.parquet" else EPOCH_COLUMNS
+    newer = [column.name for column in schema if column.since > int(version)]
     table = table.drop_columns([name for name in newer if name in table.column_names])
     pq.write_table(table.replace_schema_metadata({SCHEMA_VERSION_KEY: version}), folder / name)
 
