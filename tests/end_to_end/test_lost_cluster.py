@@ -106,7 +106,7 @@ def test_driver_without_the_clusters_token_is_refused_with_the_way_to_it(
         refused = LiveRun(arguments, tmp_path, environment=environment).finish()
         assert (refused.status, refused.stdout) == (2, ""), refused
         (line,) = refused.stderr.splitlines()
-        assert line.endswith("copy ~/.ray/auth_token of its head to here, and set RAY_AUTH_MODE=token")
+        assert line.endswith("copy ~/.ray/auth_token from its head to this machine, and set RAY_AUTH_MODE=token")
     assert not (tmp_path / "studies").exists()
 
 
