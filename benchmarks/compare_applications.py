@@ -27,7 +27,7 @@ from trainables.run import CompressionRun
 MEASURED = ("val_accuracy_kept", "val_accuracy_recalibrated", "quantization_error", "bits_per_weight")
 RECIPE: dict[str, Any] = {"penalty_application": "decoupled", "lam_unit": "half_spacings", "recalibration_batches": 20}
 FORM: dict[str, Any] = {"initial": "kmeans", "interval": "sigma", "temperature": 0.02, "final_temperature": 0.02}
-"""What a variant is compared with: the settings that a variant does not name."""
+"""Settings that a variant has unless it names others."""
 COUPLED = {"penalty_application": "coupled", "lam_unit": "gradient"}
 
 

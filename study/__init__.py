@@ -1,4 +1,4 @@
-"""What a search does: asks for configurations, runs them on Ray, stops the hopeless, and writes down what happened.
+"""The search: propose configurations, run them on Ray, stop the hopeless ones, and record what happened.
 
 Importing this package imports nothing heavy: `qar --help` is to answer at once.
 """

@@ -1,4 +1,4 @@
-"""What all tests share: shapes checked at run time, one thread, and Hypothesis without a clock."""
+"""Setup that all tests share: shapes checked at run time, one thread, and Hypothesis without a clock."""
 
 import os
 import signal

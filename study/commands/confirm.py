@@ -64,7 +64,7 @@ def planned(trial: Trial) -> PlannedTrial:
 
 
 def plan_of(history: History, margin: float, only: Set[int] | None = None) -> list[PlannedTrial]:
-    """What to confirm: the float baseline, those of `worth_confirming`, and at the same K their rivals.
+    """Return what to confirm: the float baseline, the trials of `worth_confirming`, and their rivals at the same K.
 
     Rivals are `none` with k-means, and the best of each family: families are compared at equal K, each at its best.
 
@@ -95,7 +95,7 @@ def plan_of(history: History, margin: float, only: Set[int] | None = None) -> li
 
 
 def left_wanting(history: History, searched: StudyConfig, plan: list[PlannedTrial]) -> list[str]:
-    """What a confirmation can't compare as it should, a line each: families that the search has given up too early."""
+    """Return a line for each family that a confirmation can't compare: the search stopped its trials too early."""
     trained = {
         (trial.config["family"], trial.config["num_levels"])
         for trial in history.trials.values()

@@ -62,7 +62,7 @@ class Surroundings:
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduction:
-    """What came out.
+    """Result of training a trial again.
 
     Attributes:
         trial: as recorded.
@@ -161,7 +161,7 @@ def _compare(trial: Trial, run: CompressionRun, on_epoch: Callable[[int, int], N
 
 
 def surroundings_of(trial: Trial, history: History) -> list[Surroundings]:
-    """What differs between here and where the trial was trained: versions, platform, commit, device, host."""
+    """Return how this environment differs from the trial's: versions, platform, commit, device, host."""
     here = provenance()
     found = {"host": (trial.last.get("hostname"), socket.gethostname())}
     found["device"] = (trial.last.get("device"), torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu")

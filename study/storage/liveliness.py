@@ -7,7 +7,7 @@ from study.storage.folder import StudyFolder
 
 
 class Liveliness(StrEnum):
-    """What the latest driver of a study does, or how it has ended."""
+    """State of the latest driver of a study."""
 
     NOT_STARTED = "not started"
     RUNNING = "running"

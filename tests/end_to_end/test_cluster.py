@@ -37,7 +37,7 @@ SMALL = (
     *("--set", "early_stopping.grace_period=4", "--set", "early_stopping.reduction_factor=2"),
 )
 TRIALS_AT_A_TIME = 32
-"""Of a study that is killed: what it begins with, and what it is extended by."""
+"""Trials of a study that is killed: at first, and added on each resume."""
 
 
 def told(lines: str) -> dict[str, tuple[str, str]]:

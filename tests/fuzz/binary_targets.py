@@ -58,7 +58,7 @@ class SealedCheckpointTarget(CheckpointTarget):
 
 
 class ArtifactTarget(Target):
-    """What `qar export` writes."""
+    """A file that `qar export` writes."""
 
     errors = (DamagedFileError,)
 

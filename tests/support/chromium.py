@@ -120,7 +120,7 @@ class Page:
         return told["result"].get("value")
 
     def text(self, selector: str) -> str:
-        """What an element shows."""
+        """Return the text that an element shows."""
         return str(self.run(f"document.querySelector({json.dumps(selector)}).innerText"))
 
     def press(self, key: str, times: int = 1) -> None:

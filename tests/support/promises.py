@@ -1,4 +1,4 @@
-"""What must be true of a study, whatever has happened to drivers, actors and storage."""
+"""Promises that hold for a study, whatever has happened to drivers, actors and storage."""
 
 import json
 from typing import Any

@@ -49,7 +49,7 @@ def page(browser: Page, report: Path) -> Iterator[Page]:
 
 
 def counted(page: Page) -> int:
-    """How many points the page says it shows."""
+    """Return the number of points that the page says it shows."""
     found = re.match(r"Showing (\d+) of", page.text("#shown"))
     assert found
     return int(found[1])
