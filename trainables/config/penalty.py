@@ -1,0 +1,46 @@
+"""The form of a penalty: the switches that a family's formula leaves open."""
+
+from dataclasses import dataclass
+
+from trainables.config.rules import require, require_positive
+from trainables.families import choose
+
+
+@dataclass(frozen=True, kw_only=True)
+class PenaltyForm:
+    """The switches of the penalties (`trainables.regularizers.registry`).
+
+    Attributes:
+        reduction: `sum` over a layer's weights, so that the pull on a weight does not depend on the size of
+            its layer, or `mean`.
+        squared: square the distance-like penalties of RS, RC and RM.
+        scale: divide out the size of a well, so that one λ means the same pull for every family and K.
+        bounded: RE's bounded wells 1 − max_k exp(−(w − r_k)²/τ) instead of the soft minimum.
+        temperature: RE's τ at the start, in squared mean spacings of the representatives.
+        final_temperature: the same at the end of the phase; τ falls geometrically between the two.
+        initial: where trainable representatives begin: `quantiles`, `grid` or `kmeans`.
+        interval: the interval [a, b] of RS and RC when the phase begins. `minmax`: from the smallest to the largest
+            weight; `sigma`: the mean ± `interval_sigmas` standard deviations, but no wider; `quantiles`: without a
+            share of `interval_quantile` at each end.
+        interval_sigmas: half the width of the interval `sigma`, in standard deviations.
+        interval_quantile: share of the weights below, and above, the interval `quantiles`.
+    """
+
+    reduction: str = "sum"
+    squared: bool = False
+    scale: bool = True
+    bounded: bool = False
+    temperature: float = 0.25
+    final_temperature: float = 0.025
+    initial: str = "quantiles"
+    interval: str = "minmax"
+    interval_sigmas: float = 2.5
+    interval_quantile: float = 0.005
+
+    def __post_init__(self) -> None:
+        choose("reduction", self.reduction, ("sum", "mean"))
+        choose("initial", self.initial, ("quantiles", "grid", "kmeans"))
+        choose("interval", self.interval, ("minmax", "sigma", "quantiles"))
+        require_positive(self, "temperature", "final_temperature", "interval_sigmas")
+        quantile = self.interval_quantile
+        require(0 <= quantile < 0.5, "interval_quantile", "at least 0 and below 0.5", quantile, "try 0.005")

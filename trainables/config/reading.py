@@ -1,0 +1,75 @@
+"""Reading of configurations from nested dictionaries: keys and types are checked, and no value is converted."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from types import NoneType
+from typing import Any, TypeVar, get_args
+
+from trainables.config.rules import require
+
+LARGEST_INTEGER = 2**63 - 1
+"""Largest integer that the tables hold."""
+
+TYPE_NAMES = {int: "an integer", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
+"""Names of the types of fields in messages."""
+
+_Section = TypeVar("_Section")
+
+
+def read_section(kind: type[_Section], values: object, at: str) -> _Section:
+    """Return the dataclass that a dictionary describes; raises as `TrialConfig.from_dict` does."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{at or 'a configuration'} must be a mapping of keys to values, got {values!r}; correct it")
+    prefix = f"{at}." if at else ""
+    known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
+    problems, accepted = [], {}
+    for key, value in values.items():
+        if key not in known:
+            problems.append(f"unknown key {f'{prefix}{key}'!r}; choose from {sorted(known)}")
+            continue
+        try:
+            annotation = known[key].type
+            accepted[key] = (
+                read_section(annotation, value, f"{prefix}{key}")
+                if isinstance(annotation, type) and is_dataclass(annotation)
+                else read_value(value, annotation, f"{prefix}{key}")
+            )
+        except ValueError as error:
+            problems.append(str(error))
+    for name, item in known.items():
+        if item.default is MISSING and item.default_factory is MISSING and name not in values:
+            problems.append(f"{prefix}{name} is missing; set it")
+    if problems:
+        raise ValueError("; ".join(problems))
+    try:
+        return kind(**accepted)
+    except ValueError as error:
+        raise ValueError(f"{at}: {error}" if at else str(error)) from None
+
+
+def read_value(value: object, annotation: Any, name: str) -> object:
+    """Return a value of a field's type: a truth value is no number, and a number with a fraction no integer."""
+    kinds = get_args(annotation) or (annotation,)
+    if type(value) in kinds:
+        if isinstance(value, int):
+            limit = LARGEST_INTEGER
+            require(abs(value) <= limit, name, f"from {-limit} to {limit}", value, "choose another")
+        return value
+    if type(value) is int and float in kinds:
+        require(abs(value) <= LARGEST_INTEGER, name, "a number of at most 19 digits", value, "write it as 1.0e+20")
+        return float(value)
+    rule = " or ".join(TYPE_NAMES[kind] for kind in kinds)
+    raise ValueError(f"{name} must be {rule}, got {value!r}; {remedy_for_type(value, kinds)}")
+
+
+def remedy_for_type(value: object, kinds: Collection[type]) -> str:
+    """Return what to write in place of a value of the wrong type."""
+    if isinstance(value, float) and int in kinds and value.is_integer():
+        return f"write {int(value)}"
+    if isinstance(value, str) and not {int, float}.isdisjoint(kinds):
+        return "write a number, without quotes"
+    if bool in kinds:
+        return "write true or false"
+    if str in kinds:
+        return "put it in quotes" if isinstance(value, (bool, int, float)) else "write a text"
+    return "write a number"

@@ -1,0 +1,80 @@
+"""The recipe: how a network is trained, whatever the family."""
+
+import math
+from dataclasses import dataclass
+
+from trainables.config.rules import require, require_positive
+from trainables.families import choose
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a network is trained, whatever the family.
+
+    Attributes:
+        batch_size: images in a batch, at least 2: batch normalization can't train on a single image.
+        penalty_application: how the penalty moves the weights. `decoupled`: after the optimizer's step, each weight is
+            drawn along the penalty's slope, never past its representative; `proximal`: the same by the penalty's
+            proximal step (RM); `coupled`: the penalty's gradient is added to the loss's and goes through the optimizer,
+            where Adam divides it by its second moment, so that one λ means something else in each layer.
+        lam_unit: what λ counts. `half_spacings`: how many half-spacings of a layer's representatives a weight at the
+            steepest slope is drawn over the whole phase, whatever the learning rate, the number of epochs, K and the
+            layer (not with `coupled`); `gradient`: λ multiplies the penalty's gradient.
+        optimizer: `adam` (with decoupled weight decay, AdamW) or `sgd` (Nesterov momentum 0.9), for the weights.
+        learning_rate: the highest of the regularize phase.
+        finetune_learning_rate: the highest of the finetune phase, for biases and normalization.
+        representative_learning_rate: step of Adam on the representatives of a layer, in units of their mean
+            spacing when the phase begins, so that one value serves every K and every layer.
+        schedule: how learning rates fall over a phase: along a `cosine` to 0, or in a `step` to a tenth at half and
+            to a hundredth at three quarters.
+        warmup_epochs: over which the learning rates of the regularize phase rise from 0, linearly.
+        lam_warmup_epochs: over which λ rises from 0, linearly.
+        weight_decay: of the regularize phase, on the weights of convolutions, linear layers and attention that are not
+            to be quantized, which are all of a float network's (`num_levels: null`). Biases, normalization, embeddings,
+            position tables, class tokens and layer scales are never decayed.
+        decay_quantized: also on weights that are to be quantized, whatever the family. Off: the pull is towards 0, the
+            penalty's towards the representatives, and one would be measured through the other.
+        augmentation: `none`, or `crop_flip`: random crops of images padded by 4 pixels, and horizontal flips.
+        recalibration_batches: batches of training images from which the statistics of batch normalization are
+            re-estimated for each evaluation of the quantized network; 0 leaves that out.
+        statistics: which accuracy of the quantized network is `val_accuracy`, the objective: that with `recalibrated`
+            statistics of batch normalization, or that with those `kept` from training. Both are reported.
+        compile: run the network through `torch.compile`: faster on GPUs after minutes of compiling.
+    """
+
+    batch_size: int = 64
+    penalty_application: str = "coupled"
+    lam_unit: str = "gradient"
+    optimizer: str = "adam"
+    learning_rate: float = 3e-3
+    finetune_learning_rate: float = 1e-3
+    representative_learning_rate: float = 0.02
+    schedule: str = "cosine"
+    warmup_epochs: float = 0.0
+    lam_warmup_epochs: float = 0.0
+    weight_decay: float = 0.0
+    decay_quantized: bool = False
+    augmentation: str = "none"
+    recalibration_batches: int = 0
+    statistics: str = "recalibrated"
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        choose("penalty_application", self.penalty_application, ("decoupled", "coupled", "proximal"))
+        choose("lam_unit", self.lam_unit, ("half_spacings", "gradient"))
+        choose("statistics", self.statistics, ("recalibrated", "kept"))
+        require(
+            self.lam_unit == "gradient" or self.penalty_application != "coupled",
+            "lam_unit",
+            "'gradient' where penalty_application is 'coupled'",
+            self.lam_unit,
+            "set it so, or choose another penalty_application",
+        )
+        choose("optimizer", self.optimizer, ("adam", "sgd"))
+        choose("schedule", self.schedule, ("cosine", "step"))
+        choose("augmentation", self.augmentation, ("none", "crop_flip"))
+        require(self.batch_size >= 2, "batch_size", "at least 2", self.batch_size, "raise it")
+        require_positive(self, "learning_rate", "finetune_learning_rate", "representative_learning_rate")
+        for name in ("warmup_epochs", "lam_warmup_epochs", "weight_decay", "recalibration_batches"):
+            value = getattr(self, name)
+            require(math.isfinite(value) and value >= 0, name, "finite and at least 0", value, "use 0 for none")
