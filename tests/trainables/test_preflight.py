@@ -96,10 +96,10 @@ class Odd(nn.Module):
 def test_outputs_that_no_trial_can_use_are_refused(
     fault: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(MODELS, "odd", lambda shape, classes, width: Odd(fault, shape, classes))
+    monkeypatch.setitem(MODELS, "odd", lambda image_shape, num_classes: Odd(fault, image_shape, num_classes))
     assert reason in refusal(trial(tmp_path, "odd", size=4))
 
 
 def test_network_without_layers_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(MODELS, "flat", lambda shape, classes, width: nn.Flatten())
+    monkeypatch.setitem(MODELS, "flat", lambda: nn.Flatten())
     assert "no convolution and no linear layer" in refusal(trial(tmp_path, "flat", size=4))

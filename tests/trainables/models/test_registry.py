@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-import trainables.models
+import trainables.models.registry
 from trainables.families import FAMILIES
 from trainables.models import (
     MODELS,
@@ -176,4 +176,4 @@ assert "trainables.phases" in sys.modules
 def test_shapes_are_checked_while_tests_run() -> None:
     # If this fails, the import hook of conftest.py came too late, and no annotation is checked.
     with pytest.raises(Exception, match=r"[Tt]ype-check"):
-        trainables.models.build_model("small_cnn", (1, 8), 10, 0)  # type: ignore[arg-type]
+        trainables.models.registry.build_model("small_cnn", (1, 8), 10, 0)  # type: ignore[arg-type]
