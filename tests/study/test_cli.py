@@ -555,7 +555,7 @@ def test_report_takes_the_style_of_the_user(here: Path) -> None:
 
 def test_report_with_a_part_that_failed_exits_with_1(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_study(here / "small")
-    monkeypatch.setattr("analysis.report.tables.sizes", lambda trials: 1 / 0)
+    monkeypatch.setattr("analysis.report.tables.sizes.sizes", lambda trials: 1 / 0)
     result = run("report", "small", "--formats", "png")
     assert result.exit_code == 1
     assert result.stderr == "qar: table sizes failed: ZeroDivisionError: division by zero\n"

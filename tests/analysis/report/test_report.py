@@ -17,7 +17,8 @@ from analysis.report.figures import FIGURES, WIDTHS
 from analysis.report.findings import load_findings
 from analysis.report.report import Format, Report, write_brief_report, write_comparison, write_report
 from analysis.report.summary import summarize
-from analysis.report.tables import TABLES, accuracy_table, studies_table
+from analysis.report.tables import TABLES, studies_table
+from analysis.report.tables.accuracies import accuracy_table
 from analysis.statistics.pareto import REFERENCE, front, hypervolume
 from study.commands.importance import hyperparameter_importances
 from study.storage.folder import StudyFolder
@@ -216,7 +217,7 @@ def test_importances_that_fail_end_no_report(tmp_path: Path) -> None:
 def test_figure_that_fails_ends_no_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("one", "two"):
         write_confirmed_study(tmp_path / name)
-    monkeypatch.setattr("analysis.report.figures.plot_studies", breaking)
+    monkeypatch.setattr("analysis.report.figures.studies.plot_studies", breaking)
     report = write_comparison([tmp_path / "one", tmp_path / "two"], tmp_path / "out", format=SVG)
     assert report.failures == ("figure studies, figure studies-confirmed failed: RuntimeError: it broke",)
     assert {"table-studies.tex", "report.html", "figures/studies-attainment.svg"} <= files_of(report, tmp_path / "out")

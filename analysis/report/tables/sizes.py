@@ -1,0 +1,34 @@
+"""Bits and bytes by family and K."""
+
+from analysis.levels import shown_levels
+from analysis.report.findings import Findings, NothingToShow
+from analysis.report.latex import escape, number, tabular
+from analysis.report.tables.notes import gaps_note, levels_note, range_of
+from analysis.report.tables.table import Table, rows_of
+from analysis.statistics.comparison import sizes
+
+
+def sizes_table(findings: Findings) -> Table:
+    """Return bits per weight and bytes by family and K."""
+    frame = sizes(findings.compared)
+    if frame.empty:
+        raise NothingToShow("no quantized trial with its full budget")
+    header = ["$K$", "family", "placement", "bits", "conv", "linear", "entropy", "kB", "smaller"]
+    levels = shown_levels(frame["num_levels"], most=12)
+    rows = [
+        [
+            *(str(row.num_levels), escape(row.family), escape(row.placement or "")),
+            *(number(bits, 2) for bits in (row.bits_per_weight, row.conv_bits_per_weight, row.linear_bits_per_weight)),
+            *(number(row.entropy_bits_per_weight, 2), number(row.artifact_bytes / 1000, 1)),
+            number(row.times_smaller, 1) + r"$\times$",
+        ]
+        for row in rows_of(frame[frame["num_levels"].isin(levels)])
+    ]
+    notes = (
+        "Bits: size of the compressed file over the number of parameters. Conv and linear: codebooks, code tables and "
+        "levels of these layers over their weights. Entropy: entropy of the levels, a lower bound. kB: payload of the "
+        "file. Smaller: compression factor against 32 bits per parameter. Means over "
+        f"{range_of(frame['n'])} {'seed' if frame['n'].max() == 1 else 'seeds'}."
+        f"{levels_note(frame, levels)}{gaps_note(findings)}"
+    )
+    return Table(frame=frame, latex=tabular(header, [(None, rows)], notes, "lllrrrrrr"))
