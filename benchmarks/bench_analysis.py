@@ -25,7 +25,7 @@ from measure import in_turn, print_table, ratios, spread
 
 from analysis.statistics.pareto import REFERENCE, front, hypervolume
 from trainables import families
-from trainables.result import COMPLETE, EPOCH_COLUMNS, FINETUNE, PRUNED, REGULARIZE, TRIAL_COLUMNS, Column
+from trainables.result import EPOCH_COLUMNS, FINETUNE, REGULARIZE, TRIAL_COLUMNS, Column, TrialState
 
 FAMILIES = np.array(list(families.FAMILIES))
 PLACEMENTS = np.array(["own", "kmeans", "uniform"])
@@ -43,7 +43,7 @@ def trials_table(count: int, epochs: int, rng: np.random.Generator) -> pd.DataFr
     known = {
         "trial_id": [f"large-{number:06d}" for number in range(count)],
         "number": np.arange(count),
-        "state": np.where(stopped, PRUNED, COMPLETE),
+        "state": np.where(stopped, TrialState.PRUNED, TrialState.COMPLETE),
         "anchor": False,
         "family": family,
         "num_levels": levels,
@@ -180,7 +180,7 @@ def main() -> None:
         ],
     )
 
-    trials = trials_table(arguments.points, 18, np.random.default_rng(0)).assign(state=COMPLETE)
+    trials = trials_table(arguments.points, 18, np.random.default_rng(0)).assign(state=TrialState.COMPLETE)
     works: list[Callable[[], object]] = [lambda: (front(trials), hypervolume(trials)), lambda: moocore_alone(trials)]
     ours, theirs = in_turn(works, arguments.repeats)
     processors = [processor_seconds(works[0]) for _ in range(arguments.repeats)]

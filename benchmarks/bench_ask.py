@@ -26,7 +26,7 @@ from study.ledger.facts import ENDED, EPOCH
 from study.ledger.ledger import Ledger
 from study.search.searcher import OptunaSearcher
 from study.search.space import suggest
-from trainables.result import COMPLETE
+from trainables.result import TrialState
 
 STOCK = {
     "tpe": TPESampler,
@@ -66,7 +66,7 @@ def ours(config: StudyConfig) -> Ask:
         number = suggestion["number"]
         metrics = {"epoch": config.epochs, "val_accuracy": accuracy, "bits_per_weight": bits, "train_seconds": 1.0}
         ledger.record(EPOCH, number=number, metrics=metrics)
-        ledger.record(ENDED, number=number, state=COMPLETE, failure=None)
+        ledger.record(ENDED, number=number, state=TrialState.COMPLETE, failure=None)
         searcher.on_trial_complete(name)
         return took
 

@@ -31,7 +31,7 @@ from study.ledger.facts import ENDED, EPOCH, SESSION_STARTED
 from study.ledger.ledger import read_history
 from study.run.tuner import run_study
 from study.storage.folder import StudyFolder
-from trainables.result import COMPLETE
+from trainables.result import TrialState
 
 EPOCHS = 2
 OBJECT_STORE = 100 * 2**20
@@ -100,7 +100,7 @@ def share_of_ideal(nodes: int, trials: int, seconds: float) -> tuple[float, floa
         with open(os.devnull, "w") as nowhere:
             run_study(folder, config, Console(file=nowhere), address=address, trainable=sleeping(seconds))
         history = read_history(folder.ledger)
-        assert history.count(COMPLETE) == trials
+        assert history.count(TrialState.COMPLETE) == trials
         ends = [fact["time"] for fact in facts_of(folder, ENDED)]
         started = facts_of(folder, SESSION_STARTED)[0]["time"]
     rate = (trials - nodes) / (ends[-1] - ends[nodes - 1])

@@ -41,7 +41,7 @@ from study.search.optuna_trials import OBJECTIVES
 from study.search.scheduler import make_scheduler
 from study.search.searcher import OptunaSearcher, outcome
 from study.search.space import suggest
-from trainables.result import COMPLETE
+from trainables.result import TrialState
 
 CURVES = Path(__file__).parent / "data" / "curves-digits.parquet"
 SEARCHED = ["family", "num_levels", "lam", "placement"]
@@ -314,7 +314,7 @@ def record(study: Path, out: Path) -> None:
     from analysis.load import load_epochs, load_trials
 
     trials = load_trials(study)
-    chosen = trials[(trials["state"] == COMPLETE) & trials["num_levels"].notna()][["number", *SEARCHED]]
+    chosen = trials[(trials["state"] == TrialState.COMPLETE) & trials["num_levels"].notna()][["number", *SEARCHED]]
     epochs = load_epochs(study)[["number", "epoch", *OBJECTIVES]]
     table = chosen.merge(epochs, on="number").astype(
         {"number": "int32", "epoch": "int16", "num_levels": "int16", "lam": "float32"}

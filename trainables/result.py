@@ -5,6 +5,7 @@
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 
 SCHEMA_VERSION = 4
 """Version of the tables' schema, stored in their Parquet metadata.
@@ -14,16 +15,25 @@ It increases with every column that is added; columns are never removed.
 
 SCHEMA_VERSION_KEY = "qar_schema_version"
 
-RUNNING = "RUNNING"
-"""Proposed by the searcher and not ended yet; absent from the tables of a finished study."""
-COMPLETE = "COMPLETE"
-"""Trained for the full budget; only such trials can be on a front."""
-PRUNED = "PRUNED"
-"""Stopped early by the scheduler."""
-FAIL = "FAIL"
-"""Ended by an error or by a loss that is not finite; the column `failure` holds the reason."""
 
-STATES = (COMPLETE, PRUNED, FAIL, RUNNING)
+class TrialState(StrEnum):
+    """State of a trial, in the ledger, in the tables and on the screen.
+
+    Attributes:
+        COMPLETE: trained for the full budget; only such trials can be on a front.
+        PRUNED: stopped early by the scheduler.
+        FAIL: ended by an error or by a loss that is not finite; the column `failure` holds the reason.
+        RUNNING: created and not ended yet; absent from the tables of a finished study.
+    """
+
+    COMPLETE = "COMPLETE"
+    PRUNED = "PRUNED"
+    FAIL = "FAIL"
+    RUNNING = "RUNNING"
+
+
+END_STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+"""States of a trial that has ended."""
 
 REGULARIZE = "regularize"
 FINETUNE = "finetune"
@@ -154,7 +164,13 @@ EPOCH_COLUMNS = (
 TRIAL_COLUMNS = (
     Column("trial_id", "str", "the trial's name, unique over studies", required=True),
     Column("number", "int", "the trial's place in its study, from 0", range=NOT_NEGATIVE, required=True),
-    Column("state", "str", "COMPLETE, PRUNED or FAIL (RUNNING while a study runs)", choices=STATES, required=True),
+    Column(
+        "state",
+        "str",
+        "COMPLETE, PRUNED or FAIL (RUNNING while a study runs)",
+        choices=tuple(state.value for state in TrialState),
+        required=True,
+    ),
     Column("anchor", "bool", "enqueued first and never stopped early"),
     Column("family", "str", "regularizer family", required=True),
     Column("num_levels", "int", "K; null for the float baseline", range=Range(2)),

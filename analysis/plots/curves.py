@@ -11,7 +11,7 @@ from analysis.levels import families_of
 from analysis.plots.axes import family_mark, nothing_to_show, thinned
 from analysis.plots.style import plain
 from analysis.statistics.pareto import front
-from trainables.result import FINETUNE, PRUNED, REGULARIZE
+from trainables.result import FINETUNE, REGULARIZE, TrialState
 
 MOST_CURVES = 80
 """Greatest number of curves in a crowd; those of the front are drawn too."""
@@ -88,7 +88,7 @@ def _draw_phases(epochs: pd.DataFrame, ax: Axes) -> None:
 
 def _draw_cuts(quantized: pd.DataFrame, shown: pd.DataFrame, curves: dict[str, pd.DataFrame], ax: Axes) -> None:
     """Draw a cross where a curve was stopped, and beside the epoch how many trials were, drawn or not."""
-    stopped = quantized[quantized["state"] == PRUNED]
+    stopped = quantized[quantized["state"] == TrialState.PRUNED]
     for epoch, count in zip(*np.unique(stopped["epochs"], return_counts=True), strict=True):
         ax.annotate(
             f"{count:,} stopped",
@@ -102,7 +102,9 @@ def _draw_cuts(quantized: pd.DataFrame, shown: pd.DataFrame, curves: dict[str, p
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
             zorder=5,
         )
-    last = [curves[name].iloc[-1] for name in shown.loc[shown["state"] == PRUNED, "trial_id"] if name in curves]
+    last = [
+        curves[name].iloc[-1] for name in shown.loc[shown["state"] == TrialState.PRUNED, "trial_id"] if name in curves
+    ]
     if last:
         ends = pd.DataFrame(last)
         ax.plot(ends["epoch"], ends["val_accuracy"], "x", c="0.2", ms=3, mew=0.7, zorder=4)
@@ -113,7 +115,7 @@ def _legend(quantized: pd.DataFrame, shown: pd.DataFrame, rest: pd.DataFrame, ax
         Line2D([], [], c=family_mark(family).colour, ls=family_mark(family).line, label=plain(family))
         for family in families_of(quantized["family"])
     ]
-    if (quantized["state"] == PRUNED).any():
+    if (quantized["state"] == TrialState.PRUNED).any():
         handles.append(Line2D([], [], ls="", marker="x", c="0.2", ms=3, label="stopped early"))
     if len(shown) < len(rest):
         handles.append(Line2D([], [], ls="", label=f"{len(shown):,} of {len(rest):,} drawn"))

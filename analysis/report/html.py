@@ -23,9 +23,14 @@ from analysis.report.points import curves, search_points
 from analysis.report.script import bundled_script
 from analysis.statistics.family_gains import VALIDATION
 from analysis.statistics.pareto import float_baseline
-from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING, STATES
+from trainables.result import END_STATES, TrialState
 
-STATE_NAMES = {COMPLETE: "complete", PRUNED: "stopped early", RUNNING: "running", FAIL: "failed"}
+STATE_NAMES = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "stopped early",
+    TrialState.RUNNING: "running",
+    TrialState.FAIL: "failed",
+}
 
 
 def write_html(studies: Sequence[Findings], out: Path) -> Path:
@@ -113,7 +118,7 @@ def _lead(study: PageStudy, named: bool) -> str:
     trials = study.trials
     counts = [
         f"{(trials['state'] == state).sum():,} {STATE_NAMES[state]}"
-        for state in STATES
+        for state in TrialState
         if (trials["state"] == state).any()
     ]
     text = f"{len(trials):,} trial{'s'[: len(trials) != 1]}" + (f": {', '.join(counts)}" if counts else "")
@@ -132,7 +137,7 @@ def _notices(studies: Sequence[PageStudy]) -> Iterable[str]:
     for study in studies:
         name, selection = study.origin.name, study.selection
         asked = study.origin.num_trials
-        ended = int(study.trials["state"].isin([COMPLETE, PRUNED, FAIL]).sum())
+        ended = int(study.trials["state"].isin(END_STATES).sum())
         if asked is not None and ended < asked:
             yield f"{name} has not finished: {ended} of {asked} trials have ended; this page shows only those."
         if len(selection.trials) < selection.measured:

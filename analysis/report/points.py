@@ -15,7 +15,7 @@ from analysis.statistics.confirmation import measured_trials
 from analysis.statistics.family_gains import ACCURACIES, ACCURACY_AFTER, TEST, VALIDATION
 from analysis.statistics.means import accuracy_interval
 from analysis.statistics.pareto import candidates
-from trainables.result import COMPLETE, REGULARIZE
+from trainables.result import REGULARIZE, TrialState
 
 MOST_POINTS = 4000
 """Greatest number of a study's trials on a page, besides those that may be on a front."""
@@ -137,7 +137,7 @@ def confirmed_points(
         split: split on which trials must have been evaluated.
     """
     complete = measured_trials(confirmation, split)
-    finished = search[search["state"] == COMPLETE]
+    finished = search[search["state"] == TrialState.COMPLETE]
     drawn = curves(epochs, frozenset(complete["number"]))
     points = []
     exact_bits = []

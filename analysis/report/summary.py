@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.report.findings import Findings
 from analysis.statistics.family_gains import ACCURACIES, TEST
 from analysis.statistics.pareto import REFERENCE, candidates, float_baseline, front, hypervolume, knee
-from trainables.result import FINETUNE, RUNNING, STATES
+from trainables.result import FINETUNE, TrialState
 
 MOST_ROWS = 200
 """Greatest number of rows of a front in the terminal; front.csv holds all."""
@@ -21,7 +21,7 @@ def summarize(findings: Findings) -> dict[str, object]:
     return {
         "finished": findings.finished,
         "trials": len(trials),
-        **{state: int((trials["state"] == state).sum()) for state in STATES},
+        **{state: int((trials["state"] == state).sum()) for state in TrialState},
         "float_baseline_val_accuracy": float_baseline(trials),
         "front_size": len(front(trials)),
         "knee": None if best is None else best["trial_id"],
@@ -46,10 +46,10 @@ def text_of(findings: Findings) -> str:
 def _counts(findings: Findings) -> list[str]:
     """Return lines with the numbers of trials, the reasons of failures, and the accuracy of the float baseline."""
     trials = findings.trials
-    counts = [f"{(trials['state'] == state).sum()} {state}" for state in STATES if (trials["state"] == state).any()]
+    counts = [f"{(trials['state'] == state).sum()} {state}" for state in TrialState if (trials["state"] == state).any()]
     lines = [f"{len(trials)} trial{'s'[: len(trials) != 1]}" + (": " + ", ".join(counts) if counts else "")]
     if not findings.finished:
-        ended = int((trials["state"] != RUNNING).sum())
+        ended = int((trials["state"] != TrialState.RUNNING).sum())
         asked = findings.study.origin.num_trials
         total = "" if asked is None else f" of {asked}"
         lines.append(f"not finished: {ended}{total} trials have ended; only these are reported")

@@ -9,7 +9,7 @@ from analysis.load import load_trials
 from analysis.statistics.family_gains import ACCURACIES, TEST
 from analysis.statistics.means import accuracy_interval
 from analysis.statistics.pareto import candidates
-from trainables.result import COMPLETE, FAIL, FINETUNE, RUNNING
+from trainables.result import FINETUNE, TrialState
 
 FOLDER = "confirm"
 """Folder of the confirmation, in the folder of the study that it confirms."""
@@ -43,7 +43,7 @@ def gaps_of(trials: pd.DataFrame, planned: int | None, name: str = "the confirma
         name: of what was run, in the sentences.
     """
     gaps = []
-    failed = trials["state"] == FAIL
+    failed = trials["state"] == TrialState.FAIL
     if failed.any():
         each = failed.groupby([trials["family"], trials["num_levels"]], dropna=False).agg(["sum", "size"])
         where = [
@@ -59,7 +59,7 @@ def gaps_of(trials: pd.DataFrame, planned: int | None, name: str = "the confirma
 
 def count_unfinished(trials: pd.DataFrame, planned: int | None) -> tuple[int, int] | None:
     """Return how many trials have ended, and how many were planned; None if all have ended."""
-    ended = int((trials["state"] != RUNNING).sum())
+    ended = int((trials["state"] != TrialState.RUNNING).sum())
     asked = max(len(trials), planned or 0)
     return (ended, asked) if ended < asked else None
 
@@ -67,7 +67,7 @@ def count_unfinished(trials: pd.DataFrame, planned: int | None) -> tuple[int, in
 def measured_trials(trials: pd.DataFrame, split: str = TEST) -> pd.DataFrame:
     """Return the trials that were trained to their end, and measured on a split; the float baselines among them."""
     measured = trials[[ACCURACIES[split][FINETUNE], "bits_per_weight"]].notna().all(axis=1)
-    return trials[(trials["state"] == COMPLETE) & measured]
+    return trials[(trials["state"] == TrialState.COMPLETE) & measured]
 
 
 def confirmed(
@@ -88,7 +88,7 @@ def confirmed(
         `optimism` is that less the test accuracy.
     """
     rows = []
-    finished = search[search["state"] == COMPLETE]
+    finished = search[search["state"] == TrialState.COMPLETE]
     for config_hash, trials in measured_trials(confirmation, split).groupby("config_hash", sort=False):
         interval = accuracy_interval(trials[ACCURACIES[split][FINETUNE]], confidence=confidence)
         seen = finished.loc[finished["config_hash"] == config_hash, "val_accuracy"]
@@ -116,7 +116,7 @@ def as_trials(results: pd.DataFrame, split: str = TEST) -> pd.DataFrame:
     """
     return results[
         ["family", "num_levels", "lam", "placement", "config_hash", "bits_per_weight", "low", "high"]
-    ].assign(number=range(len(results)), state=COMPLETE, val_accuracy=results[ACCURACIES[split][FINETUNE]])
+    ].assign(number=range(len(results)), state=TrialState.COMPLETE, val_accuracy=results[ACCURACIES[split][FINETUNE]])
 
 
 def selected(search: pd.DataFrame, confirmation: pd.DataFrame) -> pd.DataFrame:
@@ -133,7 +133,7 @@ def selected(search: pd.DataFrame, confirmation: pd.DataFrame) -> pd.DataFrame:
         Rows of `confirmation`, in their order; the float baseline is not among them.
     """
     complete = candidates(confirmation, "test_accuracy")
-    seen = search[search["state"] == COMPLETE].groupby("config_hash")["val_accuracy"].max()
+    seen = search[search["state"] == TrialState.COMPLETE].groupby("config_hash")["val_accuracy"].max()
     each = complete.groupby(["family", "num_levels", "config_hash"])["bits_per_weight"].mean().reset_index()
     each["searched"] = each["config_hash"].map(seen).fillna(-1.0)
     each = each.sort_values(["searched", "bits_per_weight", "config_hash"], ascending=[False, True, True])

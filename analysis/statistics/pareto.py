@@ -4,7 +4,7 @@ import moocore
 import numpy as np
 import pandas as pd
 
-from trainables.result import COMPLETE
+from trainables.result import TrialState
 
 REFERENCE = (0.0, 32.0)
 """Reference point of the hypervolume: accuracy 0 at 32 bits per weight; no useful network is worse in either."""
@@ -22,7 +22,7 @@ def candidates(trials: pd.DataFrame, accuracy: str = "val_accuracy") -> pd.DataF
 
 def float_baselines(trials: pd.DataFrame) -> pd.DataFrame:
     """Return the trials of networks that were never quantized, trained for the full budget."""
-    return trials[(trials["state"] == COMPLETE) & trials["num_levels"].isna()]
+    return trials[(trials["state"] == TrialState.COMPLETE) & trials["num_levels"].isna()]
 
 
 def front(trials: pd.DataFrame) -> pd.DataFrame:
@@ -95,7 +95,7 @@ def _may_be_on_a_front(trials: pd.DataFrame, accuracy: str = "val_accuracy") -> 
     """Return whether each trial is a candidate, (n,)."""
     # NaN compares as not worse than any number, so moocore would put such a trial on the front.
     measured = trials[accuracy].notna() & trials["bits_per_weight"].notna()
-    return ((trials["state"] == COMPLETE) & trials["num_levels"].notna() & measured).to_numpy(dtype=bool)
+    return ((trials["state"] == TrialState.COMPLETE) & trials["num_levels"].notna() & measured).to_numpy(dtype=bool)
 
 
 def _points(trials: pd.DataFrame, positions: np.ndarray) -> np.ndarray:

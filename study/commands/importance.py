@@ -10,7 +10,7 @@ from optuna.importance import FanovaImportanceEvaluator
 from optuna.trial import FrozenTrial, create_trial
 
 from study.search.optuna_trials import OBJECTIVES
-from trainables.result import COMPLETE
+from trainables.result import TrialState
 
 COLUMNS = ("objective", "parameter", "importance", "n")
 
@@ -41,7 +41,7 @@ def hyperparameter_importances(trials: pd.DataFrame) -> pd.DataFrame:
     Source: Hutter, Hoos and Leyton-Brown, "An efficient approach for assessing hyperparameter importance" (ICML 2014),
     as Optuna computes it.
     """
-    usable = (trials["state"] == COMPLETE) & trials[["num_levels", "lam", *OBJECTIVES]].notna().all(axis=1)
+    usable = (trials["state"] == TrialState.COMPLETE) & trials[["num_levels", "lam", *OBJECTIVES]].notna().all(axis=1)
     of = trials[usable].assign(lam=lambda rows: _without_zeros(rows["lam"]))
     if len(of) > MOST:
         of = of.sample(MOST, random_state=0)

@@ -17,7 +17,7 @@ from trainables.checkpoint import read_weights
 from trainables.config import TrialConfig
 from trainables.data.datasets import chosen_data
 from trainables.process import prepare_process
-from trainables.result import FAIL
+from trainables.result import TrialState
 from trainables.run import CompressionRun, NonFiniteLossError
 
 TIMES_AND_PLACES = {"train_seconds", "device", "hostname"}
@@ -112,7 +112,7 @@ def reproduce(
     study = folder.read_config()
     history = folder.read_history()
     trial = find_trial(history, name, folder)
-    if not trial.epochs and trial.state != FAIL:
+    if not trial.epochs and trial.state != TrialState.FAIL:
         raise ValueError(f"trial {trial.number} ({trial.state}) has no epoch to compare with; choose another --trial")
     config = TrialConfig.from_dict(trial.config)
     source = chosen_data(config.dataset, config.data_dir, dataset, data_dir, trust_addresses)
@@ -139,7 +139,7 @@ def _initial_weights(folder: StudyFolder, config: TrialConfig) -> dict[str, Any]
 def _compare(trial: Trial, run: CompressionRun, on_epoch: Callable[[int, int], None]) -> list[Comparison]:
     """Trains as many epochs as are recorded, and of a trial that failed one more, which should fail again."""
     comparisons: list[Comparison] = []
-    failed = trial.state == FAIL
+    failed = trial.state == TrialState.FAIL
     epochs = min(max(trial.epochs, default=0) + failed, run.config.epochs)
     for epoch in range(1, epochs + 1):
         on_epoch(epoch, epochs)

@@ -10,7 +10,7 @@ from study.ledger.history import History, Trial
 from study.run.progress import cost_lines, failure_lines, front_so_far, seconds_left, states_line
 from study.storage.folder import StudyFolder
 from study.storage.liveliness import Liveliness, liveliness
-from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
+from trainables.result import TrialState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +38,10 @@ class StudyStatus:
     def as_dict(self) -> dict[str, Any]:
         """Return the status for programs, as `qar status --json` prints it."""
         costs = costs_of(self.history, self.config.trial["regularize_epochs"], self.config.epochs)
-        counts = {name: self.history.count(name) for name in (COMPLETE, PRUNED, FAIL, RUNNING)}
+        counts: dict[str, int] = {state: self.history.count(state) for state in TrialState}
         counts["to_resume"] = 0
         if self.state is not Liveliness.RUNNING:
-            counts[RUNNING], counts["to_resume"] = 0, counts[RUNNING]
+            counts[TrialState.RUNNING], counts["to_resume"] = 0, counts[TrialState.RUNNING]
         points = [
             {"trial_id": trial.trial_id, **{name: trial.last[name] for name in ("val_accuracy", "bits_per_weight")}}
             for trial in self.front

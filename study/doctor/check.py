@@ -18,16 +18,13 @@ class CheckStatus(StrEnum):
     FAIL = "fail"
 
 
-PASS, WARN, FAIL = CheckStatus
-
-
 @dataclass(frozen=True)
 class Check:
     """Result of one check, shown as one line of the table.
 
     Attributes:
         name: subject of the check.
-        status: `PASS`, `WARN` or `FAIL`.
+        status: whether the check has passed.
         finding: observed state, in one line.
         remedy: what the user should do; empty if nothing.
     """
@@ -100,7 +97,7 @@ def check_lines(checks: list[Check], columns: int | None = None) -> list[Text]:
     """
     width = max(len(check.name) for check in checks)
     indent = width + 7
-    colours = {PASS: "green", WARN: "yellow", FAIL: "red"}
+    colours = {CheckStatus.PASS: "green", CheckStatus.WARN: "yellow", CheckStatus.FAIL: "red"}
     lines = []
     for check in checks:
         lines.append(

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from study.config import StudyConfig
-from study.doctor.check import FAIL, PASS, WARN, Check, Node, UnreachableNode
+from study.doctor.check import Check, CheckStatus, Node, UnreachableNode
 from study.doctor.study_checks import check_study, configuration_check
 
 DISK_FREE = 10 * 2**30
@@ -50,8 +50,10 @@ def _reached(nodes: list[Node], lost: list[UnreachableNode]) -> Check:
             "install the package there, with the same Python and Ray: pip install --constraint constraints.txt .; "
             "restart nodes that do not answer"
         )
-        return Check("package on all nodes", FAIL, "; ".join(f"{node.name}: {node.error}" for node in lost), remedy)
-    return Check("package on all nodes", PASS, f"{len(nodes)} of {len(nodes)} nodes")
+        return Check(
+            "package on all nodes", CheckStatus.FAIL, "; ".join(f"{node.name}: {node.error}" for node in lost), remedy
+        )
+    return Check("package on all nodes", CheckStatus.PASS, f"{len(nodes)} of {len(nodes)} nodes")
 
 
 def _versions(nodes: list[Node]) -> Check:
@@ -64,8 +66,10 @@ def _versions(nodes: list[Node]) -> Check:
             different.append(f"{package} {finding}")
     if different:
         remedy = "install the same on every node: pip install --constraint constraints.txt ."
-        return Check("versions", FAIL, "; ".join(different), remedy)
-    return Check("versions", PASS, ", ".join(f"{package} {version}" for package, version in versions[0].items()))
+        return Check("versions", CheckStatus.FAIL, "; ".join(different), remedy)
+    return Check(
+        "versions", CheckStatus.PASS, ", ".join(f"{package} {version}" for package, version in versions[0].items())
+    )
 
 
 def _storage(nodes: list[Node], storage: str) -> Check:
@@ -73,32 +77,40 @@ def _storage(nodes: list[Node], storage: str) -> Check:
     if unwritable:
         finding = "; ".join(f"{node.name}: {node.unwritable}" for node in unwritable)
         return Check(
-            "storage", FAIL, f"{storage}: {finding}", "grant write permission there, or choose another --storage"
+            "storage",
+            CheckStatus.FAIL,
+            f"{storage}: {finding}",
+            "grant write permission there, or choose another --storage",
         )
     blind = {node.name: node.unseen for node in nodes if node.unseen}
     if blind:
         finding = "; ".join(f"{name} doesn't see the files of {', '.join(others)}" for name, others in blind.items())
-        return Check("storage", FAIL, f"{storage}: {finding}", "choose a --storage that all nodes share")
-    return Check("storage", PASS, f"{storage}: written by every node, read by every other")
+        return Check("storage", CheckStatus.FAIL, f"{storage}: {finding}", "choose a --storage that all nodes share")
+    return Check("storage", CheckStatus.PASS, f"{storage}: written by every node, read by every other")
 
 
 def _clocks(nodes: list[Node]) -> Check:
     skew = max((abs(node.skew) for node in nodes), default=0.0)
     off = [node for node in nodes if abs(node.skew) > SKEW_WARNS]
     if not off:
-        return Check("clocks", PASS, f"within {max(skew, 0.1):.1f} s of this machine's")
+        return Check("clocks", CheckStatus.PASS, f"within {max(skew, 0.1):.1f} s of this machine's")
     finding = ", ".join(f"{node.name} {node.skew:+.0f} s" for node in off)
-    return Check("clocks", FAIL if skew > SKEW_FAILS else WARN, finding, "run an NTP service (chrony) on every node")
+    return Check(
+        "clocks",
+        CheckStatus.FAIL if skew > SKEW_FAILS else CheckStatus.WARN,
+        finding,
+        "run an NTP service (chrony) on every node",
+    )
 
 
 def _authentication(nodes: list[Node]) -> Check:
     open_to_all = [node.name for node in nodes if not node.probe.token]
     if not open_to_all:
-        return Check("authentication", PASS, "by token")
+        return Check("authentication", CheckStatus.PASS, "by token")
     if len(nodes) == 1:
-        return Check("authentication", PASS, "none, which is safe on a single node")
+        return Check("authentication", CheckStatus.PASS, "none, which is safe on a single node")
     remedy = "set RAY_AUTH_MODE=token before `ray start`: whoever reaches Ray's port can run anything there"
-    return Check("authentication", WARN, f"none on {', '.join(open_to_all)}", remedy)
+    return Check("authentication", CheckStatus.WARN, f"none on {', '.join(open_to_all)}", remedy)
 
 
 def _disk(nodes: list[Node]) -> Check:
@@ -106,8 +118,10 @@ def _disk(nodes: list[Node]) -> Check:
     low = {name: amount for name, amount in free.items() if amount < DISK_FREE}
     if low:
         finding = ", ".join(f"{name} {amount / 2**30:.1f} GiB" for name, amount in low.items())
-        return Check("free disk", WARN, finding, f"free {DISK_FREE / 2**30:.0f} GiB where Ray keeps its files")
-    return Check("free disk", PASS, f"at least {min(free.values(), default=0) / 2**30:.0f} GiB")
+        return Check(
+            "free disk", CheckStatus.WARN, finding, f"free {DISK_FREE / 2**30:.0f} GiB where Ray keeps its files"
+        )
+    return Check("free disk", CheckStatus.PASS, f"at least {min(free.values(), default=0) / 2**30:.0f} GiB")
 
 
 def _shared_memory(nodes: list[Node]) -> Check:
@@ -118,17 +132,19 @@ def _shared_memory(nodes: list[Node]) -> Check:
             small.append(f"{node.name} {node.probe.shm_total / 2**30:.1f} of {wanted / 2**30:.1f} GiB")
     if small:
         remedy = "enlarge it (docker run --shm-size); otherwise Ray writes its objects to the disk"
-        return Check("/dev/shm", WARN, ", ".join(small), remedy)
-    return Check("/dev/shm", PASS, "holds Ray's object store on every node")
+        return Check("/dev/shm", CheckStatus.WARN, ", ".join(small), remedy)
+    return Check("/dev/shm", CheckStatus.PASS, "holds Ray's object store on every node")
 
 
 def _object_store(nodes: list[Node]) -> Check:
     blind = {node.name: node.unfetched for node in nodes if node.unfetched}
     if blind:
         finding = "; ".join(f"{name} can't fetch from {', '.join(others)}" for name, others in blind.items())
-        return Check("object store", FAIL, finding, "open all ports between the nodes of the cluster")
+        return Check("object store", CheckStatus.FAIL, finding, "open all ports between the nodes of the cluster")
     size = sum(node.resources.get("object_store_memory", 0.0) for node in nodes)
-    return Check("object store", PASS, f"every node can fetch from every other; {size / 2**30:.1f} GiB in all")
+    return Check(
+        "object store", CheckStatus.PASS, f"every node can fetch from every other; {size / 2**30:.1f} GiB in all"
+    )
 
 
 def _open_files(nodes: list[Node]) -> Check:
@@ -136,8 +152,8 @@ def _open_files(nodes: list[Node]) -> Check:
     low = {name: limit for name, limit in limits.items() if 0 <= limit < OPEN_FILES}
     if low:
         finding = ", ".join(f"{name} {limit}" for name, limit in low.items())
-        return Check("open files", WARN, finding, "run `ulimit -n 65536` before `ray start`")
-    return Check("open files", PASS, f"at least {min(limits.values(), default=0)} a process")
+        return Check("open files", CheckStatus.WARN, finding, "run `ulimit -n 65536` before `ray start`")
+    return Check("open files", CheckStatus.PASS, f"at least {min(limits.values(), default=0)} a process")
 
 
 def _threads(nodes: list[Node]) -> Check:
@@ -147,8 +163,8 @@ def _threads(nodes: list[Node]) -> Check:
             f"{node.name} {node.resources['CPU']:g} CPUs for Ray on {node.probe.cores} cores" for node in few
         )
         remedy = "start Ray there with --num-cpus no larger than its cores: a trial has as many threads as CPUs"
-        return Check("threads", WARN, finding, remedy)
-    return Check("threads", PASS, "every node has a core for each CPU that Ray counts")
+        return Check("threads", CheckStatus.WARN, finding, remedy)
+    return Check("threads", CheckStatus.PASS, "every node has a core for each CPU that Ray counts")
 
 
 def _gpus(nodes: list[Node]) -> Check:
@@ -157,14 +173,19 @@ def _gpus(nodes: list[Node]) -> Check:
     if blind:
         finding = ", ".join(f"{node.name}: {node.resources['GPU']:g} for Ray, {len(node.probe.gpus)}" for node in blind)
         return Check(
-            "GPUs", FAIL, f"{finding} for torch", "install matching versions of the GPU driver and torch there"
+            "GPUs",
+            CheckStatus.FAIL,
+            f"{finding} for torch",
+            "install matching versions of the GPU driver and torch there",
         )
     if idle:
         return Check(
             "GPUs",
-            WARN,
+            CheckStatus.WARN,
             f"Ray doesn't use all GPUs of {', '.join(node.name for node in idle)}",
             "start Ray there with --num-gpus",
         )
     kinds = Counter(name for node in nodes for name in node.probe.gpus)
-    return Check("GPUs", PASS, ", ".join(f"{count} × {name}" for name, count in kinds.items()) or "none on any node")
+    return Check(
+        "GPUs", CheckStatus.PASS, ", ".join(f"{count} × {name}" for name, count in kinds.items()) or "none on any node"
+    )

@@ -1,7 +1,7 @@
 """Forecast of the disk space that a study's checkpoints take."""
 
 from study.config import StudyConfig
-from study.doctor.check import PASS, WARN, Check
+from study.doctor.check import Check, CheckStatus
 from study.ledger.history import CHECKPOINTS_KEPT
 from study.sizes import size
 from trainables.data.datasets import load_dataset
@@ -37,6 +37,6 @@ def forecast(config: StudyConfig) -> str:
 def disk_check(config: StudyConfig) -> Check:
     """Return the doctor's check of the disk space that the checkpoints of a study take."""
     try:
-        return Check("disk", PASS, forecast(config))
+        return Check("disk", CheckStatus.PASS, forecast(config))
     except (ValueError, OSError) as error:  # the data set may lie on the nodes alone
-        return Check("disk", WARN, f"checkpoints can't be forecast here: {error}")
+        return Check("disk", CheckStatus.WARN, f"checkpoints can't be forecast here: {error}")

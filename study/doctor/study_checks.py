@@ -3,7 +3,7 @@
 from collections import Counter
 
 from study.config import GPU_PARTS, StudyConfig
-from study.doctor.check import FAIL, PASS, WARN, Check, Node, node_kind
+from study.doctor.check import Check, CheckStatus, Node, node_kind
 from study.durations import duration
 from trainables.config import TrialConfig
 from trainables.families import FAMILIES
@@ -27,7 +27,7 @@ def configuration_check(config: StudyConfig) -> Check:
     """Return a check that summarizes the configuration; it always passes, as reading refuses a wrong one."""
     phases = f"{config.trial['regularize_epochs']} + {config.trial['finetune_epochs']} epochs"
     finding = f"{config.trials} trials of {phases}, {config.trial['model']} on {config.trial['dataset']}"
-    return Check("configuration", PASS, finding)
+    return Check("configuration", CheckStatus.PASS, finding)
 
 
 def _room(nodes: list[Node], config: StudyConfig) -> Check:
@@ -35,9 +35,9 @@ def _room(nodes: list[Node], config: StudyConfig) -> Check:
     wanted = f"{config.resources.cpus} CPU" + (f" and {config.resources.gpus:g} GPU" if config.resources.gpus else "")
     if not fits:
         remedy = "lower resources, or add larger nodes, unless the cluster adds them by itself"
-        return Check("room for trials", WARN, f"no node has {wanted} now", remedy)
+        return Check("room for trials", CheckStatus.WARN, f"no node has {wanted} now", remedy)
     many = min(fits, config.resources.max_concurrent or fits)
-    return Check("room for trials", PASS, f"{many} at a time, each with {wanted}")
+    return Check("room for trials", CheckStatus.PASS, f"{many} at a time, each with {wanted}")
 
 
 def _fractions(config: StudyConfig) -> Check:
@@ -48,13 +48,18 @@ def _fractions(config: StudyConfig) -> Check:
         if rest > 0.01:
             larger, smaller = (GPU_PARTS // trials / GPU_PARTS for trials in (packed, packed + 1))
             remedy = f"set resources.gpus to {larger:g}, or to {smaller:g}"
-            return Check("GPU fractions", WARN, f"{packed} trials per GPU leave {rest:.0%} of it idle", remedy)
-        return Check("GPU fractions", PASS, f"{packed} trials per GPU")
+            return Check(
+                "GPU fractions", CheckStatus.WARN, f"{packed} trials per GPU leave {rest:.0%} of it idle", remedy
+            )
+        return Check("GPU fractions", CheckStatus.PASS, f"{packed} trials per GPU")
     if gpus != int(gpus):
         return Check(
-            "GPU fractions", FAIL, f"{gpus:g} GPUs per trial", "set resources.gpus to a whole number, or below 1"
+            "GPU fractions",
+            CheckStatus.FAIL,
+            f"{gpus:g} GPUs per trial",
+            "set resources.gpus to a whole number, or below 1",
         )
-    return Check("GPU fractions", PASS, f"{gpus:g} GPUs per trial")
+    return Check("GPU fractions", CheckStatus.PASS, f"{gpus:g} GPUs per trial")
 
 
 def _data(nodes: list[Node]) -> Check:
@@ -63,16 +68,21 @@ def _data(nodes: list[Node]) -> Check:
     if missing:
         finding = "; ".join(f"{node.name}: {node.probe.dataset_error}" for node in missing)
         return Check(
-            "data set", FAIL, finding, "put the data set at the same path on every node, or in a shared folder"
+            "data set",
+            CheckStatus.FAIL,
+            finding,
+            "put the data set at the same path on every node, or in a shared folder",
         )
     by_checksum = Counter(node.probe.dataset for node in asked)
     if len(by_checksum) > 1:
         finding = ", ".join(f"{checksum} on {count}" for checksum, count in by_checksum.items())
-        return Check("data set", FAIL, f"checksums differ: {finding}", "copy one of them to all nodes")
+        return Check("data set", CheckStatus.FAIL, f"checksums differ: {finding}", "copy one of them to all nodes")
     if not asked:
-        return Check("data set", WARN, "no node that can train has answered", "see the lines above")
+        return Check("data set", CheckStatus.WARN, "no node that can train has answered", "see the lines above")
     return Check(
-        "data set", PASS, f"on {len(asked)} of {len(asked)} nodes that train, checksum {next(iter(by_checksum))}"
+        "data set",
+        CheckStatus.PASS,
+        f"on {len(asked)} of {len(asked)} nodes that train, checksum {next(iter(by_checksum))}",
     )
 
 
@@ -107,7 +117,7 @@ def _cost(nodes: list[Node], config: StudyConfig, price: float | None, ray_secon
     failed = [f"{node.name}: {node.epoch_error}" for node in nodes if node.epoch_error]
     if failed:
         remedy = "trials would fail in the same way; correct what the message names"
-        return [Check("expected time", FAIL, f"an epoch fails on {'; '.join(failed)}", remedy)]
+        return [Check("expected time", CheckStatus.FAIL, f"an epoch fails on {'; '.join(failed)}", remedy)]
     pace = {node_kind(node.resources): node.epoch_seconds for node in nodes if node.epoch_seconds}
     # Nodes of a timed kind train at the same time; the epochs that each completes in an hour add up.
     working = [
@@ -118,7 +128,7 @@ def _cost(nodes: list[Node], config: StudyConfig, price: float | None, ray_secon
     at_a_time = sum(fits for fits, _ in working)
     if not any(config.resources.trials_on(node.resources) for node in nodes):
         remedy = "start a node that can train (min_workers: 1), and run qar doctor again"
-        return [Check("expected time", WARN, "there is no node to time an epoch on", remedy)]
+        return [Check("expected time", CheckStatus.WARN, "there is no node to time an epoch on", remedy)]
     if not at_a_time:
         return []
     an_hour = sum(fits * SECONDS_PER_HOUR / seconds for fits, seconds in working)
@@ -135,9 +145,11 @@ def _cost(nodes: list[Node], config: StudyConfig, price: float | None, ray_secon
     finding += f"; an epoch of {timed_trial(config).family} takes {paces}"
     if starts:
         finding += f", the start of Ray and of trials {starts:.1f} s"
-    checks = [Check("expected time", PASS, finding)]
+    checks = [Check("expected time", CheckStatus.PASS, finding)]
     if price is not None:
         checks.append(
-            Check("expected cost", PASS, f"about {hours * len(nodes) * price:.2f}, at {price:g} per node-hour")
+            Check(
+                "expected cost", CheckStatus.PASS, f"about {hours * len(nodes) * price:.2f}, at {price:g} per node-hour"
+            )
         )
     return checks

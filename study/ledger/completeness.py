@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from study.ledger.facts import ENDED
-from trainables.result import COMPLETE, FAIL, PRUNED
+from trainables.result import END_STATES
 
 _ENDED = re.compile(rb'"fact": ?"%s"' % ENDED.encode())
 """Part of each such line, and of no other: quotation marks in a text have backslashes before them."""
@@ -25,7 +25,7 @@ def num_ended_in_table(path: Path) -> int:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             states = file.read(columns=["number", "state"])
-        ended = {row["number"] for row in states.to_pylist() if row["state"] in (COMPLETE, PRUNED, FAIL)}
+        ended = {row["number"] for row in states.to_pylist() if row["state"] in END_STATES}
     except (pa.ArrowException, OSError, KeyError, ValueError):
         return 0
     return len(ended)

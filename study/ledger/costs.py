@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from statistics import mean
 
 from study.ledger.history import History, Trial
-from trainables.result import FINETUNE, PRUNED, REGULARIZE
+from trainables.result import FINETUNE, REGULARIZE, TrialState
 
 
 @dataclass
@@ -65,5 +65,5 @@ def costs_of(history: History, regularize_epochs: int, epochs: int) -> Costs:
         family = trial.config["family"]
         return sum(number * pace.get((family, phase), pace.get((None, phase), 0.0)) for phase, number in left.items())
 
-    costs.saved = sum(remaining_seconds(trial) for trial in history.trials.values() if trial.state == PRUNED)
+    costs.saved = sum(remaining_seconds(trial) for trial in history.trials.values() if trial.state == TrialState.PRUNED)
     return costs

@@ -6,13 +6,14 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from study.containment import is_file_name, is_inner_path
 from trainables.config import TrialConfig
-from trainables.result import EPOCH_COLUMNS, TRIAL_COLUMNS
+from trainables.result import END_STATES, EPOCH_COLUMNS, TRIAL_COLUMNS, TrialState
 
 METRICS = {column.name: column for column in (*TRIAL_COLUMNS, *EPOCH_COLUMNS)}
 """Columns that define the type and range of each metric, by name."""
@@ -69,6 +70,12 @@ def _check_path(path: str) -> str:
     return path
 
 
+def _end_state(state: Any) -> TrialState:
+    if state not in END_STATES:
+        raise ValueError(f"state must be one of {', '.join(END_STATES)}, got {state!r}")
+    return TrialState(state)
+
+
 def _check_distributions(distributions: dict[str, str]) -> dict[str, str]:
     for name, text in distributions.items():
         distribution = json.loads(text)
@@ -82,7 +89,14 @@ Ordinal = Annotated[int, Field(ge=1)]
 Metrics = Annotated[dict[str, Any], AfterValidator(_check_metrics)]
 EpochMetrics = Annotated[dict[str, Any], AfterValidator(_check_epoch_metrics)]
 Distributions = Annotated[dict[str, str], AfterValidator(_check_distributions)]
-EndState = Literal["COMPLETE", "PRUNED", "FAIL"]
+EndState = Annotated[TrialState, BeforeValidator(_end_state)]
+
+
+class SessionOutcome(StrEnum):
+    """End of a session that its driver has recorded itself."""
+
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,7 +240,7 @@ class SessionEnded(Fact):
 
     fact: Literal["session_ended"] = "session_ended"
     session: Ordinal
-    outcome: str
+    outcome: SessionOutcome
 
 
 FACTS: dict[str, type[Fact]] = {

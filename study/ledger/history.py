@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from study.ledger import facts
-from study.ledger.facts import Fact
-from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
+from study.ledger.facts import Fact, SessionOutcome
+from trainables.result import END_STATES, TrialState
 
 CHECKPOINTS_KEPT = 2
 """Number of checkpoints kept for each trial: the newest, and the one before it in case the newest is damaged."""
@@ -49,7 +49,7 @@ class Trial:
     config: dict[str, Any]
     config_hash: str
     sampler_state: dict[str, Any] = field(default_factory=dict)
-    state: str = RUNNING
+    state: TrialState = TrialState.RUNNING
     failure: str | None = None
     checkpoints: list[CheckpointRecord] = field(default_factory=list)
     epochs: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class Trial:
     @property
     def is_front_candidate(self) -> bool:
         """Whether the trial may be on a front: it was trained for the full budget, and is quantized."""
-        return self.state == COMPLETE and self.config["num_levels"] is not None
+        return self.state == TrialState.COMPLETE and self.config["num_levels"] is not None
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class KnownResult:
 
     params: dict[str, Any]
     distributions: dict[str, str]
-    state: str
+    state: TrialState
     metrics: dict[str, Any]
     number: int | None = None
     failure: str | None = None
@@ -138,7 +138,7 @@ class Session:
     provenance: dict[str, Any]
     latest: float
     seconds: float = 0.0
-    outcome: str | None = None
+    outcome: SessionOutcome | None = None
 
 
 @dataclass
@@ -169,7 +169,7 @@ class History:
             session.seconds = max(session.seconds, elapsed)
         match fact:
             case facts.Prior():
-                self.proposals.append(KnownResult(fact.params, fact.distributions, COMPLETE, fact.metrics))
+                self.proposals.append(KnownResult(fact.params, fact.distributions, TrialState.COMPLETE, fact.metrics))
             case facts.Baseline():
                 self.baseline_seconds.setdefault(fact.seed, {})[fact.epoch] = fact.train_seconds
             case facts.Asked():
@@ -219,21 +219,21 @@ class History:
         session = Session(fact.session, fact.time, fact.pid, fact.hostname, fact.provenance, latest=fact.time)
         self.sessions.append(session)
         for trial in self.trials.values():
-            trial.may_go_back = trial.state == RUNNING
+            trial.may_go_back = trial.state == TrialState.RUNNING
 
     @property
     def unfinished(self) -> list[Trial]:
         """Trials that have not ended, in order of their numbers."""
-        return [trial for _, trial in sorted(self.trials.items()) if trial.state == RUNNING]
+        return [trial for _, trial in sorted(self.trials.items()) if trial.state == TrialState.RUNNING]
 
-    def count(self, state: str) -> int:
+    def count(self, state: TrialState) -> int:
         """Return the number of trials in a state."""
         return sum(trial.state == state for trial in self.trials.values())
 
     @property
     def num_ended(self) -> int:
         """Number of trials that have ended, in any state."""
-        return sum(self.count(state) for state in (COMPLETE, PRUNED, FAIL))
+        return sum(self.count(state) for state in END_STATES)
 
     @property
     def seconds(self) -> float:

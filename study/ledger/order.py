@@ -3,10 +3,7 @@
 from study.ledger import facts
 from study.ledger.facts import Fact
 from study.ledger.history import History, Trial
-from trainables.result import COMPLETE, FINETUNE, PRUNED, REGULARIZE, RUNNING
-
-FINISHED = "finished"
-"""Outcome of a session that ended because all trials have ended."""
+from trainables.result import FINETUNE, REGULARIZE, TrialState
 
 
 def check_order(history: History, fact: Fact) -> None:
@@ -39,7 +36,7 @@ def check_order(history: History, fact: Fact) -> None:
                 raise ValueError(f"trial_id must end in the trial's number {fact.number}, got {fact.trial_id!r}")
         case facts.Repeated():
             trial = _trial(history, fact.number)
-            if trial.state not in (RUNNING, fact.state):
+            if trial.state not in (TrialState.RUNNING, fact.state):
                 raise ValueError(f"state must be {trial.state}, as trial {trial.number} has ended, got {fact.state}")
         case facts.Epoch():
             _check_epoch(_running(history, fact.number), fact)
@@ -52,8 +49,8 @@ def check_order(history: History, fact: Fact) -> None:
             _check_end(_running(history, fact.number), fact)
         case facts.SessionEnded():
             _expect("session", len(history.sessions), fact.session)
-            if fact.outcome == FINISHED and (left := history.unfinished):
-                raise ValueError(f"outcome must not be {FINISHED} while trial {left[0].number} runs")
+            if fact.outcome is facts.SessionOutcome.FINISHED and (left := history.unfinished):
+                raise ValueError(f"outcome must not be {fact.outcome} while trial {left[0].number} runs")
 
 
 def _check_session(history: History, fact: Fact) -> None:
@@ -84,7 +81,7 @@ def _check_epoch(trial: Trial, fact: facts.Epoch) -> None:
 
 def _check_end(trial: Trial, fact: facts.Ended) -> None:
     trained, budget = trial.latest_epoch, trial.budget
-    allowed = {COMPLETE: trained == budget, PRUNED: 0 < trained < budget}.get(fact.state, True)
+    allowed = {TrialState.COMPLETE: trained == budget, TrialState.PRUNED: 0 < trained < budget}.get(fact.state, True)
     if not allowed:
         raise ValueError(f"state of trial {trial.number} must fit its {trained} of {budget} epochs, got {fact.state}")
 
@@ -97,7 +94,7 @@ def _trial(history: History, number: int) -> Trial:
 
 def _running(history: History, number: int) -> Trial:
     trial = _trial(history, number)
-    if trial.state != RUNNING:
+    if trial.state != TrialState.RUNNING:
         raise ValueError(f"no fact may follow the end of trial {number}")
     return trial
 

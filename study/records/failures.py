@@ -19,7 +19,7 @@ from study.errors import (
 from study.ledger.history import History
 from study.storage.folder import StudyFolder
 from trainables.data.datasets import DatasetError
-from trainables.result import FAIL
+from trainables.result import TrialState
 from trainables.run import NonFiniteLossError
 
 MOST_LOSSES = 3
@@ -131,7 +131,7 @@ def failure_at_start(history: History, ended_before: Set[int]) -> str | None:
     for number, trial in sorted(history.trials.items()):
         if number in ended_before:
             continue
-        if trial.state != FAIL:
+        if trial.state != TrialState.FAIL:
             return None
         reasons.append(trial.failure or "")
         configurations.add(trial.config_hash)

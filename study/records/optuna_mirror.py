@@ -16,9 +16,9 @@ from optuna.trial import FrozenTrial
 
 from study.config import StudyConfig
 from study.ledger.history import History, KnownResult, Trial
-from study.search.optuna_trials import DIRECTIONS, OBJECTIVES, STATES, frozen, values_of
+from study.search.optuna_trials import DIRECTIONS, OBJECTIVES, OPTUNA_STATES, frozen, values_of
 from study.storage.folder import StudyFolder
-from trainables.result import RUNNING
+from trainables.result import TrialState
 
 IDENTITY = "qar_study"
 """User attribute of Optuna's study that identifies the mirrored study, independent of its name and folder."""
@@ -138,18 +138,18 @@ class OptunaMirror:
     def _follow(self, storage: RDBStorage, history: History) -> None:
         for index in sorted(self._running):
             proposal = history.proposals[index]
-            if proposal.state != RUNNING:
+            if proposal.state != TrialState.RUNNING:
                 trial_id = self._trial_ids[index]
                 for name, value in _user_attrs(proposal).items():
                     if name not in _KNOWN_FROM_START:
                         storage.set_trial_user_attr(trial_id, name, value)
-                storage.set_trial_state_values(trial_id, STATES[proposal.state], values_of(proposal))
+                storage.set_trial_state_values(trial_id, OPTUNA_STATES[proposal.state], values_of(proposal))
                 self._running.remove(index)
         for index in range(len(self._trial_ids), len(history.proposals)):
             proposal = history.proposals[index]
             template = frozen(proposal, _user_attrs(proposal))
             self._trial_ids.append(storage.create_new_trial(self._study_id, template))
-            if proposal.state == RUNNING:
+            if proposal.state == TrialState.RUNNING:
                 self._running.add(index)
 
 
@@ -216,7 +216,7 @@ def _agrees(trial: FrozenTrial, proposal: Trial | KnownResult) -> bool:
         return isinstance(proposal, Trial) and trial.params == proposal.params and shown == expected
     shown = {name: value for name, value in trial.user_attrs.items() if name in expected}
     return (
-        trial.state == STATES[proposal.state]
+        trial.state == OPTUNA_STATES[proposal.state]
         and (trial.values or None) == values_of(proposal)
         and trial.params == proposal.params
         and shown == expected

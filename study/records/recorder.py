@@ -25,14 +25,13 @@ from trainables.config import TrialConfig
 from trainables.families import FAMILIES
 from trainables.result import (
     EPOCH_COLUMNS,
-    FAIL,
     PRE_TUNING,
-    RUNNING,
     SCHEMA_VERSION,
     SCHEMA_VERSION_KEY,
     TEST_ACCURACIES,
     TRIAL_COLUMNS,
     Column,
+    TrialState,
 )
 
 MIN_INTERVAL_FACTOR = 30
@@ -159,7 +158,7 @@ class Recorder(DerivedFromLedger, Callback):
         self._mirror = mirror
         self._epochs = epochs
         trials = ledger.history.trials.values()
-        self._ended_before = {trial.number for trial in trials if trial.state != RUNNING}
+        self._ended_before = {trial.number for trial in trials if trial.state != TrialState.RUNNING}
         self._common_failure: str | None = None
         self._seconds_between_tables = seconds_between_tables
         self._tables_due = time.monotonic() + seconds_between_tables
@@ -193,7 +192,7 @@ class Recorder(DerivedFromLedger, Callback):
             case Retry(reason):
                 self._ledger.record(LOST, number=number, reason=reason)
             case FailTrial(reason):
-                self._end(trial, FAIL, reason)
+                self._end(trial, TrialState.FAIL, reason)
             case StopStudy(error):
                 raise error
 
@@ -204,7 +203,7 @@ class Recorder(DerivedFromLedger, Callback):
 
     def _end(self, trial: Any, state: str, failure: str | None) -> None:
         self._ledger.record(ENDED, number=trial.config["number"], state=state, failure=failure)
-        if state == FAIL:
+        if state == TrialState.FAIL:
             self._common_failure = failure_at_start(self._ledger.history, self._ended_before)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:

@@ -1,7 +1,7 @@
 """Checks before a study runs; none of them writes anything."""
 
 from study.config import StudyConfig
-from study.doctor.check import FAIL, check_lines
+from study.doctor.check import CheckStatus, check_lines
 from study.records.optuna_mirror import OptunaMirror
 from study.run.options import RunOptions
 from study.search.warm_start import check_warm_start
@@ -45,7 +45,7 @@ def check_cluster(folder: StudyFolder, config: StudyConfig, options: RunOptions)
     checks = examine_cluster(
         config, options.address, folder.storage.parent, price=None, quick=True, verbose=options.verbose
     )
-    if any(check.status == FAIL for check in checks):
+    if any(check.status == CheckStatus.FAIL for check in checks):
         console = options.console
         for line in check_lines(checks, console.width if console.is_terminal else None):
             console.print(line)

@@ -11,7 +11,7 @@ from study.run.tuner import run_study
 from study.storage.folder import StudyFolder
 from study.storage.liveliness import Liveliness
 from study.storage.shown_errors import shown_errors
-from trainables.result import FAIL
+from trainables.result import TrialState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ def _next_steps(folder: StudyFolder, reported: StudyFolder, is_plan: bool) -> st
 def _common_failure(folder: StudyFolder) -> str | None:
     """Return the line that says so if every trial of a study has failed."""
     trials = read_history(folder.ledger).trials.values()
-    if any(trial.state != FAIL for trial in trials) or not trials:
+    if any(trial.state != TrialState.FAIL for trial in trials) or not trials:
         return None
     reasons = Counter(trial.failure or "unknown" for trial in trials)
     ((reason, count),) = reasons.most_common(1)

@@ -20,7 +20,7 @@ from study.ledger.history import History, Trial
 from study.ledger.ledger import DerivedFromLedger
 from study.run.stall import StallDetector, longest_epoch
 from study.terminal import one_line
-from trainables.result import RUNNING, STATES
+from trainables.result import TrialState
 
 MOST_TRIALS_SHOWN = 4
 """Most running trials whose epochs a line of progress shows."""
@@ -107,7 +107,7 @@ def seconds_left(history: History, trials: int) -> float | None:
         return 0.0
     ended: dict[int, int] = {}
     for trial in history.trials.values():
-        if trial.state != RUNNING and trial.sessions:
+        if trial.state != TrialState.RUNNING and trial.sessions:
             number = trial.sessions[max(trial.sessions)]
             ended[number] = ended.get(number, 0) + 1
     latest = max(ended, default=0)
@@ -118,8 +118,8 @@ def seconds_left(history: History, trials: int) -> float | None:
 
 def states_line(history: History, trials: int, *, is_driven: bool = True) -> str:
     """Return `12 of 64 trials: 9 COMPLETE, 2 PRUNED, 1 RUNNING`, or `1 to resume` where no driver runs the study."""
-    names = {state: state for state in STATES} | ({} if is_driven else {RUNNING: "to resume"})
-    counts = ", ".join(f"{history.count(state)} {names[state]}" for state in STATES if history.count(state))
+    names = {state: state for state in TrialState} | ({} if is_driven else {TrialState.RUNNING: "to resume"})
+    counts = ", ".join(f"{history.count(state)} {names[state]}" for state in TrialState if history.count(state))
     return f"{history.num_ended} of {trials} trials" + (f": {counts}" if counts else "")
 
 

@@ -5,18 +5,19 @@ from typing import Any
 
 from optuna.distributions import json_to_distribution
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, create_trial
+from optuna.trial import TrialState as OptunaState
 
 from study.ledger.history import KnownResult, Trial
-from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
+from trainables.result import TrialState
 
 OBJECTIVES = ("val_accuracy", "bits_per_weight")
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
-STATES = {
-    COMPLETE: TrialState.COMPLETE,
-    PRUNED: TrialState.PRUNED,
-    FAIL: TrialState.FAIL,
-    RUNNING: TrialState.RUNNING,
+OPTUNA_STATES = {
+    TrialState.COMPLETE: OptunaState.COMPLETE,
+    TrialState.PRUNED: OptunaState.PRUNED,
+    TrialState.FAIL: OptunaState.FAIL,
+    TrialState.RUNNING: OptunaState.RUNNING,
 }
 
 _distribution_of = functools.lru_cache(maxsize=256)(json_to_distribution)
@@ -29,7 +30,7 @@ def metrics_of(proposal: Trial | KnownResult) -> dict[str, Any]:
 
 def values_of(proposal: Trial | KnownResult) -> list[float] | None:
     """Return the objectives of a proposal that was trained for its full budget; None for any other."""
-    return [metrics_of(proposal)[name] for name in OBJECTIVES] if proposal.state == COMPLETE else None
+    return [metrics_of(proposal)[name] for name in OBJECTIVES] if proposal.state == TrialState.COMPLETE else None
 
 
 def frozen(
@@ -43,7 +44,7 @@ def frozen(
         constraint_values: violations by constraint, above 0 where violated; None for no constraints.
     """
     return create_trial(
-        state=STATES[proposal.state],
+        state=OPTUNA_STATES[proposal.state],
         params=proposal.params,
         distributions={name: _distribution_of(text) for name, text in proposal.distributions.items()},
         values=values_of(proposal),

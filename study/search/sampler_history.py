@@ -9,15 +9,16 @@ import moocore
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, create_trial
+from optuna.trial import TrialState as OptunaState
 
 from study.config import Constraint, StudyConfig
 from study.ledger.history import History, KnownResult, Trial
-from study.search.optuna_trials import DIRECTIONS, OBJECTIVES, STATES, frozen, metrics_of, values_of
+from study.search.optuna_trials import DIRECTIONS, OBJECTIVES, OPTUNA_STATES, frozen, metrics_of, values_of
 from study.search.samplers import SAMPLERS, make_sampler
 from study.search.space import ANCHOR, distributions, first_trials, suggest
 from trainables.families import FAMILIES
-from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
+from trainables.result import TrialState
 
 FAILURE = "failure"
 """User attribute of a failed Optuna trial: the reason."""
@@ -60,12 +61,12 @@ def select(
         constraints: constraints on results.
         seed: seed of the draw.
     """
-    known = [index for index, proposal in enumerate(proposals) if proposal.params and proposal.state != FAIL]
-    running = [index for index in known if proposals[index].state == RUNNING]
-    finished = [index for index in known if proposals[index].state != RUNNING]
+    known = [index for index, proposal in enumerate(proposals) if proposal.params and proposal.state != TrialState.FAIL]
+    running = [index for index in known if proposals[index].state == TrialState.RUNNING]
+    finished = [index for index in known if proposals[index].state != TrialState.RUNNING]
     if len(finished) <= size:
         return known
-    complete = [index for index in finished if proposals[index].state == COMPLETE]
+    complete = [index for index in finished if proposals[index].state == TrialState.COMPLETE]
     best: list[int] = []
     if complete:
         metrics = [metrics_of(proposals[index]) for index in complete]
@@ -121,7 +122,7 @@ class SamplerView:
             return
         for place, optuna_trial in list(self._pending.items()):
             proposal = self._history.proposals[place]
-            if proposal.state != RUNNING:
+            if proposal.state != TrialState.RUNNING:
                 self._report_end(optuna_trial, proposal)
                 del self._pending[place]
 
@@ -196,7 +197,7 @@ class SamplerView:
             if not proposal.params:
                 continue
             self.study.add_trial(frozen(proposal, self._user_attrs(proposal), self._constraint_values(proposal)))
-            if proposal.state == RUNNING:
+            if proposal.state == TrialState.RUNNING:
                 self._pending[index] = optuna.Trial(self.study, self._trial_id(number))
             number += 1
         for proposal in proposals:
@@ -212,10 +213,10 @@ class SamplerView:
         for name in by_name.keys() - params.keys():
             params[name] = space.placements(family)[0]
         params = {name: params[name] for name in by_name}
-        return create_trial(state=TrialState.PRUNED, params=params, distributions=by_name)
+        return create_trial(state=OptunaState.PRUNED, params=params, distributions=by_name)
 
     def _constraint_values(self, proposal: Trial | KnownResult) -> dict[str, float]:
-        if proposal.state not in (COMPLETE, PRUNED):
+        if proposal.state not in (TrialState.COMPLETE, TrialState.PRUNED):
             return {}
         metrics = metrics_of(proposal)
         return {str(constraint): constraint.violation(metrics) for constraint in self._constraints}
@@ -233,4 +234,4 @@ class SamplerView:
             optuna_trial.set_constraint(name, value)
         if isinstance(proposal, Trial) and proposal.failure is not None:
             optuna_trial.set_user_attr(FAILURE, proposal.failure)
-        self.study.tell(optuna_trial, values_of(proposal), STATES[proposal.state])
+        self.study.tell(optuna_trial, values_of(proposal), OPTUNA_STATES[proposal.state])

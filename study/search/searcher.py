@@ -17,7 +17,7 @@ from study.search.sampler_history import Proposal, SamplerView
 from study.search.warm_start import record_priors
 from study.storage.folder import StudyFolder
 from trainables.config import TrialConfig
-from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
+from trainables.result import END_STATES, TrialState
 
 MAX_REPEATS = 20
 """Most proposals in a row that are answered with known results; after these, a known configuration runs again."""
@@ -100,7 +100,7 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
 
     def _orphaned_trial(self) -> Trial | None:
         """Return the first unfinished trial that no trial of Ray trains; None if there is none."""
-        self._open = {number: trial for number, trial in self._open.items() if trial.state == RUNNING}
+        self._open = {number: trial for number, trial in self._open.items() if trial.state == TrialState.RUNNING}
         held = set(self._running.values())
         return next((trial for number, trial in self._open.items() if number not in held), None)
 
@@ -157,12 +157,12 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
 
         While the configuration is still running, Optuna receives a failure, since samplers ignore failed trials.
         """
-        known = next((run for state in (COMPLETE, PRUNED, FAIL) for run in runs if run.state == state), runs[0])
-        ended = known.state != RUNNING
+        known = next((run for state in END_STATES for run in runs if run.state == state), runs[0])
+        ended = known.state != TrialState.RUNNING
         self._ledger.record(
             REPEATED,
             number=known.number,
-            state=known.state if ended else FAIL,
+            state=known.state if ended else TrialState.FAIL,
             failure=known.failure if ended else f"trial {known.number} was training this configuration",
             metrics=known.last if ended else {},
             params=proposal.params,
@@ -184,7 +184,7 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
         raise RuntimeError("a study is resumed with `qar resume`, from its ledger, not from Ray's experiment state")
 
 
-def outcome(result: dict[str, Any] | None, epochs: int) -> tuple[str, str | None]:
+def outcome(result: dict[str, Any] | None, epochs: int) -> tuple[TrialState, str | None]:
     """Return the state in which a trial ended, and the reason of a failure if the result holds one.
 
     Args:
@@ -192,8 +192,8 @@ def outcome(result: dict[str, Any] | None, epochs: int) -> tuple[str, str | None
         epochs: full budget in epochs.
     """
     if result is None or result.get("failure"):
-        return FAIL, result.get("failure") if result else None
+        return TrialState.FAIL, result.get("failure") if result else None
     for name in OBJECTIVES:
         if not math.isfinite(result.get(name, 0.0)):
-            return FAIL, f"{name} is not finite: {result[name]}"
-    return (COMPLETE if result["epoch"] >= epochs else PRUNED), None
+            return TrialState.FAIL, f"{name} is not finite: {result[name]}"
+    return (TrialState.COMPLETE if result["epoch"] >= epochs else TrialState.PRUNED), None

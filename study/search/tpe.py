@@ -9,7 +9,8 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
 from scipy.special import ndtr, ndtri
 
 from study.config import Space
@@ -67,10 +68,10 @@ class JointTPE(BaseSampler):
         """Return a value for each dimension of a proposal; empty if the proposal is to be random."""
         if self._rng.random() < RANDOM_SHARE:
             return {}
-        finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        finished = study.get_trials(deepcopy=False, states=(OptunaState.COMPLETE, OptunaState.PRUNED))
         if len(finished) < STARTUP_TRIALS:
             return {}
-        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        running = study.get_trials(deepcopy=False, states=(OptunaState.RUNNING,))
         good, bad = split(finished, self._rng)
         dimensions = list(search_space.items())
         likely = Mixture.of(good, dimensions)
@@ -112,7 +113,7 @@ def split(finished: Sequence[FrozenTrial], rng: np.random.Generator) -> tuple[li
     """
     number = min(math.ceil(GOOD_SHARE * len(finished)), MOST_GOOD)
     missed = np.array([sum(max(0.0, amount) for amount in trial.constraints.values()) for trial in finished])
-    complete = np.array([trial.state == TrialState.COMPLETE for trial in finished])
+    complete = np.array([trial.state == OptunaState.COMPLETE for trial in finished])
     good = np.zeros(len(finished), dtype=bool)
     fulfils = complete & (missed <= 0)
     feasible = np.flatnonzero(fulfils)

@@ -17,7 +17,7 @@ from study.storage.folder import StudyFolder
 from study.storage.object_store import is_uri
 from trainables.errors import DamagedFileError
 from trainables.families import FAMILIES
-from trainables.result import COMPLETE, TRIAL_COLUMNS, TRIAL_KEYS
+from trainables.result import TRIAL_COLUMNS, TRIAL_KEYS, TrialState
 from trainables.tables import read_table
 
 _SEARCHED = ("family", "num_levels", "placement", "lam")
@@ -47,7 +47,7 @@ def _priors_of(source: str, config: StudyConfig) -> list[dict[str, Any]]:
     table = _read(path, shown_as)
     priors = []
     for row in table.select(needed).to_pylist():
-        if row["state"] != COMPLETE or row["family"] not in FAMILIES:
+        if row["state"] != TrialState.COMPLETE or row["family"] not in FAMILIES:
             continue
         result = {name: row[name] for name in metrics}
         params = params_of(row, config.space)

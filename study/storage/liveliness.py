@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 
+from study.ledger.facts import SessionOutcome
 from study.ledger.history import History
 from study.storage.folder import StudyFolder
 
@@ -11,8 +12,8 @@ class Liveliness(StrEnum):
 
     NOT_STARTED = "not started"
     RUNNING = "running"
-    FINISHED = "finished"
-    INTERRUPTED = "interrupted"
+    FINISHED = SessionOutcome.FINISHED
+    INTERRUPTED = SessionOutcome.INTERRUPTED
     DIED = "died"
 
 

@@ -20,7 +20,7 @@ from tests.support.faulty_store import FaultyStore
 from tests.support.live_studies import PATIENCE, Ended, LiveRun, qar
 from tests.support.promises import assert_no_epoch_but_one_is_repeated
 from trainables.codebooks.artifact import read_artifact
-from trainables.result import COMPLETE
+from trainables.result import TrialState
 
 pytestmark = pytest.mark.e2e
 
@@ -100,7 +100,7 @@ def story(server: FaultyStore, tmp_path_factory: pytest.TempPathFactory) -> Iter
         uri = store.uri("bucket/studies/digits")
         store.fault = now_and_then()
         launch = LiveRun(("launch", "digits", "--storage", store.uri("bucket/studies"), *SHORT), cwd)
-        wait_until(launch, uri, lambda history: history.count(COMPLETE) >= 1 and bool(history.unfinished))
+        wait_until(launch, uri, lambda history: history.count(TrialState.COMPLETE) >= 1 and bool(history.unfinished))
         launch.kill_driver()
         launch.finish()
         killed, after_kill = history_of(uri), qar("status", uri, "--json", cwd=cwd)
@@ -124,7 +124,7 @@ def test_every_kind_of_fault_has_happened(story: Story) -> None:
 
 def test_status_after_a_kill_says_died(story: Story) -> None:
     told = json.loads(story.after_kill.stdout)
-    assert (told["state"], told["COMPLETE"]) == ("died", story.killed.count(COMPLETE))
+    assert (told["state"], told["COMPLETE"]) == ("died", story.killed.count(TrialState.COMPLETE))
 
 
 def test_outage_ends_the_study_in_one_line(story: Story) -> None:
@@ -147,12 +147,12 @@ def test_nothing_is_lost_and_no_trial_trained_twice(story: Story) -> None:
     assert_no_epoch_but_one_is_repeated(folder)
     table = load_trials(folder.path)
     assert list(table["number"]) == list(range(TRIALS))
-    assert set(table["state"]) == {COMPLETE}, list(table["failure"])
+    assert set(table["state"]) == {TrialState.COMPLETE}, list(table["failure"])
     assert not load_epochs(folder.path).duplicated(["number", "epoch"]).any()
     last = read_history(folder.ledger)
     for earlier in (story.killed, story.cut_off):
         for number, trial in earlier.trials.items():
-            if trial.state == COMPLETE:
+            if trial.state == TrialState.COMPLETE:
                 assert last.trials[number] == trial, "what has ended is not touched again"
     pd.testing.assert_series_equal(table["epochs"], pd.Series([4] * TRIALS, name="epochs"))
 

@@ -19,7 +19,7 @@ from study.storage.folder import StudyFolder
 from tests.support.dying_driver import OPERATIONS
 from tests.support.live_studies import PATIENCE, LiveRun, qar
 from tests.support.promises import assert_no_epoch_but_one_is_repeated, assert_three_ledgers_agree
-from trainables.result import COMPLETE, FAIL, PRUNED
+from trainables.result import END_STATES
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chaos, pytest.mark.timeout(3600)]
 
@@ -160,7 +160,7 @@ def test_killed_study_keeps_its_promises_when_several_trials_run_at_a_time(
         killed = victim.run_until_killed()
         after = victim.history()
         for number, trial in before.trials.items():
-            if trial.state in (COMPLETE, PRUNED, FAIL):
+            if trial.state in END_STATES:
                 assert after.trials[number] == trial, "what has ended is not touched again"
         assert killed or victim.is_finished
     victim.finish()

@@ -27,7 +27,7 @@ from tests.support.live_clusters import Host, LiveCluster, live_cluster, network
 from tests.support.live_studies import PATIENCE, LiveRun, epochs_by_session
 from tests.support.promises import assert_no_epoch_but_one_is_repeated
 from trainables.data.datasets import load_dataset
-from trainables.result import COMPLETE, FAIL, PRUNED
+from trainables.result import END_STATES, TrialState
 
 pytestmark = pytest.mark.e2e
 
@@ -92,7 +92,7 @@ def test_study_is_spread_over_hosts(cluster: LiveCluster) -> None:
     )
     assert ended.status == 0, ended
     trials = load_trials(storage / "digits")
-    assert set(trials["state"]) <= {COMPLETE, PRUNED}
+    assert set(trials["state"]) <= {TrialState.COMPLETE, TrialState.PRUNED}
     provenance = json.loads((storage / "digits" / "study.json").read_text())
     if told_apart() is None:
         assert set(trials["hostname"]) == {"worker-1", "worker-2"}
@@ -167,7 +167,7 @@ def test_host_that_joins_without_the_data_set_ends_the_study_and_fails_no_trial(
 
         write_digits(cluster.hosts["worker-2"])
         assert cluster.qar("resume", str(folder.path), *where).status == 0
-        assert set(load_trials(folder.path)["state"]) <= {COMPLETE, PRUNED}
+        assert set(load_trials(folder.path)["state"]) <= {TrialState.COMPLETE, TrialState.PRUNED}
         assert_no_epoch_but_one_is_repeated(folder)
 
 
@@ -335,7 +335,7 @@ def test_study_survives_workers_and_heads_that_are_killed(
 
     history, table, trials = read_history(folder.ledger), load_trials(folder.path), folder.read_config().trials
     assert list(table["number"]) == list(range(trials)), "none is lost"
-    assert set(table["state"]) <= {COMPLETE, PRUNED, FAIL}, "each has come to its end"
+    assert set(table["state"]) <= {*END_STATES}, "each has come to its end"
     assert set(table["failure"].dropna()) == set(), "and none because of a node"
     assert_no_epoch_but_one_is_repeated(folder)
     assert not load_epochs(folder.path).duplicated(["number", "epoch"]).any(), "none is trained twice"

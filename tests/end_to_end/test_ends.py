@@ -11,7 +11,7 @@ from study.cluster.watchdog import INTERVAL, SLEEP
 from study.ledger.history import History
 from study.ledger.ledger import read_history
 from tests.support.live_studies import PATIENCE, LiveRun, processes_of
-from trainables.result import COMPLETE, RUNNING
+from trainables.result import TrialState
 
 pytestmark = pytest.mark.e2e
 
@@ -63,7 +63,7 @@ def test_signals_and_killed_processes_of_ray_end_a_study_in_one_line(tmp_path: P
     assert (ended.status, ended.stderr) == (129, ""), ended
     assert ended.stdout.splitlines()[-1] == f"interrupted; {HOW_TO_GO_ON}"
     (trial,) = read_history(ledger).trials.values()
-    assert (trial.state, trial.failure) == (RUNNING, None)
+    assert (trial.state, trial.failure) == (TrialState.RUNNING, None)
     assert trial.losses <= 1, "a signal is no loss"
 
 
@@ -80,4 +80,4 @@ def test_study_that_is_stopped_for_a_while_goes_on(tmp_path: Path) -> None:
     ended = run.finish()
     assert (ended.status, ended.stderr) == (0, ""), ended
     (trial,) = read_history(ledger).trials.values()
-    assert (trial.state, trial.losses) == (COMPLETE, 0)
+    assert (trial.state, trial.losses) == (TrialState.COMPLETE, 0)

@@ -13,7 +13,7 @@ import pytest
 from study.ledger.ledger import read_history
 from tests.support.example_studies import files_below
 from tests.support.live_studies import LiveRun, assert_quiet, epochs_by_session, processes_of, qar, rows
-from trainables.result import COMPLETE, FAIL
+from trainables.result import TrialState
 
 pytestmark = pytest.mark.e2e
 
@@ -35,7 +35,7 @@ def test_study_whose_first_trials_fail_alike_ends_by_itself_and_can_be_resumed(t
     assert line.startswith("qar: the first 3 trials all failed alike: the loss is not finite")
     assert "qar resume elsewhere/digits" in line
     table = rows(tmp_path / "elsewhere" / "digits")
-    failed = [row for row in table if row["state"] == FAIL]
+    failed = [row for row in table if row["state"] == TrialState.FAIL]
     assert 3 <= len(failed) <= len(table) < 40
     assert all("not finite" in str(row["failure"]) for row in failed)
     shown = qar("status", "elsewhere/digits", cwd=tmp_path)
@@ -83,7 +83,7 @@ def test_trial_that_raises_fails_with_its_reason_and_without_a_traceback(
     )
     assert ended.status == 1, ended
     (row,) = rows(tmp_path / "studies" / "digits")
-    assert row["state"] == FAIL
+    assert row["state"] == TrialState.FAIL
     assert "No working C++ compiler" in str(row["failure"])
     (line,) = ended.stderr.splitlines()
     assert line.startswith("qar: every trial failed, because: ")
@@ -98,7 +98,7 @@ def test_trial_whose_actor_is_killed_goes_on_from_its_checkpoint(tmp_path: Path)
     ended = run.finish()
     assert (ended.status, ended.stderr) == (0, ""), ended
     history = read_history(study / "ledger.jsonl")
-    assert [trial.state for trial in history.trials.values()] == [COMPLETE] * 3
+    assert [trial.state for trial in history.trials.values()] == [TrialState.COMPLETE] * 3
     assert sum(trial.losses for trial in history.trials.values()) >= 1
     (told,) = epochs_by_session(study / "ledger.jsonl")
     for epochs in told.values():
@@ -121,7 +121,7 @@ def test_full_disk_ends_the_study_in_one_line_and_it_resumes_once_there_is_room(
     study = small_disk / "digits"
     fill = small_disk / "somebody-elses"
     run = LiveRun(("launch", "digits", "--trials", "6", "--storage", str(small_disk), *SHORT), small_disk.parent)
-    run.wait_until(study / "ledger.jsonl", lambda history: history.count(COMPLETE) >= 1)
+    run.wait_until(study / "ledger.jsonl", lambda history: history.count(TrialState.COMPLETE) >= 1)
     with fill.open("wb") as file:
         try:
             while True:
@@ -134,7 +134,7 @@ def test_full_disk_ends_the_study_in_one_line_and_it_resumes_once_there_is_room(
     (line,) = full.stderr.splitlines()
     assert re.fullmatch(r"qar: storage .* can't be written: No space left on device; free space .*qar resume .*", line)
     trials = read_history(study / "ledger.jsonl").trials
-    finished = {number: trial for number, trial in trials.items() if trial.state == COMPLETE}
+    finished = {number: trial for number, trial in trials.items() if trial.state == TrialState.COMPLETE}
     assert finished
 
     fill.unlink()
@@ -143,4 +143,4 @@ def test_full_disk_ends_the_study_in_one_line_and_it_resumes_once_there_is_room(
     assert_quiet(resumed)
     history = read_history(study / "ledger.jsonl")
     assert {history.trials[number] == trial for number, trial in finished.items()} == {True}
-    assert [trial.state for trial in history.trials.values()] == [COMPLETE] * 6
+    assert [trial.state for trial in history.trials.values()] == [TrialState.COMPLETE] * 6

@@ -16,7 +16,7 @@ from study.ledger.history import History
 from study.ledger.ledger import read_history
 from tests.support.live_studies import Ended, LiveRun, assert_quiet, epochs_by_session, qar, rows
 from trainables.config import TrialConfig
-from trainables.result import COMPLETE, RUNNING
+from trainables.result import TrialState
 from trainables.run import CompressionRun
 
 pytestmark = pytest.mark.e2e
@@ -102,7 +102,7 @@ def test_ctrl_c_leaves_the_tables_and_running_trials_running(story: Story) -> No
     assert [row["number"] for row in table] == sorted(history.trials)
     assert [row["state"] for row in table] == [history.trials[number].state for number in sorted(history.trials)]
     assert [row["epochs"] for row in table] == [len(history.trials[number].epochs) for number in sorted(history.trials)]
-    assert {row["state"] for row in table} == {COMPLETE, RUNNING}
+    assert {row["state"] for row in table} == {TrialState.COMPLETE, TrialState.RUNNING}
     assert history.sessions[-1].outcome == "interrupted"
     assert story.interrupted.told["state"] == "interrupted"
 
@@ -125,7 +125,7 @@ def test_resume_ends_well_and_quietly(story: Story) -> None:
 def test_resumed_study_has_every_trial_once_and_complete(story: Story) -> None:
     table = story.finished.trials
     assert [row["number"] for row in table] == list(range(TINY["trials"]))
-    assert {row["state"] for row in table} == {COMPLETE}, [row["failure"] for row in table]
+    assert {row["state"] for row in table} == {TrialState.COMPLETE}, [row["failure"] for row in table]
     assert len({(row["config_hash"], row["seed"]) for row in table}) == len(table)
     epochs = load_epochs(story.study)
     assert not epochs.duplicated(["trial_id", "epoch"]).any()
@@ -135,7 +135,7 @@ def test_resumed_study_has_every_trial_once_and_complete(story: Story) -> None:
 def test_finished_trials_are_not_trained_again(story: Story) -> None:
     sessions = epochs_by_session(story.study / "ledger.jsonl")
     for earlier, later_sessions in ((story.interrupted, sessions[1:]), (story.killed, sessions[2:])):
-        done = {number for number, trial in earlier.history.trials.items() if trial.state == COMPLETE}
+        done = {number for number, trial in earlier.history.trials.items() if trial.state == TrialState.COMPLETE}
         assert done
         assert [set(session) & done for session in later_sessions] == [set()] * len(later_sessions)
         for number in done:

@@ -20,12 +20,12 @@ from study.ledger.ledger import read_history
 from tests.support.example_studies import files_below
 from tests.support.live_studies import Ended, assert_quiet, qar
 from trainables.config import TrialConfig
-from trainables.result import COMPLETE, EPOCH_COLUMNS, FAIL, PRE_TUNING, PRUNED, TEST_ACCURACIES, TRIAL_COLUMNS
+from trainables.result import END_STATES, EPOCH_COLUMNS, PRE_TUNING, TEST_ACCURACIES, TRIAL_COLUMNS, TrialState
 from trainables.run import CompressionRun
 
 pytestmark = pytest.mark.e2e
 
-TERMINAL = {COMPLETE, PRUNED, FAIL}
+TERMINAL = set(END_STATES)
 
 
 SEARCHED = set(load_study("digits").space.family)
@@ -88,14 +88,14 @@ def test_launch_runs_as_many_trials_as_asked_for_each_to_an_end(launched: Launch
     assert set(trials["state"]) <= TERMINAL
     assert trials["trial_id"].is_unique
     assert not trials.duplicated(["config_hash", "seed"]).any()
-    assert (trials["state"] != FAIL).all(), list(trials["failure"])
+    assert (trials["state"] != TrialState.FAIL).all(), list(trials["failure"])
 
 
 def test_launch_runs_every_family_and_the_float_baseline(launched: Launched) -> None:
     trials = launched.trials
     assert set(trials["family"]) == SEARCHED
     baseline = trials.iloc[0]
-    assert (baseline["family"], baseline["state"], baseline["anchor"]) == ("none", COMPLETE, True)
+    assert (baseline["family"], baseline["state"], baseline["anchor"]) == ("none", TrialState.COMPLETE, True)
     assert pd.isna(baseline["num_levels"])
     assert baseline["val_accuracy"] == baseline["float_val_accuracy"] > 0.8
     anchors = trials[trials["anchor"]]
@@ -103,13 +103,13 @@ def test_launch_runs_every_family_and_the_float_baseline(launched: Launched) -> 
     assert (plain, set(anchors["family"][:5])) == ([2, 3, 4, 8], {"none"})
     # Then the first trial of each family, so that each has a result.
     assert set(anchors["family"][5:]) == SEARCHED
-    assert set(anchors["state"]) == {COMPLETE}
+    assert set(anchors["state"]) == {TrialState.COMPLETE}
 
 
 def test_full_budget_and_complete_are_the_same(launched: Launched) -> None:
     trials = launched.trials
-    assert ((trials["state"] == COMPLETE) == (trials["epochs"] == 3)).all()
-    pruned = trials[trials["state"] == PRUNED]
+    assert ((trials["state"] == TrialState.COMPLETE) == (trials["epochs"] == 3)).all()
+    pruned = trials[trials["state"] == TrialState.PRUNED]
     assert pruned["epochs"].between(1, 2).all()
     assert pruned["val_accuracy"].notna().all()
 
@@ -173,7 +173,7 @@ def test_trial_of_a_launch_is_what_the_method_alone_computes(launched: Launched)
 def test_launch_says_how_far_it_is_and_what_it_found(launched: Launched) -> None:
     lines = launched.ended.stdout.splitlines()
     trials = launched.trials
-    counted = [(int((trials["state"] == state).sum()), state) for state in (COMPLETE, PRUNED)]
+    counted = [(int((trials["state"] == state).sum()), state) for state in (TrialState.COMPLETE, TrialState.PRUNED)]
     assert "14 trials: " + ", ".join(f"{count} {state}" for count, state in counted if count) in lines
     assert any(re.match(r"\d+ of 14 trials", line) for line in lines)
     for trial_id in front(trials)["trial_id"]:
@@ -243,6 +243,6 @@ def test_status_of_a_finished_study(launched: Launched) -> None:
     assert "digits: finished; 14 of 14 trials" in shown.stdout
     told = json.loads(qar("status", "studies/digits", "--json", cwd=launched.cwd).stdout)
     assert (told["state"], told["trials"], told["RUNNING"]) == ("finished", 14, 0)
-    assert told["COMPLETE"] == (launched.trials["state"] == COMPLETE).sum()
+    assert told["COMPLETE"] == (launched.trials["state"] == TrialState.COMPLETE).sum()
     assert {point["trial_id"] for point in told["front"]} == set(front(launched.trials)["trial_id"])
     assert 0 < told["wall_seconds"] < 600

@@ -14,7 +14,7 @@ import pytest
 
 from study.ledger.ledger import read_history
 from tests.support.live_studies import MARK, LiveRun, qar
-from trainables.result import COMPLETE
+from trainables.result import TrialState
 
 pytestmark = pytest.mark.e2e
 
@@ -90,7 +90,7 @@ def test_lost_cluster_is_told_in_one_line_and_the_study_goes_on_elsewhere(
 
     resumed = qar("resume", "studies/digits", cwd=tmp_path)
     assert (resumed.status, resumed.stderr) == (0, ""), resumed
-    assert [trial.state for trial in read_history(ledger).trials.values()] == [COMPLETE]
+    assert [trial.state for trial in read_history(ledger).trials.values()] == [TrialState.COMPLETE]
 
 
 def test_driver_without_the_clusters_token_is_refused_with_the_way_to_it(

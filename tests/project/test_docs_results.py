@@ -8,7 +8,7 @@ import pytest
 
 from analysis.load import load_trials
 from analysis.report.report import Format, write_comparison
-from trainables.result import COMPLETE, FAIL, FINETUNE, PRUNED, REGULARIZE
+from trainables.result import END_STATES, FINETUNE, REGULARIZE
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"
@@ -28,7 +28,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_study_has_ended_all_of_its_trials(study: Path) -> None:
     trials = load_trials(study)
     assert len(trials) >= 150
-    assert set(trials["state"]) <= {COMPLETE, PRUNED, FAIL}
+    assert set(trials["state"]) <= {*END_STATES}
     assert f"`{study.name}`" in PAGE
 
 

@@ -26,7 +26,7 @@ from study.storage.folder import StudyFolder
 from study.storage.liveliness import Liveliness
 from tests.support.example_studies import files_below, make_study, study_config
 from trainables.families import FAMILIES
-from trainables.result import STATES
+from trainables.result import TrialState
 
 COMMANDS = (
     "launch",
@@ -321,7 +321,7 @@ def test_status_as_json_is_for_programs(here: Path) -> None:
     result = run("status", "small", "--json")
     told = json.loads(result.stdout)
     assert (told["name"], told["state"], told["trials"]) == ("small", "finished", 5)
-    assert {state: told[state] for state in STATES} == {"COMPLETE": 3, "PRUNED": 1, "FAIL": 1, "RUNNING": 0}
+    assert {state: told[state] for state in TrialState} == {"COMPLETE": 3, "PRUNED": 1, "FAIL": 1, "RUNNING": 0}
     assert told["front"] == [
         {"trial_id": "small-00001", "val_accuracy": 0.80, "bits_per_weight": 1.3},
         {"trial_id": "small-00002", "val_accuracy": 0.95, "bits_per_weight": 3.3},

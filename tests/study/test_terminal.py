@@ -10,7 +10,7 @@ from rich.table import Table
 from typer.testing import CliRunner
 
 from study.cli import app
-from study.doctor.check import FAIL, Check, check_lines
+from study.doctor.check import Check, CheckStatus, check_lines
 from study.terminal import PlainConsole, one_line, printable
 from tests.support.example_studies import make_study
 
@@ -86,13 +86,13 @@ def test_no_word_of_a_long_line_is_broken() -> None:
 
 
 def test_the_doctor_shows_what_nodes_say_harmlessly() -> None:
-    (line,) = check_lines([Check("data set", FAIL, "node\x1b[2J: \u202eevil\nforged")])
+    (line,) = check_lines([Check("data set", CheckStatus.FAIL, "node\x1b[2J: \u202eevil\nforged")])
     assert line.plain.endswith("node: evil forged")
 
 
 def test_findings_are_wrapped_between_words_and_remedies_are_not() -> None:
     remedy = "install the same on every node: pip install --constraint constraints.txt ."
-    check = Check("versions", FAIL, "optuna 5.0.0 on 2, 4.0.0 on 1; torch 2.15.0 on 2", remedy)
+    check = Check("versions", CheckStatus.FAIL, "optuna 5.0.0 on 2, 4.0.0 on 1; torch 2.15.0 on 2", remedy)
     finding, advice = check_lines([check], columns=40)
     assert finding.plain.splitlines() == [
         "fail versions  optuna 5.0.0 on 2, 4.0.0",

@@ -16,7 +16,7 @@ from study.ledger.ledger import Ledger, read_history
 from study.records.recorder import write_tables
 from study.storage.folder import StudyFolder
 from trainables.config import TrialConfig
-from trainables.result import COMPLETE, EPOCH_COLUMNS, FAIL, PRUNED, TRIAL_COLUMNS, Column
+from trainables.result import EPOCH_COLUMNS, TRIAL_COLUMNS, Column, TrialState
 
 ARROW_TYPES = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa.string()}
 PROVENANCE = {"versions": {"python": "3.11"}, "platform": "Linux", "git_sha": None, "git_dirty": None}
@@ -111,11 +111,18 @@ def make_study(folder: Path, config: StudyConfig | None = None, *, ended: bool =
     ledger = Ledger(study.ledger)
     start_session(ledger)
     trials: list[tuple[dict[str, Any], int, float, float, str, str | None]] = [
-        ({"family": "none", "num_levels": None}, 4, 0.97, 32.0, COMPLETE, None),
-        ({"family": "none", "num_levels": 2}, 4, 0.80, 1.3, COMPLETE, None),
-        ({"family": "RE", "num_levels": 8, "lam": 1e-3, "placement": "own"}, 4, 0.95, 3.3, COMPLETE, None),
-        ({"family": "RS", "num_levels": 4, "lam": 1e-4, "placement": "kmeans"}, 1, 0.10, 2.2, PRUNED, None),
-        ({"family": "RC", "num_levels": 4, "lam": 1e-2, "placement": "uniform"}, 0, 0.0, 0.0, FAIL, "it [broke]"),
+        ({"family": "none", "num_levels": None}, 4, 0.97, 32.0, TrialState.COMPLETE, None),
+        ({"family": "none", "num_levels": 2}, 4, 0.80, 1.3, TrialState.COMPLETE, None),
+        ({"family": "RE", "num_levels": 8, "lam": 1e-3, "placement": "own"}, 4, 0.95, 3.3, TrialState.COMPLETE, None),
+        ({"family": "RS", "num_levels": 4, "lam": 1e-4, "placement": "kmeans"}, 1, 0.10, 2.2, TrialState.PRUNED, None),
+        (
+            {"family": "RC", "num_levels": 4, "lam": 1e-2, "placement": "uniform"},
+            0,
+            0.0,
+            0.0,
+            TrialState.FAIL,
+            "it [broke]",
+        ),
     ]
     for number, (searched, epochs, accuracy, bits, state, failure) in enumerate(trials):
         ledger.record(ASKED, **asked(number, config.trial_config(searched), anchor=number < 2))
@@ -143,22 +150,22 @@ def make_explored_study(folder: Path, name: str = "explored", *, bonus: float = 
     ledger = Ledger(study.ledger)
     start_session(ledger)
     plan: list[tuple[dict[str, Any], int, float, float, str]] = [
-        ({"family": "none", "num_levels": None}, 4, 0.97, 32.0, COMPLETE)
+        ({"family": "none", "num_levels": None}, 4, 0.97, 32.0, TrialState.COMPLETE)
     ]
     for place, family in enumerate(("none", "RS", "RC", "RM", "RE")):
         searched = {"family": family} if family == "none" else {"family": family, "lam": 1e-3, "placement": "own"}
         for num_levels, bits in ((2, 1.3), (4, 2.3), (8, 3.3)):
             accuracy = 0.5 + 0.1 * bits + 0.02 * place - 0.01 * place * (num_levels == 8)
-            plan.append((searched | {"num_levels": num_levels}, 4, accuracy, bits + 0.01 * place, COMPLETE))
+            plan.append((searched | {"num_levels": num_levels}, 4, accuracy, bits + 0.01 * place, TrialState.COMPLETE))
     for num_levels in (3, 5, 6):
         searched = {"family": "RM", "num_levels": num_levels, "lam": 1e-2, "placement": "kmeans"}
-        plan.append((searched, 1, 0.3 + 0.1 * num_levels, num_levels / 2, PRUNED))
-    plan.append(({"family": "RE", "num_levels": 7, "lam": 1e-2, "placement": "own"}, 0, 0.0, 0.0, FAIL))
+        plan.append((searched, 1, 0.3 + 0.1 * num_levels, num_levels / 2, TrialState.PRUNED))
+    plan.append(({"family": "RE", "num_levels": 7, "lam": 1e-2, "placement": "own"}, 0, 0.0, 0.0, TrialState.FAIL))
     for number, (searched, epochs, accuracy, bits, state) in enumerate(plan):
         content = asked(number, config.trial_config(searched)) | {"trial_id": f"{name}-{number:05d}"}
         ledger.record(ASKED, **content)
         train(ledger, number, epochs, accuracy=accuracy + bonus, bits=bits)
-        failure = "the loss is not finite </script><img src=x onerror=alert(1)>" if state == FAIL else None
+        failure = "the loss is not finite </script><img src=x onerror=alert(1)>" if state == TrialState.FAIL else None
         ledger.record(ENDED, number=number, state=state, failure=failure)
     ledger.record(SESSION_ENDED, session=1, outcome="finished")
     write_tables(study, ledger.history)
@@ -185,7 +192,7 @@ def confirm_study(study: StudyFolder, seeds: int = 3) -> StudyFolder:
                 result = metrics(epoch, accuracy=accuracy, bits=searched["bits_per_weight"], phase=phase)
                 test = {"test_accuracy": accuracy - 0.01, "test_accuracy_pre_tuning": accuracy - 0.2}
                 ledger.record(EPOCH, number=number, metrics=result | (test if epoch == 4 else {}))
-            ledger.record(ENDED, number=number, state=COMPLETE, failure=None)
+            ledger.record(ENDED, number=number, state=TrialState.COMPLETE, failure=None)
     ledger.record(SESSION_ENDED, session=1, outcome="finished")
     write_tables(folder, ledger.history)
     ledger.close()
@@ -195,7 +202,7 @@ def confirm_study(study: StudyFolder, seeds: int = 3) -> StudyFolder:
 def trials_frame(*rows: dict[str, Any]) -> pd.DataFrame:
     """A table of trials as `analysis.load` gives it; what a row leaves out is that of a COMPLETE one of RS."""
     usual = {
-        "state": COMPLETE,
+        "state": TrialState.COMPLETE,
         "anchor": False,
         "family": "RS",
         "num_levels": 4,
@@ -263,7 +270,7 @@ def searched_frame() -> pd.DataFrame:
     """The search that `confirmed_rows` confirm: each configuration once, 0.02 too good, and three that it gave up."""
     test = {"test_accuracy": None, "test_accuracy_pre_tuning": None}
     once = [row | {"seed": 0, "val_accuracy": row["test_accuracy"] + 0.02} | test for row in confirmed_rows(1)]
-    stopped = [{"family": "RC", "epochs": 2, "state": PRUNED, "val_accuracy": 0.2}] * 3
+    stopped = [{"family": "RC", "epochs": 2, "state": TrialState.PRUNED, "val_accuracy": 0.2}] * 3
     return trials_frame(*once, *stopped)
 
 

@@ -9,7 +9,7 @@ from analysis.load import load_epochs, load_trials
 from study.ledger.facts import EPOCH, LOST, SESSION_STARTED
 from study.ledger.ledger import read_history
 from study.storage.folder import StudyFolder
-from trainables.result import COMPLETE, FAIL, PRUNED
+from trainables.result import END_STATES, TrialState
 
 
 def facts_of(folder: StudyFolder) -> list[dict[str, Any]]:
@@ -43,7 +43,7 @@ def assert_three_ledgers_agree(folder: StudyFolder) -> None:
     config = folder.read_config()
     table = load_trials(folder.path).set_index("number")
     assert list(table.index) == list(range(config.trials))
-    assert set(table["state"]) <= {COMPLETE, PRUNED, FAIL}
+    assert set(table["state"]) <= {*END_STATES}
     assert not table.duplicated(["config_hash", "seed"]).any()
     assert not load_epochs(folder.path).duplicated(["number", "epoch"]).any()
 
@@ -53,7 +53,7 @@ def assert_three_ledgers_agree(folder: StudyFolder) -> None:
     assert [trial.user_attrs["number"] for trial in own] == list(table.index)
     for number, trial in enumerate(own):
         assert trial.state.name == table.loc[number, "state"]
-        if trial.state.name == COMPLETE:
+        if trial.state.name == TrialState.COMPLETE:
             assert trial.values == [table.loc[number, "val_accuracy"], table.loc[number, "bits_per_weight"]]
 
     # The last session's; the others are swept, and it too where it was killed after the last trial's end.

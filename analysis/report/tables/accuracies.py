@@ -12,7 +12,7 @@ from analysis.report.tables.notes import INTERVALS, choice_note, gaps_note, leve
 from analysis.report.tables.table import CONFIDENCE, PHASES, Table, rows_of
 from analysis.statistics.comparison import compare
 from analysis.statistics.family_gains import BASELINE, TEST, VALIDATION, best_replicates
-from trainables.result import COMPLETE
+from trainables.result import TrialState
 
 
 def accuracy_table(findings: Findings) -> Table:
@@ -97,7 +97,7 @@ def _describe_accuracies(findings: Findings, frame: pd.DataFrame, split: str) ->
                 "on average."
             )
         return text + gaps_note(findings)
-    complete = int((findings.trials["state"] == COMPLETE).sum())
+    complete = int((findings.trials["state"] == TrialState.COMPLETE).sum())
     return (
         rf"Search, not confirmed: validation accuracy in \% of the best configuration of each family and $K$ among "
         rf"{complete} complete trials ({seeds} {plural} each). They were selected by the accuracies shown, which are "

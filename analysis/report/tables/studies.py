@@ -12,7 +12,7 @@ from analysis.report.tables.notes import mean_optimism
 from analysis.report.tables.table import Table, rows_of
 from analysis.statistics.confirmation import as_trials
 from analysis.statistics.pareto import float_baseline, front, hypervolume, knee
-from trainables.result import COMPLETE
+from trainables.result import TrialState
 
 
 def studies_table(studies: Mapping[str, Findings]) -> Table:
@@ -29,7 +29,7 @@ def studies_table(studies: Mapping[str, Findings]) -> Table:
             {
                 "study": name,
                 "trials": len(trials),
-                "complete": int((trials["state"] == COMPLETE).sum()),
+                "complete": int((trials["state"] == TrialState.COMPLETE).sum()),
                 "finished": findings.finished,
                 "float_val_accuracy": float_baseline(trials),
                 "hypervolume": hypervolume(trials),

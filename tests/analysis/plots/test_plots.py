@@ -38,7 +38,7 @@ from analysis.statistics.pareto import front, knee
 from tests.support.example_plots import CONFIRMATION, FAMILY_TABLE, IMPORTANCES, RESULTS, epochs_of, legend, texts
 from tests.support.example_studies import trials_frame
 from trainables.families import FAMILIES
-from trainables.result import FAIL, FINETUNE, PRUNED, REGULARIZE
+from trainables.result import FINETUNE, REGULARIZE, TrialState
 
 
 def staircase(ax: Axes) -> Line2D | None:
@@ -90,7 +90,7 @@ def test_plot_front_draws_what_is_beaten_fainter(ax: Axes) -> None:
 
 
 def test_plot_front_names_only_the_families_that_it_shows(ax: Axes) -> None:
-    plot_front(trials_frame({"family": "RE"}, {"family": "RC", "state": PRUNED}), ax)
+    plot_front(trials_frame({"family": "RE"}, {"family": "RC", "state": TrialState.PRUNED}), ax)
     assert legend(ax) == ["RE", "knee"]
 
 
@@ -169,7 +169,12 @@ def test_plot_front_holds_a_float_baseline_that_is_below_all_else(ax: Axes) -> N
 
 
 def test_plot_front_draws_neither_pruned_nor_failed_trials(ax: Axes) -> None:
-    plot_front(trials_frame({}, {"state": PRUNED}, {"state": FAIL, "val_accuracy": None, "bits_per_weight": None}), ax)
+    plot_front(
+        trials_frame(
+            {}, {"state": TrialState.PRUNED}, {"state": TrialState.FAIL, "val_accuracy": None, "bits_per_weight": None}
+        ),
+        ax,
+    )
     assert sum(len(drawn) for drawn in markers(ax).values()) == 1
 
 
@@ -275,10 +280,10 @@ def test_plot_gains_of_a_collapsed_baseline_leaves_out_what_is_infinite(ax: Axes
 def test_plot_curves_tells_where_trials_were_stopped(ax: Axes) -> None:
     trials = trials_frame(
         {"epochs": 4},
-        {"epochs": 2, "state": PRUNED},
-        {"epochs": 2, "state": PRUNED},
-        {"epochs": 3, "state": PRUNED},
-        {"epochs": 0, "state": FAIL, "val_accuracy": None, "bits_per_weight": None},
+        {"epochs": 2, "state": TrialState.PRUNED},
+        {"epochs": 2, "state": TrialState.PRUNED},
+        {"epochs": 3, "state": TrialState.PRUNED},
+        {"epochs": 0, "state": TrialState.FAIL, "val_accuracy": None, "bits_per_weight": None},
     )
     plot_curves(trials, epochs_of(trials), ax)
     assert sorted(text for text in texts(ax) if "stopped" in text) == ["1 stopped", "2 stopped"]
@@ -289,7 +294,7 @@ def test_plot_curves_tells_where_trials_were_stopped(ax: Axes) -> None:
 
 def test_plot_curves_thins_a_crowd_and_keeps_the_front(ax: Axes) -> None:
     count = MOST_CURVES + 50
-    rows = [{"epochs": 2, "state": PRUNED, "val_accuracy": 0.1}] * count
+    rows = [{"epochs": 2, "state": TrialState.PRUNED, "val_accuracy": 0.1}] * count
     trials = trials_frame({"epochs": 4, "val_accuracy": 0.9}, *rows)
     plot_curves(trials, epochs_of(trials), ax)
     assert sorted(len(collection.get_paths()) for collection in ax.collections) == [1, MOST_CURVES]

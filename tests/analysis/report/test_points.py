@@ -14,13 +14,15 @@ from analysis.report.points import MOST_CURVES, confirmed_points, curves, search
 from analysis.statistics.confirmation import FOLDER, confirmed
 from analysis.statistics.pareto import front
 from tests.support.example_studies import confirm_study, make_explored_study, trials_frame
-from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
+from trainables.result import TrialState
 
 FAMILIES = ("none", "RS", "RE")
 
 trial = st.fixed_dictionaries(
     {
-        "state": st.sampled_from([COMPLETE, COMPLETE, COMPLETE, PRUNED, RUNNING]),
+        "state": st.sampled_from(
+            [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING]
+        ),
         "family": st.sampled_from(FAMILIES),
         "num_levels": st.sampled_from([2, 3, 4, 8, None]),
         "val_accuracy": st.sampled_from([0.1, 0.2, 0.3, 0.4, 0.5, None]),
@@ -55,7 +57,7 @@ def test_selection_keeps_the_front_of_any_families_and_levels(
 def test_selection_shares_the_rest_evenly_and_counts_what_there_was() -> None:
     best = {"val_accuracy": 0.9, "val_accuracy_pre_tuning": 0.9}
     trials = trials_frame(
-        *[best if number == 7 else {} for number in range(101)], {"num_levels": None}, {"state": FAIL}
+        *[best if number == 7 else {} for number in range(101)], {"num_levels": None}, {"state": TrialState.FAIL}
     )
     chosen = select(trials, epochs_each=4, most=5)
     assert list(chosen.trials["number"]) == [0, 7, 26, 51, 76, 102]
@@ -76,7 +78,7 @@ def test_points_are_plain_values(tmp_path: Path) -> None:
     points = search_points(select(load_trials(study.path), 4))
     assert {len(column) for column in points.values()} == {18}
     first = {name: column[0] for name, column in points.items()}
-    assert (first["number"], first["num_levels"], first["lam"], first["state"]) == (1, 2, None, COMPLETE)
+    assert (first["number"], first["num_levels"], first["lam"], first["state"]) == (1, 2, None, TrialState.COMPLETE)
     assert all(value is None or isinstance(value, (int, float, str)) for value in first.values())
 
 

@@ -34,12 +34,17 @@ from tests.support.example_studies import (
     write_tables_of,
 )
 from trainables.errors import DamagedFileError
-from trainables.result import FAIL, PRUNED, RUNNING
+from trainables.result import TrialState
 
 BRIEF_FILES = {"figures/front.pdf", "figures/front.svg", "figures/front.png", "front.csv", "summary.json"}
 SVG = Format(suffixes=("svg",))
 
-FAILED: dict[str, Any] = {"state": FAIL, "val_accuracy": None, "bits_per_weight": None, "failure": "it broke"}
+FAILED: dict[str, Any] = {
+    "state": TrialState.FAIL,
+    "val_accuracy": None,
+    "bits_per_weight": None,
+    "failure": "it broke",
+}
 BASELINE: dict[str, Any] = {
     "family": "none",
     "num_levels": None,
@@ -156,7 +161,7 @@ EDGE_CASES: dict[str, tuple[dict[str, Any], ...]] = {
     "one trial": ({},),
     "baseline alone": (BASELINE,),
     "all failed": (FAILED, FAILED),
-    "none complete": ({"state": PRUNED, "epochs": 2}, {"state": RUNNING, "epochs": 1}),
+    "none complete": ({"state": TrialState.PRUNED, "epochs": 2}, {"state": TrialState.RUNNING, "epochs": 1}),
     "one family": tuple({"num_levels": levels, "bits_per_weight": levels / 2} for levels in (2, 4, 8)),
     "ties": ({}, {}, {"family": "RE"}, {"family": "none", "lam": None}),
     "NaN metrics": ({"val_accuracy": None}, {"bits_per_weight": None}, {"val_accuracy_pre_tuning": None}),
@@ -239,7 +244,8 @@ def test_each_table_of_a_study_is_read_once(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("row", "state"), [({"state": RUNNING}, "RUNNING"), ({"state": PRUNED}, "PRUNED"), (FAILED, "FAIL")]
+    ("row", "state"),
+    [({"state": TrialState.RUNNING}, "RUNNING"), ({"state": TrialState.PRUNED}, "PRUNED"), (FAILED, "FAIL")],
 )
 def test_report_of_no_complete_trial_is_clear(row: dict[str, Any], state: str, tmp_path: Path) -> None:
     text = report_of(tmp_path, row, row).text
@@ -263,7 +269,7 @@ def test_report_of_a_study_that_is_not_finished_says_so(tmp_path: Path) -> None:
     assert "not finished: 10 of 40 trials have ended; only these are reported" in text
     assert "the confirmation is not finished: 21 of 50 trials have ended" in text
     assert not json.loads((tmp_path / "report" / "summary.json").read_text())["finished"]
-    assert "not finished: 1 trials have ended" in report_of(tmp_path / "other", {}, {"state": RUNNING}).text
+    assert "not finished: 1 trials have ended" in report_of(tmp_path / "other", {}, {"state": TrialState.RUNNING}).text
 
 
 def test_report_of_one_trial_has_a_front_of_one(tmp_path: Path) -> None:
@@ -477,7 +483,7 @@ def losing(study: StudyFolder, lost: Callable[[pd.DataFrame], pd.Series]) -> Non
     """Lets trials of the study's confirmation have failed."""
     trials = load_trials(study.confirmation.path)
     gone = lost(trials)
-    trials.loc[gone, "state"] = FAIL
+    trials.loc[gone, "state"] = TrialState.FAIL
     trials.loc[gone, ["val_accuracy", "test_accuracy"]] = float("nan")
     trials.to_parquet(study.confirmation.path / "trials.parquet")
 

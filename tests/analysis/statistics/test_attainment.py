@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from analysis.statistics.attainment import attainment_surfaces
 from analysis.statistics.pareto import front
 from tests.support.example_studies import trials_frame
-from trainables.result import FAIL, PRUNED
+from trainables.result import TrialState
 
 POINTS = st.tuples(st.integers(0, 3), st.integers(0, 5).map(lambda fifth: fifth / 5), st.integers(1, 6).map(float))
 """Seed, accuracy, bits: so few values that ties are common."""
@@ -72,7 +72,9 @@ def test_quantile_of_a_hundred_runs_needs_as_many(attaining: int) -> None:
 
 def test_run_without_a_complete_trial_attains_nothing() -> None:
     trials = trials_frame(
-        {"seed": 0, "val_accuracy": 0.9}, {"seed": 1, "state": PRUNED}, {"seed": 2, "state": FAIL, "val_accuracy": None}
+        {"seed": 0, "val_accuracy": 0.9},
+        {"seed": 1, "state": TrialState.PRUNED},
+        {"seed": 2, "state": TrialState.FAIL, "val_accuracy": None},
     )
     found = attainment_surfaces(trials, [0.3, 0.5, 1.0])
     assert list(found["quantile"]) == [0.3]
@@ -90,7 +92,9 @@ def test_run_may_be_named_by_another_column() -> None:
     assert corners(attainment_surfaces(trials, [1.0]), 1.0) == [(2.0, 0.9)]
 
 
-@pytest.mark.parametrize("rows", [(), ({"seed": 0, "state": FAIL},), ({"seed": 0, "val_accuracy": float("nan")},)])
+@pytest.mark.parametrize(
+    "rows", [(), ({"seed": 0, "state": TrialState.FAIL},), ({"seed": 0, "val_accuracy": float("nan")},)]
+)
 def test_surfaces_without_a_complete_trial_are_empty(rows: tuple[dict[str, object], ...]) -> None:
     found = attainment_surfaces(trials_frame(*rows))
     assert found.empty

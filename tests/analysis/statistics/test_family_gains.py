@@ -14,7 +14,7 @@ from analysis.statistics.family_gains import GAIN_COLUMNS, IMPROVEMENT_COLUMNS, 
 from analysis.statistics.improvement import improvement_interval
 from analysis.statistics.ratios import ratio_interval
 from tests.support.example_studies import trials_frame
-from trainables.result import FAIL, FINETUNE, PRUNED, REGULARIZE
+from trainables.result import FINETUNE, REGULARIZE, TrialState
 
 ACCURACIES = st.lists(st.integers(1, 20).map(lambda twentieth: twentieth / 20), min_size=1, max_size=6)
 
@@ -31,8 +31,8 @@ TRIALS = trials_frame(
     trial("RS", 2, 0.8, 0.6),
     trial("RM", 2, 0.4, 0.3),
     trial("RS", 4, 0.9, 0.9),
-    trial("RS", 2, 1.0, 1.0, state=PRUNED),
-    trial("none", 2, 1.0, 1.0, state=FAIL),
+    trial("RS", 2, 1.0, 1.0, state=TrialState.PRUNED),
+    trial("none", 2, 1.0, 1.0, state=TrialState.FAIL),
 )
 
 
@@ -113,7 +113,7 @@ def test_gain_over_a_baseline_of_0_is_infinite() -> None:
         (trial("RS", 2, 0.5, 0.5),),
         (trial("none", 2, 0.5, 0.5), trial("none", 2, 0.4, 0.4)),
         (trial("none", 2, 0.5, 0.5), trial("RS", 4, 0.5, 0.5)),
-        (trial("none", 2, 0.5, 0.5), trial("RS", 2, 0.5, 0.5, state=FAIL)),
+        (trial("none", 2, 0.5, 0.5), trial("RS", 2, 0.5, 0.5, state=TrialState.FAIL)),
         (trial("none", 2, 0.5, 0.5), trial("RS", 2, 0.5, math.nan)),
     ],
     ids=["no trial", "one trial", "one family", "no equal K", "no complete trial", "NaN"],

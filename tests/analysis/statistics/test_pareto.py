@@ -14,7 +14,7 @@ from optuna.study._multi_objective import _is_pareto_front
 
 from analysis.statistics.pareto import REFERENCE, candidates, float_baseline, front, hypervolume, knee
 from tests.support.example_studies import trials_frame
-from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING, STATES
+from trainables.result import TrialState
 
 COARSE_ACCURACIES = st.integers(0, 5).map(lambda fifth: fifth / 5)
 COARSE_BITS = st.integers(1, 8).map(float)
@@ -57,7 +57,7 @@ def crowd(shape: str, count: int = 20_000) -> pd.DataFrame:
         "all on the front": 1 - 1 / bits,
         "ties": rng.integers(0, 20, count) / 20,
     }[shape]
-    table = {"state": COMPLETE, "number": range(count), "num_levels": 4, "val_accuracy": accuracy}
+    table = {"state": TrialState.COMPLETE, "number": range(count), "num_levels": 4, "val_accuracy": accuracy}
     return pd.DataFrame(table | {"bits_per_weight": bits.round() if shape == "ties" else bits})
 
 
@@ -87,7 +87,7 @@ def test_front_does_not_depend_on_the_order_of_rows(points: list[tuple[float, fl
     pd.testing.assert_frame_equal(front(trials.iloc[order]), front(trials))
 
 
-@given(st.lists(st.tuples(COARSE_ACCURACIES, COARSE_BITS, st.sampled_from(STATES), st.sampled_from([None, 4]))))
+@given(st.lists(st.tuples(COARSE_ACCURACIES, COARSE_BITS, st.sampled_from(TrialState), st.sampled_from([None, 4]))))
 def test_only_complete_and_quantized_trials_are_on_a_front(rows: list[tuple[float, float, str, int | None]]) -> None:
     trials = trials_frame(
         *(
@@ -95,14 +95,14 @@ def test_only_complete_and_quantized_trials_are_on_a_front(rows: list[tuple[floa
             for accuracy, bits, state, num_levels in rows
         )
     )
-    allowed = [row[:2] for row in rows if row[2] == COMPLETE and row[3] is not None]
+    allowed = [row[:2] for row in rows if row[2] == TrialState.COMPLETE and row[3] is not None]
     assert len(candidates(trials)) == len(allowed)
     assert sorted(points_of(front(trials))) == sorted(point for point in allowed if not beaten(point, allowed))
 
 
 @pytest.mark.parametrize(
     "better",
-    [{"state": PRUNED}, {"state": FAIL}, {"state": RUNNING}, {"num_levels": None}],
+    [{"state": TrialState.PRUNED}, {"state": TrialState.FAIL}, {"state": TrialState.RUNNING}, {"num_levels": None}],
     ids=["PRUNED", "FAIL", "RUNNING", "unquantized"],
 )
 def test_what_is_no_candidate_beats_nothing(better: dict[str, Any]) -> None:
@@ -130,7 +130,7 @@ def test_trial_without_a_metric_beats_nothing(unmeasured: dict[str, Any]) -> Non
     assert front(trials[:1]).empty
 
 
-@pytest.mark.parametrize("rows", [(), ({"state": FAIL, "val_accuracy": None, "bits_per_weight": None},)])
+@pytest.mark.parametrize("rows", [(), ({"state": TrialState.FAIL, "val_accuracy": None, "bits_per_weight": None},)])
 def test_front_of_no_candidates_is_empty_with_all_columns(rows: tuple[dict[str, Any], ...]) -> None:
     trials = trials_frame(*rows)
     found = front(trials)
@@ -247,13 +247,13 @@ def test_float_baseline_is_the_best_complete_trial_without_quantization() -> Non
     trials = trials_frame(
         {"num_levels": None, "val_accuracy": 0.90},
         {"num_levels": None, "val_accuracy": 0.95},
-        {"num_levels": None, "val_accuracy": 0.99, "state": PRUNED},
+        {"num_levels": None, "val_accuracy": 0.99, "state": TrialState.PRUNED},
         {"num_levels": 64, "val_accuracy": 0.98},
     )
     assert float_baseline(trials) == 0.95
     assert float_baseline(trials.assign(val_accuracy=float("nan"))) is None
 
 
-@pytest.mark.parametrize("rows", [(), ({"num_levels": 4},), ({"num_levels": None, "state": FAIL},)])
+@pytest.mark.parametrize("rows", [(), ({"num_levels": 4},), ({"num_levels": None, "state": TrialState.FAIL},)])
 def test_float_baseline_is_none_without_one(rows: tuple[dict[str, Any], ...]) -> None:
     assert float_baseline(trials_frame(*rows)) is None

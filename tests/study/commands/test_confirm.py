@@ -35,12 +35,12 @@ from tests.support.example_studies import (
 )
 from tests.support.live_studies import qar
 from trainables.checkpoint import read_checkpoint
-from trainables.result import COMPLETE, PRUNED
+from trainables.result import TrialState
 
 CONFIG = study_config()
 
 
-def history_of(*points: tuple[float, float], state: str = COMPLETE) -> History:
+def history_of(*points: tuple[float, float], state: str = TrialState.COMPLETE) -> History:
     """Trials of RS at K = 2, 3, …, with these accuracies and bits."""
     ledger = Unwritten()
     for number, (accuracy, bits) in enumerate(points):
@@ -62,7 +62,7 @@ def test_front_and_what_is_near_it_is_worth_confirming(margin: float, expected: 
 
 
 def test_what_was_stopped_early_is_not_worth_confirming() -> None:
-    assert worth_confirming(history_of(*POINTS, state=PRUNED), 1.0) == []
+    assert worth_confirming(history_of(*POINTS, state=TrialState.PRUNED), 1.0) == []
 
 
 def test_plan_begins_with_the_float_baseline_and_plain_quantization_at_the_same_levels() -> None:
@@ -81,7 +81,7 @@ def searched_history(*trials: tuple[str, int, float, float, float]) -> History:
         searched = {"family": family, "num_levels": num_levels, "lam": lam, "placement": "uniform"}
         ledger.record(ASKED, **asked(number, CONFIG.trial_config(searched)))
         ledger.record(EPOCH, number=number, metrics=metrics(4, accuracy=accuracy, bits=bits, phase="finetune"))
-        ledger.record(ENDED, number=number, state=COMPLETE, failure=None)
+        ledger.record(ENDED, number=number, state=TrialState.COMPLETE, failure=None)
     return ledger.history
 
 
@@ -278,7 +278,7 @@ def test_confirmed_results_are_the_report_of_the_study(tmp_path: Path) -> None:
 
     searched, trials = load_trials(study), load_trials(study / CONFIRM)
     assert searched["test_accuracy"].isna().all()
-    assert (trials["state"] == COMPLETE).all()
+    assert (trials["state"] == TrialState.COMPLETE).all()
     assert trials["test_accuracy"].between(0, 1).all()
     assert set(trials["seed"]) == {1, 2}
     assert (trials.groupby("config_hash")["seed"].nunique() == 2).all()

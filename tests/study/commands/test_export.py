@@ -20,7 +20,7 @@ from trainables.checkpoint import CHECKPOINT_FILE, write_checkpoint
 from trainables.codebooks.artifact import read_artifact
 from trainables.config import Recipe, TrialConfig
 from trainables.evaluation import evaluate
-from trainables.result import COMPLETE, FAIL, PRUNED
+from trainables.result import TrialState
 from trainables.run import CompressionRun
 from trainables.trainable import CompressionTrial
 
@@ -35,14 +35,14 @@ def quick(family: str, num_levels: int | None, **changes: Any) -> TrialConfig:
 
 
 TRIALS = [
-    (quick("none", None), 3, COMPLETE),
-    (quick("none", 4), 3, COMPLETE),
-    (quick("RM", 3, placement="own"), 3, COMPLETE),
-    (quick("RE", 2, recipe=RECALIBRATED), 3, COMPLETE),
-    (quick("RC", 4, placement="own"), 1, PRUNED),
-    (quick("RS", 8, recipe=RECALIBRATED), 2, PRUNED),
-    (quick("RS", 4), 0, FAIL),
-    (quick("RM", 2), 1, PRUNED),  # its checkpoint is gone
+    (quick("none", None), 3, TrialState.COMPLETE),
+    (quick("none", 4), 3, TrialState.COMPLETE),
+    (quick("RM", 3, placement="own"), 3, TrialState.COMPLETE),
+    (quick("RE", 2, recipe=RECALIBRATED), 3, TrialState.COMPLETE),
+    (quick("RC", 4, placement="own"), 1, TrialState.PRUNED),
+    (quick("RS", 8, recipe=RECALIBRATED), 2, TrialState.PRUNED),
+    (quick("RS", 4), 0, TrialState.FAIL),
+    (quick("RM", 2), 1, TrialState.PRUNED),  # its checkpoint is gone
 ]
 
 
@@ -65,7 +65,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
             checkpoint.mkdir(parents=True)
             trial.save_checkpoint(str(checkpoint))
             ledger.record(CHECKPOINT, number=number, epoch=epoch, path=str(checkpoint.relative_to(folder.path)))
-        ledger.record(ENDED, number=number, state=state, failure="it broke" if state == FAIL else None)
+        ledger.record(ENDED, number=number, state=state, failure="it broke" if state == TrialState.FAIL else None)
     torch.set_num_threads(threads)
     shutil.rmtree(folder.path / "ray" / "session-001" / "7")
     ledger.close()
@@ -105,7 +105,7 @@ def test_exported_file_has_the_accuracy_and_size_of_its_trial(number: int, study
         assert int(measures["payload_bytes"]) == recorded["artifact_bytes"]
         assert float(measures["bits_per_weight"]) == recorded["bits_per_weight"]
     assert float(said(evaluated.stdout)["recorded_val_accuracy"]) == recorded["val_accuracy"]
-    assert ("not trained to its end: PRUNED after epoch" in exported.stdout) == (TRIALS[number][2] == PRUNED)
+    assert ("not trained to its end: PRUNED after epoch" in exported.stdout) == (TRIALS[number][2] == TrialState.PRUNED)
 
 
 def test_export_takes_a_trial_id_and_keeps_where_the_network_comes_from(study: Path, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_export_takes_a_trial_id_and_keeps_where_the_network_comes_from(study: P
     artifact = read_artifact(tmp_path / "network")
     assert artifact.config == TRIALS[2][0]
     assert artifact.provenance["trial_id"] == "small-00002"
-    assert artifact.provenance["state"] == COMPLETE
+    assert artifact.provenance["state"] == TrialState.COMPLETE
     assert [session["platform"] for session in artifact.provenance["trained_with"]] == ["Linux"]
 
 

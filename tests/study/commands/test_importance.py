@@ -6,7 +6,7 @@ import pytest
 
 from study.commands.importance import COLUMNS, FEWEST, MOST, hyperparameter_importances
 from tests.support.example_studies import trials_frame
-from trainables.result import PRUNED
+from trainables.result import TrialState
 
 
 def searched(count: int, seed: int = 0) -> pd.DataFrame:
@@ -64,7 +64,7 @@ def test_importances_repeat_exactly_and_take_no_more_than_the_most() -> None:
     "trials",
     [
         searched(FEWEST - 1),
-        searched(50).assign(state=PRUNED),
+        searched(50).assign(state=TrialState.PRUNED),
         searched(50).assign(lam=np.nan),
         searched(50).assign(val_accuracy=np.nan),
         searched(50).assign(family="RS", placement="own", num_levels=4, lam=1e-3),

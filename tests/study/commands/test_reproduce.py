@@ -19,7 +19,7 @@ from tests.support.example_studies import asked, files_below, study_config
 from tests.support.example_trials import quick
 from trainables.checkpoint import write_checkpoint
 from trainables.config import Recipe, TrialConfig
-from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
+from trainables.result import TrialState
 from trainables.run import CompressionRun, NonFiniteLossError
 
 pytestmark = pytest.mark.usefixtures("quick_names")
@@ -49,7 +49,7 @@ def record(folder: Path, config: TrialConfig, epochs: int, state: str, weights: 
     metrics, failure = trained(CompressionRun(config, initial_weights=weights), epochs)
     for epoch in metrics:
         ledger.record(EPOCH, number=0, metrics=epoch)
-    if state != RUNNING:
+    if state != TrialState.RUNNING:
         ledger.record(ENDED, number=0, state=state, failure=failure)
     ledger.close()
     return study
@@ -74,7 +74,7 @@ def names(done: Reproduction) -> set[str]:
 
 @pytest.mark.parametrize("family", ["none", "RS", "RE"])
 def test_trial_is_reproduced_bit_by_bit_and_the_study_untouched(family: str, tmp_path: Path) -> None:
-    study = record(tmp_path / "small", quick(family), 4, COMPLETE)
+    study = record(tmp_path / "small", quick(family), 4, TrialState.COMPLETE)
     before = files_below(tmp_path)
     done = run(study)
     assert done.exit_code == 0, done.output
@@ -88,20 +88,20 @@ def test_trial_is_reproduced_bit_by_bit_and_the_study_untouched(family: str, tmp
 
 
 def test_trial_that_was_stopped_early_is_trained_as_far(tmp_path: Path) -> None:
-    done = reproduce(record(tmp_path / "small", quick(), 1, PRUNED), "0")
+    done = reproduce(record(tmp_path / "small", quick(), 1, TrialState.PRUNED), "0")
     assert {comparison.epoch for comparison in done.comparisons} == {1}
     assert not done.differing
 
 
 def test_test_accuracy_of_a_confirmed_trial_is_compared_too(tmp_path: Path) -> None:
-    done = reproduce(record(tmp_path / "small", quick(evaluate_test=True), 4, COMPLETE), "0")
+    done = reproduce(record(tmp_path / "small", quick(evaluate_test=True), 4, TrialState.COMPLETE), "0")
     (compared,) = [comparison for comparison in done.last_epoch if comparison.metric == "test_accuracy"]
     assert compared.recorded == compared.reproduced > 0
 
 
 @pytest.mark.parametrize(("epoch", "last"), [(4, "-0.5"), (2, "equal")])
 def test_number_that_differs_is_named_and_is_a_failure(epoch: int, last: str, tmp_path: Path) -> None:
-    study = record(tmp_path / "small", quick(), 4, COMPLETE)
+    study = record(tmp_path / "small", quick(), 4, TrialState.COMPLETE)
     value = reproduce(study, "0").trial.epochs[epoch]["val_accuracy"]
     alter(study, epoch, "val_accuracy", value + 0.5)
     done = run(study)
@@ -112,7 +112,7 @@ def test_number_that_differs_is_named_and_is_a_failure(epoch: int, last: str, tm
 
 
 def test_trial_that_diverged_diverges_again(tmp_path: Path) -> None:
-    study = record(tmp_path / "small", quick(recipe=DIVERGING), 4, FAIL)
+    study = record(tmp_path / "small", quick(recipe=DIVERGING), 4, TrialState.FAIL)
     done = reproduce(study, "0")
     assert done.trial.failure is not None
     assert [comparison.reproduced for comparison in done.last_epoch] == [done.trial.failure]
@@ -120,7 +120,7 @@ def test_trial_that_diverged_diverges_again(tmp_path: Path) -> None:
 
 
 def test_trial_that_failed_for_another_reason_differs(tmp_path: Path) -> None:
-    study = record(tmp_path / "small", quick(), 2, FAIL)
+    study = record(tmp_path / "small", quick(), 2, TrialState.FAIL)
     done = reproduce(study, "0")
     assert [(comparison.epoch, comparison.metric) for comparison in done.last_epoch] == [(3, "failure")]
     assert run(study).exit_code == 0, "nothing was recorded of why, and nothing happens"
@@ -130,7 +130,7 @@ def test_pretrained_trial_begins_from_the_baseline_of_its_seed(tmp_path: Path) -
     baseline = CompressionRun(quick("none", num_levels=None))
     baseline.run_epoch()
     config = quick("RS", init="pretrained", seed=3)
-    study = record(tmp_path / "small", config, 4, COMPLETE, baseline.model.state_dict())
+    study = record(tmp_path / "small", config, 4, TrialState.COMPLETE, baseline.model.state_dict())
     refused = run(study)
     assert (refused.exit_code, "seed-3" in refused.output) == (2, True)
     study.baseline(3).mkdir(parents=True)
@@ -151,7 +151,7 @@ def test_nothing_of_the_environment_is_named_where_it_is_the_same(
 ) -> None:
     clean = provenance() | {"git_sha": "0" * 40, "git_dirty": False}
     monkeypatch.setattr("study.commands.reproduce.provenance", lambda: clean)
-    study = record(tmp_path / "small", quick(), 1, PRUNED, **clean)
+    study = record(tmp_path / "small", quick(), 1, TrialState.PRUNED, **clean)
     assert names(reproduce(study, "0")) == set()
     assert "the environment is the same" in run(study).output
 
@@ -171,14 +171,14 @@ def test_what_differs_in_the_environment_is_named(
 ) -> None:
     clean = provenance() | {"git_sha": "0" * 40, "git_dirty": False}
     monkeypatch.setattr("study.commands.reproduce.provenance", lambda: clean)
-    study = record(tmp_path / "small", quick(), 1, PRUNED, **clean | change)
+    study = record(tmp_path / "small", quick(), 1, TrialState.PRUNED, **clean | change)
     assert names(reproduce(study, "0")) == {name}
     assert shown in run(study).output
 
 
 @pytest.mark.parametrize(("metric", "name"), [("hostname", "host"), ("device", "device")])
 def test_other_machine_is_named(metric: str, name: str, tmp_path: Path) -> None:
-    study = record(tmp_path / "small", quick(), 1, PRUNED)
+    study = record(tmp_path / "small", quick(), 1, TrialState.PRUNED)
     alter(study, 1, metric, "elsewhere")
     assert name in names(reproduce(study, "0"))
 
@@ -186,18 +186,18 @@ def test_other_machine_is_named(metric: str, name: str, tmp_path: Path) -> None:
 def test_trial_that_failed_at_once_does_not_know_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clean = provenance() | {"git_sha": "0" * 40, "git_dirty": False}
     monkeypatch.setattr("study.commands.reproduce.provenance", lambda: clean)
-    study = record(tmp_path / "small", quick(recipe=DIVERGING), 4, FAIL, **clean | {"platform": "BeOS"})
+    study = record(tmp_path / "small", quick(recipe=DIVERGING), 4, TrialState.FAIL, **clean | {"platform": "BeOS"})
     done = reproduce(study, "0")
     assert done.trial.epochs == {}
     assert names(done) == {"host", "device", "platform"}
 
 
 def test_trial_without_an_epoch_is_refused(tmp_path: Path) -> None:
-    done = run(record(tmp_path / "small", quick(), 0, RUNNING))
+    done = run(record(tmp_path / "small", quick(), 0, TrialState.RUNNING))
     assert done.exit_code == 2
     assert "no epoch to compare with; choose another --trial" in done.output
 
 
 def test_unknown_trial_is_refused_with_the_choices(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="unknown trial '9'; choose from 0 to 0, or a trial_id"):
-        reproduce(record(tmp_path / "small", quick(), 1, RUNNING), "9")
+        reproduce(record(tmp_path / "small", quick(), 1, TrialState.RUNNING), "9")

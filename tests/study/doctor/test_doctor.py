@@ -9,7 +9,7 @@ import pytest
 
 from study.cluster.cores import available_cores
 from study.config import StudyConfig
-from study.doctor.check import FAIL, PASS, WARN, Check, Node, UnreachableNode
+from study.doctor.check import Check, CheckStatus, Node, UnreachableNode
 from study.doctor.cluster_checks import DISK_FREE, check_cluster
 from study.doctor.examine import _skew
 from study.doctor.probe import PACKAGES, NodeProbe, probe_node, process_age, time_trial, unseen_marks, write_mark
@@ -48,46 +48,71 @@ def check(name: str, nodes: list[Node], config: StudyConfig | None = None, price
 
 def test_good_cluster_passes_every_check() -> None:
     results = check_cluster([node("head", cpus=0), node("one"), node("two")], [], study_config(), "/shared")
-    assert {check.status for check in results} == {PASS}
+    assert {check.status for check in results} == {CheckStatus.PASS}
     assert all(check.finding and not check.remedy for check in results)
 
 
 BAD = {
     "other version": (
         "versions",
-        FAIL,
+        CheckStatus.FAIL,
         [node(), node("two", seen={"versions": PROBE.versions | {"torch": "2.0"}})],
         "torch 1.0 on 1, 2.0 on 1",
     ),
     "other code": (
         "versions",
-        FAIL,
+        CheckStatus.FAIL,
         [node(), node("two", seen={"versions": PROBE.versions | {"code": "4567cdef"}})],
         "code 0123abcd on 1, 4567cdef on 1",
     ),
     "missing package": (
         "versions",
-        FAIL,
+        CheckStatus.FAIL,
         [node(seen={"versions": PROBE.versions | {"optuna": None}})],
         "optuna missing on 1",
     ),
-    "unwritable": ("storage", FAIL, [node(), node("two", unwritable="Permission denied")], "two: Permission denied"),
-    "not shared": ("storage", FAIL, [node(unseen=("two",)), node("two", unseen=("one",))], "one doesn't see"),
-    "clock ahead": ("clocks", WARN, [node(skew=5.0)], "one +5 s"),
-    "clock far behind": ("clocks", FAIL, [node(skew=-90.0)], "one -90 s"),
-    "full disk": ("free disk", WARN, [node(seen={"disk_free": DISK_FREE // 2})], "one 5.0 GiB"),
-    "small shm": ("/dev/shm", WARN, [node(seen={"shm_total": GIB})], "one 1.0 of 4.0 GiB"),
-    "closed ports": ("object store", FAIL, [node(unfetched=("two",)), node("two")], "one can't fetch from two"),
-    "few cores": ("threads", WARN, [node(cpus=8)], "one 8 CPUs for Ray on 4 cores"),
-    "no token": ("authentication", WARN, [node(), node("two", seen={"token": False})], "none on two"),
-    "epoch fails": ("expected time", FAIL, [node(epoch_error="out of memory")], "fails on one: out of memory"),
-    "few open files": ("open files", WARN, [node(seen={"open_files": 1024})], "one 1024"),
-    "GPU that torch can't see": ("GPUs", FAIL, [node(gpus=1)], "one: 1 for Ray, 0 for torch"),
-    "GPU that Ray can't see": ("GPUs", WARN, [node(seen={"gpus": ["H200"]})], "all GPUs of one"),
-    "none to time": ("expected time", WARN, [node(cpus=0)], "there is no node to time an epoch on"),
-    "too small": ("room for trials", WARN, [node(cpus=0)], "no node has 1 CPU now"),
-    "no data": ("data set", FAIL, [node(seen={"dataset": None, "dataset_error": "is missing"})], "one: is missing"),
-    "other data": ("data set", FAIL, [node(), node("two", seen={"dataset": "def"})], "abc on 1, def on 1"),
+    "unwritable": (
+        "storage",
+        CheckStatus.FAIL,
+        [node(), node("two", unwritable="Permission denied")],
+        "two: Permission denied",
+    ),
+    "not shared": (
+        "storage",
+        CheckStatus.FAIL,
+        [node(unseen=("two",)), node("two", unseen=("one",))],
+        "one doesn't see",
+    ),
+    "clock ahead": ("clocks", CheckStatus.WARN, [node(skew=5.0)], "one +5 s"),
+    "clock far behind": ("clocks", CheckStatus.FAIL, [node(skew=-90.0)], "one -90 s"),
+    "full disk": ("free disk", CheckStatus.WARN, [node(seen={"disk_free": DISK_FREE // 2})], "one 5.0 GiB"),
+    "small shm": ("/dev/shm", CheckStatus.WARN, [node(seen={"shm_total": GIB})], "one 1.0 of 4.0 GiB"),
+    "closed ports": (
+        "object store",
+        CheckStatus.FAIL,
+        [node(unfetched=("two",)), node("two")],
+        "one can't fetch from two",
+    ),
+    "few cores": ("threads", CheckStatus.WARN, [node(cpus=8)], "one 8 CPUs for Ray on 4 cores"),
+    "no token": ("authentication", CheckStatus.WARN, [node(), node("two", seen={"token": False})], "none on two"),
+    "epoch fails": (
+        "expected time",
+        CheckStatus.FAIL,
+        [node(epoch_error="out of memory")],
+        "fails on one: out of memory",
+    ),
+    "few open files": ("open files", CheckStatus.WARN, [node(seen={"open_files": 1024})], "one 1024"),
+    "GPU that torch can't see": ("GPUs", CheckStatus.FAIL, [node(gpus=1)], "one: 1 for Ray, 0 for torch"),
+    "GPU that Ray can't see": ("GPUs", CheckStatus.WARN, [node(seen={"gpus": ["H200"]})], "all GPUs of one"),
+    "none to time": ("expected time", CheckStatus.WARN, [node(cpus=0)], "there is no node to time an epoch on"),
+    "too small": ("room for trials", CheckStatus.WARN, [node(cpus=0)], "no node has 1 CPU now"),
+    "no data": (
+        "data set",
+        CheckStatus.FAIL,
+        [node(seen={"dataset": None, "dataset_error": "is missing"})],
+        "one: is missing",
+    ),
+    "other data": ("data set", CheckStatus.FAIL, [node(), node("two", seen={"dataset": "def"})], "abc on 1, def on 1"),
 }
 
 
@@ -103,8 +128,8 @@ def test_what_is_wrong_is_told_with_its_remedy(case: str) -> None:
 def test_node_of_which_nothing_is_seen_is_told(nodes: list[Node]) -> None:
     results = check_cluster(nodes, [UnreachableNode("two", "No module named 'study'")], study_config(), "/shared")
     assert [(check.name, check.status) for check in results[:2]] == [
-        ("configuration", PASS),
-        ("package on all nodes", FAIL),
+        ("configuration", CheckStatus.PASS),
+        ("package on all nodes", CheckStatus.FAIL),
     ]
     assert results[1].finding == "two: No module named 'study'"
     assert len(results) == 2 or nodes, "nothing is said of what nobody has seen"
@@ -142,17 +167,17 @@ def test_cores_of_a_node_are_those_that_may_be_used() -> None:
 
 
 def test_single_node_needs_no_token() -> None:
-    assert check("authentication", [node(seen={"token": False})]).status == PASS
+    assert check("authentication", [node(seen={"token": False})]).status == CheckStatus.PASS
 
 
 @pytest.mark.parametrize(
     ("gpus", "status", "fragment"),
     [
-        (0.25, PASS, "4 trials"),
-        (1 / 3, PASS, "3 trials"),
-        (0.3, WARN, "leave 10%"),
-        (1, PASS, "1 GPU"),
-        (1.5, FAIL, "1.5"),
+        (0.25, CheckStatus.PASS, "4 trials"),
+        (1 / 3, CheckStatus.PASS, "3 trials"),
+        (0.3, CheckStatus.WARN, "leave 10%"),
+        (1, CheckStatus.PASS, "1 GPU"),
+        (1.5, CheckStatus.FAIL, "1.5"),
     ],
 )
 def test_fractions_of_a_gpu_that_leave_some_idle_are_told(gpus: float, status: str, fragment: str) -> None:

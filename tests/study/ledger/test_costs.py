@@ -6,7 +6,7 @@ from study.ledger.costs import Costs, costs_of
 from study.ledger.facts import ASKED, BASELINE, ENDED, EPOCH
 from study.run.progress import cost_lines
 from tests.support.example_studies import Unwritten, asked, metrics, study_config, train
-from trainables.result import COMPLETE, FAIL, PRUNED
+from trainables.result import TrialState
 
 CONFIG = study_config()
 REGULARIZE_EPOCHS, EPOCHS = 3, 4
@@ -28,10 +28,10 @@ def ledger() -> Unwritten:
     ledger = Unwritten()
     ask(ledger, 0, "RS")
     train(ledger, 0, 4)
-    ledger.record(ENDED, number=0, state=COMPLETE, failure=None)
+    ledger.record(ENDED, number=0, state=TrialState.COMPLETE, failure=None)
     ask(ledger, 1, "RE")
     train(ledger, 1, 2)
-    ledger.record(ENDED, number=1, state=FAIL, failure="it broke")
+    ledger.record(ENDED, number=1, state=TrialState.FAIL, failure="it broke")
     return ledger
 
 
@@ -65,7 +65,7 @@ def test_epoch_that_was_trained_twice_is_lost_once(ledger: Unwritten) -> None:
 def test_stopped_trial_saves_what_its_family_takes_on_average(ledger: Unwritten) -> None:
     ask(ledger, 2, "RS")
     ledger.record(EPOCH, number=2, metrics=metrics(1))
-    ledger.record(ENDED, number=2, state=PRUNED, failure=None)
+    ledger.record(ENDED, number=2, state=TrialState.PRUNED, failure=None)
     regularize = (0.125 + 0.25 + 0.375 + 0.125) / 4
     assert costs(ledger).saved == pytest.approx(2 * regularize + 0.5)
 
@@ -73,7 +73,7 @@ def test_stopped_trial_saves_what_its_family_takes_on_average(ledger: Unwritten)
 def test_stopped_trial_of_a_family_without_finetuning_takes_the_pace_of_all(ledger: Unwritten) -> None:
     ask(ledger, 2, "RE")
     train(ledger, 2, 3)
-    ledger.record(ENDED, number=2, state=PRUNED, failure=None)
+    ledger.record(ENDED, number=2, state=TrialState.PRUNED, failure=None)
     assert costs(ledger).saved == pytest.approx(0.5)
 
 

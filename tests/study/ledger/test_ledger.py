@@ -26,7 +26,9 @@ from study.ledger.facts import (
     REPEATED,
     SESSION_ENDED,
     SESSION_STARTED,
+    Lost,
     SessionEnded,
+    SessionOutcome,
     SessionStarted,
     decode,
     encode,
@@ -36,7 +38,7 @@ from study.ledger.ledger import Ledger, is_being_written, read_history
 from study.ledger.order import check_order
 from tests.support.example_studies import PROVENANCE, asked, metrics, start_session, study_config, train
 from trainables.errors import DamagedFileError
-from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
+from trainables.result import END_STATES, TrialState
 
 CONFIG = study_config()
 SOME_TRIAL = asked(0, CONFIG.trial_config({"family": "RE", "num_levels": 8, "lam": 1.0, "placement": "own"}))
@@ -46,9 +48,9 @@ PATHS = st.from_regex(r"[\w-]{1,9}(/[\w-]{1,9}){0,3}", fullmatch=True)
 
 
 KINDS = ["session", "ask", "epoch", "epoch", "again", "checkpoint", "lose", "end", "repeat", "prior", "stop"]
-OUTCOMES = st.sampled_from(["finished", "interrupted"])
+OUTCOMES = st.sampled_from(SessionOutcome)
 STARTED = {"pid": 1, "hostname": "head", "provenance": PROVENANCE}
-ENDS = st.sampled_from([COMPLETE, PRUNED, FAIL])
+ENDS = st.sampled_from(END_STATES)
 DISTRIBUTION = {
     "num_levels": '{"name": "IntDistribution", "attributes": {"log": true, "step": 1, "low": 2, "high": 64}}'
 }
@@ -72,7 +74,7 @@ def drawn(draw: st.DrawFn, kind: str, history: History) -> tuple[str, dict[str, 
         case "prior":
             return PRIOR, proposal | {"metrics": {"val_accuracy": 0.5}, "source": "x"}
         case "repeat":
-            known = {"number": number, "state": draw(ENDS), "metrics": {}, "sampler_state": {}}
+            known: dict[str, Any] = {"number": number, "state": draw(ENDS), "metrics": {}, "sampler_state": {}}
             return REPEATED, proposal | known
         case "epoch":
             loss = draw(st.floats(allow_nan=False))
@@ -122,7 +124,7 @@ def small_ledger(path: Path) -> History:
         config = CONFIG.trial_config({"family": "none", "num_levels": num_levels})
         ledger.record(ASKED, **asked(number, config))
         train(ledger, number, 4 if number == 0 else 2)
-    ledger.record(ENDED, number=0, state=COMPLETE, failure=None)
+    ledger.record(ENDED, number=0, state=TrialState.COMPLETE, failure=None)
     ledger.close()
     return ledger.history
 
@@ -130,11 +132,16 @@ def small_ledger(path: Path) -> History:
 def test_history_tells_what_was_recorded(tmp_path: Path) -> None:
     history = small_ledger(tmp_path / "ledger.jsonl")
     first, second = history.trials[0], history.trials[1]
-    assert (first.state, first.last["epoch"], first.last["phase"]) == (COMPLETE, 4, "finetune")
-    assert (second.state, second.last["epoch"]) == (RUNNING, 2)
+    assert (first.state, first.last["epoch"], first.last["phase"]) == (TrialState.COMPLETE, 4, "finetune")
+    assert (second.state, second.last["epoch"]) == (TrialState.RUNNING, 2)
     assert second.checkpoint == CheckpointRecord(2, "ray/session-001/1/checkpoint_000001")
     assert history.unfinished == [second]
-    assert (history.count(COMPLETE), history.count(RUNNING), history.count(FAIL), history.num_ended) == (1, 1, 0, 1)
+    assert (
+        history.count(TrialState.COMPLETE),
+        history.count(TrialState.RUNNING),
+        history.count(TrialState.FAIL),
+        history.num_ended,
+    ) == (1, 1, 0, 1)
     assert [session.outcome for session in history.sessions] == [None]
 
 
@@ -147,9 +154,9 @@ def test_seconds_are_those_of_the_sessions_and_not_of_the_time_between() -> None
     history = History()
     session: dict[str, Any] = {"pid": 1, "hostname": "head", "provenance": {}}
     history.apply(SessionStarted(time=100.0, session=1, **session))
-    history.apply(SessionEnded(time=110.0, session=1, outcome="interrupted"))
+    history.apply(SessionEnded(time=110.0, session=1, outcome=SessionOutcome.INTERRUPTED))
     history.apply(SessionStarted(time=500.0, session=2, **session))
-    history.apply(SessionEnded(time=503.0, session=2, outcome="finished"))
+    history.apply(SessionEnded(time=503.0, session=2, outcome=SessionOutcome.FINISHED))
     assert history.seconds == 13.0
 
 
@@ -173,7 +180,7 @@ def test_clock_that_is_set_back_does_not_change_durations(tmp_path: Path, monkey
 def test_clock_that_was_set_back_under_an_earlier_version_gives_no_negative_duration() -> None:
     history = History()
     history.apply(SessionStarted(time=7300.0, session=1, pid=1, hostname="head", provenance={}))
-    history.apply(SessionEnded(time=100.0, session=1, outcome="interrupted"))
+    history.apply(SessionEnded(time=100.0, session=1, outcome=SessionOutcome.INTERRUPTED))
     assert history.seconds == 0.0
 
 
@@ -181,10 +188,10 @@ def test_failure_is_kept_with_its_reason(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
     small_ledger(path)
     ledger = Ledger(path)
-    ledger.record(ENDED, number=1, state=FAIL, failure="the loss is not finite (nan)\nin two lines, λ")
+    ledger.record(ENDED, number=1, state=TrialState.FAIL, failure="the loss is not finite (nan)\nin two lines, λ")
     ledger.close()
     trial = read_history(path).trials[1]
-    assert (trial.state, trial.failure) == (FAIL, "the loss is not finite (nan)\nin two lines, λ")
+    assert (trial.state, trial.failure) == (TrialState.FAIL, "the loss is not finite (nan)\nin two lines, λ")
 
 
 def test_epoch_that_is_trained_again_replaces_the_earlier_account(tmp_path: Path) -> None:
@@ -221,10 +228,10 @@ def test_proposals_are_all_that_optuna_knows_in_order(tmp_path: Path) -> None:
     result: dict[str, Any] = proposal | {"metrics": {"val_accuracy": 0.5}}
     ledger.record(PRIOR, **result, source="studies/other/trials.parquet")
     ledger.record(ASKED, **SOME_TRIAL)
-    repeated = result | {"number": 0, "state": FAIL, "sampler_state": {"trial": {"generation": 1}}}
+    repeated = result | {"number": 0, "state": TrialState.FAIL, "sampler_state": {"trial": {"generation": 1}}}
     ledger.record(REPEATED, **repeated)
     assert ledger.history.proposals == [
-        KnownResult(**result, state=COMPLETE),
+        KnownResult(**result, state=TrialState.COMPLETE),
         ledger.history.trials[0],
         KnownResult(**repeated),
     ]
@@ -236,7 +243,7 @@ def test_lost_actor_is_counted_and_the_trial_still_runs(tmp_path: Path) -> None:
     ledger = Ledger(path)
     for _ in range(2):
         ledger.record(LOST, number=1, reason="the node is gone")
-    assert (ledger.history.trials[1].losses, ledger.history.trials[1].state) == (2, RUNNING)
+    assert (ledger.history.trials[1].losses, ledger.history.trials[1].state) == (2, TrialState.RUNNING)
 
 
 FULL_DISK = """
@@ -391,7 +398,7 @@ def changed(line: bytes, **changes: Any) -> bytes:
         ("checkpoint", {"epoch": 3}),
         ("checkpoint", {"path": 7}),
         ("ended", {"state": "RUNNING"}),
-        ("ended", {"state": PRUNED}),
+        ("ended", {"state": TrialState.PRUNED}),
         ("ended", {"failure": 1}),
         ("session_started", {"session": 2}),
         ("session_started", {"pid": "1"}),
@@ -416,7 +423,7 @@ def ended_ledger(path: Path) -> list[bytes]:
     for epoch in (3, 4):
         ledger.record(EPOCH, number=1, metrics=metrics(epoch))
         ledger.record(CHECKPOINT, number=1, epoch=epoch, path=f"checkpoint-{epoch}")
-    ledger.record(ENDED, number=1, state=COMPLETE, failure=None)
+    ledger.record(ENDED, number=1, state=TrialState.COMPLETE, failure=None)
     ledger.record(SESSION_ENDED, session=2, outcome="finished")
     ledger.close()
     return path.read_bytes().splitlines(keepends=True)
@@ -579,11 +586,13 @@ def test_fact_is_on_disk_before_record_returns(tmp_path: Path) -> None:
 
 def test_only_complete_quantized_trials_are_candidates_for_the_front(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
-    for number, (num_levels, state) in enumerate([(None, COMPLETE), (4, COMPLETE), (4, PRUNED), (4, FAIL), (4, None)]):
+    for number, (num_levels, state) in enumerate(
+        [(None, TrialState.COMPLETE), (4, TrialState.COMPLETE), (4, TrialState.PRUNED), (4, TrialState.FAIL), (4, None)]
+    ):
         config = CONFIG.trial_config({"family": "none", "num_levels": num_levels})
         ledger.record(ASKED, **asked(number, config))
         if state:
-            train(ledger, number, 4 if state == COMPLETE else 2)
+            train(ledger, number, 4 if state == TrialState.COMPLETE else 2)
             ledger.record(ENDED, number=number, state=state, failure=None)
     ledger.close()
     assert [trial.is_front_candidate for trial in ledger.history.trials.values()] == [False, True, False, False, False]
@@ -591,7 +600,7 @@ def test_only_complete_quantized_trials_are_candidates_for_the_front(tmp_path: P
 
 def test_lone_surrogates_in_a_fact_are_replaced_and_characters_beyond_16_bits_kept() -> None:
     """Python makes lone surrogates from undecodable bytes; strict readers of JSON refuse them."""
-    fact = {"fact": "session_ended", "time": 0.0, "elapsed": 0.0, "session": 1, "outcome": "a\ud800b\udfff \U0001f600"}
+    fact = {"fact": "lost", "time": 0.0, "elapsed": 0.0, "number": 1, "reason": "a\ud800b\udfff \U0001f600"}
     expected = "a\ufffdb\ufffd \U0001f600"
     for line in (encode(fact), json.dumps(fact).encode()):
-        assert decode(line) == SessionEnded(time=0.0, elapsed=0.0, session=1, outcome=expected)
+        assert decode(line) == Lost(time=0.0, elapsed=0.0, number=1, reason=expected)

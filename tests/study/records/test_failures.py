@@ -23,7 +23,7 @@ from study.records.failures import (
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import Unwritten, asked, study_config
 from trainables.data.datasets import DatasetError
-from trainables.result import COMPLETE, FAIL, PRUNED
+from trainables.result import TrialState
 from trainables.run import NonFiniteLossError
 
 IN_A_BUCKET = OSError("When uploading part for key 'x': AWS Error NETWORK_CONNECTION during UploadPart")
@@ -129,7 +129,9 @@ def history_of(*ends: tuple[str, str | None] | None, one_configuration: bool = F
     return ledger.history
 
 
-ALIKE = [(FAIL, f"the loss is not finite (nan) in epoch {epoch}") for epoch in range(1, FAILURES_AT_START + 1)]
+ALIKE = [
+    (TrialState.FAIL, f"the loss is not finite (nan) in epoch {epoch}") for epoch in range(1, FAILURES_AT_START + 1)
+]
 
 
 def test_first_trials_that_fail_alike_are_noticed_whatever_numbers_they_name() -> None:
@@ -142,9 +144,9 @@ def test_first_trials_that_fail_alike_are_noticed_whatever_numbers_they_name() -
     [
         ALIKE[1:],
         [None, *ALIKE],
-        [(COMPLETE, None), *ALIKE],
-        [ALIKE[0], (PRUNED, None), *ALIKE],
-        [(FAIL, "out of memory"), *ALIKE],
+        [(TrialState.COMPLETE, None), *ALIKE],
+        [ALIKE[0], (TrialState.PRUNED, None), *ALIKE],
+        [(TrialState.FAIL, "out of memory"), *ALIKE],
     ],
     ids=["too few", "an earlier one runs", "one was trained", "one was stopped", "another reason"],
 )

@@ -13,7 +13,8 @@ from typing import Any
 import optuna
 import psycopg
 import pytest
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
 from typer.testing import CliRunner
 
 from study.cli import app
@@ -26,7 +27,7 @@ from tests.support.example_studies import asked, make_study, start_session, stud
 from tests.support.live_studies import LiveRun, qar
 from tests.support.promises import assert_no_epoch_but_one_is_repeated, assert_three_ledgers_agree
 from tests.support.requirements import postgresql_programs
-from trainables.result import COMPLETE, FAIL, PRUNED
+from trainables.result import TrialState
 
 PARAMS = {"num_levels": 4}
 DISTRIBUTIONS = {
@@ -127,25 +128,25 @@ def mirrored(config: StudyConfig, tmp_path: Path) -> MirroredStudy:
     )
     for number in range(4):
         mirrored.ask(number)
-    mirrored.end(0, COMPLETE, 4)
-    mirrored.end(1, PRUNED, 2)
-    mirrored.end(2, FAIL, 1, "it broke")
+    mirrored.end(0, TrialState.COMPLETE, 4)
+    mirrored.end(1, TrialState.PRUNED, 2)
+    mirrored.end(2, TrialState.FAIL, 1, "it broke")
     metrics = {"val_accuracy": 0.5, "bits_per_weight": 2.0}
-    mirrored.ledger.record(REPEATED, **PROPOSED, number=0, state=COMPLETE, metrics=metrics, sampler_state={})
+    mirrored.ledger.record(REPEATED, **PROPOSED, number=0, state=TrialState.COMPLETE, metrics=metrics, sampler_state={})
     mirrored.ledger.record(
-        REPEATED, **PROPOSED, number=3, state=FAIL, failure="still runs", metrics={}, sampler_state={}
+        REPEATED, **PROPOSED, number=3, state=TrialState.FAIL, failure="still runs", metrics={}, sampler_state={}
     )
     return mirrored
 
 
 STATES = [
-    TrialState.COMPLETE,
-    TrialState.COMPLETE,
-    TrialState.PRUNED,
-    TrialState.FAIL,
-    TrialState.RUNNING,
-    TrialState.COMPLETE,
-    TrialState.FAIL,
+    OptunaState.COMPLETE,
+    OptunaState.COMPLETE,
+    OptunaState.PRUNED,
+    OptunaState.FAIL,
+    OptunaState.RUNNING,
+    OptunaState.COMPLETE,
+    OptunaState.FAIL,
 ]
 
 
@@ -162,7 +163,7 @@ def test_every_proposal_is_shown_as_it_is(mirrored: MirroredStudy) -> None:
     assert [trial.user_attrs.get("number") for trial in shown] == [None, 0, 1, 2, 3, None, None]
     assert [trial.user_attrs.get("repeated_of") for trial in shown] == [None] * 5 + [0, 3]
     assert shown[0].user_attrs == {"prior": True}
-    assert [trial.user_attrs.get("failure") for trial in shown if trial.state == TrialState.FAIL] == [
+    assert [trial.user_attrs.get("failure") for trial in shown if trial.state == OptunaState.FAIL] == [
         "it broke",
         "still runs",
     ]
@@ -173,12 +174,12 @@ def test_every_proposal_is_shown_as_it_is(mirrored: MirroredStudy) -> None:
 def test_mirror_follows_what_happens_and_repeats_nothing(restart: bool, mirrored: MirroredStudy) -> None:
     before = essence(mirrored.sync())
     assert essence(mirrored.sync_anew() if restart else mirrored.sync()) == before
-    mirrored.end(3, FAIL, 2, "late")
+    mirrored.end(3, TrialState.FAIL, 2, "late")
     mirrored.ask(4)
     after = mirrored.sync_anew() if restart else mirrored.sync()
     assert essence(after)[:4] == before[:4]
     assert [trial.state for trial in after[4:]] == [
-        *(TrialState.FAIL, TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING)
+        *(OptunaState.FAIL, OptunaState.COMPLETE, OptunaState.FAIL, OptunaState.RUNNING)
     ]
     assert after[4].user_attrs["failure"] == "late"
 
@@ -228,14 +229,14 @@ def test_damaged_pages_in_the_middle_of_its_own_database_are_mended(restart: boo
         damaged = bytearray(mirrored.folder.optuna_db.read_bytes())
         damaged[page * 4096 : page * 4096 + 4096] = b"\xa5" * 4096
         mirrored.folder.optuna_db.write_bytes(bytes(damaged))
-        mirrored.end(page_number := len(mirrored.ledger.history.trials) - 1, COMPLETE, 4)
+        mirrored.end(page_number := len(mirrored.ledger.history.trials) - 1, TrialState.COMPLETE, 4)
         mirrored.ask(page_number + 1)
         if not restart:
             mirrored.mirror.sync(mirrored.ledger.history)
             assert mirrored.mirror.trouble is None
         shown = mirrored.sync_anew()
         assert [trial.user_attrs["number"] for trial in shown] == list(range(page_number + 2))
-        assert shown[page_number].state == TrialState.COMPLETE
+        assert shown[page_number].state == OptunaState.COMPLETE
 
 
 def test_database_that_is_away_is_trouble_and_no_more(tmp_path: Path) -> None:
@@ -282,7 +283,7 @@ def knows_a_running_trial(storage: str) -> bool:
     if "digits" not in optuna.get_all_study_names(storage):
         return False
     trials = optuna.load_study(study_name="digits", storage=storage).trials
-    return any(trial.state == TrialState.RUNNING for trial in trials)
+    return any(trial.state == OptunaState.RUNNING for trial in trials)
 
 
 @pytest.mark.e2e
@@ -295,7 +296,7 @@ def test_study_that_is_killed_tells_the_same_in_the_database(postgres: str, tmp_
     run.kill_driver()
     run.finish()
     running = [trial.state for trial in optuna.load_study(study_name="digits", storage=postgres).trials]
-    assert TrialState.RUNNING in running, "nobody was left to tell the database"
+    assert OptunaState.RUNNING in running, "nobody was left to tell the database"
 
     ended = qar("resume", "studies/digits", cwd=tmp_path)
     assert (ended.status, ended.stderr) == (0, ""), ended

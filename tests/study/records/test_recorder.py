@@ -40,7 +40,7 @@ from tests.support.example_studies import (
 )
 from trainables.data.datasets import DatasetError
 from trainables.errors import DamagedFileError
-from trainables.result import COMPLETE, EPOCH_COLUMNS, FAIL, PRUNED, RUNNING, SCHEMA_VERSION, TRIAL_COLUMNS
+from trainables.result import EPOCH_COLUMNS, SCHEMA_VERSION, TRIAL_COLUMNS, TrialState
 
 EPOCHS = 4
 TABLES = [("trials.parquet", TRIAL_COLUMNS), ("epochs.parquet", EPOCH_COLUMNS)]
@@ -81,7 +81,13 @@ def test_trial_rows_tell_the_history(tmp_path: Path) -> None:
     rows = rows_of(make_study(tmp_path / "small"))
     assert [row["number"] for row in rows] == [0, 1, 2, 3, 4]
     assert [row["trial_id"] for row in rows] == [f"small-{number:05d}" for number in range(5)]
-    assert [row["state"] for row in rows] == [COMPLETE, COMPLETE, COMPLETE, PRUNED, FAIL]
+    assert [row["state"] for row in rows] == [
+        TrialState.COMPLETE,
+        TrialState.COMPLETE,
+        TrialState.COMPLETE,
+        TrialState.PRUNED,
+        TrialState.FAIL,
+    ]
     assert [row["epochs"] for row in rows] == [4, 4, 4, 1, 0]
     assert [row["anchor"] for row in rows] == [True, True, False, False, False]
     assert [row["family"] for row in rows] == ["none", "none", "RE", "RS", "RC"]
@@ -118,7 +124,7 @@ def test_lam_0_of_a_family_with_a_penalty_is_no_null(tmp_path: Path) -> None:
 def test_running_trial_is_in_the_tables_with_what_it_has_done(tmp_path: Path) -> None:
     study = make_study(tmp_path / "small", ended=False)
     row = rows_of(study)[4]
-    assert (row["state"], row["epochs"], row["failure"]) == (RUNNING, 0, None)
+    assert (row["state"], row["epochs"], row["failure"]) == (TrialState.RUNNING, 0, None)
 
 
 def test_epoch_rows_tell_every_epoch_once_and_in_order(tmp_path: Path) -> None:
@@ -169,14 +175,14 @@ def test_tables_are_replaced_whole_and_no_draft_is_left(tmp_path: Path) -> None:
     with open(study.trials, "rb") as reader:  # one who reads while the tables are written anew
         before = reader.read(10)
         ledger = Ledger(study.ledger)
-        ledger.record(ENDED, number=4, state=FAIL, failure="late")
+        ledger.record(ENDED, number=4, state=TrialState.FAIL, failure="late")
         write_tables(study, ledger.history)
         ledger.close()
         rest = reader.read()
     whole = tmp_path / "as-read.parquet"
     whole.write_bytes(before + rest)
-    assert pq.read_table(whole).to_pylist()[4]["state"] == RUNNING
-    assert rows_of(study)[4]["state"] == FAIL
+    assert pq.read_table(whole).to_pylist()[4]["state"] == TrialState.RUNNING
+    assert rows_of(study)[4]["state"] == TrialState.FAIL
     files = {path.name for path in study.path.iterdir()}
     assert files == {"study.yaml", "study.json", "ledger.jsonl", "trials.parquet", "epochs.parquet"}
 
@@ -308,13 +314,13 @@ def test_recorder_ends_a_trial_as_it_ended(recording: Recording) -> None:
     for epoch in range(1, EPOCHS + 1):
         recording.report(metrics(epoch))
     recording.recorder.on_trial_complete(0, [], recording.trial)
-    assert (recording.recorded_trial.state, recording.recorded_trial.failure) == (COMPLETE, None)
+    assert (recording.recorded_trial.state, recording.recorded_trial.failure) == (TrialState.COMPLETE, None)
 
 
 def test_recorder_tells_a_stopped_trial_from_a_complete_one(recording: Recording) -> None:
     recording.report(metrics(1))
     recording.recorder.on_trial_complete(0, [], recording.trial)
-    assert recording.recorded_trial.state == PRUNED
+    assert recording.recorded_trial.state == TrialState.PRUNED
 
 
 def test_recorder_keeps_the_reason_of_a_divergence_and_no_epoch_of_it(recording: Recording) -> None:
@@ -322,7 +328,7 @@ def test_recorder_keeps_the_reason_of_a_divergence_and_no_epoch_of_it(recording:
     recording.report({"epoch": 1, "failure": "the loss is not finite (nan) in epoch 2", "done": True})
     recording.recorder.on_trial_complete(0, [], recording.trial)
     assert (recording.recorded_trial.state, recording.recorded_trial.failure) == (
-        FAIL,
+        TrialState.FAIL,
         "the loss is not finite (nan) in epoch 2",
     )
     assert list(recording.recorded_trial.epochs) == [1]
@@ -349,7 +355,7 @@ def test_recorder_writes_the_tables_while_the_study_runs(recording: Recording) -
     recording.recorder.on_step_end(0, [])
     assert rows_of(recording.study)[0]["epochs"] == 1
     shown = optuna.load_study(study_name="small", storage=recording.mirror.uri)
-    assert [trial.state.name for trial in shown.trials] == [RUNNING]
+    assert [trial.state.name for trial in shown.trials] == [TrialState.RUNNING]
 
 
 def task_error(cause: Exception) -> RayTaskError:
@@ -363,29 +369,29 @@ OF_A_STORE = OSError("When uploading part for key 'x' in bucket 'b': AWS Error N
 def test_trial_whose_bucket_was_out_of_reach_goes_on_from_its_checkpoint(recording: Recording) -> None:
     for losses in range(1, MOST_LOSSES + 1):
         recording.strike(task_error(OF_A_STORE))
-        assert (recording.recorded_trial.state, recording.recorded_trial.losses) == (RUNNING, losses)
+        assert (recording.recorded_trial.state, recording.recorded_trial.losses) == (TrialState.RUNNING, losses)
     with pytest.raises(StorageUnwritable, match=r"can't be reached.*AWS Error.*qar resume"):
         recording.strike(task_error(OF_A_STORE))
-    assert recording.recorded_trial.state == RUNNING
+    assert recording.recorded_trial.state == TrialState.RUNNING
 
 
 def test_exception_in_a_trial_fails_it_at_once(recording: Recording) -> None:
     recording.report(metrics(1))
     recording.strike(task_error(ValueError("the reason\nand advice")))
-    assert (recording.recorded_trial.state, recording.recorded_trial.failure) == (FAIL, "the reason")
+    assert (recording.recorded_trial.state, recording.recorded_trial.failure) == (TrialState.FAIL, "the reason")
 
 
 def test_exception_without_words_is_named(recording: Recording) -> None:
     recording.strike(task_error(MemoryError()))
-    assert (recording.recorded_trial.state, recording.recorded_trial.failure) == (FAIL, "MemoryError")
+    assert (recording.recorded_trial.state, recording.recorded_trial.failure) == (TrialState.FAIL, "MemoryError")
 
 
 def test_lost_actor_is_no_failure_until_it_is_lost_too_often(recording: Recording) -> None:
     for losses in range(1, MOST_LOSSES + 1):
         recording.strike(ActorDiedError())
-        assert (recording.recorded_trial.state, recording.recorded_trial.losses) == (RUNNING, losses)
+        assert (recording.recorded_trial.state, recording.recorded_trial.losses) == (TrialState.RUNNING, losses)
     recording.strike(ActorDiedError())
-    assert recording.recorded_trial.state == FAIL
+    assert recording.recorded_trial.state == TrialState.FAIL
     assert recording.recorded_trial.failure.startswith(
         f"its actor was lost {MOST_LOSSES + 1} times, at last: The actor"
     )
@@ -394,24 +400,24 @@ def test_lost_actor_is_no_failure_until_it_is_lost_too_often(recording: Recordin
 def test_disk_that_is_full_is_no_failure_of_the_trial(recording: Recording) -> None:
     with pytest.raises(StorageUnwritable, match=r"can't be written: No space left on device; free space"):
         recording.strike(task_error(OSError(errno.ENOSPC, "No space left on device")))
-    assert recording.recorded_trial.state == RUNNING
+    assert recording.recorded_trial.state == TrialState.RUNNING
 
 
 def test_disk_of_a_node_that_is_full_is_no_failure_of_the_storage(recording: Recording) -> None:
     full = OSError(errno.ENOSPC, "No space left on device", "/tmp/tmp4_1x/trial.pt")
     for losses in range(1, MOST_LOSSES + 1):
         recording.strike(task_error(full))
-        assert (recording.recorded_trial.state, recording.recorded_trial.losses) == (RUNNING, losses)
+        assert (recording.recorded_trial.state, recording.recorded_trial.losses) == (TrialState.RUNNING, losses)
     # By then it is no passing trouble: the next trials would meet the same.
     with pytest.raises(NodeUnusable, match=r"^/tmp/tmp4_1x/trial.pt on .* can't be used: No space left on device;"):
         recording.strike(task_error(full))
-    assert recording.recorded_trial.state == RUNNING
+    assert recording.recorded_trial.state == TrialState.RUNNING
 
 
 def test_node_that_lacks_the_storage_ends_the_study_and_fails_no_trial(recording: Recording) -> None:
     with pytest.raises(StorageNotShared, match=r"must be seen by all nodes, but is not by .*; mount it there"):
         recording.strike(task_error(RuntimeError("Unable to set up cluster storage with the following settings:\n…")))
-    assert recording.recorded_trial.state == RUNNING
+    assert recording.recorded_trial.state == TrialState.RUNNING
 
 
 def test_node_that_lacks_the_data_set_ends_the_study_and_fails_no_trial(recording: Recording) -> None:
@@ -421,17 +427,17 @@ def test_node_that_lacks_the_data_set_ends_the_study_and_fails_no_trial(recordin
         NodeLacksDataset, match=r"can't load the data set: /data/digits.npz: .*; or take that node away"
     ):
         recording.strike(task_error(DatasetError(missing)))
-    assert recording.recorded_trial.state == RUNNING
+    assert recording.recorded_trial.state == TrialState.RUNNING
 
 
 def test_data_set_in_a_bucket_that_is_out_of_reach_is_asked_for_again(recording: Recording) -> None:
     away = DatasetError(f"s3://bucket/digits.npz can't be fetched: {OF_A_STORE}; check the URI")
     for losses in range(1, MOST_LOSSES + 1):
         recording.strike(task_error(away))
-        assert (recording.recorded_trial.state, recording.recorded_trial.losses) == (RUNNING, losses)
+        assert (recording.recorded_trial.state, recording.recorded_trial.losses) == (TrialState.RUNNING, losses)
     with pytest.raises(NodeLacksDataset, match=r"can't load the data set: s3://bucket/digits.npz can't be fetched"):
         recording.strike(task_error(away))
-    assert recording.recorded_trial.state == RUNNING
+    assert recording.recorded_trial.state == TrialState.RUNNING
 
 
 def test_node_that_lacks_the_float_baseline_ends_the_study_and_fails_no_trial(
@@ -443,22 +449,22 @@ def test_node_that_lacks_the_float_baseline_ends_the_study_and_fails_no_trial(
     monkeypatch.setattr(StudyFolder, "has_baseline", lambda folder, seed: True)
     with pytest.raises(StorageNotShared, match=r"must be seen by all nodes, but is not by .*; mount it there"):
         recording.strike(task_error(unseen))
-    assert recording.recorded_trial.state == RUNNING
+    assert recording.recorded_trial.state == TrialState.RUNNING
     monkeypatch.setattr(StudyFolder, "has_baseline", lambda folder, seed: False)
     recording.strike(task_error(unseen))
-    assert recording.recorded_trial.state == FAIL, "here it is damaged, too"
+    assert recording.recorded_trial.state == TrialState.FAIL, "here it is damaged, too"
 
 
 def test_file_that_is_missing_is_a_failure_of_the_trial(recording: Recording) -> None:
     recording.strike(task_error(FileNotFoundError(errno.ENOENT, "No such file or directory", "data.npz")))
-    assert recording.recorded_trial.state == FAIL
+    assert recording.recorded_trial.state == TrialState.FAIL
 
 
 def test_error_that_cant_be_read_counts_as_a_lost_actor(recording: Recording) -> None:
     recording.trial.handle_error(ActorDiedError())
     Path(recording.trial.pickled_error_file).write_bytes(b"no pickle")
     recording.recorder.on_trial_error(0, [], recording.trial)
-    assert (recording.recorded_trial.state, recording.recorded_trial.losses) == (RUNNING, 1)
+    assert (recording.recorded_trial.state, recording.recorded_trial.losses) == (TrialState.RUNNING, 1)
 
 
 def test_recorder_survives_pickling_by_ray_as_nothing(recording: Recording) -> None:

@@ -27,7 +27,7 @@ from study.run.progress import (
 from study.storage.folder import StudyFolder
 from study.storage.liveliness import liveliness
 from tests.support.example_studies import Unwritten, asked, make_study, study_config, train
-from trainables.result import COMPLETE, FAIL, PRUNED, STATES
+from trainables.result import TrialState
 
 CONFIG = study_config()
 COARSE = st.integers(0, 4).map(lambda quarter: quarter / 4)
@@ -51,7 +51,7 @@ def test_failures_of_the_same_reason_are_one_line() -> None:
     for number in range(14):
         ledger.record(ASKED, **asked(number, CONFIG.trial_config({"family": "none", "num_levels": 4})))
         reason = "out of memory" if number == 2 else "the loss is\x1b[2J not finite"
-        ledger.record(ENDED, number=number, state=FAIL, failure=reason)
+        ledger.record(ENDED, number=number, state=TrialState.FAIL, failure=reason)
     assert failure_lines(ledger.history) == [
         "trials 0, 1, 3, 4, 5, 6, 7, 8, 9, 10 and 3 more failed: the loss is not finite",
         "trial 2 failed: out of memory",
@@ -72,14 +72,19 @@ def lines_of(panel: str) -> list[str]:
 @given(
     st.lists(
         st.tuples(
-            COARSE, COARSE, st.sampled_from([COMPLETE, COMPLETE, PRUNED, FAIL, None]), st.sampled_from([None, 4])
+            COARSE,
+            COARSE,
+            st.sampled_from([TrialState.COMPLETE, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, None]),
+            st.sampled_from([None, 4]),
         ),
         max_size=12,
     )
 )
 def test_front_so_far_matches_brute_force(trials: list[tuple[float, float, str | None, int | None]]) -> None:
     front = front_so_far(history_of(*trials))
-    of = {(accuracy, bits) for accuracy, bits, state, num_levels in trials if state == COMPLETE and num_levels}
+    of = {
+        (accuracy, bits) for accuracy, bits, state, num_levels in trials if state == TrialState.COMPLETE and num_levels
+    }
     expected = {
         (accuracy, bits)
         for accuracy, bits in of
@@ -88,12 +93,12 @@ def test_front_so_far_matches_brute_force(trials: list[tuple[float, float, str |
     points = [(trial.last["val_accuracy"], trial.last["bits_per_weight"]) for trial in front]
     assert set(points) == expected
     assert points == sorted(points, key=lambda point: point[1])
-    assert all(trial.state == COMPLETE and trial.config["num_levels"] for trial in front)
+    assert all(trial.state == TrialState.COMPLETE and trial.config["num_levels"] for trial in front)
 
 
 def test_front_so_far_of_nothing_is_empty() -> None:
     assert front_so_far(History()) == []
-    assert front_so_far(history_of((0.9, 32.0, COMPLETE, None))) == []
+    assert front_so_far(history_of((0.9, 32.0, TrialState.COMPLETE, None))) == []
 
 
 @pytest.mark.parametrize(
@@ -123,19 +128,22 @@ def test_duration_loses_no_second(seconds: int) -> None:
 
 
 def test_expected_seconds_go_on_at_the_pace_of_this_session() -> None:
-    history = history_of(*[(0.5, 2.0, COMPLETE, 4)] * 6)
+    history = history_of(*[(0.5, 2.0, TrialState.COMPLETE, 4)] * 6)
     assert expected_seconds(history, trials=10, ended_before=4, elapsed=60.0) == pytest.approx(120.0)
     assert expected_seconds(history, trials=6, ended_before=0, elapsed=60.0) == 0.0
 
 
 def test_expected_seconds_are_unknown_before_a_trial_has_ended() -> None:
-    history = history_of((0.5, 2.0, COMPLETE, 4), (0.5, 2.0, None, 4))
+    history = history_of((0.5, 2.0, TrialState.COMPLETE, 4), (0.5, 2.0, None, 4))
     assert expected_seconds(history, trials=10, ended_before=1, elapsed=60.0) is None
 
 
 def test_states_line_counts_each_state() -> None:
     history = history_of(
-        *[(0.5, 2.0, COMPLETE, 4)] * 3, (0.5, 2.0, PRUNED, 4), (0.5, 2.0, FAIL, 4), (0.5, 2.0, None, 4)
+        *[(0.5, 2.0, TrialState.COMPLETE, 4)] * 3,
+        (0.5, 2.0, TrialState.PRUNED, 4),
+        (0.5, 2.0, TrialState.FAIL, 4),
+        (0.5, 2.0, None, 4),
     )
     assert states_line(history, 64) == "5 of 64 trials: 3 COMPLETE, 1 PRUNED, 1 FAIL, 1 RUNNING"
 
@@ -144,10 +152,10 @@ def test_states_line_of_nothing_has_no_colon() -> None:
     assert states_line(History(), 64) == "0 of 64 trials"
 
 
-@given(st.lists(st.sampled_from([COMPLETE, PRUNED, FAIL, None]), max_size=9))
+@given(st.lists(st.sampled_from([TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, None]), max_size=9))
 def test_states_line_adds_up(states: list[str | None]) -> None:
     line = states_line(history_of(*[(0.5, 2.0, state, 4) for state in states]), 9)
-    counts = {state: int(count) for count, state in re.findall(rf"(\d+) ({'|'.join(STATES)})", line)}
+    counts = {state: int(count) for count, state in re.findall(rf"(\d+) ({'|'.join(TrialState)})", line)}
     assert sum(counts.values()) == len(states)
     assert line.startswith(f"{sum(state is not None for state in states)} of 9 trials")
 
@@ -187,14 +195,16 @@ def test_progress_outside_of_a_terminal_is_plain_lines(tmp_path: Path) -> None:
 
 def test_progress_line_names_points_that_look_the_same_once() -> None:
     screen, shown = console(terminal=False)
-    history = history_of((0.8, 2.0, COMPLETE, 4), (0.8, 2.0, COMPLETE, 4), (0.9, 3.0, COMPLETE, 4))
+    history = history_of(
+        (0.8, 2.0, TrialState.COMPLETE, 4), (0.8, 2.0, TrialState.COMPLETE, 4), (0.9, 3.0, TrialState.COMPLETE, 4)
+    )
     with Progress(history, 64, screen, seconds_between_lines=0.0) as progress:
         progress.on_step_end(0, [])
     assert shown.getvalue().rstrip().endswith("front (accuracy@bits): 0.800@2.00, 0.900@3.00")
 
 
 def test_progress_line_of_many_points_is_one_line() -> None:
-    trials = [(0.5 + number / 100, 1 + number / 10, COMPLETE, 4) for number in range(40)]
+    trials = [(0.5 + number / 100, 1 + number / 10, TrialState.COMPLETE, 4) for number in range(40)]
     screen, shown = console(terminal=False)
     with Progress(history_of(*trials), 64, screen, seconds_between_lines=0.0) as progress:
         progress.on_step_end(0, [])
@@ -222,7 +232,7 @@ def test_progress_expects_only_once_a_trial_of_this_session_has_ended(tmp_path: 
     screen, shown = console(terminal=False)
     with Progress(ledger.history, 64, screen, seconds_between_lines=0.0) as progress:
         progress.on_step_end(0, [])
-        ledger.record(ENDED, number=4, state=FAIL, failure="late")
+        ledger.record(ENDED, number=4, state=TrialState.FAIL, failure="late")
         progress.on_step_end(1, [])
     ledger.close()
     first, second = shown.getvalue().splitlines()
@@ -308,21 +318,21 @@ def test_line_names_the_epoch_of_each_running_trial(monkeypatch: pytest.MonkeyPa
         "training: trial 0 epoch 1 of 4 for 0:22, trial 1 epoch 4 of 4 for 1:01"
     )
     assert training_line(ledger.history, {1: 0.0}) == "training: trial 1 epoch 4 of 4 for 0:00", "0 waits for its actor"
-    ledger.record(ENDED, number=1, state=COMPLETE, failure=None)
+    ledger.record(ENDED, number=1, state=TrialState.COMPLETE, failure=None)
     assert training_line(ledger.history, {0: 1.0, 1: 1.0}) == "training: trial 0 epoch 1 of 4 for 0:01"
     assert training_line(ledger.history, {}) == ""
 
 
 def test_states_line_of_a_study_that_nobody_runs_says_what_is_to_resume() -> None:
-    history = history_of((0.5, 2.0, COMPLETE, 4), (0.5, 2.0, None, 4))
+    history = history_of((0.5, 2.0, TrialState.COMPLETE, 4), (0.5, 2.0, None, 4))
     assert states_line(history, 9, is_driven=False) == "1 of 9 trials: 1 COMPLETE, 1 to resume"
 
 
 def test_seconds_left_follow_the_latest_session_in_which_a_trial_ended() -> None:
-    history = history_of(*[(0.5, 2.0, COMPLETE, 4)] * 2)
+    history = history_of(*[(0.5, 2.0, TrialState.COMPLETE, 4)] * 2)
     assert seconds_left(history, 10) is None, "no session is known"
     sessions = [Session(number, 0.0, 1, "head", {}, latest=0.0, seconds=40.0) for number in (1, 2, 3)]
-    history = history_of(*[(0.5, 2.0, COMPLETE, 4)] * 6, (0.5, 2.0, None, 4))
+    history = history_of(*[(0.5, 2.0, TrialState.COMPLETE, 4)] * 6, (0.5, 2.0, None, 4))
     history.sessions = sessions
     for trial in history.trials.values():
         trial.sessions = dict.fromkeys(range(1, 5), 1 if trial.number < 4 else 2)

@@ -13,7 +13,7 @@ from study.run.recovery import end_finished_trials, prune_checkpoints
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import asked, make_study, metrics, start_session, study_config, train
 from tests.support.example_trials import quick
-from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
+from trainables.result import TrialState
 from trainables.trainable import train_baseline
 
 
@@ -37,7 +37,7 @@ def test_settle_ends_a_trial_that_was_killed_after_the_checkpoint_of_its_last_ep
     ask(ledger, 0)
     train(ledger, 0, 4)
     end_finished_trials(ledger, config_of())
-    assert ledger.history.trials[0].state == COMPLETE
+    assert ledger.history.trials[0].state == TrialState.COMPLETE
     assert ledger.history.unfinished == []
 
 
@@ -46,7 +46,7 @@ def test_settle_leaves_a_trial_without_the_checkpoint_of_its_last_epoch_to_be_co
     train(ledger, 0, 3)
     ledger.record(EPOCH, number=0, metrics=metrics(4, phase="finetune"))
     end_finished_trials(ledger, config_of())
-    assert ledger.history.trials[0].state == RUNNING
+    assert ledger.history.trials[0].state == TrialState.RUNNING
 
 
 def test_settle_fails_a_trial_whose_last_result_is_not_finite(ledger: Ledger) -> None:
@@ -54,7 +54,7 @@ def test_settle_fails_a_trial_whose_last_result_is_not_finite(ledger: Ledger) ->
     train(ledger, 0, 4, accuracy=float("nan"))
     end_finished_trials(ledger, config_of())
     trial = ledger.history.trials[0]
-    assert (trial.state, trial.failure) == (FAIL, "val_accuracy is not finite: nan")
+    assert (trial.state, trial.failure) == (TrialState.FAIL, "val_accuracy is not finite: nan")
 
 
 @pytest.mark.parametrize("scheduler", ["asha", "pareto-asha"])
@@ -64,8 +64,8 @@ def test_settle_prunes_a_trial_that_a_rung_has_stopped(scheduler: str, ledger: L
         train(ledger, number, 1, accuracy=0.9 - 0.2 * number, bits=2.0 + number)  # each is worse in both
     end_finished_trials(ledger, config_of(scheduler))
     states = [ledger.history.trials[number].state for number in range(4)]
-    assert states[0] == RUNNING
-    assert states[3] == PRUNED
+    assert states[0] == TrialState.RUNNING
+    assert states[3] == TrialState.PRUNED
     assert ledger.history.trials[3].failure is None
 
 
@@ -76,7 +76,7 @@ def test_settle_stops_no_anchor_and_nothing_without_early_stopping(ledger: Ledge
     end_finished_trials(ledger, config_of("none"))
     assert len(ledger.history.unfinished) == 4
     end_finished_trials(ledger, config_of())
-    assert ledger.history.trials[3].state == RUNNING
+    assert ledger.history.trials[3].state == TrialState.RUNNING
 
 
 def test_settle_adds_nothing_to_the_wall_clock(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +87,7 @@ def test_settle_adds_nothing_to_the_wall_clock(ledger: Ledger, monkeypatch: pyte
     now = time.time()
     monkeypatch.setattr("study.ledger.ledger.time.time", lambda: now + 3 * 24 * 3600)
     end_finished_trials(ledger, config_of())
-    assert ledger.history.trials[0].state == COMPLETE
+    assert ledger.history.trials[0].state == TrialState.COMPLETE
     assert ledger.history.seconds == before
 
 
@@ -148,7 +148,7 @@ def test_settled_trials_are_ended_by_facts(ledger: Ledger) -> None:
     end_finished_trials(ledger, config_of())
     ledger.close()
     assert f'"{ENDED}"' in ledger.path.read_text().splitlines()[-1]
-    assert read_history(ledger.path).trials[0].state == COMPLETE
+    assert read_history(ledger.path).trials[0].state == TrialState.COMPLETE
 
 
 @pytest.mark.usefixtures("quick_names")

@@ -13,7 +13,7 @@ from study.search.optuna_trials import metrics_of, values_of
 from study.search.sampler_history import NEW_WINDOW_EVERY, select
 from tests.study.search.test_searcher import Driver, config_of
 from tests.support.proposals import HOW
-from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
+from trainables.result import TrialState
 
 
 def test_window_that_is_chosen_after_a_kill_is_that_of_an_undisturbed_driver(tmp_path: Path) -> None:
@@ -49,14 +49,16 @@ def test_replicates_run_under_further_seeds_and_then_no_more(tmp_path: Path) -> 
     assert seeds == {None: [7], 4: [7, 8, 9], 5: [7, 8, 9]}
 
 
-def known_result(state: str, accuracy: float, bits: float) -> KnownResult:
+def known_result(state: TrialState, accuracy: float, bits: float) -> KnownResult:
     return KnownResult({"num_levels": 4}, {}, state, {"val_accuracy": accuracy, "bits_per_weight": bits})
 
 
 PROPOSALS = st.lists(
     st.builds(
         known_result,
-        st.sampled_from([COMPLETE, COMPLETE, PRUNED, FAIL, RUNNING]),
+        st.sampled_from(
+            [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING]
+        ),
         st.integers(0, 5).map(lambda fifths: fifths / 5),
         st.integers(1, 6).map(float),
     ),
@@ -71,15 +73,15 @@ def test_window_holds_all_that_run_and_as_many_of_the_finished_as_it_may(
     chosen = select(proposals, size, [], "seed")
     assert chosen == sorted(set(chosen)) == select(proposals, size, [], "seed")
     states = [proposals[index].state for index in chosen]
-    assert states.count(RUNNING) == sum(proposal.state == RUNNING for proposal in proposals)
-    finished = sum(proposal.state in (COMPLETE, PRUNED) for proposal in proposals)
-    assert states.count(COMPLETE) + states.count(PRUNED) == min(size, finished)
-    assert FAIL not in states
+    assert states.count(TrialState.RUNNING) == sum(proposal.state == TrialState.RUNNING for proposal in proposals)
+    finished = sum(proposal.state in (TrialState.COMPLETE, TrialState.PRUNED) for proposal in proposals)
+    assert states.count(TrialState.COMPLETE) + states.count(TrialState.PRUNED) == min(size, finished)
+    assert TrialState.FAIL not in states
 
 
 @given(PROPOSALS, st.integers(2, 12))
 def test_window_holds_the_whole_front_if_there_is_room(proposals: list[KnownResult], size: int) -> None:
-    complete = [index for index, proposal in enumerate(proposals) if proposal.state == COMPLETE]
+    complete = [index for index, proposal in enumerate(proposals) if proposal.state == TrialState.COMPLETE]
     front = {
         index for index in complete if not any(dominates(proposals[other], proposals[index]) for other in complete)
     }
@@ -94,7 +96,7 @@ def dominates(one: KnownResult, other: KnownResult) -> bool:
 
 def test_window_prefers_what_fulfils_the_constraints() -> None:
     generator = np.random.default_rng(0)
-    proposals = [known_result(COMPLETE, accuracy, 1 + 5 * accuracy) for accuracy in generator.random(100)]
+    proposals = [known_result(TrialState.COMPLETE, accuracy, 1 + 5 * accuracy) for accuracy in generator.random(100)]
     constraint = Constraint.parse("bits_per_weight <= 2")
     chosen = select(proposals, 20, [constraint], "seed")
     feasible = [index for index in chosen if constraint.violation(metrics_of(proposals[index])) <= 0]

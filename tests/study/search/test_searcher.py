@@ -11,7 +11,7 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optuna.trial import TrialState
+from optuna.trial import TrialState as OptunaState
 from ray.tune.search import Searcher
 
 from study.config import StudyConfig
@@ -23,10 +23,14 @@ from study.search.sampler_history import FAILURE
 from study.search.searcher import MAX_REPEATS, OptunaSearcher, outcome
 from study.search.space import ANCHOR
 from tests.support.example_studies import metrics, start_session, study_config
-from trainables.result import COMPLETE, FAIL, PRUNED, RUNNING
+from trainables.result import TrialState
 
 EPOCHS = 4
-IN_OPTUNA = {COMPLETE: TrialState.COMPLETE, PRUNED: TrialState.PRUNED, FAIL: TrialState.FAIL}
+IN_OPTUNA = {
+    TrialState.COMPLETE: OptunaState.COMPLETE,
+    TrialState.PRUNED: OptunaState.PRUNED,
+    TrialState.FAIL: OptunaState.FAIL,
+}
 ENDS = ("complete", "stopped", "diverged", "diverged at once", "broken", "broken at once")
 EXHAUSTIBLE = {"family": ["none"], "num_levels": {"low": 2, "high": 5}, "placement": ["kmeans", "uniform"]}
 
@@ -73,7 +77,7 @@ class Driver:
         if how.startswith("diverged"):
             result = {"epoch": epochs, "failure": "the loss is not finite (nan)", "done": True}
         broken = how.startswith("broken")
-        state, failure = (FAIL, "it broke") if broken else outcome(result, EPOCHS)
+        state, failure = (TrialState.FAIL, "it broke") if broken else outcome(result, EPOCHS)
         self.ledger.record(ENDED, number=number, state=state, failure=failure)
         self.searcher.on_trial_complete(self.ray_ids[number], result, error=broken)
 
@@ -94,7 +98,7 @@ class Driver:
     def optuna_trials(self) -> list[optuna.trial.FrozenTrial]:
         return self.searcher.optuna_study.get_trials(deepcopy=False)
 
-    def in_optuna(self, state: TrialState) -> list[optuna.trial.FrozenTrial]:
+    def in_optuna(self, state: OptunaState) -> list[optuna.trial.FrozenTrial]:
         return [trial for trial in self.optuna_trials if trial.state == state]
 
     def die(self) -> None:
@@ -116,33 +120,33 @@ def identities(driver: Driver) -> list[tuple[str, int]]:
 @pytest.mark.parametrize(
     ("how", "state"),
     [
-        ("complete", COMPLETE),
-        ("stopped", PRUNED),
-        ("diverged", FAIL),
-        ("diverged at once", FAIL),
-        ("broken", FAIL),
-        ("broken at once", FAIL),
+        ("complete", TrialState.COMPLETE),
+        ("stopped", TrialState.PRUNED),
+        ("diverged", TrialState.FAIL),
+        ("diverged at once", TrialState.FAIL),
+        ("broken", TrialState.FAIL),
+        ("broken at once", TrialState.FAIL),
     ],
 )
-def test_optuna_is_told_how_a_trial_ended(how: str, state: str, driver: Driver) -> None:
+def test_optuna_is_told_how_a_trial_ended(how: str, state: TrialState, driver: Driver) -> None:
     driver.run(2, how)
     (trial,) = driver.optuna_trials
     known = driver.ledger.history.trials[1]
     assert known.state == state
     assert trial.state == IN_OPTUNA[state]
-    assert trial.values == ([known.last[name] for name in OBJECTIVES] if state == COMPLETE else None)
+    assert trial.values == ([known.last[name] for name in OBJECTIVES] if state == TrialState.COMPLETE else None)
     assert trial.user_attrs.get(FAILURE) == known.failure
-    assert (known.failure is not None) == (state == FAIL)
+    assert (known.failure is not None) == (state == TrialState.FAIL)
 
 
 @pytest.mark.parametrize(
     ("result", "expected"),
     [
-        ({"epoch": 4}, (COMPLETE, None)),
-        ({"epoch": 5}, (COMPLETE, None)),
-        ({"epoch": 3}, (PRUNED, None)),
-        ({"epoch": 4, "failure": "it diverged"}, (FAIL, "it diverged")),
-        (None, (FAIL, None)),
+        ({"epoch": 4}, (TrialState.COMPLETE, None)),
+        ({"epoch": 5}, (TrialState.COMPLETE, None)),
+        ({"epoch": 3}, (TrialState.PRUNED, None)),
+        ({"epoch": 4, "failure": "it diverged"}, (TrialState.FAIL, "it diverged")),
+        (None, (TrialState.FAIL, None)),
     ],
 )
 def test_outcome_follows_the_last_result(result: dict[str, Any] | None, expected: tuple[str, str]) -> None:
@@ -154,7 +158,7 @@ def test_only_full_budgets_are_on_optunas_front(driver: Driver) -> None:
         driver.end(driver.ask()["number"], how)
     front = driver.searcher.optuna_study.best_trials
     assert front
-    assert all(trial.state == TrialState.COMPLETE for trial in front)
+    assert all(trial.state == OptunaState.COMPLETE for trial in front)
 
 
 def test_suggestion_is_what_the_ledger_says(driver: Driver) -> None:
@@ -197,7 +201,7 @@ def test_every_family_has_a_result_however_few_trials_go_on(rule: str, finished:
         state, failure = outcome(result, EPOCHS)
         driver.ledger.record(ENDED, number=number, state=state, failure=failure)
         driver.searcher.on_trial_complete(driver.ray_ids[number], result)
-    complete = [trial for trial in driver.ledger.history.trials.values() if trial.state == COMPLETE]
+    complete = [trial for trial in driver.ledger.history.trials.values() if trial.state == TrialState.COMPLETE]
     assert {trial.config["family"] for trial in complete} == finished
     replayed = Rungs.replay(config, driver.ledger.history)
     assert [replayed.stopped(number) for number in range(12)] == [rungs.stopped(number) for number in range(12)]
@@ -255,7 +259,7 @@ def test_whatever_happens_ledger_and_optuna_agree(life: list[str], seed: int) ->
         for number in running:
             driver.end(number)
         history = driver.ledger.history
-        assert driver.in_optuna(TrialState.RUNNING) == []
+        assert driver.in_optuna(OptunaState.RUNNING) == []
         assert history.unfinished == []
         assert list(history.trials) == list(range(len(history.trials)))
         assert len(set(identities(driver))) == len(history.trials)
@@ -290,8 +294,8 @@ def test_rebuilt_searcher_goes_on_with_the_unfinished_before_anything_new(ended:
     assert new["restore_from"] == []
     for suggestion in (*again, new):
         second.end(suggestion["number"])
-    assert second.in_optuna(TrialState.RUNNING) == []
-    assert second.ledger.history.count(RUNNING) == 0
+    assert second.in_optuna(OptunaState.RUNNING) == []
+    assert second.ledger.history.count(TrialState.RUNNING) == 0
     second.die()
 
 
@@ -345,7 +349,7 @@ def test_each_family_is_asked_for_once_before_the_sampler_chooses(ended: int, tm
     second = Driver(tmp_path, config)
     second.run(10 - ended)
     families = [trial.config["family"] for trial in second.ledger.history.trials.values()]
-    waiting = second.in_optuna(TrialState.WAITING)
+    waiting = second.in_optuna(OptunaState.WAITING)
     second.die()
     assert families[:3] == ["none"] * 3
     assert {"RS", "RE"} <= set(families[3:6])
@@ -359,7 +363,7 @@ def test_configuration_that_was_run_is_not_run_again(how: str, tmp_path: Path) -
     driver.run(6, how)
     driver.die()
     assert len(set(identities(driver))) == 6
-    assert driver.in_optuna(TrialState.RUNNING) == []
+    assert driver.in_optuna(OptunaState.RUNNING) == []
 
 
 def test_configuration_that_runs_is_not_run_beside_itself(tmp_path: Path) -> None:
@@ -377,14 +381,14 @@ def test_repeat_is_answered_from_memory_with_the_known_result(tmp_path: Path) ->
     driver.ask()  # the space is exhausted: after so many repeats one is run again
     driver.die()
     known = driver.ledger.history.trials[1].last
-    repeats = [trial for trial in driver.in_optuna(TrialState.COMPLETE) if trial.params.get("num_levels") == 4]
+    repeats = [trial for trial in driver.in_optuna(OptunaState.COMPLETE) if trial.params.get("num_levels") == 4]
     assert len(repeats) == 1 + MAX_REPEATS
     assert {tuple(trial.values) for trial in repeats} == {tuple(known[name] for name in OBJECTIVES)}
 
 
 def test_end_of_an_unknown_trial_is_passed_over(driver: Driver) -> None:
     driver.searcher.on_trial_complete("nobody", {"epoch": 4, "val_accuracy": 0.5, "bits_per_weight": 2.0})
-    assert driver.in_optuna(TrialState.COMPLETE) == []
+    assert driver.in_optuna(OptunaState.COMPLETE) == []
 
 
 def test_rebuilt_searcher_knows_what_was_learnt(tmp_path: Path) -> None:
@@ -422,7 +426,7 @@ def test_trial_begins_from_the_baseline_of_its_seed(tmp_path: Path) -> None:
         assert isinstance(suggestion, dict)
         seeds.add(suggestion["trial"]["seed"])
         assert suggestion["initial_weights"] == f"of seed {suggestion['trial']['seed']}"
-        ledger.record(ENDED, number=number, state=FAIL, failure="it broke")
+        ledger.record(ENDED, number=number, state=TrialState.FAIL, failure="it broke")
         searcher.on_trial_complete(f"ray-{number}")
     assert seeds == {0, 1}
 

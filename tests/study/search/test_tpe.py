@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, create_trial
+from optuna.trial import TrialState as OptunaState
 from scipy.integrate import quad
 
 from study.config import Space
@@ -38,7 +39,7 @@ def trial(
     of_family = distributions(SPACE, family)
     chosen = {"family": family, "num_levels": 4, "lam": 1e-3} | params
     chosen = {name: chosen.get(name, getattr(kind, "choices", (None,))[0]) for name, kind in of_family.items()}
-    state = TrialState.PRUNED if values is None else TrialState.COMPLETE
+    state = OptunaState.PRUNED if values is None else OptunaState.COMPLETE
     return create_trial(
         state=state, params=chosen, distributions=of_family, values=values, constraints=constraints or {}
     )

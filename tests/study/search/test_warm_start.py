@@ -14,7 +14,7 @@ from study.search.optuna_trials import values_of
 from study.search.searcher import OptunaSearcher
 from study.search.warm_start import read_priors, record_priors
 from tests.support.example_studies import arrow_schema, make_study, study_config, trials_frame, write_tables_of
-from trainables.result import COMPLETE, FAIL, PRUNED, TRIAL_COLUMNS
+from trainables.result import TRIAL_COLUMNS, TrialState
 
 
 def config_of(*sources: Path, **changes: Any) -> StudyConfig:
@@ -29,8 +29,8 @@ def earlier(tmp_path: Path) -> Path:
         trials_frame(
             {"num_levels": 4, "val_accuracy": 0.7, "bits_per_weight": 2.25},
             {"family": "none", "placement": "kmeans", "lam": None, "num_levels": 8, "val_accuracy": 0.8},
-            {"state": PRUNED},
-            {"state": FAIL, "val_accuracy": None, "bits_per_weight": None},
+            {"state": TrialState.PRUNED},
+            {"state": TrialState.FAIL, "val_accuracy": None, "bits_per_weight": None},
             {"family": "none", "placement": None, "lam": None, "num_levels": None, "bits_per_weight": 32.0},
             {"num_levels": 1000},
             {"lam": 10.0},
@@ -88,7 +88,10 @@ def test_priors_are_recorded_once_ever(recorded: int, earlier: Path, tmp_path: P
     record_priors(ledger, config)
     ledger.close()
     proposals = read_history(path).proposals
-    assert [isinstance(proposal, KnownResult) and proposal.state for proposal in proposals] == [COMPLETE, COMPLETE]
+    assert [isinstance(proposal, KnownResult) and proposal.state for proposal in proposals] == [
+        TrialState.COMPLETE,
+        TrialState.COMPLETE,
+    ]
 
 
 def test_priors_are_not_read_once_the_study_has_begun(earlier: Path, tmp_path: Path) -> None:

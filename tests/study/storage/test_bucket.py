@@ -30,7 +30,7 @@ from study.storage.segments import FOLDER, Segments, read_ledger
 from tests.support.example_studies import asked, make_study, start_session, study_config, train
 from tests.support.faulty_store import FaultyStore
 from trainables.errors import DamagedFileError
-from trainables.result import RUNNING
+from trainables.result import TrialState
 
 
 def hush(text: str) -> None:
@@ -278,7 +278,7 @@ def test_facts_are_in_the_bucket_before_they_are_acted_on(uri: str) -> None:
     ledger.record(ASKED, **asked(0, config))
     train(ledger, 0, 2)
     seen = read_history(StudyFolder.at(uri).ledger)
-    assert seen.trials[0].state == RUNNING
+    assert seen.trials[0].state == TrialState.RUNNING
     assert seen == ledger.history
     ledger.close()
 

@@ -14,7 +14,7 @@ from study.storage.folder import StudyFolder
 from tests.support.example_studies import files_below, make_study, study_config
 from trainables.atomic import create, is_draft
 from trainables.errors import DamagedFileError
-from trainables.result import FAIL
+from trainables.result import TrialState
 
 
 def test_of_launches_at_once_one_claims_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +86,7 @@ def test_table_that_is_made_anew_is_no_witness_against_the_ledger(content: bytes
 def test_table_behind_the_ledger_is_no_witness_against_it(tmp_path: Path) -> None:
     study = make_study(tmp_path / "small", ended=False)
     ledger = study.open_ledger(print)
-    ledger.record(ENDED, number=4, state=FAIL, failure='it said "fact": "ended"')
+    ledger.record(ENDED, number=4, state=TrialState.FAIL, failure='it said "fact": "ended"')
     ledger.close()
     assert study.read_history().num_ended == 5
 
