@@ -20,6 +20,7 @@ class Family:
     Attributes:
         title: short description.
         penalty: formula of the penalty of one weight w, in a layer with interval [a, b] and representatives r.
+        forward: formula of the value that the forward pass of the regularize phase uses for a weight w.
         representatives: positions of the representatives during the regularize phase.
         trainable: whether the representatives are trained with the weights.
         paper: parts that are given by the paper.
@@ -34,6 +35,7 @@ class Family:
     paper: str
     ours: str
     has_proximal_step: bool = False
+    forward: str = "w"
 
     @property
     def has_penalty(self) -> bool:
@@ -41,9 +43,14 @@ class Family:
         return self.penalty != "0"
 
     @property
+    def has_representatives(self) -> bool:
+        """Whether the family has representatives in the regularize phase."""
+        return self.has_penalty or self.forward != "w"
+
+    @property
     def placements(self) -> tuple[str, ...]:
         """Placements that this family allows; `own` needs representatives during training."""
-        return PLACEMENTS if self.has_penalty else ("kmeans", "uniform")
+        return PLACEMENTS if self.has_representatives else ("kmeans", "uniform")
 
 
 FAMILIES = {

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -13,10 +14,10 @@ from trainables.codebooks.assignment import Codebook, assign
 from trainables.codebooks.placement import place_representatives
 from trainables.config import Recipe, TrialConfig
 from trainables.models import decayed_weights
-from trainables.regularizers.application import draw, shrink_squared
+from trainables.regularizers.application import draw
 from trainables.regularizers.chunks import flat
-from trainables.regularizers.protocol import Regularizer
-from trainables.regularizers.registry import REGULARIZERS
+from trainables.regularizers.protocol import LayerQuantizer, ProximalRegularizer, Regularizer, WeightTransform
+from trainables.regularizers.registry import QUANTIZERS
 from trainables.regularizers.representatives import mean_spacing
 from trainables.result import FINETUNE, REGULARIZE
 from trainables.schedule import learning_rate_share, warmup_share
@@ -34,11 +35,16 @@ def _weight_optimizer(
     return torch.optim.SGD(groups, lr=learning_rate, momentum=0.9, nesterov=True)
 
 
-def _representative_optimizer(recipe: Recipe, representatives: list[Tensor]) -> torch.optim.Optimizer | None:
-    """Return Adam with a step for each layer in proportion to the spacing of its representatives; None without any."""
+def _representative_optimizer(recipe: Recipe, trained: list[tuple[Tensor, Tensor]]) -> torch.optim.Optimizer | None:
+    """Return Adam with a step for each layer in proportion to the spacing of its representatives; None without any.
+
+    Args:
+        recipe: recipe of the trial.
+        trained: for each layer, the tensor that is trained, and its representatives, (K,).
+    """
     groups = [
-        {"params": [values], "lr": recipe.representative_learning_rate * mean_spacing(values.detach())}
-        for values in representatives
+        {"params": [tensor], "lr": recipe.representative_learning_rate * mean_spacing(representatives.detach())}
+        for tensor, representatives in trained
     ]
     # Gradients carry λ, which may be tiny: a small eps keeps Adam's step independent of it.
     return torch.optim.Adam(groups, eps=1e-20) if groups else None
@@ -72,6 +78,8 @@ def _sort(optimizer: torch.optim.Optimizer, representatives: Tensor) -> None:
 class Phase(Protocol):
     """The interface of a phase.
 
+    A step of training is a forward and a backward pass within `forward_weights`, then `step`.
+
     Attributes:
         name: `regularize` or `finetune`.
         optimizers: optimizers whose learning rates follow the recipe's schedule.
@@ -79,6 +87,15 @@ class Phase(Protocol):
 
     name: str
     optimizers: list[torch.optim.Optimizer]
+
+    def forward_weights(self, epochs_done: float) -> AbstractContextManager[None]:
+        """Let the network hold the weights that the forward pass uses, for the time of the block.
+
+        At its end, the network has its own weights back, and `.grad` is the gradient with respect to these.
+
+        Args:
+            epochs_done: epochs of the phase that are over before this step.
+        """
 
     def step(self, epochs_done: float) -> None:
         """Update all that is trained, from the gradients that a backward pass has left in the weights' `.grad`.
@@ -101,7 +118,13 @@ class Phase(Protocol):
 
 
 class RegularizePhase:
-    """Trains float weights, and the representatives of the dynamic families, on cross-entropy + λ · penalty."""
+    """Trains float weights, and the states of the families that train them, on cross-entropy + λ · penalty.
+
+    Attributes:
+        quantizers: of the layers, by name of the weight; empty for a family without representatives.
+        regularizers: those of them that have a penalty.
+        transforms: those of them that transform the weights for the forward pass.
+    """
 
     name = REGULARIZE
 
@@ -130,21 +153,23 @@ class RegularizePhase:
         if config.num_levels is not None:
             self._num_levels = {name: min(config.num_levels, weight.numel()) for name, weight in weights.items()}
             self._num_levels |= num_levels or {}
-        self.regularizers: dict[str, Regularizer] = {}
-        if config.num_levels is not None and config.family in REGULARIZERS:
-            make = REGULARIZERS[config.family]
-            self.regularizers = {
+        self.quantizers: dict[str, LayerQuantizer] = {}
+        if config.num_levels is not None and config.family in QUANTIZERS:
+            make = QUANTIZERS[config.family]
+            self.quantizers = {
                 name: make(flat(weight.detach()), self._num_levels[name], config.penalty)
                 for name, weight in weights.items()
             }
-        self.trained_representatives = [
-            regularizer.representatives
-            for regularizer in self.regularizers.values()
-            if regularizer.representatives.requires_grad
+        self.regularizers = {name: one for name, one in self.quantizers.items() if isinstance(one, Regularizer)}
+        self.transforms = {name: one for name, one in self.quantizers.items() if isinstance(one, WeightTransform)}
+        trained = [
+            (quantizer.state, quantizer.representatives)
+            for quantizer in self.quantizers.values()
+            if quantizer.state.requires_grad
         ]
         self._parameters = list(model.parameters())
         self.optimizers = [self._optimizer_with_decay(list(decayed_weights(model).values()))]
-        if optimizer := _representative_optimizer(config.recipe, self.trained_representatives):
+        if optimizer := _representative_optimizer(config.recipe, trained):
             self.optimizers.append(optimizer)
 
     def _optimizer_with_decay(self, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -160,10 +185,33 @@ class RegularizePhase:
         others = [parameter for parameter in self._parameters if id(parameter) not in chosen]
         return _weight_optimizer(recipe, decayed, others, recipe.learning_rate)
 
+    @contextmanager
+    def forward_weights(self, epochs_done: float) -> Iterator[None]:
+        """Transform the weights for the time of the block; see `Phase.forward_weights`."""
+        self._progress(epochs_done)
+        before = {}
+        for name, transform in self.transforms.items():
+            weight = flat(self.weights[name].detach())
+            before[name] = weight.clone()
+            weight.copy_(transform.transform(before[name]))
+        try:
+            yield
+        finally:
+            for name, weight in before.items():
+                flat(self.weights[name].detach()).copy_(weight)
+        for name, weight in before.items():
+            grad = self.weights[name].grad
+            assert grad is not None
+            self.transforms[name].chain(weight, flat(grad))
+
+    def _progress(self, epochs_done: float) -> None:
+        """Tell the quantizers how much of the phase is over."""
+        for quantizer in self.quantizers.values():
+            quantizer.progress(epochs_done / self.config.regularize_epochs)
+
     def step(self, epochs_done: float) -> None:
         """Update all that is trained; see `Phase.step`."""
-        for regularizer in self.regularizers.values():
-            regularizer.progress(epochs_done / self.config.regularize_epochs)
+        self._progress(epochs_done)
         weight_optimizer, *representative_optimizers = self.optimizers
         if self.config.recipe.penalty_application == "coupled":
             strength = self.config.lam * warmup_share(epochs_done, self.config.recipe.lam_warmup_epochs)
@@ -191,14 +239,18 @@ class RegularizePhase:
         recipe = self.config.recipe
         share = _pull_share(self.config, epochs_done)
         learning_rate = self.optimizers[0].param_groups[0]["lr"]
-        squared = self.config.penalty.squared and recipe.penalty_application == "proximal"
+        proximal = recipe.penalty_application == "proximal"
         for regularizer, weight, scratch in self._layers():
             if recipe.lam_unit == "half_spacings":
                 way = self.config.lam * regularizer.half_spacing * share / self._sum_of_shares
                 distance = way / regularizer.steepest
             else:
                 distance = self.config.lam * learning_rate * warmup_share(epochs_done, recipe.lam_warmup_epochs)
-            (shrink_squared if squared else draw)(regularizer, weight, scratch, distance)
+            if proximal:
+                assert isinstance(regularizer, ProximalRegularizer)
+                regularizer.shrink(weight, scratch, distance)
+            else:
+                draw(regularizer, weight, scratch, distance)
 
     def codebooks(self) -> dict[str, Codebook]:
         """Return the current codebooks; see `Phase.codebooks`."""
@@ -206,8 +258,8 @@ class RegularizePhase:
             return {}
         result = {}
         for name, weight in self.weights.items():
-            regularizer = self.regularizers.get(name)
-            own = None if regularizer is None else regularizer.representatives.detach()
+            quantizer = self.quantizers.get(name)
+            own = None if quantizer is None else quantizer.representatives.detach()
             representatives = place_representatives(
                 self.config.placement, flat(weight.detach()), self._num_levels[name], own
             )
@@ -223,14 +275,14 @@ class RegularizePhase:
     def state_dict(self) -> dict[str, Any]:
         """Return all that the next step depends on; see `Phase.state_dict`."""
         return {
-            "representatives": {name: regularizer.representatives for name, regularizer in self.regularizers.items()},
+            "representatives": {name: quantizer.state for name, quantizer in self.quantizers.items()},
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a result of `state_dict`."""
-        for name, regularizer in self.regularizers.items():
-            regularizer.representatives.data.copy_(state["representatives"][name])
+        for name, quantizer in self.quantizers.items():
+            quantizer.state.data.copy_(state["representatives"][name])
         if _group_sizes(state["optimizers"][0]) != _group_sizes(self.optimizers[0].state_dict()):
             # Earlier versions decayed every parameter of two and more axes: such a trial goes on as it began.
             self.optimizers[0] = self._optimizer_with_decay([p for p in self._parameters if p.ndim > 1])
@@ -269,7 +321,8 @@ class FinetunePhase:
         quantized = {id(weight) for weight in self.weights.values()}
         free = [parameter for parameter in model.parameters() if id(parameter) not in quantized]
         self.optimizers = [_weight_optimizer(config.recipe, [], free, config.recipe.finetune_learning_rate)]
-        if optimizer := _representative_optimizer(config.recipe, list(self.representatives.values())):
+        trained = [(values, values) for values in self.representatives.values()]
+        if optimizer := _representative_optimizer(config.recipe, trained):
             self.optimizers.append(optimizer)
         self._write_weights()
 
@@ -277,6 +330,10 @@ class FinetunePhase:
         for name, weight in self.weights.items():
             values = self.representatives[name].detach()
             torch.index_select(values, 0, flat(self.assignments[name]), out=flat(weight.detach()))
+
+    def forward_weights(self, epochs_done: float) -> AbstractContextManager[None]:
+        """Do nothing: the network holds quantized weights."""
+        return nullcontext()
 
     def step(self, epochs_done: float) -> None:
         """Update all that is trained; see `Phase.step`."""

@@ -301,12 +301,13 @@ class CompressionRun:
                 share = learning_rate_share(recipe.schedule, epochs_done / length)
                 _set_learning_rates(self.phase.optimizers, share * warmup_share(epochs_done + 1 / num_batches, warmup))
                 self.model.zero_grad()
-                # bfloat16 is emulated on most CPUs, and slow.
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-                    loss = cross_entropy(self._network(images), labels)
-                losses.append(loss.item())
-                self._require_finite("loss", losses[-1])
-                loss.backward()
+                with self.phase.forward_weights(epochs_done):
+                    # bfloat16 is emulated on most CPUs, and slow.
+                    with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+                        loss = cross_entropy(self._network(images), labels)
+                    losses.append(loss.item())
+                    self._require_finite("loss", losses[-1])
+                    loss.backward()
                 self.phase.step(epochs_done)
         for parameter in self.model.parameters():
             self._require_finite("largest weight", parameter.abs().max().item())
@@ -342,7 +343,7 @@ class CompressionRun:
         elif isinstance(self.phase, RegularizePhase):
             # Earlier versions gave a layer K representatives even if it had fewer weights.
             num_levels = {name: len(values) for name, values in phase_state["representatives"].items()}
-            if any(len(self.phase.regularizers[name].representatives) != size for name, size in num_levels.items()):
+            if any(len(self.phase.quantizers[name].state) != size for name, size in num_levels.items()):
                 self.phase = RegularizePhase(self.config, self.model, self.weights, num_levels, self.batches_per_epoch)
         self.phase.load_state_dict(phase_state)
         self.model.load_state_dict(state["model"])

@@ -13,8 +13,8 @@ ANCHOR = "anchor"
 
 
 def _placement_key(family: str) -> str:
-    # Optuna allows one distribution per name, and `none` has fewer placements.
-    return "placement" if FAMILIES[family].has_penalty else "placement_none"
+    # Optuna allows one distribution per name, and a family without representatives of its own has fewer placements.
+    return "placement" if FAMILIES[family].has_representatives else "placement_none"
 
 
 def suggest(optuna_trial: optuna.Trial, space: Space) -> dict[str, Any]:

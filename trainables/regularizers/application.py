@@ -20,10 +20,10 @@ from trainables.shapes import Float
 def draw(regularizer: Regularizer, weights: Float[Tensor, " n"], scratch: Float[Tensor, " n"], distance: float) -> None:
     """Move each weight by `distance` times the penalty's slope, never past its nearest representative.
 
-    The gradient of the representatives is left in `representatives.grad` where they are trained.
+    The gradient of the state is left in `state.grad` where it is trained.
 
     Args:
-        regularizer: of the layer.
+        regularizer: the layer's penalty.
         weights: of the layer, flat; changed in place. A weight that reaches its representative is set to it exactly.
         scratch: of the same shape; overwritten.
         distance: how far a weight at slope 1 moves, at least 0.
@@ -46,7 +46,7 @@ def shrink_squared(
 
     Each weight becomes r + (w − r)/(1 + 2·distance).
 
-    The gradient of the representatives is left in `representatives.grad`. Arguments as for `draw`.
+    The gradient of the state is left in `state.grad`. Arguments as for `draw`.
     """
     scratch.zero_()
     regularizer.add_gradient(weights, scratch, 1.0)

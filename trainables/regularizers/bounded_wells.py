@@ -22,6 +22,7 @@ class BoundedWells:
 
     Attributes:
         representatives: (K,), trained.
+        state: the same tensor.
 
     Source: `trainables.families`, RE.
     """
@@ -29,7 +30,7 @@ class BoundedWells:
     def __init__(self, weights: Float[Tensor, " n"], num_levels: int, form: PenaltyForm) -> None:
         """Place `num_levels` representatives among a layer's weights, (n,), as `form.initial` says."""
         self.form = form
-        self.representatives = trainable_representatives(weights, num_levels, form.initial)
+        self.representatives = self.state = trainable_representatives(weights, num_levels, form.initial)
         self._temperature = FallingTemperature(form, mean_spacing(self.representatives.detach()))
         self._divisor = reduction_divisor(form, len(weights))
 

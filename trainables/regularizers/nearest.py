@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from trainables.config import PenaltyForm
+from trainables.regularizers.application import draw, shrink_squared
 from trainables.regularizers.chunks import chunks
 from trainables.regularizers.codes import BreakpointCodes
 from trainables.regularizers.reduction import reduction_divisor
@@ -20,6 +21,7 @@ class NearestDistance:
 
     Attributes:
         representatives: (K,), trained.
+        state: the same tensor.
 
     Source: `trainables.families`, RM; squared it is the regularizer of MSQE, arXiv 1809.00095.
     """
@@ -27,7 +29,7 @@ class NearestDistance:
     def __init__(self, weights: Float[Tensor, " n"], num_levels: int, form: PenaltyForm) -> None:
         """Place `num_levels` representatives among a layer's weights, (n,), as `form.initial` says."""
         self.form = form
-        self.representatives = trainable_representatives(weights, num_levels, form.initial)
+        self.representatives = self.state = trainable_representatives(weights, num_levels, form.initial)
         self._divisor = reduction_divisor(form, len(weights))
 
     @property
@@ -105,6 +107,13 @@ class NearestDistance:
             distance = weight.sub(values.index_select(0, codes.encode(weight)))
             total += (distance.square_() if self.form.squared else distance.abs_()).sum(dtype=torch.float64).item()
         return total * (1 / reduction_divisor(self.form, len(weights)))
+
+    def shrink(self, weights: Float[Tensor, " n"], scratch: Float[Tensor, " n"], distance: float) -> None:
+        """Take the penalty's proximal step; see `ProximalRegularizer.shrink`."""
+        if self.form.squared:
+            shrink_squared(self, weights, scratch, distance / reduction_divisor(self.form, len(weights)))
+        else:
+            draw(self, weights, scratch, distance)  # a step along slope 1 that stops at the representative is exact
 
     def progress(self, fraction: float) -> None:
         """Do nothing: the penalty stays the same over the phase."""

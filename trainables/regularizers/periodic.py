@@ -38,6 +38,7 @@ class PeriodicWells:
 
     Attributes:
         representatives: (K,), float64, never trained.
+        state: the same tensor.
 
     Source: `trainables.families`, RS and RC.
     """
@@ -54,7 +55,7 @@ class PeriodicWells:
         `sine` and `cosine` place them.
         """
         self.low, self.high = interval
-        self.representatives = representatives
+        self.representatives = self.state = representatives
         # In an interval of width 0 (a layer of equal weights) all representatives are equal.
         self.spacing = float(representatives[1] - representatives[0]) or 1.0
         self.form = form

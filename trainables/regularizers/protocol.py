@@ -1,4 +1,16 @@
-"""The interface of a regularizer."""
+"""The interfaces of a family: what it keeps for a layer, how its penalty pulls, and which weights the network sees.
+
+A family makes one object for each layer (`trainables.regularizers.registry`). Every such object is a `LayerQuantizer`.
+It is a `Regularizer` as well if the family has a penalty, a `ProximalRegularizer` if the proximal step of that penalty
+is known, and a `WeightTransform` if the forward pass uses other values than the weights themselves. The regularize
+phase asks for no more than these interfaces (`trainables.phases`). In a step, it calls
+
+1. `progress`, with the share of the phase that is over;
+2. `WeightTransform.transform`, before the forward pass, and `WeightTransform.chain`, after the backward pass;
+3. `Regularizer.add_gradient`, before the optimizer's step (coupled) or after it (decoupled, within the step that
+   `trainables.regularizers.application` takes), or `ProximalRegularizer.shrink`, after it (proximal);
+4. an Adam step on `state`, if it requires a gradient.
+"""
 
 from typing import Protocol, runtime_checkable
 
@@ -8,14 +20,32 @@ from trainables.shapes import Float
 
 
 @runtime_checkable
-class Regularizer(Protocol):
-    """The penalty of one layer.
+class LayerQuantizer(Protocol):
+    """The representatives of one layer during the regularize phase.
 
     Attributes:
-        representatives: (K,) in increasing order; has a `.grad` if it is trained.
+        state: all that the next step depends on besides the weights and the place in the phase: the representatives
+            themselves, (K,), or what they follow from, such as the step of a grid, (1,). A checkpoint holds it. If it
+            requires a gradient, it is trained with the weights: it has a `.grad`, and is sorted after each step.
     """
 
-    representatives: Float[Tensor, " k"]
+    state: Float[Tensor, " s"]
+
+    @property
+    def representatives(self) -> Float[Tensor, " k"]:
+        """Values that the weights may take after quantization, (K,) in increasing order."""
+
+    def progress(self, fraction: float) -> None:
+        """Set how much of the phase is over; called before each step.
+
+        Args:
+            fraction: in [0, 1).
+        """
+
+
+@runtime_checkable
+class Regularizer(LayerQuantizer, Protocol):
+    """The penalty of one layer."""
 
     @property
     def half_spacing(self) -> float:
@@ -28,8 +58,8 @@ class Regularizer(Protocol):
     def add_gradient(self, weights: Float[Tensor, " n"], gradient: Float[Tensor, " n"], strength: float) -> None:
         """Add the penalty's gradient in place.
 
-        Adds strength · ∂penalty/∂w to `gradient`, and strength · ∂penalty/∂r to `representatives.grad` if the
-        representatives are trained.
+        Adds strength · ∂penalty/∂w to `gradient`, and strength · ∂penalty/∂state to `state.grad` if the state is
+        trained.
 
         Args:
             weights: (n,), the layer's weights; not changed.
@@ -44,9 +74,43 @@ class Regularizer(Protocol):
             weights: (n,), the layer's weights.
         """
 
-    def progress(self, fraction: float) -> None:
-        """Set how much of the phase is over; called before each step.
+
+@runtime_checkable
+class ProximalRegularizer(Regularizer, Protocol):
+    """A penalty whose proximal step is known in closed form."""
+
+    def shrink(self, weights: Float[Tensor, " n"], scratch: Float[Tensor, " n"], distance: float) -> None:
+        """Replace the weights by the proximal step of `distance` · penalty, in place.
+
+        Leaves ∂penalty/∂state, at the weights before the step, in `state.grad` if the state is trained.
 
         Args:
-            fraction: in [0, 1).
+            weights: (n,), the layer's weights after the optimizer's step; changed in place.
+            scratch: (n,), overwritten.
+            distance: factor of the penalty, at least 0.
+        """
+
+
+@runtime_checkable
+class WeightTransform(LayerQuantizer, Protocol):
+    """The values that the forward pass uses in place of one layer's weights.
+
+    The optimizer trains the weights themselves.
+    """
+
+    def transform(self, weights: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Return the values for the forward pass.
+
+        Args:
+            weights: (n,), the layer's weights; not changed.
+        """
+
+    def chain(self, weights: Float[Tensor, " n"], gradient: Float[Tensor, " n"]) -> None:
+        """Turn the gradient of the transformed weights into that of the weights, in place.
+
+        Adds the gradient of the state to `state.grad` if the state is trained.
+
+        Args:
+            weights: (n,), the argument of the last call of `transform`; not changed.
+            gradient: (n,), gradient of the loss with respect to the result of that call; changed in place.
         """

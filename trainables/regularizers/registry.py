@@ -8,7 +8,7 @@ from trainables.config import PenaltyForm
 from trainables.regularizers.bounded_wells import BoundedWells
 from trainables.regularizers.nearest import NearestDistance
 from trainables.regularizers.periodic import PeriodicWells
-from trainables.regularizers.protocol import Regularizer
+from trainables.regularizers.protocol import LayerQuantizer, Regularizer
 from trainables.regularizers.soft_minimum import SoftMinimum
 from trainables.shapes import Float
 
@@ -24,4 +24,7 @@ REGULARIZERS: dict[str, Callable[[Float[Tensor, " n"], int, PenaltyForm], Regula
     "RM": NearestDistance,
     "RE": _exponential,
 }
-"""Each makes the regularizer of a layer from its flat weights, K and the switches. Family `none` has none."""
+"""Families with a penalty. Each makes the regularizer of a layer from its flat weights, (n,), K and the switches."""
+
+QUANTIZERS: dict[str, Callable[[Float[Tensor, " n"], int, PenaltyForm], LayerQuantizer]] = {**REGULARIZERS}
+"""All families with representatives of their own in the regularize phase."""
