@@ -1,10 +1,11 @@
 """Definitions of bits and bytes.
 
-For each quantized layer, a compressed network holds a codebook (K float32 values) and its levels, either of fixed
-length or Huffman-coded, whichever is smaller. A stream of levels is padded to a whole byte; Huffman-coded levels come
-with their code lengths (one byte a level). All else that the network needs (biases, normalization parameters and
-statistics) is held in float32. `payload_bytes` is the size of all that, equal to the byte to what
-`trainables.codebooks.artifact` writes; `bits_per_weight` divides it by the number of all parameters.
+For each quantized layer, a compressed network holds a codebook (K float32 values) and its levels, in whichever code is
+the smallest: words of fixed length, Huffman's words (with a table of one byte a level), or, where `coding` is
+`entropy`, a stream of an asymmetric numeral system (with a table of the same size). A stream of levels is padded to a
+whole byte. All else that the network needs (biases, normalization parameters and statistics) is held in float32.
+`payload_bytes` is the size of all that, equal to the byte to what `trainables.codebooks.artifact` writes;
+`bits_per_weight` divides it by the number of all parameters. Nothing is encoded to count it.
 """
 
 import math
@@ -14,10 +15,16 @@ from functools import cached_property
 
 from torch import nn
 
+from trainables.codebooks import asymmetric
 from trainables.codebooks.huffman import huffman_lengths
+from trainables.families import choose
 
 FLOAT_BYTES = 4
 FLOAT_BITS = 8 * FLOAT_BYTES
+
+FIXED, HUFFMAN, ASYMMETRIC = "fixed", "huffman", "asymmetric"
+CODES: Mapping[str, tuple[str, ...]] = {"huffman": (FIXED, HUFFMAN), "entropy": (FIXED, HUFFMAN, ASYMMETRIC)}
+"""Codes that a layer's levels may have, by the coding of its network; the first of the smallest is taken."""
 
 
 def index_bits(num_levels: int) -> int:
@@ -40,9 +47,11 @@ class LayerBits:
 
     Attributes:
         counts: how often each of the K levels occurs.
+        coding: key of `CODES`.
     """
 
     counts: Sequence[int]
+    coding: str = "huffman"
 
     @property
     def num_weights(self) -> int:
@@ -54,31 +63,39 @@ class LayerBits:
         """Bytes of the representatives."""
         return FLOAT_BYTES * len(self.counts)
 
-    @property
-    def fixed_bytes(self) -> int:
-        """Bytes of packed levels of fixed length."""
-        return math.ceil(self.num_weights * index_bits(len(self.counts)) / 8)
-
     @cached_property
     def huffman_lengths(self) -> list[int]:
         """Length of each level's Huffman code, in bits."""
         return huffman_lengths(self.counts)
 
-    @property
-    def huffman_bytes(self) -> int:
-        """Bytes of the code lengths and of the packed Huffman-coded levels."""
-        stream = sum(count * length for count, length in zip(self.counts, self.huffman_lengths, strict=True))
-        return len(self.counts) + math.ceil(stream / 8)
+    @cached_property
+    def code_costs(self) -> list[int]:
+        """Cost of each level in an asymmetric numeral system, in sixteenths of a bit."""
+        return asymmetric.code_costs(self.counts)
+
+    @cached_property
+    def bytes_by_code(self) -> dict[str, int]:
+        """Bytes of the levels, with the table that decoding needs, in each code that they may have."""
+        return {code: self._bytes_in(code) for code in CODES[self.coding]}
 
     @property
-    def huffman_is_smaller(self) -> bool:
-        """Whether Huffman-coded levels, with their code lengths, take fewer bytes than levels of fixed length."""
-        return self.huffman_bytes < self.fixed_bytes
+    def code(self) -> str:
+        """Code in which the levels are the smallest."""
+        return min(self.bytes_by_code, key=lambda code: self.bytes_by_code[code])
 
     @property
     def payload_bytes(self) -> int:
-        """Bytes of the codebook and of the smaller form of the levels."""
-        return self.codebook_bytes + min(self.fixed_bytes, self.huffman_bytes)
+        """Bytes of the codebook and of the smallest form of the levels."""
+        return self.codebook_bytes + self.bytes_by_code[self.code]
+
+    def _bytes_in(self, code: str) -> int:
+        num_levels = len(self.counts)
+        if code == FIXED:
+            return math.ceil(self.num_weights * index_bits(num_levels) / 8)
+        if code == HUFFMAN:
+            stream = sum(count * length for count, length in zip(self.counts, self.huffman_lengths, strict=True))
+            return num_levels + math.ceil(stream / 8)
+        return num_levels + asymmetric.stream_bytes(self.counts, self.code_costs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,15 +123,17 @@ class NetworkBits:
     layers: Mapping[str, LayerBits]
 
 
-def network_bits(model: nn.Module, level_counts: Mapping[str, Sequence[int]]) -> NetworkBits:
+def network_bits(model: nn.Module, level_counts: Mapping[str, Sequence[int]], coding: str = "huffman") -> NetworkBits:
     """Return the size of a network.
 
     Args:
         model: the network; only the names and sizes of its tensors matter.
         level_counts: how often each of the K levels occurs in each quantized weight, by the weight's name in
             `state_dict`; empty for the float network.
+        coding: key of `CODES`.
     """
-    layers = {name: LayerBits(counts) for name, counts in level_counts.items()}
+    choose("coding", coding, CODES)
+    layers = {name: LayerBits(counts, coding) for name, counts in level_counts.items()}
     floats = {name: tensor for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
     cost = {
         name: layers[name].payload_bytes if name in layers else FLOAT_BYTES * tensor.numel()

@@ -90,6 +90,8 @@ def decode(
     Raises:
         ValueError: the stream does not hold this number of levels in this code.
     """
+    if list(lengths) == [0] and not len(stream):  # a single level needs no bits
+        return np.zeros(num_levels, np.int32)
     bits = np.unpackbits(stream)
     in_code_order = np.array(_in_code_order(lengths), np.int32)
     levels = np.empty(num_levels, np.int32)

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from trainables.codebooks.artifact import Artifact, read_artifact, write_artifact
-from trainables.codebooks.bits import network_bits
+from trainables.codebooks.bits import ASYMMETRIC, CODES, FIXED, HUFFMAN, network_bits
+from trainables.codebooks.packing import TABLES
 from trainables.config import Recipe, TrialConfig
 from trainables.data.datasets import load_dataset
 from trainables.errors import DamagedFileError
@@ -36,9 +37,7 @@ def quick(family: str, num_levels: int | None = 4, **changes: Any) -> TrialConfi
     return TrialConfig(family=family, num_levels=num_levels, lam=lam, **values)
 
 
-def with_random_levels(
-    num_levels: int, skew: float, seed: int, width: float = 0.1, model: str = "small_cnn"
-) -> Artifact:
+def with_random_levels(num_levels: int, skew: float, seed: int, coding: str = "entropy") -> Artifact:
     """A network whose weights take random levels, the less likely the higher; `skew` 0 for all alike."""
     rng = np.random.default_rng(seed)
     config = TrialConfig(family="none", num_levels=num_levels, width=0.1)
@@ -64,6 +63,7 @@ def with_random_levels(
         codebooks=codebooks,
         floats=floats,
         provenance=PROVENANCE,
+        coding=coding,
     )
 
 
@@ -78,35 +78,62 @@ def payload_bytes(path: Path) -> int:
 
 
 @settings(max_examples=25)
-@given(num_levels=st.integers(2, 256), skew=st.sampled_from([0.0, 0.05, 0.7, 3.0]), seed=st.integers(0, 2**32 - 1))
+@given(
+    num_levels=st.integers(2, 256),
+    skew=st.sampled_from([0.0, 0.05, 0.7, 3.0]),
+    seed=st.integers(0, 2**32 - 1),
+    coding=st.sampled_from(sorted(CODES)),
+)
 def test_file_round_trips_and_has_the_size_of_its_bits(
-    num_levels: int, skew: float, seed: int, tmp_path_factory: pytest.TempPathFactory
+    num_levels: int, skew: float, seed: int, coding: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    artifact = with_random_levels(num_levels, skew, seed)
+    artifact = with_random_levels(num_levels, skew, seed, coding)
     path = tmp_path_factory.mktemp("artifact") / "network"
     write_artifact(path, artifact)
     back = read_artifact(path)
     assert_same(back.state_dict(), artifact.state_dict())
-    for field in ("config", "image_shape", "num_classes", "mean", "std", "provenance"):
+    for field in ("config", "image_shape", "num_classes", "mean", "std", "provenance", "coding"):
         assert getattr(back, field) == getattr(artifact, field)
     counts = {
         name: torch.bincount(levels.flatten(), minlength=num_levels).tolist()
         for name, (_, levels) in artifact.codebooks.items()
     }
     network = build_model("small_cnn", (3, 8, 8), 10, 0, 0.1)
-    bits = network_bits(network, counts)
+    bits = network_bits(network, counts, coding)
     assert payload_bytes(path) == back.bits.payload_bytes == bits.payload_bytes
     parameters = sum(parameter.numel() for parameter in network.parameters())
     assert back.bits.bits_per_weight == 8 * payload_bytes(path) / parameters
     stored = set(safetensors.torch.load_file(path))
     for name, layer in bits.layers.items():
-        assert (f"{name}.code_lengths" in stored) == (layer.huffman_bytes < layer.fixed_bytes)
+        assert {code for code, suffix in TABLES.items() if f"{name}.{suffix}" in stored} == {layer.code} - {FIXED}
 
 
-def test_both_codings_are_used() -> None:
-    fixed, huffman = (with_random_levels(16, skew, 0).bits.layers["7.weight"] for skew in (0.0, 2.0))
-    assert not fixed.huffman_is_smaller
-    assert huffman.huffman_is_smaller
+def test_all_codes_are_used() -> None:
+    codes = {
+        (coding, skew): with_random_levels(16, skew, 0, coding).bits.layers["7.weight"].code
+        for coding in CODES
+        for skew in (0.0, 2.0)
+    }
+    assert codes == {
+        ("huffman", 0.0): FIXED,
+        ("huffman", 2.0): HUFFMAN,
+        ("entropy", 0.0): FIXED,
+        ("entropy", 2.0): ASYMMETRIC,
+    }
+
+
+def test_file_with_huffman_codes_has_the_format_of_earlier_versions(tmp_path: Path) -> None:
+    """Earlier versions read it, and what they wrote is read with its coding."""
+    write_artifact(tmp_path / "network", with_random_levels(16, 2.0, 0, "huffman"))
+    with safetensors.safe_open(tmp_path / "network", "pt") as file:
+        assert json.loads(file.metadata()["qar"])["format"] == 1
+    assert read_artifact(tmp_path / "network").coding == "huffman"
+
+
+def test_file_that_an_earlier_version_wrote_is_read() -> None:
+    """`network-format-1.qar` was written by commit 0ef03d0: K = 5, skew 1, seed 0."""
+    path = Path(__file__).parent / "network-format-1.qar"
+    assert_same(read_artifact(path).state_dict(), with_random_levels(5, 1.0, 0).state_dict())
 
 
 def test_dense_weights_are_representatives_at_their_levels() -> None:
@@ -228,7 +255,8 @@ def test_pickle_is_never_loaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"format": 2},
+        {"format": 3},
+        {"format": "2"},
         {"config": {"family": "RX", "num_levels": 4}},
         {"config": {"family": "none", "num_levels": 4, "width": 0.1, "model": "alexnet"}},
         {"config": {"family": "none", "num_levels": 4, "width": 0.1, "unheard_of": 1}},
@@ -268,6 +296,16 @@ def test_well_formed_file_of_another_qar_is_refused(
     assert "can't be understood" in damaged(tmp_path / "network", (tmp_path / "network").read_bytes())
 
 
+def test_format_1_has_no_asymmetric_numeral_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = json.dumps
+    monkeypatch.setattr(
+        "trainables.codebooks.artifact.json.dumps", lambda header, **kw: original(header | {"format": 1}, **kw)
+    )
+    write_artifact(tmp_path / "network", with_random_levels(16, 2.0, 0))
+    refusal = damaged(tmp_path / "network", (tmp_path / "network").read_bytes())
+    assert "must be coded as qar does, got ['asymmetric']" in refusal
+
+
 @pytest.mark.parametrize("deep", ["[" * 5000 + "]" * 5000, '{"a":' * 5000 + "1" + "}" * 5000])
 def test_deep_header_is_refused(deep: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = json.dumps
@@ -289,6 +327,30 @@ def test_devices_and_pipes_are_refused_at_once(tmp_path: Path) -> None:
 def test_remedy_is_to_export_again_only_where_there_was_an_export(intact: bytes, tmp_path: Path) -> None:
     assert "export it again" not in damaged(tmp_path / "text", b"hello")
     assert "export it again" in damaged(tmp_path / "network", intact[:-1])
+
+
+def test_sizes_are_checked_before_memory_is_taken(intact: bytes, tmp_path: Path) -> None:
+    """Headers that declare more than the file has, and files of holes, are refused before they are read."""
+    end = 8 + int.from_bytes(intact[:8], "little")
+    header = intact[8:end].decode()
+    assert '"shape":[10]' in header
+    for size in (11, 10**12, -1, "[]", 10**400):
+        longer = header.replace('"shape":[10]', f'"shape":[{size}]').encode()
+        refusal = damaged(tmp_path / "network", len(longer).to_bytes(8, "little") + longer + intact[end:])
+        assert "its header must declare the tensors of" in refusal
+    damaged(tmp_path / "network", (2**60).to_bytes(8, "little") + intact[8:])
+    huge = tmp_path / "huge"
+    huge.write_bytes(intact)
+    os.truncate(huge, 2**40)
+    with pytest.raises(
+        DamagedFileError, match="its header must declare the tensors of 1099511627776 bytes, of at most"
+    ):
+        read_artifact(huge)
+
+
+def test_network_above_the_limit_is_refused(intact: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainables.codebooks.artifact.MOST_WEIGHTS", 100)
+    assert "the network must have at most 100 weights" in damaged(tmp_path / "network", intact)
 
 
 def test_missing_file_is_a_wrong_request(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Bits: Huffman codes against brute force and entropy, and payloads counted by hand."""
+"""Bits: Huffman codes against brute force and entropy, the choice of a code, and payloads counted by hand."""
 
 import math
 from fractions import Fraction
@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from trainables.codebooks.bits import LayerBits, entropy_bits, index_bits, network_bits
+from trainables.codebooks.asymmetric import code_costs, stream_bytes
+from trainables.codebooks.bits import ASYMMETRIC, CODES, LayerBits, entropy_bits, index_bits, network_bits
 from trainables.codebooks.huffman import canonical_code, decode, encode, huffman_lengths
 
 counts_of_levels = st.lists(st.integers(0, 1000), min_size=2, max_size=40).filter(any)
@@ -122,12 +123,15 @@ def test_entropy_of_known_distributions() -> None:
 
 
 @given(counts=counts_of_levels)
-def test_layer_takes_the_smaller_stream(counts: list[int]) -> None:
-    layer = LayerBits(counts)
+def test_layer_takes_the_smallest_stream(counts: list[int]) -> None:
+    layer, entropy_coded = LayerBits(counts), LayerBits(counts, "entropy")
     fixed = math.ceil(sum(counts) * index_bits(len(counts)) / 8)
     huffman = len(counts) + math.ceil(stream_bits(counts, huffman_lengths(counts)) / 8)
     assert layer.num_weights == sum(counts)
     assert layer.payload_bytes == 4 * len(counts) + min(fixed, huffman)
+    asymmetric = len(counts) + stream_bytes(counts, code_costs(counts))
+    assert entropy_coded.payload_bytes == 4 * len(counts) + min(fixed, huffman, asymmetric)
+    assert (entropy_coded.code == ASYMMETRIC) == (asymmetric < min(fixed, huffman))
     assert 8 * layer.payload_bytes >= sum(counts) * entropy_bits(counts)
 
 
@@ -167,6 +171,16 @@ def test_network_bits_use_huffman_when_it_is_smaller() -> None:
     bits = network_bits(network, {"weight": counts})
     assert bits.payload_bytes == 126 + 4 + 16
     assert bits.bits_per_weight == 8 * 146 / 1000
+
+
+def test_entropy_coding_leaves_no_layer_larger_and_is_chosen_by_name() -> None:
+    model, counts = nn.Linear(1000, 1, bias=False), {"weight": [900, 60, 30, 10]}
+    sizes = {coding: network_bits(model, counts, coding).payload_bytes for coding in CODES}
+    # Huffman: 900 + 120 + 90 + 30 bits in 143 bytes, a table of 4 and a codebook of 16; entropy 601 bits.
+    assert sizes["huffman"] == 163
+    assert 16 + 4 + 601 / 8 < sizes["entropy"] < 16 + 4 + 1.01 * 601 / 8 + 4
+    with pytest.raises(ValueError, match=r"unknown coding 'zip'; choose from \['entropy', 'huffman'\]"):
+        network_bits(model, counts, "zip")
 
 
 def test_float_network_costs_32_bits_and_its_statistics() -> None:
