@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Version of the tables' schema, stored in their Parquet metadata.
 
 It increases with every column that is added; columns are never removed.
@@ -206,6 +206,13 @@ TRIAL_COLUMNS = (
     *_by_statistics("test_accuracy"),
     *BITS_COLUMNS,
     Column("artifact_bytes", "int", "payload of the compressed file, bytes", range=NOT_NEGATIVE),
+    Column(
+        "weight_bops",
+        "int",
+        "weight-only bit operations for one image: Σ MACs · ⌈log2 K⌉ · 32; layers left float count with 32 bits",
+        since=5,
+        range=NOT_NEGATIVE,
+    ),
     Column("train_seconds", "float", "seconds of all epochs, evaluation included"),
     Column("device", "str", "what it was trained on"),
     Column("hostname", "str", "where it was trained last"),

@@ -22,6 +22,7 @@ from trainables.data.batches import Split, test_split, train_and_validation
 from trainables.data.datasets import load_dataset
 from trainables.families import QUANTIZE_FIRST
 from trainables.models import build_model, quantized_weights
+from trainables.operations import macs_by_weight, weight_bops
 from trainables.phases import FinetunePhase, Phase, RegularizePhase
 from trainables.result import (
     FINETUNE,
@@ -102,6 +103,7 @@ class CompressionRun:
         self._network = torch.compile(self.model) if config.recipe.compile else self.model
         self.weights = quantized_weights(self.model)
         self.generator = torch.Generator().manual_seed(order_seed)
+        self.macs = macs_by_weight(self.model, dataset.image_shape)
         self.batches_per_epoch = math.ceil(len(self.train_split) / config.recipe.batch_size)
         self.phase: Phase = RegularizePhase(config, self.model, self.weights, batches_per_epoch=self.batches_per_epoch)
         self.float_val_accuracy: float | None = None
@@ -120,8 +122,8 @@ class CompressionRun:
 
         Returns:
             One value for each of `trainables.result.EPOCH_COLUMNS` but the trial's names, `artifact_bytes`,
-            `PRE_TUNING` (None before quantization), and `TEST_ACCURACIES` (None but for the last epoch of a trial with
-            `evaluate_test`).
+            `weight_bops`, `PRE_TUNING` (None before quantization), and `TEST_ACCURACIES` (None but for the last epoch of
+            a trial with `evaluate_test`).
 
         Raises:
             NonFiniteLossError: a batch's loss is not finite; the run can't go on.
@@ -164,6 +166,7 @@ class CompressionRun:
             "conv_bits_per_weight": bits.conv_bits_per_weight,
             "linear_bits_per_weight": bits.linear_bits_per_weight,
             "artifact_bytes": bits.payload_bytes,
+            "weight_bops": weight_bops(self.macs, {name: len(layer.counts) for name, layer in bits.layers.items()}),
             "train_seconds": time.perf_counter() - started,
         }
 

@@ -41,6 +41,7 @@ REPORTED = {column.name for column in EPOCH_COLUMNS} - {"trial_id", "number", "s
     *PRE_TUNING,
     *TEST_ACCURACIES,
     "artifact_bytes",
+    "weight_bops",
     "device",
     "hostname",
 }

@@ -272,7 +272,7 @@ def test_metrics_are_the_columns_of_an_epoch() -> None:
     python_types: dict[str, Any] = {"int": int, "float": (int, float), "str": str}
     for phase in ("regularize", "finetune"):
         metrics = run.run_epoch()
-        assert set(metrics) == set(columns) | {"artifact_bytes", *PRE_TUNING, *TEST_ACCURACIES}
+        assert set(metrics) == set(columns) | {"artifact_bytes", "weight_bops", *PRE_TUNING, *TEST_ACCURACIES}
         assert metrics["phase"] == phase
         for name, kind in columns.items():
             null = name in ("penalty", "quantization_error") and phase == "finetune"
