@@ -7,7 +7,7 @@ import moocore
 import numpy as np
 import pandas as pd
 
-from analysis.statistics.pareto import candidates
+from analysis.statistics.pareto import BITS, candidates
 
 
 def attainment_surfaces(
@@ -16,6 +16,7 @@ def attainment_surfaces(
     *,
     by: str = "seed",
     accuracy: str = "val_accuracy",
+    cost: str = BITS,
 ) -> pd.DataFrame:
     """Return the corners of the surfaces that given shares of the runs attain; 0.5 is the median front.
 
@@ -29,11 +30,12 @@ def attainment_surfaces(
         by: column that names the run of a trial. A run with quantized trials and no complete one counts; it attains
             nothing.
         accuracy: column of the accuracy; `test_accuracy` for confirmed trials.
+        cost: column of the cost, bits per weight by default; trials without a value are left out.
 
     Returns:
-        Columns `quantile`, `bits_per_weight` and that of the accuracy, one row per corner: from these bits per weight
-        up to the next corner of the quantile, the surface is at that accuracy. Rows are ordered by quantile as given,
-        then by increasing bits. A quantile that no point attains has no row.
+        Columns `quantile`, that of the cost and that of the accuracy, one row per corner: from this cost up to the next
+        corner of the quantile, the surface is at that accuracy. Rows are ordered by quantile as given, then by
+        increasing cost. A quantile that no point attains has no row.
 
     Raises:
         ValueError: a quantile is out of range, there is no column `by`, or a trial has a null in it.
@@ -50,14 +52,15 @@ def attainment_surfaces(
     if runs.isna().any():
         raise ValueError(f"every quantized trial needs a {by}, got {runs.isna().sum()} nulls; leave these trials out")
     complete = candidates(trials, accuracy)
-    points = np.column_stack([complete["bits_per_weight"], -complete[accuracy]])
+    complete = complete[complete[cost].notna()]
+    points = np.column_stack([complete[cost].astype(float), -complete[accuracy]])
     run_of_point, _ = pd.factorize(complete[by])
     surfaces = [_surface(points, run_of_point, _needed(quantile, runs.nunique())) for quantile in quantiles]
     corners = np.concatenate([np.empty((0, 2)), *surfaces])
     return pd.DataFrame(
         {
             "quantile": np.repeat(np.array(quantiles, dtype=float), [len(surface) for surface in surfaces]),
-            "bits_per_weight": corners[:, 0],
+            cost: corners[:, 0],
             accuracy: -corners[:, 1],
         }
     )

@@ -14,8 +14,11 @@ from trainables.result import FINETUNE, TrialState
 FOLDER = "confirm"
 """Folder of the confirmation, in the folder of the study that it confirms."""
 
+OTHER_COSTS = ("artifact_bytes", "weight_bops")
+"""Columns of costs beside bits per weight."""
+
 COLUMNS = (
-    *("family", "num_levels", "lam", "placement", "config_hash", "seeds", "bits_per_weight"),
+    *("family", "num_levels", "lam", "placement", "config_hash", "seeds", "bits_per_weight", *OTHER_COSTS),
     *("test_accuracy", "low", "high", "val_accuracy", "searched_val_accuracy", "optimism"),
 )
 
@@ -82,7 +85,7 @@ def confirmed(
         split: of the accuracy that intervals are of: `test`, or `validation` for a plan without test accuracies.
 
     Returns:
-        Columns `COLUMNS`, a row per configuration. `test_accuracy`, `val_accuracy` and `bits_per_weight` are means over
+        Columns `COLUMNS`, a row per configuration. `test_accuracy`, `val_accuracy` and the costs are means over
         `seeds` trials; `low` and `high` bound the mean accuracy of the split (`accuracy_interval`, NaN for one seed).
         `searched_val_accuracy` is the best validation accuracy of the configuration in the search, NaN without any;
         `optimism` is that less the test accuracy.
@@ -100,6 +103,7 @@ def confirmed(
                 config_hash,
                 len(trials),
                 trials["bits_per_weight"].mean(),
+                *(trials[cost].mean() for cost in OTHER_COSTS),
                 *(trials["test_accuracy"].mean(), interval.low, interval.high),
                 trials["val_accuracy"].mean(),
                 searched,
@@ -115,7 +119,7 @@ def as_trials(results: pd.DataFrame, split: str = TEST) -> pd.DataFrame:
     Its accuracy is the mean on the split; `low` and `high` bound it.
     """
     return results[
-        ["family", "num_levels", "lam", "placement", "config_hash", "bits_per_weight", "low", "high"]
+        ["family", "num_levels", "lam", "placement", "config_hash", "bits_per_weight", *OTHER_COSTS, "low", "high"]
     ].assign(number=range(len(results)), state=TrialState.COMPLETE, val_accuracy=results[ACCURACIES[split][FINETUNE]])
 
 

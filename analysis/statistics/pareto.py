@@ -6,6 +6,8 @@ import pandas as pd
 
 from trainables.result import TrialState
 
+BITS = "bits_per_weight"
+
 REFERENCE = (0.0, 32.0)
 """Reference point of the hypervolume: accuracy 0 at 32 bits per weight; no useful network is worse in either."""
 
@@ -25,46 +27,51 @@ def float_baselines(trials: pd.DataFrame) -> pd.DataFrame:
     return trials[(trials["state"] == TrialState.COMPLETE) & trials["num_levels"].isna()]
 
 
-def front(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return the candidates that no other beats in both accuracy and bits, by increasing bits.
+def front(trials: pd.DataFrame, cost: str = BITS) -> pd.DataFrame:
+    """Return the candidates that no other beats in both accuracy and cost, by increasing cost.
 
-    Trials with equal accuracy and bits are all kept.
+    Trials with equal accuracy and cost are all kept.
 
     Args:
         trials: rows of trials.parquet.
+        cost: column of the cost, bits per weight by default; trials without a value are left out.
     """
     # Copying all columns of a million trials takes longer than the front, so rows are taken at the end.
-    positions = np.flatnonzero(_may_be_on_a_front(trials))
-    points = _points(trials, positions)
-    return trials.iloc[positions[_nondominated(points)]].sort_values(["bits_per_weight", "number"])
+    positions = np.flatnonzero(_may_be_on_a_front(trials, cost=cost))
+    points = _points(trials, positions, cost)
+    return trials.iloc[positions[_nondominated(points)]].sort_values([cost, "number"])
 
 
-def knee(trials: pd.DataFrame) -> pd.Series | None:
+def knee(trials: pd.DataFrame, cost: str = BITS) -> pd.Series | None:
     """Return the trial at the knee of the front: beyond it, accuracy costs more bits than on average.
 
-    Accuracy and log2 of bits per weight are scaled to [0, 1] between the ends of the front. The knee is the point of
-    largest distance to the line between the ends, on the side of more accuracy and fewer bits; an end if all lie on
-    the line or on its other side. Ties go to the fewest bits, then to the lowest number.
+    Accuracy and log2 of bits per weight, or of another cost, are scaled to [0, 1] between the ends of the front. The
+    knee is the point of largest distance to the line between the ends, on the side of more accuracy and fewer bits; an
+    end if all lie on the line or on its other side. Ties go to the fewest bits, then to the lowest number.
+
+    Args:
+        trials: rows of trials.parquet.
+        cost: column of the cost, as in `front`.
 
     Returns:
-        A row of `front(trials)`; None if that is empty.
+        A row of `front(trials, cost)`; None if that is empty.
 
     Raises:
-        ValueError: bits per weight of the front are not above 0.
+        ValueError: costs of the front are not above 0.
 
     Source: the line between the ends is Das, "On characterizing the 'knee' of the Pareto curve based on normal-boundary
     intersection" (Structural Optimization 18, 1999); Branke, Deb, Dierolf and Osswald, "Finding knees in
     multi-objective optimization" (PPSN VIII, 2004), compare it to others.
     """
-    best = front(trials)
+    best = front(trials, cost)
     if best.empty:
         return None
-    if best["bits_per_weight"].iloc[0] <= 0:
+    if best[cost].iloc[0] <= 0:
         raise ValueError(
-            f"bits_per_weight must be above 0 for a knee, got {best['bits_per_weight'].iloc[0]:g} for trial "
+            f"{cost} must be above 0 for a knee, got {best[cost].iloc[0]:g} for trial "
             f"{best['number'].iloc[0]}; leave that trial out"
         )
-    accuracy, bits = best["val_accuracy"].to_numpy(), np.log2(best["bits_per_weight"].to_numpy())
+    accuracy, bits = best["val_accuracy"].to_numpy(), np.log2(best[cost].to_numpy(dtype=float))
     # √2 times the distance. The front is ordered by bits, so the first of equal ones has the fewest.
     return best.iloc[int(np.argmax(_scaled(accuracy) - _scaled(bits)))]
 
@@ -91,16 +98,16 @@ def _scaled(values: np.ndarray) -> np.ndarray:
     return (values - values[0]) / width if width > 0 else np.zeros_like(values)
 
 
-def _may_be_on_a_front(trials: pd.DataFrame, accuracy: str = "val_accuracy") -> np.ndarray:
-    """Return whether each trial is a candidate, (n,)."""
+def _may_be_on_a_front(trials: pd.DataFrame, accuracy: str = "val_accuracy", cost: str = BITS) -> np.ndarray:
+    """Return whether each trial is a candidate with a value of the cost, (n,)."""
     # NaN compares as not worse than any number, so moocore would put such a trial on the front.
-    measured = trials[accuracy].notna() & trials["bits_per_weight"].notna()
+    measured = trials[accuracy].notna() & trials[BITS].notna() & trials[cost].notna()
     return ((trials["state"] == TrialState.COMPLETE) & trials["num_levels"].notna() & measured).to_numpy(dtype=bool)
 
 
-def _points(trials: pd.DataFrame, positions: np.ndarray) -> np.ndarray:
-    """Return negated accuracy and bits, (n, 2), of the trials at these positions; both are to be minimized."""
-    columns = (-trials["val_accuracy"].to_numpy(dtype=float), trials["bits_per_weight"].to_numpy(dtype=float))
+def _points(trials: pd.DataFrame, positions: np.ndarray, cost: str = BITS) -> np.ndarray:
+    """Return negated accuracy and cost, (n, 2), of the trials at these positions; both are to be minimized."""
+    columns = (-trials["val_accuracy"].to_numpy(dtype=float), trials[cost].to_numpy(dtype=float))
     return np.column_stack([column[positions] for column in columns])
 
 
