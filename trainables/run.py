@@ -122,8 +122,8 @@ class CompressionRun:
 
         Returns:
             One value for each of `trainables.result.EPOCH_COLUMNS` but the trial's names, `artifact_bytes`,
-            `weight_bops`, `PRE_TUNING` (None before quantization), and `TEST_ACCURACIES` (None but for the last epoch of
-            a trial with `evaluate_test`).
+            `weight_bops`, `PRE_TUNING` (None before quantization), and `TEST_ACCURACIES` (None but for the last epoch
+            of a trial with `evaluate_test`).
 
         Raises:
             NonFiniteLossError: a batch's loss is not finite; the run can't go on.
