@@ -212,8 +212,9 @@ class CompressionRun:
                 error += (weight - quantized).square().sum(dtype=torch.float64).item()
                 energy += weight.square().sum(dtype=torch.float64).item()
                 weight.copy_(quantized)
+        bits = network_bits(self.model, counts, self.config.recipe.coding)
         try:
-            yield HardQuantized(network_bits(self.model, counts), error / (energy or 1.0) if float_phase else None)
+            yield HardQuantized(bits, error / (energy or 1.0) if float_phase else None)
         finally:
             if float_phase:
                 self.model.load_state_dict(before)
@@ -242,6 +243,7 @@ class CompressionRun:
             codebooks={name: (values.detach().cpu(), levels.cpu()) for name, (values, levels) in codebooks.items()},
             floats=floats,
             provenance=provenance,
+            coding=self.config.recipe.coding,
         )
 
     @contextmanager

@@ -32,6 +32,7 @@ recipes = st.fixed_dictionaries(
         "decay_quantized": st.booleans(),
         "augmentation": st.sampled_from(["none", "crop_flip"]),
         "recalibration_batches": st.integers(0, 50),
+        "coding": st.sampled_from(["entropy", "huffman"]),
     },
 )
 penalties = st.fixed_dictionaries(

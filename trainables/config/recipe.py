@@ -39,6 +39,8 @@ class Recipe:
             re-estimated for each evaluation of the quantized network; 0 leaves that out.
         statistics: which accuracy of the quantized network is `val_accuracy`, the objective: that with `recalibrated`
             statistics of batch normalization, or that with those `kept` from training. Both are reported.
+        coding: how levels are coded in files, and their bits counted: `entropy`, each layer in the smallest of words of
+            fixed length, Huffman's words and an asymmetric numeral system; `huffman`, without the last.
         compile: run the network through `torch.compile`: faster on GPUs after minutes of compiling.
     """
 
@@ -57,6 +59,7 @@ class Recipe:
     augmentation: str = "none"
     recalibration_batches: int = 0
     statistics: str = "recalibrated"
+    coding: str = "huffman"
     compile: bool = False
 
     def __post_init__(self) -> None:
@@ -70,6 +73,7 @@ class Recipe:
             self.lam_unit,
             "set it so, or choose another penalty_application",
         )
+        choose("coding", self.coding, ("entropy", "huffman"))
         choose("optimizer", self.optimizer, ("adam", "sgd"))
         choose("schedule", self.schedule, ("cosine", "step"))
         choose("augmentation", self.augmentation, ("none", "crop_flip"))

@@ -153,13 +153,13 @@ def test_same_network_makes_the_same_file(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def runs() -> dict[str, CompressionRun]:
-    """Of each family, and of the float baseline, after both epochs."""
+    """One of each family, the float baseline, and one of each coding."""
     made = {family: CompressionRun(quick(family)) for family in sorted(FAMILIES)}
     made["float"] = CompressionRun(quick("none", None))
-    return made
+    return made | {coding: CompressionRun(quick("RS", recipe=Recipe(batch_size=96, coding=coding))) for coding in CODES}
 
 
-@pytest.mark.parametrize("name", [*sorted(FAMILIES), "float"])
+@pytest.mark.parametrize("name", [*sorted(FAMILIES), "float", *CODES])
 def test_accuracy_and_size_are_those_of_the_trial_in_each_phase(
     name: str, runs: dict[str, CompressionRun], tmp_path: Path
 ) -> None:
@@ -170,6 +170,7 @@ def test_accuracy_and_size_are_those_of_the_trial_in_each_phase(
         write_artifact(tmp_path / "network", run.artifact(PROVENANCE))
         assert_same(run.model.state_dict(), before)
         artifact = read_artifact(tmp_path / "network")
+        assert artifact.coding == run.config.recipe.coding
         assert evaluate(artifact) == metrics["val_accuracy"]
         assert payload_bytes(tmp_path / "network") == artifact.bits.payload_bytes == metrics["artifact_bytes"]
         assert artifact.bits.bits_per_weight == metrics["bits_per_weight"]

@@ -1,6 +1,8 @@
 """Bits: Huffman codes against brute force and entropy, the choice of a code, and payloads counted by hand."""
 
 import math
+import re
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise, product
 
@@ -13,6 +15,7 @@ from torch import nn
 from trainables.codebooks.asymmetric import code_costs, stream_bytes
 from trainables.codebooks.bits import ASYMMETRIC, CODES, LayerBits, entropy_bits, index_bits, network_bits
 from trainables.codebooks.huffman import canonical_code, decode, encode, huffman_lengths
+from trainables.config import Recipe
 
 counts_of_levels = st.lists(st.integers(0, 1000), min_size=2, max_size=40).filter(any)
 few_levels = st.lists(st.integers(1, 50), min_size=2, max_size=5)
@@ -179,8 +182,11 @@ def test_entropy_coding_leaves_no_layer_larger_and_is_chosen_by_name() -> None:
     # Huffman: 900 + 120 + 90 + 30 bits in 143 bytes, a table of 4 and a codebook of 16; entropy 601 bits.
     assert sizes["huffman"] == 163
     assert 16 + 4 + 601 / 8 < sizes["entropy"] < 16 + 4 + 1.01 * 601 / 8 + 4
-    with pytest.raises(ValueError, match=r"unknown coding 'zip'; choose from \['entropy', 'huffman'\]"):
-        network_bits(model, counts, "zip")
+    refusals: list[Callable[[], object]] = [lambda: network_bits(model, counts, "zip"), lambda: Recipe(coding="zip")]
+    for refused in refusals:
+        with pytest.raises(ValueError, match=rf"unknown coding 'zip'; choose from {re.escape(str(sorted(CODES)))}"):
+            refused()
+    assert [Recipe(coding=coding).coding for coding in CODES] == list(CODES)
 
 
 def test_float_network_costs_32_bits_and_its_statistics() -> None:
