@@ -52,6 +52,11 @@ class Family:
         """Placements that this family allows; `own` needs representatives during training."""
         return PLACEMENTS if self.has_representatives else ("kmeans", "uniform")
 
+    @property
+    def default_placement(self) -> str:
+        """Placement of a trial that names none: `own` where the family has representatives, else `kmeans`."""
+        return self.placements[0]
+
 
 FAMILIES = {
     "none": Family(

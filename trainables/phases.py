@@ -173,10 +173,7 @@ class RegularizePhase:
             self.optimizers.append(optimizer)
 
     def _optimizer_with_decay(self, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """Return the optimizer of all parameters, with weight decay on `weights`.
-
-        By default the weights that are to be quantized are left out of it.
-        """
+        """Return the optimizer of all parameters, with weight decay on `weights`, as `Recipe.decay_quantized` says."""
         recipe = self.config.recipe
         spared = self.config.num_levels is not None and not recipe.decay_quantized
         quantized = {id(weight) for weight in self.weights.values()} if spared else set()
@@ -320,7 +317,8 @@ class FinetunePhase:
         }
         quantized = {id(weight) for weight in self.weights.values()}
         free = [parameter for parameter in model.parameters() if id(parameter) not in quantized]
-        self.optimizers = [_weight_optimizer(config.recipe, [], free, config.recipe.finetune_learning_rate)]
+        learning_rate = config.recipe.finetune_learning_rate or config.recipe.learning_rate
+        self.optimizers = [_weight_optimizer(config.recipe, [], free, learning_rate)]
         trained = [(values, values) for values in self.representatives.values()]
         if optimizer := _representative_optimizer(config.recipe, trained):
             self.optimizers.append(optimizer)

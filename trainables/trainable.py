@@ -30,11 +30,11 @@ METRICS_KEY = "told"
 class CompressionTrial(tune.Trainable):
     """Ray Trainable that runs both phases of a trial, one epoch per step.
 
-    Ray's `config` holds `trial`, a `TrialConfig` as a dictionary. It may also hold paths or URIs of checkpoints:
-    `restore_from` is a list, and training resumes from the first undamaged one, or starts from scratch if there is
-    none; `initial_weights` holds the weights of the float baseline to start from. A result consists of the metrics that
-    `CompressionRun.run_epoch` returns, and of `device`. If the loss is not finite, the trial ends with a result that
-    holds the reason in `failure`; a retry would fail in the same way.
+    Ray's `config` holds `trial`, a `TrialConfig` as the ledger stores it. It may also hold paths or URIs of
+    checkpoints: `restore_from` is a list, and training resumes from the first undamaged one, or starts from scratch if
+    there is none; `initial_weights` holds the weights of the float baseline to start from. A result consists of the
+    metrics that `CompressionRun.run_epoch` returns, and of `device`. If the loss is not finite, the trial ends with a
+    result that holds the reason in `failure`; a retry would fail in the same way.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -47,7 +47,7 @@ class CompressionTrial(tune.Trainable):
         if checkpoint := config.get("initial_weights"):
             with tune.Checkpoint(checkpoint).as_directory() as folder:
                 weights = read_weights(Path(folder), device)
-        self.run = CompressionRun(TrialConfig.from_dict(config["trial"]), device, weights)
+        self.run = CompressionRun(TrialConfig.from_stored(config["trial"]), device, weights)
         if (state := _first_undamaged(config.get("restore_from", []), self.run.device)) is not None:
             self._load(state)
 

@@ -206,7 +206,7 @@ def _configuration_cells(row: pd.Series) -> list[Cell]:
     return [
         _text(str(row["family"]) if quantized else "float"),
         _number(row["num_levels"], ".0f"),
-        _number(row["lam"], ".1e"),
+        _number(row["lam"], ".2g"),
         _text(str(row["placement"]) if quantized else "–"),
     ]
 

@@ -56,10 +56,12 @@ def number(value: float, digits: int) -> str:
 
 
 def power(value: float) -> str:
-    """Return a number in scientific notation with two digits, as used for λ."""
+    """Return a number with two digits, as used for λ; in scientific notation below 0.01 and from 1000 on."""
     if value is None or math.isnan(value):
         return "--"
     if value == 0:
         return "0"
+    if 0.01 <= abs(value) < 1000:
+        return f"{value:.2g}" if abs(value) < 100 else f"{value:.0f}"
     mantissa, exponent = f"{value:.1e}".split("e")
     return rf"${mantissa}\cdot10^{{{int(exponent)}}}$"

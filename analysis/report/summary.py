@@ -137,7 +137,7 @@ def _accuracy(value: float) -> str:
 
 
 def _lam(value: float) -> str:
-    return "–" if pd.isna(value) else f"{value:.1e}"
+    return "–" if pd.isna(value) else f"{value:.2g}"
 
 
 def files_text(out: Path, notes: Sequence[str], without_latex: bool) -> str:

@@ -73,7 +73,7 @@ def _restore(trial: Trial, folder: StudyFolder, fetch: bool) -> CompressionRun:
     if not path.is_dir():
         raise ValueError(f"the checkpoint of trial {trial.number} is gone from {path}; choose another --trial")
     state = read_checkpoint(path)
-    config = TrialConfig.from_dict(trial.config)
+    config = TrialConfig.from_stored(trial.config)
     run = CompressionRun(config, initial_weights=state["model"] if config.init == "pretrained" else None, fetch=fetch)
     try:
         run.load_state_dict(state)

@@ -114,7 +114,7 @@ def reproduce(
     trial = find_trial(history, name, folder)
     if not trial.epochs and trial.state != TrialState.FAIL:
         raise ValueError(f"trial {trial.number} ({trial.state}) has no epoch to compare with; choose another --trial")
-    config = TrialConfig.from_dict(trial.config)
+    config = TrialConfig.from_stored(trial.config)
     source = chosen_data(config.dataset, config.data_dir, dataset, data_dir, trust_addresses)
     config = replace(config, dataset=source.name, data_dir=source.data_dir)
     prepare_process(study.resources.cpus)

@@ -10,6 +10,7 @@ from study.config.credentials import redacted
 from study.config.messages import one_line
 from study.config.schema import STORED, StudyConfig
 from study.config.yaml_loading import MOST_CHARACTERS, load_yaml
+from trainables.config import with_earlier_defaults
 from trainables.files import read_regular
 
 
@@ -51,9 +52,11 @@ def parse_written_study(values: Any, source: str) -> StudyConfig:
     Raises:
         ValueError: the configuration is invalid; one line.
     """
-    stopping = values.get("early_stopping") if isinstance(values, dict) else None
+    stopping, trial = (values.get(key) if isinstance(values, dict) else None for key in ("early_stopping", "trial"))
     if isinstance(stopping, dict):
         values = values | {"early_stopping": {"first_of_family": "compared"} | stopping}
+    if isinstance(trial, dict):
+        values = values | {"trial": with_earlier_defaults(trial)}
     return parse_study(values, source, stored=True)
 
 

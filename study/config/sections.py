@@ -1,7 +1,7 @@
 """Sections of a study's configuration: search space, anchors, plan, early stopping and resources."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -60,28 +60,34 @@ class Space(Section):
     Attributes:
         family: families of regularizers to search.
         num_levels: range of K.
-        lam: range of λ.
-        placement: placements of representatives to search.
+        lam: range of λ, in the unit of `trial.recipe.lam_unit`.
+        lam_by_family: range of λ of families that need another one.
+        placement: placements of representatives to search. A family without representatives of its own is placed by
+            `kmeans` where only `own` is given.
     """
 
     family: list[Annotated[str, AfterValidator(_known_family)]] = Field(min_length=1)
     num_levels: IntegerRange = IntegerRange(low=2, high=64)
-    lam: FloatRange = FloatRange(low=1e-5, high=1e-2)
-    placement: list[Annotated[str, AfterValidator(_known_placement)]] = Field(list(PLACEMENTS), min_length=1)
+    lam: FloatRange = FloatRange(low=1.0, high=32.0)
+    lam_by_family: dict[Annotated[str, AfterValidator(_known_family)], FloatRange] = Field(default_factory=dict)
+    placement: list[Annotated[str, AfterValidator(_known_placement)]] = Field(["own"], min_length=1)
 
     @model_validator(mode="after")
-    def _every_family_has_a_placement(self) -> Self:
-        for family in self.family:
-            if not self.placements(family):
-                raise ValueError(
-                    f"placement must hold one of {list(FAMILIES[family].placements)} for family {family!r}, "
-                    f"got {self.placement}"
-                )
+    def _ranges_are_of_penalties(self) -> Self:
+        for family, values in self.lam_by_family.items():
+            if not FAMILIES[family].has_penalty:
+                got = f"{family}: [{values.low}, {values.high}]"
+                raise ValueError(f"lam_by_family must name families with a penalty, got {got}; leave it out")
         return self
 
+    def lam_range(self, family: str) -> FloatRange:
+        """Return the range of λ of a family."""
+        return self.lam_by_family.get(family, self.lam)
+
     def placements(self, family: str) -> list[str]:
-        """Return the placements of the space that a family supports."""
-        return [placement for placement in self.placement if placement in FAMILIES[family].placements]
+        """Return the placements of the space that a family supports; its default one if it supports none of them."""
+        supported = [placement for placement in self.placement if placement in FAMILIES[family].placements]
+        return supported or [FAMILIES[family].default_placement]
 
 
 class Anchors(Section):
@@ -95,12 +101,21 @@ class Anchors(Section):
 
 
 class PlannedTrial(Section):
-    """A configuration to run instead of a proposal of the sampler: the fields of `TrialConfig` that differ."""
+    """A configuration to run instead of a proposal of the sampler: the fields of `TrialConfig` that differ.
+
+    A placement that is left out is the family's default.
+    """
 
     family: Annotated[str, AfterValidator(_known_family)]
     num_levels: int | None = Field(ge=2, le=LARGEST_INTEGER)
     lam: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    placement: Annotated[str, AfterValidator(_known_placement)] = "kmeans"
+    placement: Annotated[str, AfterValidator(_known_placement)] = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _placed_by_default(cls, values: Any) -> Any:
+        family = FAMILIES.get(values.get("family", "")) if isinstance(values, dict) else None
+        return values if family is None else {"placement": family.default_placement} | values
 
 
 class EarlyStopping(Section):

@@ -6,7 +6,6 @@ from study.config import GPU_PARTS, StudyConfig
 from study.doctor.check import Check, CheckStatus, Node, node_kind
 from study.durations import duration
 from trainables.config import TrialConfig
-from trainables.families import FAMILIES
 
 SECONDS_PER_HOUR = 3600.0
 
@@ -99,11 +98,11 @@ def timed_trial(config: StudyConfig) -> TrialConfig:
     family = next((name for name in SLOWEST_FIRST if name in searched), "none")
     if family == "none":
         return config.trial_config({"family": "none", "num_levels": None, "init": "scratch"})
-    levels, placements = config.space.num_levels, config.space.placements(family)
+    levels, lam = config.space.num_levels, config.space.lam_range(family)
     middle = {
         "num_levels": round((levels.low * levels.high) ** 0.5),
-        "lam": (config.space.lam.low * config.space.lam.high) ** 0.5,
-        "placement": placements[0] if placements else FAMILIES[family].placements[0],
+        "lam": (lam.low * lam.high) ** 0.5,
+        "placement": config.space.placements(family)[0],
     }
     return config.trial_config(middle | {"family": family, "init": "scratch"})
 

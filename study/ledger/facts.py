@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from study.containment import is_file_name, is_inner_path
-from trainables.config import TrialConfig
+from trainables.config import TrialConfig, with_earlier_defaults
 from trainables.result import END_STATES, EPOCH_COLUMNS, TRIAL_COLUMNS, TrialState
 
 METRICS = {column.name: column for column in (*TRIAL_COLUMNS, *EPOCH_COLUMNS)}
@@ -54,7 +54,7 @@ def _check_config(config: dict[str, Any]) -> dict[str, Any]:
     missing = [name for name in REQUIRED_SETTINGS if name not in config]
     if missing:
         raise ValueError(f"config must hold {missing}")
-    _TRIAL_CONFIG.validate_json(json.dumps(config), strict=True)
+    _TRIAL_CONFIG.validate_json(json.dumps(with_earlier_defaults(config)), strict=True)
     return config
 
 

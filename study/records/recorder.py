@@ -52,7 +52,7 @@ _ARROW_TYPES = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "s
 
 def trial_row(trial: Trial) -> dict[str, Any]:
     """Return the row of a trial in trials.parquet: a value for each of `TRIAL_COLUMNS`."""
-    config = TrialConfig.from_dict(trial.config)
+    config = TrialConfig.from_stored(trial.config)
     quantized = config.num_levels is not None
     row = {column.name: trial.last.get(column.name) for column in TRIAL_COLUMNS}
     return row | {

@@ -52,7 +52,7 @@ def front_table(trials: list[Trial]) -> Table:
             f"{trial.last['val_accuracy']:.4f}",
             config["family"],
             str(config["num_levels"]),
-            f"{config['lam']:.1e}" if config["lam"] else "–",
+            f"{config['lam']:.2g}" if config["lam"] else "–",
             config["placement"],
             str(trial.number),
         )

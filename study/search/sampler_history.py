@@ -16,7 +16,7 @@ from study.config import Constraint, StudyConfig
 from study.ledger.history import History, KnownResult, Trial
 from study.search.optuna_trials import DIRECTIONS, OBJECTIVES, OPTUNA_STATES, frozen, metrics_of, values_of
 from study.search.samplers import SAMPLERS, make_sampler
-from study.search.space import ANCHOR, distributions, first_trials, suggest
+from study.search.space import ANCHOR, distributions, first_trials, first_value, suggest
 from trainables.families import FAMILIES
 from trainables.result import TrialState
 
@@ -208,11 +208,8 @@ class SamplerView:
         """Return a trial that only shows all dimensions, for a sampler that takes them from the first trial."""
         space = self._config.space
         family = max(space.family, key=lambda name: FAMILIES[name].has_penalty)
-        params: dict[str, Any] = {"family": family, "num_levels": space.num_levels.low, "lam": space.lam.low}
         by_name: dict[str, BaseDistribution] = distributions(space, family)
-        for name in by_name.keys() - params.keys():
-            params[name] = space.placements(family)[0]
-        params = {name: params[name] for name in by_name}
+        params = {name: first_value(distribution) for name, distribution in by_name.items()} | {"family": family}
         return create_trial(state=OptunaState.PRUNED, params=params, distributions=by_name)
 
     def _constraint_values(self, proposal: Trial | KnownResult) -> dict[str, float]:

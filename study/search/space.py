@@ -17,6 +17,11 @@ def _placement_key(family: str) -> str:
     return "placement" if FAMILIES[family].has_representatives else "placement_none"
 
 
+def _lam_key(family: str, space: Space) -> str:
+    # One distribution per name here too: a family with a range of its own has a name of its own.
+    return f"lam_{family}" if family in space.lam_by_family else "lam"
+
+
 def suggest(optuna_trial: optuna.Trial, space: Space) -> dict[str, Any]:
     """Ask Optuna for the searched fields of a `TrialConfig`; λ only for families with a penalty."""
     family = optuna_trial.suggest_categorical("family", space.family)
@@ -26,7 +31,8 @@ def suggest(optuna_trial: optuna.Trial, space: Space) -> dict[str, Any]:
         "placement": optuna_trial.suggest_categorical(_placement_key(family), space.placements(family)),
     }
     if FAMILIES[family].has_penalty:
-        searched["lam"] = optuna_trial.suggest_float("lam", space.lam.low, space.lam.high, log=True)
+        lam = space.lam_range(family)
+        searched["lam"] = optuna_trial.suggest_float(_lam_key(family, space), lam.low, lam.high, log=True)
     return searched
 
 
@@ -38,8 +44,17 @@ def distributions(space: Space, family: str) -> dict[str, BaseDistribution]:
         _placement_key(family): CategoricalDistribution(space.placements(family)),
     }
     if FAMILIES[family].has_penalty:
-        by_name["lam"] = FloatDistribution(space.lam.low, space.lam.high, log=True)
+        lam = space.lam_range(family)
+        by_name[_lam_key(family, space)] = FloatDistribution(lam.low, lam.high, log=True)
     return by_name
+
+
+def first_value(distribution: BaseDistribution) -> Any:
+    """Return the first choice or the lowest number of a dimension."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices[0]
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    return distribution.low
 
 
 def params_of(searched: dict[str, Any], space: Space) -> dict[str, Any] | None:
@@ -55,10 +70,10 @@ def params_of(searched: dict[str, Any], space: Space) -> dict[str, Any] | None:
         return None
     params = {"family": family, "num_levels": num_levels, _placement_key(family): placement}
     if FAMILIES[family].has_penalty:
-        lam = searched.get("lam")
-        if lam is None or not space.lam.low <= lam <= space.lam.high:
+        lam, allowed = searched.get("lam"), space.lam_range(family)
+        if lam is None or not allowed.low <= lam <= allowed.high:
             return None
-        params["lam"] = lam
+        params[_lam_key(family, space)] = lam
     return params
 
 

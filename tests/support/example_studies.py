@@ -23,16 +23,20 @@ PROVENANCE = {"versions": {"python": "3.11"}, "platform": "Linux", "git_sha": No
 
 
 def study_config(**changes: Any) -> StudyConfig:
-    """A study of four epochs a trial; `changes` replace whole sections."""
+    """A study of four epochs a trial; `changes` replace whole sections, keys of `space` one by one."""
+    space = {
+        "family": ["none", "RS", "RC", "RM", "RE"],
+        "lam": {"low": 1e-5, "high": 1e-2},
+        "placement": ["own", "kmeans", "uniform"],
+    }
     values: dict[str, Any] = {
         "name": "small",
         "trials": 12,
         "trial": {"regularize_epochs": 3, "finetune_epochs": 1},
-        "space": {"family": ["none", "RS", "RC", "RM", "RE"]},
         "anchors": {"num_levels": [2, 4]},
         "early_stopping": {"grace_period": 1},
     }
-    return parse_study(values | changes, "test")
+    return parse_study(values | changes | {"space": space | changes.get("space", {})}, "test")
 
 
 def asked(number: int, config: TrialConfig, **changes: Any) -> dict[str, Any]:

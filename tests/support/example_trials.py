@@ -4,7 +4,7 @@ from typing import Any
 
 from trainables.config import Recipe, TrialConfig
 
-LAM = {"none": 0.0, "quantize-first": 0.0, "RS": 1e-2, "RC": 1e-2, "RM": 1e-2, "RE": 1e-1}
+LAM = {"none": 0.0, "quantize-first": 0.0, "RS": 4.0, "RC": 4.0, "RM": 4.0, "RE": 4.0}
 
 
 def quick(family: str = "RM", **changes: Any) -> TrialConfig:

@@ -1,5 +1,6 @@
 """Configurations: each rule, the way back from a dictionary, and what the hash tells apart."""
 
+import hashlib
 import json
 import math
 import re
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.config import PenaltyForm, Recipe, TrialConfig
+from trainables.config import ADDED, PenaltyForm, Recipe, TrialConfig
+from trainables.config.earlier_versions import EARLIER_DEFAULTS
 from trainables.families import FAMILIES, Family, choose
 
 PLAIN: dict[str, Any] = {"family": "RM", "num_levels": 4}
@@ -241,6 +243,42 @@ def test_hash_is_the_same_when_configurations_are_equal(nested: str | None) -> N
     whole, fraction = (TrialConfig.from_dict(PLAIN | change) for change in changes[nested])
     assert whole == fraction
     assert whole.hash == fraction.hash
+
+
+@pytest.mark.parametrize(("family", "placement"), [("RM", "own"), ("RS", "own"), ("none", "kmeans")])
+def test_placement_is_the_family_s_own_where_it_has_one(family: str, placement: str) -> None:
+    config = TrialConfig(family=family, num_levels=4)
+    assert config.placement == placement
+    assert config == TrialConfig(family=family, num_levels=4, placement=placement)
+
+
+def test_stored_configuration_has_the_defaults_of_its_version() -> None:
+    stored = TrialConfig(**PLAIN, placement="kmeans").to_dict()
+    for section, earlier in EARLIER_DEFAULTS.items():
+        for name in earlier:
+            del stored[section][name]
+    config = TrialConfig.from_stored(stored)
+    for section, earlier in EARLIER_DEFAULTS.items():
+        assert earlier.items() <= config.to_dict()[section].items()
+        assert earlier != {name: TrialConfig(**PLAIN).to_dict()[section][name] for name in earlier}
+    assert config.hash != TrialConfig(**PLAIN, placement="kmeans").hash
+    complete = TrialConfig(**PLAIN)
+    assert TrialConfig.from_stored(complete.to_dict()) == complete
+
+
+def test_hash_of_a_version_without_the_added_fields_leaves_them_out() -> None:
+    stored = TrialConfig(**PLAIN, placement="kmeans").to_dict()
+    for section, added in ADDED.items():
+        stored[section] |= added
+    earlier = TrialConfig.from_stored(stored)
+    for section, added in ADDED.items():
+        for name in added:
+            del stored[section][name]
+    del stored["seed"], stored["data_dir"], stored["evaluate_test"]
+    as_floats = json.loads(json.dumps(stored), parse_int=float)
+    as_floats = json.loads(json.dumps(as_floats).replace("true", "1.0").replace("false", "0.0"))
+    expected = hashlib.sha256(json.dumps(as_floats, sort_keys=True).encode()).hexdigest()[:12]
+    assert earlier.hash == expected
 
 
 def test_epochs_are_those_of_both_phases() -> None:

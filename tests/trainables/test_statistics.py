@@ -1,6 +1,5 @@
 """Statistics of batch normalization, the control that quantizes first, and trials with a decoupled penalty."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,14 +15,13 @@ from trainables.run import CompressionRun, trial_seeds
 
 pytestmark = pytest.mark.usefixtures("quick_names")
 
-DECOUPLED: dict[str, Any] = {"penalty_application": "decoupled", "lam_unit": "half_spacings"}
-
 
 def test_accuracy_is_reported_with_kept_and_with_recalibrated_statistics() -> None:
     def last(**recipe: Any) -> dict[str, Any]:
         return rest_of(CompressionRun(quick("RM", recipe=Recipe(batch_size=40, **recipe))))[-1]
 
-    both, kept, alone = last(recalibration_batches=2), last(recalibration_batches=2, statistics="kept"), last()
+    both, kept = last(recalibration_batches=2), last(recalibration_batches=2, statistics="kept")
+    alone = last(recalibration_batches=0)
     assert both["val_accuracy"] == both["val_accuracy_recalibrated"] is not None
     assert both["val_accuracy_pre_tuning"] == both["val_accuracy_pre_tuning_recalibrated"] is not None
     assert kept["val_accuracy"] == kept["val_accuracy_kept"]
@@ -67,10 +65,10 @@ def test_quantize_first_tunes_a_quantized_network_over_both_phases() -> None:
 @pytest.mark.parametrize(
     "config",
     [
-        quick("RE", lam=2.0, recipe=Recipe(batch_size=40, **DECOUPLED)),
-        quick("RM", lam=2.0, recipe=Recipe(batch_size=40, **DECOUPLED), penalty=PenaltyForm(initial="kmeans")),
-        quick("RM", lam=2.0, recipe=Recipe(batch_size=40, **(DECOUPLED | {"penalty_application": "proximal"}))),
-        quick("RS", lam=2.0, recipe=Recipe(batch_size=40, **DECOUPLED), penalty=PenaltyForm(interval="sigma")),
+        quick("RE", lam=2.0, recipe=Recipe(batch_size=40)),
+        quick("RM", lam=2.0, recipe=Recipe(batch_size=40), penalty=PenaltyForm(initial="quantiles")),
+        quick("RM", lam=2.0, recipe=Recipe(batch_size=40, penalty_application="proximal")),
+        quick("RS", lam=2.0, recipe=Recipe(batch_size=40), penalty=PenaltyForm(interval="minmax")),
         quick("quantize-first", lam=0.0, recipe=Recipe(batch_size=40, recalibration_batches=2)),
     ],
     ids=["RE", "RM", "proximal", "RS", "quantize-first"],
@@ -85,10 +83,10 @@ def test_restore_reproduces_the_epochs_that_follow(config: TrialConfig) -> None:
 
 
 def test_decoupled_penalty_lands_the_weights_on_their_representatives() -> None:
-    recipe = Recipe(batch_size=40, **DECOUPLED)
+    recipe = Recipe(batch_size=40)
     errors = {}
     for lam in (0.0, 8.0):
-        config = quick("RM", lam=lam, placement="own", recipe=recipe, penalty=PenaltyForm(initial="kmeans"))
+        config = quick("RM", lam=lam, recipe=recipe)
         metrics = [CompressionRun(config).run_epoch() for _ in range(1)]
         run = CompressionRun(config)
         while run.epoch < config.regularize_epochs:
@@ -101,7 +99,11 @@ def test_decoupled_penalty_lands_the_weights_on_their_representatives() -> None:
     ("changes", "rule"),
     [
         ({"penalty_application": "sideways"}, "unknown penalty_application 'sideways'"),
-        ({"lam_unit": "half_spacings"}, "lam_unit must be 'gradient' where penalty_application is 'coupled'"),
+        (
+            {"penalty_application": "coupled"},
+            "lam_unit must be 'gradient' where penalty_application is 'coupled', got 'half_spacings'; "
+            "set lam_unit to 'gradient', or penalty_application to 'decoupled'",
+        ),
         ({"statistics": "both"}, "unknown statistics 'both'"),
     ],
 )
@@ -117,6 +119,7 @@ def test_proximal_step_is_refused_where_it_has_no_closed_form() -> None:
         quick("RS", recipe=recipe)
 
 
-def test_hash_is_that_of_versions_without_the_added_fields() -> None:
-    assert quick("RM").hash == "1093a6bc9e36"
-    assert quick("RM", recipe=replace(quick("RM").recipe, penalty_application="decoupled")).hash != quick("RM").hash
+def test_coupled_penalty_is_chosen_by_two_keys() -> None:
+    recipe = Recipe(batch_size=40, penalty_application="coupled", lam_unit="gradient")
+    metrics = rest_of(CompressionRun(quick("RM", lam=1e-2, recipe=recipe)))
+    assert metrics[-1]["val_accuracy"] is not None

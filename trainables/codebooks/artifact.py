@@ -212,7 +212,7 @@ def _parse(content: bytes, safetensors_header: bytes) -> Artifact:
     if coding is None:
         raise ValueError(f"its format must be one of {list(FORMATS)}, got {header['format']!r}")
     _check_header(header)
-    config = TrialConfig.from_dict(header["config"])
+    config = TrialConfig.from_stored(header["config"])
     # Checked before anything is decoded or built: shapes must match the network, and sizes the bytes in the file.
     shapes = model_shapes(config.model, tuple(header["image_shape"]), header["num_classes"], config.width)
     _check_tensors(header["quantized_shapes"], _declared(declared), shapes, coding)

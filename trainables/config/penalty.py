@@ -16,7 +16,8 @@ class PenaltyForm:
         squared: square the distance-like penalties of RS, RC and RM.
         scale: divide out the size of a well, so that one λ means the same pull for every family and K.
         bounded: RE's bounded wells 1 − max_k exp(−(w − r_k)²/τ) instead of the soft minimum.
-        temperature: RE's τ at the start, in squared mean spacings of the representatives.
+        temperature: RE's τ at the start, in squared mean spacings of the representatives. Bounded wells reach about
+            √τ far, and need a larger one.
         final_temperature: the same at the end of the phase; τ falls geometrically between the two.
         initial: where trainable representatives begin: `quantiles`, `grid` or `kmeans`.
         interval: the interval [a, b] of RS and RC when the phase begins. `minmax`: from the smallest to the largest
@@ -30,10 +31,10 @@ class PenaltyForm:
     squared: bool = False
     scale: bool = True
     bounded: bool = False
-    temperature: float = 0.25
-    final_temperature: float = 0.025
-    initial: str = "quantiles"
-    interval: str = "minmax"
+    temperature: float = 0.02
+    final_temperature: float = 0.02
+    initial: str = "kmeans"
+    interval: str = "sigma"
     interval_sigmas: float = 2.5
     interval_quantile: float = 0.005
 

@@ -22,18 +22,20 @@ class Recipe:
             layer (not with `coupled`); `gradient`: λ multiplies the penalty's gradient.
         optimizer: `adam` (with decoupled weight decay, AdamW) or `sgd` (Nesterov momentum 0.9), for the weights.
         learning_rate: the highest of the regularize phase.
-        finetune_learning_rate: the highest of the finetune phase, for biases and normalization.
+        finetune_learning_rate: the highest of the finetune phase, for biases and normalization; None for that of the
+            regularize phase.
         representative_learning_rate: step of Adam on the representatives of a layer, in units of their mean
             spacing when the phase begins, so that one value serves every K and every layer.
         schedule: how learning rates fall over a phase: along a `cosine` to 0, or in a `step` to a tenth at half and
             to a hundredth at three quarters.
         warmup_epochs: over which the learning rates of the regularize phase rise from 0, linearly.
         lam_warmup_epochs: over which λ rises from 0, linearly.
-        weight_decay: of the regularize phase, on the weights of convolutions, linear layers and attention that are not
-            to be quantized, which are all of a float network's (`num_levels: null`). Biases, normalization, embeddings,
-            position tables, class tokens and layer scales are never decayed.
-        decay_quantized: also on weights that are to be quantized, whatever the family. Off: the pull is towards 0, the
-            penalty's towards the representatives, and one would be measured through the other.
+        weight_decay: of the regularize phase, on the weights of convolutions, linear layers and attention. Biases,
+            normalization, embeddings, position tables, class tokens and layer scales are never decayed.
+        decay_quantized: whether weights that are to be quantized are decayed too. On, one rule holds for every family
+            and for the float network, so that `none` is quantized from a network trained exactly like the float one,
+            and a family differs from it by its penalty alone. Off is the rule of earlier versions, in which the float
+            network was decayed and a network to be quantized was not.
         augmentation: `none`, or `crop_flip`: random crops of images padded by 4 pixels, and horizontal flips.
         recalibration_batches: batches of training images from which the statistics of batch normalization are
             re-estimated for each evaluation of the quantized network; 0 leaves that out.
@@ -45,19 +47,19 @@ class Recipe:
     """
 
     batch_size: int = 64
-    penalty_application: str = "coupled"
-    lam_unit: str = "gradient"
+    penalty_application: str = "decoupled"
+    lam_unit: str = "half_spacings"
     optimizer: str = "adam"
     learning_rate: float = 3e-3
-    finetune_learning_rate: float = 1e-3
+    finetune_learning_rate: float | None = None
     representative_learning_rate: float = 0.02
     schedule: str = "cosine"
     warmup_epochs: float = 0.0
     lam_warmup_epochs: float = 0.0
     weight_decay: float = 0.0
-    decay_quantized: bool = False
+    decay_quantized: bool = True
     augmentation: str = "none"
-    recalibration_batches: int = 0
+    recalibration_batches: int = 20
     statistics: str = "recalibrated"
     coding: str = "huffman"
     compile: bool = False
@@ -71,14 +73,16 @@ class Recipe:
             "lam_unit",
             "'gradient' where penalty_application is 'coupled'",
             self.lam_unit,
-            "set it so, or choose another penalty_application",
+            "set lam_unit to 'gradient', or penalty_application to 'decoupled'",
         )
         choose("coding", self.coding, ("entropy", "huffman"))
         choose("optimizer", self.optimizer, ("adam", "sgd"))
         choose("schedule", self.schedule, ("cosine", "step"))
         choose("augmentation", self.augmentation, ("none", "crop_flip"))
         require(self.batch_size >= 2, "batch_size", "at least 2", self.batch_size, "raise it")
-        require_positive(self, "learning_rate", "finetune_learning_rate", "representative_learning_rate")
+        require_positive(self, "learning_rate", "representative_learning_rate")
+        if self.finetune_learning_rate is not None:
+            require_positive(self, "finetune_learning_rate")
         for name in ("warmup_epochs", "lam_warmup_epochs", "weight_decay", "recalibration_batches"):
             value = getattr(self, name)
             require(math.isfinite(value) and value >= 0, name, "finite and at least 0", value, "use 0 for none")

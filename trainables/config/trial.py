@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from trainables.config.earlier_versions import ADDED
+from trainables.config.earlier_versions import ADDED, with_earlier_defaults
 from trainables.config.penalty import PenaltyForm
 from trainables.config.reading import LARGEST_INTEGER, read_section
 from trainables.config.recipe import Recipe
@@ -23,7 +23,8 @@ class TrialConfig:
         family: a key of `trainables.families.FAMILIES`.
         num_levels: K ≥ 2, or None for the float baseline, which is never quantized (family `none` only).
         lam: λ ≥ 0, the weight of the penalty in the loss; 0 for family `none`.
-        placement: where the final representatives lie: `own` (the family's), `kmeans` or `uniform`.
+        placement: where the final representatives lie: `own` (the family's), `kmeans` or `uniform`; left empty, `own`
+            for a family with representatives, else `kmeans`.
         seed: of the split, the initial weights and the order of the images.
         model: a key of `trainables.models.MODELS`, or `torchvision:` and the name of one of its classifiers.
         width: multiplies the channels of every layer of a model of `MODELS`.
@@ -43,7 +44,7 @@ class TrialConfig:
     family: str
     num_levels: int | None
     lam: float = 0.0
-    placement: str = "kmeans"
+    placement: str = ""
     seed: int = 0
     model: str = "small_cnn"
     width: float = 1.0
@@ -73,6 +74,8 @@ class TrialConfig:
             self.recipe.penalty_application,
             "choose one of them",
         )
+        if not self.placement:
+            object.__setattr__(self, "placement", family.default_placement)  # the dataclass is frozen
         choose(f"placement for family {self.family!r}", self.placement, family.placements)
         require(0 <= self.seed <= LARGEST_INTEGER, "seed", f"from 0 to {LARGEST_INTEGER}", self.seed, "choose another")
         require(
@@ -117,6 +120,11 @@ class TrialConfig:
             ValueError: a key is unknown or missing, or a value has the wrong type or breaks its rule; one line.
         """
         return read_section(cls, values, at)
+
+    @classmethod
+    def from_stored(cls, values: Mapping[str, Any]) -> "TrialConfig":
+        """Return the configuration that a file of any version holds; as `from_dict`, with that version's defaults."""
+        return cls.from_dict(with_earlier_defaults(values))
 
     @property
     def hash(self) -> str:

@@ -90,7 +90,13 @@ def test_numbers_in_latex(value: float, digits: int, shown: str) -> None:
 
 
 def test_powers_of_ten_in_latex() -> None:
-    assert [power(value) for value in (1.23e-5, 0.0, float("nan"))] == [r"$1.2\cdot10^{-5}$", "0", "--"]
+    assert [power(value) for value in (1.23e-5, 8.0, 123.4, 0.0, float("nan"))] == [
+        r"$1.2\cdot10^{-5}$",
+        "8",
+        "123",
+        "0",
+        "--",
+    ]
 
 
 def test_tabular_has_a_rule_between_blocks() -> None:

@@ -4,6 +4,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -187,7 +188,10 @@ WRONG = {
     "unknown family": ("space.family=[RS, RX]", ["space.family", "'RX'", *FAMILIES]),
     "no family": ("space.family=[]", ["space.family", "[]"]),
     "unknown placement": ("space.placement=[corner]", ["space.placement", "'corner'", *PLACEMENTS]),
-    "placement that a family can't have": ("space.placement=[own]", ["placement", "'none'", "['own']", "kmeans"]),
+    "λ of a family without a penalty": (
+        "space.lam_by_family={none: {low: 1.0, high: 2.0}}",
+        ["lam_by_family", "none", "penalty"],
+    ),
     "unknown scheduler": ("early_stopping.scheduler=median", ["early_stopping.scheduler", "asha", "none", "'median'"]),
     "unknown optimizer": ("trial.recipe.optimizer=lion", ["optimizer", "'lion'", "adam", "sgd"]),
     "unknown initial": ("trial.penalty.initial=random", ["initial", "'random'", "quantiles"]),
@@ -378,6 +382,32 @@ def test_space_gives_every_family_the_placements_that_it_allows() -> None:
     space = study_config(space={"family": ["none", "RS"], "placement": ["own", "uniform"]}).space
     assert space.placements("none") == ["uniform"]
     assert space.placements("RS") == ["own", "uniform"]
+
+
+def test_family_without_representatives_is_placed_by_kmeans_where_only_own_is_searched() -> None:
+    space = study_config(space={"family": ["none", "RS"], "placement": ["own"]}).space
+    assert (space.placements("none"), space.placements("RS")) == (["kmeans"], ["own"])
+
+
+@pytest.mark.parametrize("name", ["cifar10-small-alexnet", "cifar10-small-vgg16"])
+def test_study_of_an_earlier_version_keeps_its_hashes(name: str) -> None:
+    """Its study.yaml lacks keys of today: they have the values that match what was done then."""
+    folder = Path(__file__).parents[3] / "docs" / "results" / name
+    config = StudyFolder.at(str(folder)).read_config()
+    assert config.trial["recipe"]["penalty_application"] == "coupled"
+    assert config.trial["penalty"]["interval"] == "minmax"
+    rows = pq.read_table(folder / "trials.parquet").to_pylist()
+    for row in rows:
+        searched = {key: row[key] for key in ("family", "num_levels", "placement") if row[key] is not None}
+        trial = config.trial_config({"num_levels": None} | searched | {"lam": row["lam"] or 0.0})
+        assert trial.hash == row["config_hash"]
+    assert len(rows) == 150
+
+
+def test_planned_trial_is_placed_by_its_family() -> None:
+    plan = [{"family": family, "num_levels": 4} for family in ("RM", "none")]
+    config = study_config(plan=plan, trials=2)
+    assert [trial.placement for trial in config.plan] == ["own", "kmeans"]
 
 
 def test_parse_study_names_its_source() -> None:

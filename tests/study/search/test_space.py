@@ -4,7 +4,7 @@ from typing import Any
 
 import optuna
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from study.config import StudyConfig
@@ -17,14 +17,13 @@ from trainables.families import FAMILIES, PLACEMENTS
 def spaces(draw: st.DrawFn) -> dict[str, Any]:
     low = draw(st.integers(2, 300))
     strengths = draw(st.tuples(st.floats(1e-12, 1e3), st.floats(1e-12, 1e3)))
-    space = {
+    return {
         "family": draw(st.lists(st.sampled_from(sorted(FAMILIES)), min_size=1, unique=True)),
         "num_levels": {"low": low, "high": low + draw(st.integers(0, 300))},
         "lam": {"low": min(strengths), "high": max(strengths)},
+        "lam_by_family": draw(st.sampled_from([{}, {"RE": {"low": 1e4, "high": 1e5}}])),
         "placement": draw(st.lists(st.sampled_from(PLACEMENTS), min_size=1, unique=True)),
     }
-    assume(all(FAMILIES[family].has_penalty for family in space["family"]) or space["placement"] != ["own"])
-    return space
 
 
 def optuna_study_of(config: StudyConfig, seed: int) -> optuna.Study:
@@ -42,13 +41,14 @@ def test_suggest_gives_valid_configs_inside_the_space(space: dict[str, Any], see
         trial = config.trial_config(searched)  # checks the rules of TrialConfig
         family = FAMILIES[trial.family]
         assert trial.family in space["family"]
-        assert trial.placement in space["placement"]
+        assert trial.placement in space["placement"] or (space["placement"] == ["own"] and trial.placement == "kmeans")
         assert trial.placement in family.placements
         assert trial.num_levels is not None
         assert space["num_levels"]["low"] <= trial.num_levels <= space["num_levels"]["high"]
         assert ("lam" in searched) == family.has_penalty
         if family.has_penalty:
-            assert space["lam"]["low"] <= trial.lam <= space["lam"]["high"]
+            lam = space["lam_by_family"].get(trial.family, space["lam"])
+            assert lam["low"] <= trial.lam <= lam["high"]
 
 
 @given(spaces(), st.integers(0, 2**32 - 1))
@@ -143,6 +143,13 @@ def test_configuration_outside_the_space_has_no_parameters(change: dict[str, Any
     inside = {"family": "RS", "num_levels": 4, "lam": 1e-3, "placement": "own"}
     assert params_of(inside, config.space) == inside
     assert params_of(inside | change, config.space) is None
+
+
+def test_family_with_a_range_of_its_own_has_a_parameter_of_its_own() -> None:
+    space = study_config(space={"lam_by_family": {"RE": {"low": 8.0, "high": 128.0}}}).space
+    names = {family: [name for name in distributions(space, family) if "lam" in name] for family in space.family}
+    assert names == {"none": [], "RS": ["lam"], "RC": ["lam"], "RM": ["lam"], "RE": ["lam_RE"]}
+    assert params_of({"family": "RE", "num_levels": 4, "lam": 1e-3, "placement": "own"}, space) is None
 
 
 def test_anchor_inside_the_space_teaches_optuna() -> None:

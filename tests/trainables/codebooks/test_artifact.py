@@ -31,9 +31,9 @@ PROVENANCE = {"trial_id": "small-00003", "note": 'with "sha256": "' + 64 * "a" +
 
 def quick(family: str, num_levels: int | None = 4, **changes: Any) -> TrialConfig:
     """A trial of 287 images in 3 batches."""
-    lam = 0.05 if FAMILIES[family].has_penalty else 0.0
+    lam = 4.0 if FAMILIES[family].has_penalty else 0.0
     values: dict[str, Any] = {"validation_fraction": 0.8, "regularize_epochs": 1, "finetune_epochs": 1, "width": 0.25}
-    values |= {"recipe": Recipe(batch_size=96)} | changes
+    values |= {"recipe": Recipe(batch_size=96, recalibration_batches=0)} | changes
     return TrialConfig(family=family, num_levels=num_levels, lam=lam, **values)
 
 

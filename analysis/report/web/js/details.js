@@ -34,7 +34,7 @@ function trialDetails(point, study) {
     facts([
       ["Study", studies.length > 1 ? study.name : null],
       ["Trial", `${point.number} (${field("trial_id")})`],
-      ["λ", field("lam") === null ? "–" : field("lam").toExponential(1)], ["Placement", field("placement")], ["Seed", field("seed")],
+      ["λ", field("lam") === null ? "–" : Number(field("lam").toPrecision(2))], ["Placement", field("placement")], ["Seed", field("seed")],
       ["Before tuning", digits(before)], ["Float network", digits(field("float_val_accuracy"))],
       ["Index bits", field("index_bits_per_weight")], ["Entropy bits", field("entropy_bits_per_weight")],
       ["File", field("artifact_bytes") === null ? null : `${field("artifact_bytes").toLocaleString("en")} bytes`],
@@ -61,7 +61,7 @@ function confirmedDetails(point, study) {
     make("p", { class: "big" }, interval(point[split].finetune), " ", make("small", {}, `${split} accuracy at ${point.bits.toFixed(2)} bits per weight, mean and 95% interval over ${result.trials.length} ${planned ? "" : "fresh "}seeds`)),
     facts([
       ["Study", studies.length > 1 ? study.name : null],
-      ["λ", result.lam === null ? "–" : result.lam.toExponential(1)], ["Placement", result.placement],
+      ["λ", result.lam === null ? "–" : Number(result.lam.toPrecision(2))], ["Placement", result.placement],
       ["Test, before tuning", point.test.regularize ? interval(point.test.regularize) : null],
       ["Validation", interval(point.validation.finetune)],
       ["Validation, before tuning", interval(point.validation.regularize)],
