@@ -13,6 +13,7 @@ from trainables.config import TrialConfig
 from trainables.data.batches import Split, channel_moments, mapped, train_and_validation_indices
 from trainables.data.datasets import load_dataset
 from trainables.data.prepared import Dataset
+from trainables.initial_weights import load_initial_weights
 from trainables.models import TORCHVISION, build_model, check_model_name, quantized_weights
 from trainables.plausibility import check_width, warnings_for
 
@@ -45,9 +46,13 @@ def preflight(config: TrialConfig, most_levels: int | None = None) -> list[str]:
         torch.manual_seed(config.seed)
         images, labels = _batch(dataset, train, config)
         with _one_line(config, dataset):
-            model = build_model(config.model, dataset.image_shape, dataset.num_classes, config.seed, config.width)
+            model = build_model(
+                config.model, dataset.image_shape, dataset.num_classes, config.seed, config.width, config.model_options
+            )
             _step(model.to(memory_format=torch.channels_last), images, labels, dataset.num_classes)
     check_width(config, model)
+    if config.initial_weights is not None:
+        load_initial_weights(model, config.initial_weights, config.model)
     return warnings_for(config, model, len(train), most_levels)
 
 

@@ -21,6 +21,7 @@ from trainables.config import TrialConfig
 from trainables.data.batches import Split, test_split, train_and_validation
 from trainables.data.datasets import load_dataset
 from trainables.families import QUANTIZE_FIRST
+from trainables.initial_weights import load_initial_weights
 from trainables.models import build_model, quantized_weights
 from trainables.operations import macs_by_weight, weight_bops
 from trainables.phases import FinetunePhase, Phase, RegularizePhase
@@ -76,15 +77,19 @@ class CompressionRun:
         Args:
             config: of the trial.
             device: where the network and its images are.
-            initial_weights: of the float baseline, as `model.state_dict()`, when `config.init` is `pretrained`.
+            initial_weights: of the float baseline, as `model.state_dict()`, when `config.init` is `pretrained`; None
+                where `config.initial_weights` names them.
             fetch: whether the data set may be downloaded or fetched.
 
         Raises:
             ValueError: the data set or the model can't be had, or `initial_weights` doesn't fit the model or
                 `config.init`.
         """
-        if (config.init == "pretrained") != (initial_weights is not None):
-            raise ValueError(f"initial weights must be given if and only if init is 'pretrained', got {config.init!r}")
+        begins_from_given = config.init == "pretrained" and config.initial_weights is None
+        if begins_from_given and initial_weights is None:
+            raise ValueError("initial weights must be given where init is 'pretrained', got none; set initial_weights")
+        if initial_weights is not None and config.init != "pretrained":
+            raise ValueError(f"initial weights must be given only where init is 'pretrained', got {config.init!r}")
         self.config = config
         self.device = torch.device(device)
         self.epoch = 0
@@ -94,12 +99,14 @@ class CompressionRun:
         self.train_split, self.validation_split = train_and_validation(
             dataset, config.validation_fraction, np.random.default_rng(split_seed), self.device, config.subset
         )
-        self.model = build_model(config.model, dataset.image_shape, dataset.num_classes, weight_seed, config.width).to(
-            device=self.device
-        )
+        self.model = build_model(
+            config.model, dataset.image_shape, dataset.num_classes, weight_seed, config.width, config.model_options
+        ).to(device=self.device)
         self.model.to(memory_format=torch.channels_last)
         if initial_weights is not None:
             _load_initial_weights(self.model, initial_weights, config.model)
+        elif config.init == "pretrained" and config.initial_weights is not None:
+            load_initial_weights(self.model, config.initial_weights, config.model, fetch)
         self._network = torch.compile(self.model) if config.recipe.compile else self.model
         self.weights = quantized_weights(self.model)
         self.generator = torch.Generator().manual_seed(order_seed)

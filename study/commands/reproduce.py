@@ -128,7 +128,7 @@ def reproduce(
 
 
 def _initial_weights(folder: StudyFolder, config: TrialConfig) -> dict[str, Any] | None:
-    if config.init != "pretrained":
+    if config.init != "pretrained" or config.initial_weights is not None:
         return None
     path = folder.fetched_baseline(config.seed)
     if not path.is_dir():

@@ -89,7 +89,21 @@ class StudyConfig(Section):
         return values | {"trial": {key: value for key, value in resolved.items() if key in known}}
 
     @model_validator(mode="after")
+    def _initial_weights_are_used(self) -> Self:
+        if self.trial["initial_weights"] is not None and self.trial["init"] != "pretrained":
+            raise ValueError(
+                "trial.init must be 'pretrained' where trial.initial_weights are given, got "
+                f"{self.trial['init']!r}; set it so, or leave initial_weights out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _baseline_is_used(self) -> Self:
+        if self.baseline_epochs is not None and self.trial["initial_weights"] is not None:
+            raise ValueError(
+                "baseline_epochs must be left out where trial.initial_weights are given, got "
+                f"{self.baseline_epochs}; leave one of them out"
+            )
         if self.baseline_epochs is not None and self.trial["init"] != "pretrained":
             raise ValueError(
                 "baseline_epochs must be left out where no trial begins from the float baseline, got "
@@ -146,6 +160,7 @@ class StudyConfig(Section):
         stores = "put them where the store's own tools look for them, as into ~/.aws/credentials"
         refuse_credentials("trial.data_dir", self.trial["data_dir"], stores)
         refuse_credentials("trial.dataset", self.trial["dataset"], stores)
+        refuse_credentials("trial.initial_weights", self.trial["initial_weights"], stores)
         for place, source in enumerate(self.warm_start):
             refuse_credentials(f"warm_start.{place}", source, stores)
         refuse_credentials(
@@ -174,6 +189,8 @@ class StudyConfig(Section):
     def with_absolute_paths(self) -> "StudyConfig":
         """Return the configuration with absolute paths, since workers and later sessions have other working folders."""
         trial = self.trial | {"data_dir": _absolute(self.trial["data_dir"])}
+        if trial["initial_weights"] is not None:
+            trial["initial_weights"] = _absolute(trial["initial_weights"])
         prefix, separator, path = trial["dataset"].partition("npz:")
         if separator and not prefix:
             trial["dataset"] = f"npz:{_absolute(path)}"
@@ -207,10 +224,14 @@ class StudyConfig(Section):
     def baseline_seeds(self) -> range:
         """Seeds of the float baselines from which trials start; empty unless `trial.init` is `pretrained`.
 
-        Each seed has its own baseline: its split differs, and a network must not be validated on images on which its
-        baseline was trained.
+        There are none either where `trial.initial_weights` are given. Each seed has its own baseline: its split
+        differs, and a network must not be validated on images on which its baseline was trained.
         """
-        return range(self.seed, self.seed + self.replicates if self.trial["init"] == "pretrained" else self.seed)
+        return range(self.seed, self.seed + self.replicates if self._trains_baselines else self.seed)
+
+    @property
+    def _trains_baselines(self) -> bool:
+        return self.trial["init"] == "pretrained" and self.trial["initial_weights"] is None
 
     def baseline_config(self, seed: int) -> TrialConfig:
         """Return the configuration of the float baseline of a seed, which is trained for its first phase alone."""

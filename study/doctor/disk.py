@@ -19,7 +19,9 @@ def checkpoint_bytes(config: StudyConfig) -> int:
     """
     trial = config.trial_config({"family": "none", "num_levels": None, "init": "scratch"})
     dataset = load_dataset(trial.dataset, trial.data_dir)
-    model = build_model(trial.model, dataset.image_shape, dataset.num_classes, config.seed, trial.width)
+    model = build_model(
+        trial.model, dataset.image_shape, dataset.num_classes, config.seed, trial.width, trial.model_options
+    )
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     return round(COPIES_OF_WEIGHTS * weights)
 

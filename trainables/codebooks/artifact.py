@@ -88,7 +88,9 @@ class Artifact:
             ValueError: the tensors do not fit the model of this name in the installed version.
         """
         config = self.config
-        model = build_model(config.model, self.image_shape, self.num_classes, config.seed, config.width)
+        model = build_model(
+            config.model, self.image_shape, self.num_classes, config.seed, config.width, config.model_options
+        )
         counters = {name: tensor for name, tensor in model.state_dict().items() if not tensor.is_floating_point()}
         try:
             model.load_state_dict(counters | self.state_dict())
@@ -214,7 +216,9 @@ def _parse(content: bytes, safetensors_header: bytes) -> Artifact:
     _check_header(header)
     config = TrialConfig.from_stored(header["config"])
     # Checked before anything is decoded or built: shapes must match the network, and sizes the bytes in the file.
-    shapes = model_shapes(config.model, tuple(header["image_shape"]), header["num_classes"], config.width)
+    shapes = model_shapes(
+        config.model, tuple(header["image_shape"]), header["num_classes"], config.width, config.model_options
+    )
     _check_tensors(header["quantized_shapes"], _declared(declared), shapes, coding)
     tensors = safetensors.torch.load(content)
     payload_bytes = sum(tensor.nbytes for tensor in tensors.values())

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 ADDED: dict[str, dict[str, Any]] = {
+    "": {"model_options": {}, "initial_weights": None, "sources": None},
     "recipe": {
         "penalty_application": "coupled",
         "lam_unit": "gradient",
@@ -12,9 +13,9 @@ ADDED: dict[str, dict[str, Any]] = {
     },
     "penalty": {"interval": "minmax", "interval_sigmas": 2.5, "interval_quantile": 0.005},
 }
-"""Fields that a later version added, by section. With these values a trial is what it was before they existed.
+"""Fields that a later version added, by section; the section "" is the trial itself.
 
-Hashes leave them out at these values, so that a stored configuration keeps the hash of its version.
+With these values a trial is what it was before they existed. Hashes leave them out at these values, so that a stored configuration keeps the hash of its version.
 """
 
 EARLIER_DEFAULTS: dict[str, dict[str, Any]] = {

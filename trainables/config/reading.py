@@ -1,9 +1,10 @@
 """Reading of configurations from nested dictionaries: keys and types are checked, and no value is converted."""
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 from trainables.config.rules import require
 
@@ -49,6 +50,8 @@ def read_section(kind: type[_Section], values: object, at: str) -> _Section:
 
 def read_value(value: object, annotation: Any, name: str) -> object:
     """Return a value of a field's type: a truth value is no number, and a number with a fraction no integer."""
+    if get_origin(annotation) is dict:
+        return _read_options(value, name)
     kinds = get_args(annotation) or (annotation,)
     if type(value) in kinds:
         if isinstance(value, int):
@@ -60,6 +63,30 @@ def read_value(value: object, annotation: Any, name: str) -> object:
         return float(value)
     rule = " or ".join(TYPE_NAMES[kind] for kind in kinds)
     raise ValueError(f"{name} must be {rule}, got {value!r}; {remedy_for_type(value, kinds)}")
+
+
+def _read_options(value: object, name: str) -> dict[str, Any]:
+    """Return a mapping of names to plain values, as YAML and JSON hold them."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{name} must be a mapping of keys to values, got {value!r}; correct it")
+    for key, option in value.items():
+        require(isinstance(key, str), f"a key of {name}", "text", key, "put it in quotes")
+        _require_plain(option, f"{name}.{key}")
+    return dict(value)
+
+
+def _require_plain(value: object, name: str) -> None:
+    """Raise ValueError unless a value consists of texts, finite numbers, truth values, nulls, lists and mappings."""
+    if isinstance(value, Mapping):
+        _read_options(value, name)
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            _require_plain(item, f"{name}.{place}")
+    elif isinstance(value, float):
+        require(math.isfinite(value), name, "a finite number", value, "correct it")
+    else:
+        plain = value is None or isinstance(value, (str, bool, int))
+        require(plain, name, "text, a number, true, false or null", value, "correct it")
 
 
 def remedy_for_type(value: object, kinds: Collection[type]) -> str:

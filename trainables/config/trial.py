@@ -26,9 +26,15 @@ class TrialConfig:
         placement: where the final representatives lie: `own` (the family's), `kmeans` or `uniform`; left empty, `own`
             for a family with representatives, else `kmeans`.
         seed: of the split, the initial weights and the order of the images.
-        model: a key of `trainables.models.MODELS`, or `torchvision:` and the name of one of its classifiers.
-        width: multiplies the channels of every layer of a model of `MODELS`.
-        init: `scratch`, or `pretrained`: from the study's float baseline, trained once and shared.
+        model: a key of `trainables.models.MODELS`, `torchvision:` and the name of one of its classifiers, or an import
+            path `module:attribute` of a function or class that returns a network.
+        model_options: further keyword arguments of the model.
+        width: multiplies the channels of every layer of a model that names it.
+        init: `scratch`, or `pretrained`: from `initial_weights`, or else from the study's float baseline, trained once
+            and shared.
+        initial_weights: path or URI of a `state_dict` that `torch.save` wrote, from which a `pretrained` trial begins.
+        sources: checksum of the code of parts named by import path and of `initial_weights`, which a launch computes;
+            None where there are none.
         dataset: a key of `trainables.data.datasets.DATASETS`, or `npz:` and the path of a prepared file.
         data_dir: where prepared data sets lie, and downloads go; no part of what the configuration is.
         subset: training images used, a stratified choice; None for all.
@@ -47,8 +53,11 @@ class TrialConfig:
     placement: str = ""
     seed: int = 0
     model: str = "small_cnn"
+    model_options: dict[str, Any] = field(default_factory=dict, hash=False)
     width: float = 1.0
     init: str = "scratch"
+    initial_weights: str | None = None
+    sources: str | None = None
     dataset: str = "digits"
     data_dir: str = "data"
     subset: int | None = None
@@ -131,10 +140,13 @@ class TrialConfig:
         """Twelve hexadecimal digits that name the configuration; replicates, which differ in seed alone, share it."""
         values = self.to_dict()
         del values["seed"], values["data_dir"], values["evaluate_test"]
+        if self.sources is not None:  # it identifies the weights wherever they lie
+            values["initial_weights"] = None
         for section, fields_added in ADDED.items():
+            fields_of_section = values[section] if section else values
             for key, value in fields_added.items():
-                if values[section][key] == value:  # the hash is that of the versions without the field
-                    del values[section][key]
+                if fields_of_section[key] == value:  # the hash is that of the versions without the field
+                    del fields_of_section[key]
         return hashlib.sha256(json.dumps(_canonical(values), sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -1,0 +1,97 @@
+"""Float weights of a user, a `state_dict` in a file, from which trials begin."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainables.data.fetched import fetched, is_uri
+from trainables.errors import IrregularFileError
+from trainables.files import open_regular
+
+KEY = "trial.initial_weights"
+MOST_KEYS_SHOWN = 3
+WRAPPERS = ("state_dict", "model")
+"""Keys under which training scripts usually store the `state_dict` beside other values."""
+
+_SAVE = "save it with torch.save(model.state_dict(), path)"
+
+
+def load_initial_weights(model: nn.Module, path: str, name: str, fetch: bool = True) -> None:
+    """Load the weights of a file into a network.
+
+    Args:
+        model: the network.
+        path: path or URI of the file. Only tensors and plain values are read (`weights_only`).
+        name: name of the model, for error messages.
+        fetch: whether a file at a URI may be fetched.
+
+    Raises:
+        ValueError: the file can't be read, or holds another network's tensors; one line that names the first keys.
+    """
+    weights = _read(path, fetch)
+    expected = model.state_dict()
+    counters = {key for key in expected if key.endswith("num_batches_tracked")}
+    differences = {
+        "lacks": [key for key in expected if key not in weights and key not in counters],
+        "has besides": [key for key in weights if key not in expected],
+        "has in another shape": [
+            f"{key} {tuple(weights[key].shape)} instead of {tuple(expected[key].shape)}"
+            for key in expected
+            if key in weights and weights[key].shape != expected[key].shape
+        ],
+    }
+    if any(differences.values()):
+        text = "; ".join(f"it {kind} {_first(keys)}" for kind, keys in differences.items() if keys)
+        raise ValueError(
+            f"{KEY} {path!r} must hold the tensors of model {name!r}, got others: {text}; "
+            "name another file, or the model and the options that it was trained with"
+        )
+    model.load_state_dict({key: expected[key] for key in counters - set(weights)} | weights)
+
+
+def checksum_of_file(path: str, fetch: bool = True) -> str:
+    """Return the SHA-256 of the file at a path or URI in hexadecimal; raises as `load_initial_weights` does."""
+    with _opened(path, fetch) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _opened(path: str, fetch: bool) -> Any:
+    if is_uri(path) and not fetch:
+        raise ValueError(f"{KEY} at {path} must not be fetched, since a file names it; allow it with --trust-addresses")
+    try:
+        return open_regular(fetched(path) if is_uri(path) else Path(path).expanduser())
+    except OSError as error:
+        raise ValueError(
+            f"{KEY} must be the path of a file on every node that trains, got {path!r} ({error.strerror}); correct it"
+        ) from None
+    except IrregularFileError as error:
+        raise ValueError(f"{KEY} must be the path of a file, got {path!r} ({error}); correct it") from None
+
+
+def _read(path: str, fetch: bool) -> dict[str, Tensor]:
+    with _opened(path, fetch) as file:
+        try:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # a damaged or hostile file raises errors of many types
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            raise ValueError(
+                f"{KEY} must be a file of tensors that torch.load reads with weights_only=True, got {path!r} "
+                f"({reason}); {_SAVE}"
+            ) from None
+    for wrapper in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ValueError(f"{KEY} must hold a state_dict, got {type(content).__name__} in {path!r}; {_SAVE}")
+    return dict(content)
+
+
+def _first(keys: list[str]) -> str:
+    more = f" and {len(keys) - MOST_KEYS_SHOWN} more" if len(keys) > MOST_KEYS_SHOWN else ""
+    return ", ".join(keys[:MOST_KEYS_SHOWN]) + more
