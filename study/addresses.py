@@ -12,11 +12,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from study.config import StudyConfig
+from study.config.code import checksum_of
+from study.sources import import_paths_of, make_importable
 from trainables.data.datasets import NPZ, DatasetError, load_dataset
 from trainables.data.fetched import is_uri
 from trainables.files import read_regular
+from trainables.import_path import is_import_path
 
 MOST_BYTES = 2**20
+CODE = "code with the checksum"
 EMBEDDED = ("digits",)
 """Data sets that are part of an installed package, and so are never downloaded."""
 
@@ -24,20 +28,53 @@ EMBEDDED = ("digits",)
 def addresses_of(config: StudyConfig) -> dict[str, str]:
     """Return the addresses outside of the study in its configuration, by key.
 
-    These are URIs, databases, and folders into which data sets are downloaded.
+    These are URIs, databases, folders into which data sets are downloaded, and code.
     """
-    dataset, data_dir = config.trial["dataset"], config.trial["data_dir"]
+    dataset, data_dir, weights = (config.trial[key] for key in ("dataset", "data_dir", "initial_weights"))
     named = {f"warm_start[{place}]": source for place, source in enumerate(config.warm_start) if is_uri(source)}
     if config.optuna_storage is not None:
         named["optuna_storage"] = config.optuna_storage
+    if weights is not None and is_uri(weights):
+        named["trial.initial_weights"] = weights
+    named |= code_of(config)
     if dataset.startswith(NPZ):
         if is_uri(dataset):
             named["trial.dataset"] = dataset
+    elif is_import_path(dataset):
+        pass
     elif is_uri(data_dir) and dataset not in EMBEDDED:
         named["trial.data_dir"] = data_dir
     elif dataset not in EMBEDDED:
         named["trial.dataset"] = f"{dataset}, to be downloaded into {data_dir}"
     return named
+
+
+def code_of(config: StudyConfig) -> dict[str, str]:
+    """Return the code that a study would run, by key: names of its parts, and the checksum of the code that it holds.
+
+    Even an installed function may do harm when another person chooses its arguments.
+    """
+    named = {kind: ", ".join(names) for kind, names in import_paths_of(config).items()}
+    return named | ({"code": f"{CODE} {checksum_of(config.code)}"} if config.code else {})
+
+
+def check_code(config: StudyConfig, trusted: bool) -> None:
+    """Refuse code that the user has never launched a study with, or else make it importable in this process.
+
+    Args:
+        config: configuration of the study, as read from its folder.
+        trusted: whether the user trusts the study.
+
+    Raises:
+        ValueError: the study holds unknown code.
+    """
+    check_addresses(config, trusted, on_cluster=False, keys=code_of(config))
+    make_importable(config.code)
+
+
+def may_import(name: str, trusted: bool) -> bool:
+    """Return whether the model with an import path may be imported because a file names it."""
+    return trusted or _checksum(name) in _known()
 
 
 def remember(config: StudyConfig) -> None:
@@ -75,9 +112,10 @@ def check_addresses(config: StudyConfig, trusted: bool, on_cluster: bool, keys: 
             continue
         if key == "trial.dataset" and not is_uri(address) and not on_cluster and _is_here(config):
             continue
+        kind, advice = ("code", "read it, and allow") if key in code_of(config) else ("an address", "allow")
         raise ValueError(
-            f"{key} must be an address that you have launched a study with, since this study may be another's, got "
-            f"{_shown(address)!r}; allow it with --trust-addresses"
+            f"{key} must be {kind} that you have launched a study with, since this study may be another's, got "
+            f"{_shown(address)!r}; {advice} it with --trust-addresses"
         )
 
 

@@ -16,6 +16,10 @@ PLACES = "beside the study's YAML file or in the working directory"
 """Folders in which the code of a new study is searched for, besides the installed packages."""
 
 
+class PartError(ValueError):
+    """A part can't be imported, or must not be; the message is one line."""
+
+
 def is_import_path(name: str) -> bool:
     """Return whether a name has the form `module:attribute`; nothing is imported."""
     return _FORM.fullmatch(name) is not None
@@ -34,14 +38,14 @@ def resolve(kind: str, name: str) -> Any:
         name: import path of the part.
 
     Raises:
-        ValueError: there is no such module, its import fails, or it has no such attribute; one line.
+        PartError: there is no such module, its import fails, or it has no such attribute; one line.
     """
     module_name, _, attribute = name.partition(":")
     module = _module(kind, name, module_name)
     part: Any = module
     for step in attribute.split("."):
         if not hasattr(part, step):
-            raise ValueError(
+            raise PartError(
                 f"{kind} {name!r} must name an attribute of {module_name}, got {step!r}; "
                 f"choose from {_public_names(part)}"
             )
@@ -55,16 +59,16 @@ def _module(kind: str, name: str, module_name: str) -> Any:
     except ModuleNotFoundError as error:
         missing = error.name or module_name
         if module_name == missing or module_name.startswith(f"{missing}."):
-            raise ValueError(
+            raise PartError(
                 f"{kind} {name!r} must lie in a module that Python finds, got no module {missing!r}; "
                 f"put it {PLACES}, install it, or correct the name"
             ) from None
-        raise ValueError(
+        raise PartError(
             f"{kind} {name!r} must lie in a module that can be imported, got: it imports {missing!r}, which Python "
             f"does not find; put that {PLACES}, or install it"
         ) from None
     except Exception as error:  # code of users may raise anything
-        raise ValueError(
+        raise PartError(
             f"{kind} {name!r} must lie in a module that can be imported, got {reason_of(error)}; mend it"
         ) from None
 

@@ -61,8 +61,12 @@ def doctor(
         from study.doctor.check import CheckStatus, check_lines
         from study.doctor.disk import disk_check
         from study.doctor.examine import examine_cluster
+        from study.sources import code_folders, make_importable, with_sources
 
-        config = load_study(study, set_).with_absolute_paths() if study is not None else None
+        config = None
+        if study is not None:
+            config = with_sources(load_study(study, set_).with_absolute_paths(), code_folders(study))
+            make_importable(config.code)
         checks = examine_cluster(config, address, storage, price, quick, verbose)
         if config is not None:
             checks.append(disk_check(config))

@@ -163,10 +163,13 @@ def evaluate(
     with one_line_errors():
         import torch
 
+        from study.addresses import may_import
+        from study.sources import add_working_folder
         from trainables.codebooks.artifact import read_artifact
         from trainables.evaluation import evaluate as accuracy_of
 
-        artifact = read_artifact(file)
+        add_working_folder()
+        artifact = read_artifact(file, may_import=lambda name: may_import(name, trust_addresses))
         device = "cuda" if torch.cuda.is_available() else "cpu"
         accuracy = accuracy_of(artifact, split, data_dir, device, dataset=dataset, trust_addresses=trust_addresses)
     say(f"{'val' if split == 'validation' else split}_accuracy {accuracy}")

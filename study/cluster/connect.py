@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from study.cluster.cores import available_cores
@@ -14,6 +14,7 @@ from study.cluster.token import TokenExposedError, prepare_token
 from study.cluster.watchdog import PATIENCE
 from study.config import StudyConfig
 from study.interruption import interruption
+from study.sources import shipped_modules
 
 SECONDS_TO_ANSWER = 10.0
 """Seconds without an answer after which a cluster counts as out of reach."""
@@ -34,12 +35,17 @@ def quiet_libraries() -> None:
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # the tables hold the failures of trials
 
 
-def start_ray(address: str | None, verbose: bool) -> None:
+_shipped: list[str] = []
+"""Modules that were shipped when this process connected to Ray, which can't be changed afterwards."""
+
+
+def start_ray(address: str | None, verbose: bool, modules: Sequence[str] = ()) -> None:
     """Start Ray on this machine, or connect to the cluster at `address`, unless this process is connected.
 
     Args:
         address: address of the cluster's head, or `auto`; None to start Ray on this machine.
         verbose: show Ray's own messages.
+        modules: paths of modules and packages that Ray ships to all nodes.
 
     Raises:
         ValueError: there is no cluster at the address, or it can't be reached.
@@ -52,7 +58,9 @@ def start_ray(address: str | None, verbose: bool) -> None:
     import ray
 
     if ray.is_initialized():
-        return
+        if list(modules) == _shipped:
+            return
+        ray.shutdown()  # a connection ships the modules that it began with
     if (address or "").startswith("ray://"):
         raise ValueError(
             f"--address must be that of a cluster which this machine is a node of, got {address!r}; launch from "
@@ -80,7 +88,9 @@ def start_ray(address: str | None, verbose: bool) -> None:
             include_dashboard=False if address is None else None,
             log_to_driver=verbose,
             logging_level=logging.INFO if verbose else logging.CRITICAL,
+            runtime_env={"py_modules": list(modules)} if modules else None,
         )
+        _shipped[:] = modules
     except Exception as error:  # Ray raises a plain Exception if its processes don't start in time
         if address is None:
             raise start_failure(error, temporary_folder()) from None
@@ -156,7 +166,7 @@ def connect(config: StudyConfig, address: str | None, verbose: bool) -> None:
         ValueError: the cluster can't be reached, or no trial fits this machine.
         NoRayError: Ray does not start on this machine.
     """
-    start_ray(address, verbose)
+    start_ray(address, verbose, shipped_modules(config.code))
     import ray
 
     if address is not None:

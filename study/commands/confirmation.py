@@ -9,6 +9,7 @@ from study.ledger.history import History
 from study.run.checks import check_cluster, check_other_studies
 from study.run.options import RunOptions
 from study.run.outcome import StudyOutcome, run_and_report
+from study.sources import make_importable
 from study.storage.folder import StudyFolder
 from study.storage.shown_errors import shown_errors
 
@@ -38,6 +39,7 @@ def confirm(
     with shown_errors(folder):
         confirmation, config = confirmation_of(folder, seeds, margin, levels)
         check_addresses(config, options.trust_addresses, on_cluster=options.address is not None)
+        make_importable(config.code)
         exists = confirmation.exists()
         if not exists:
             check_other_studies(confirmation, config)

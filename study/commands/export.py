@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from study.addresses import check_code
 from study.ledger.history import History, Trial
 from study.storage.folder import StudyFolder
 from trainables.checkpoint import read_checkpoint
@@ -30,7 +31,7 @@ def export_trial(
         ValueError: there is no such study, trial or checkpoint, or the file can't be written or is there already.
         DamagedFileError: the study's files can't be read.
     """
-    folder.read_config()
+    check_code(folder.read_config(), trusted=fetch)
     if out.exists() and not force:
         raise ValueError(f"{out} exists already; choose another --out, or replace it with --force")
     history = folder.read_history()

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from rich.table import Table
 
+from study.addresses import check_code
 from study.commands.export import find_trial
 from study.ledger.history import History, Session, Trial
 from study.records.provenance import provenance
@@ -110,6 +111,7 @@ def reproduce(
         DamagedFileError: the study's files can't be read.
     """
     study = folder.read_config()
+    check_code(study, trust_addresses)
     history = folder.read_history()
     trial = find_trial(history, name, folder)
     if not trial.epochs and trial.state != TrialState.FAIL:

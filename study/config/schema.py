@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from study.config.code import check_code
 from study.config.constraints import check as check_constraints
 from study.config.credentials import redacted, refuse_credentials
 from study.config.sections import MOST_LEVELS, Anchors, Count, EarlyStopping, PlannedTrial, Resources, Section, Space
@@ -49,6 +50,8 @@ class StudyConfig(Section):
             answered with the known result.
         constraints: bounds on results, such as `val_accuracy >= 0.9`; the sampler prefers results that satisfy them.
         warm_start: folders or tables (`trials.parquet`) of studies from whose results the sampler learns.
+        code: text of the Python files of parts named by import path, by relative path. A launch fills it in from the
+            folder of the YAML file and the working directory.
         plan: configurations to run `replicates` times each instead of a search, as `qar confirm` writes them.
         optuna_storage: URI, without a password, of the database that optuna-dashboard shows
             (`postgresql://user@host/database`); an SQLite file in the study's folder if not given.
@@ -69,6 +72,7 @@ class StudyConfig(Section):
     warm_start: list[str] = Field(default_factory=list)
     plan: list[PlannedTrial] = Field(default_factory=list)
     optuna_storage: str | None = None
+    code: Annotated[dict[str, str], AfterValidator(check_code)] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod

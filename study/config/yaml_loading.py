@@ -67,6 +67,12 @@ class _WriterLoader(yaml.SafeLoader):
 class _Dumper(yaml.SafeDumper):
     """Dumper that quotes every text that a reader of YAML 1.1 or YAML 1.2 would read as another type."""
 
+    def represent_text(self, text: str) -> ScalarNode:
+        """Return a text as a block of lines if it has several, as code does."""
+        return self.represent_scalar(f"{_TAG}str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
 
 for _tag, _pattern, _first in _RESOLVERS:
     _compiled = re.compile(rf"(?:{_pattern})\Z")

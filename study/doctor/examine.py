@@ -18,6 +18,7 @@ from study.doctor.check import Check, Node, UnreachableNode, node_kind
 from study.doctor.cluster_checks import check_cluster
 from study.doctor.probe import NodeProbe, clock, probe_node, remove_marks, time_trial, unseen_marks, write_mark
 from study.doctor.study_checks import timed_trial
+from study.sources import import_paths_of, shipped_modules
 from study.storage.object_store import PATIENCE, below, is_uri
 
 SECONDS_TO_ANSWER = 300.0
@@ -47,7 +48,7 @@ def examine_cluster(
         ValueError: the cluster can't be reached.
     """
     began = time.monotonic()
-    start_ray(address, verbose)
+    start_ray(address, verbose, shipped_modules(config.code) if config is not None else ())
     ray_seconds = time.monotonic() - began
     shared = storage if is_uri(storage) else str(Path(storage).absolute())
     nodes, lost = probe_cluster(config, shared, time_epoch=not quick)
@@ -73,7 +74,8 @@ def probe_cluster(
     asked = {}
     for node, entry in alive.items():
         trains = config is not None and config.resources.trials_on(entry["Resources"]) > 0
-        asked[node] = _on(node, _probe_this_node, trial.to_dict() if trial and trains else None)
+        parts = import_paths_of(config) if config is not None and trains else {}
+        asked[node] = _on(node, _probe_this_node, trial.to_dict() if trial and trains else None, parts)
     probes, silent = _answers(asked, SECONDS_TO_ANSWER)
     skews, left = _skews(list(probes))
     nodes = {
@@ -87,8 +89,8 @@ def probe_cluster(
     return list(nodes.values()), lost
 
 
-def _probe_this_node(trial: dict[str, Any] | None) -> NodeProbe:
-    return probe_node(trial, ray.get_runtime_context().get_temp_dir())
+def _probe_this_node(trial: dict[str, Any] | None, parts: dict[str, list[str]]) -> NodeProbe:
+    return probe_node(trial, ray.get_runtime_context().get_temp_dir(), parts)
 
 
 def _on(

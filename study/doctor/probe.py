@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,8 @@ class NodeProbe:
         token: whether Ray requires a token.
         dataset: checksum of the study's data set; None if none was requested or it can't be loaded.
         dataset_error: reason why the data set can't be loaded, in one line; None if it can.
+        parts: number of the study's parts by import path that were imported.
+        parts_error: reason why one can't be imported, in one line; None if all can.
     """
 
     hostname: str
@@ -62,14 +65,19 @@ class NodeProbe:
     token: bool
     dataset: str | None = None
     dataset_error: str | None = None
+    parts: int = 0
+    parts_error: str | None = None
 
 
-def probe_node(trial: dict[str, Any] | None, temporary: str | None = None) -> NodeProbe:
+def probe_node(
+    trial: dict[str, Any] | None, temporary: str | None = None, parts: Mapping[str, Sequence[str]] | None = None
+) -> NodeProbe:
     """Measure the state of the node on which this runs.
 
     Args:
         trial: configuration of a trial whose data set is loaded; None to load none.
         temporary: Ray's temporary folder; None for Python's.
+        parts: import paths of the study's parts, by kind.
     """
     shm = Path("/dev/shm")
     dataset, dataset_error = _dataset(trial) if trial else (None, None)
@@ -85,6 +93,8 @@ def probe_node(trial: dict[str, Any] | None, temporary: str | None = None) -> No
         token=os.environ.get("RAY_AUTH_MODE") == "token",
         dataset=dataset,
         dataset_error=dataset_error,
+        parts=sum(len(names) for names in (parts or {}).values()),
+        parts_error=_parts_error(parts or {}),
     )
 
 
@@ -174,6 +184,18 @@ def _code() -> str:
         for file in sorted(folder.rglob("*.py")):
             digest.update(f"{package}/{file.relative_to(folder).as_posix()}".encode() + file.read_bytes())
     return digest.hexdigest()[:8]
+
+
+def _parts_error(parts: Mapping[str, Sequence[str]]) -> str | None:
+    from trainables.import_path import PartError, resolve
+
+    try:
+        for kind, names in parts.items():
+            for name in names:
+                resolve(kind, name)
+    except PartError as error:
+        return str(error)
+    return None
 
 
 def _dataset(trial: dict[str, Any]) -> tuple[str | None, str | None]:

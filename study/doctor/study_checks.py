@@ -19,7 +19,13 @@ def check_study(nodes: list[Node], config: StudyConfig, price: float | None, ray
         price: price of one node-hour, in any currency; None to leave out the expected cost.
         ray_seconds: seconds that the start of Ray has taken.
     """
-    return [_fractions(config), _room(nodes, config), _data(nodes), *_cost(nodes, config, price, ray_seconds)]
+    return [
+        _fractions(config),
+        _room(nodes, config),
+        *_code(nodes),
+        _data(nodes),
+        *_cost(nodes, config, price, ray_seconds),
+    ]
 
 
 def configuration_check(config: StudyConfig) -> Check:
@@ -59,6 +65,19 @@ def _fractions(config: StudyConfig) -> Check:
             "set resources.gpus to a whole number, or below 1",
         )
     return Check("GPU fractions", CheckStatus.PASS, f"{gpus:g} GPUs per trial")
+
+
+def _code(nodes: list[Node]) -> list[Check]:
+    """Return the check that every node that trains imports the study's own parts; empty if there are none."""
+    asked = [node for node in nodes if node.probe.parts]
+    if not asked:
+        return []
+    missing = [node for node in asked if node.probe.parts_error]
+    if missing:
+        finding = "; ".join(f"{node.name}: {node.probe.parts_error}" for node in missing)
+        return [Check("code", FAIL, finding, "install what is missing on every node")]
+    parts = asked[0].probe.parts
+    return [Check("code", PASS, f"{parts} part{'s'[: parts != 1]} imported on {len(asked)} of {len(asked)} nodes")]
 
 
 def _data(nodes: list[Node]) -> Check:

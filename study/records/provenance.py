@@ -4,7 +4,8 @@ import platform
 import shlex
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,15 @@ from study.config.credentials import redacted
 PACKAGES = ("qar", "ray", "torch", "torchvision", "optuna", "numpy", "pandas")
 
 
-def provenance() -> dict[str, Any]:
+def provenance(modules: Iterable[str] = (), sources: str | None = None) -> dict[str, Any]:
     """Return the command without credentials, the versions of packages that affect results, and the git commit.
 
-    The commit is None if this package does not belong to a checkout, for example in a virtual environment inside
+    The packages of `modules` are added, which hold parts of the study that are installed. The commit is None if this package does not belong to a checkout, for example in a virtual environment inside
     another project's repository.
+
+    Args:
+        modules: names of top-level modules of parts by import path.
+        sources: checksum of the code and initial weights of the study; None if it has none.
     """
     here = Path(__file__)
 
@@ -32,11 +37,20 @@ def provenance() -> dict[str, Any]:
     changes = git("status", "--porcelain", "--untracked-files=no") if ours else None
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *map(redacted, sys.argv[1:])]),
-        "versions": {"python": platform.python_version()} | {package: version_of(package) for package in PACKAGES},
+        "versions": {"python": platform.python_version()}
+        | {package: version_of(package) for package in [*PACKAGES, *_packages_of(modules)]},
         "platform": platform.platform(),
         "git_sha": git("rev-parse", "HEAD") if ours else None,
         "git_dirty": None if changes is None else bool(changes),
-    }
+    } | ({} if sources is None else {"sources": sources})
+
+
+def _packages_of(modules: Iterable[str]) -> list[str]:
+    """Return the installed packages that hold modules."""
+    wanted = set(modules)
+    if not wanted:
+        return []
+    return sorted({package for name in wanted for package in packages_distributions().get(name, ())})
 
 
 def version_of(package: str) -> str | None:

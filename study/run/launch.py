@@ -11,6 +11,7 @@ from study.ledger.history import History
 from study.run.checks import check_cluster, check_other_studies, check_trials
 from study.run.options import RunOptions
 from study.run.outcome import StudyOutcome, run_and_report
+from study.sources import code_folders, make_importable, with_sources
 from study.storage.folder import StudyFolder
 from study.storage.liveliness import Liveliness, liveliness
 from study.storage.object_store import below, is_uri
@@ -46,13 +47,14 @@ def launch(
         config = parse_study(config.model_dump() | {"name": name}, "--name")
     folder = StudyFolder.at(below(storage, config.name) if is_uri(storage) else f"{storage}/{config.name}")
     with shown_errors(folder):
-        config = config.with_absolute_paths()
+        config = with_sources(config.with_absolute_paths(), code_folders(study))
         remember(config)
         if resume_if_exists and folder.exists():
             config = _existing(folder, overrides, options)
             check_cluster(folder, config, options)
         else:
             folder.check_free()
+            make_importable(config.code)
             check_trials(config, options)
             check_other_studies(folder, config)
             check_cluster(folder, config, options)
@@ -69,6 +71,7 @@ def _existing(folder: StudyFolder, overrides: Sequence[str], options: RunOptions
     """
     config = folder.read_config()
     check_addresses(config, trusted=False, on_cluster=options.address is not None)
+    make_importable(config.code)
     if changes := changes_by(list(overrides), config):
         raise ValueError(
             f"--trials and --set must agree with a study that exists, got {changes}; leave them out, or "
@@ -109,6 +112,7 @@ def resume(directory: str, trials: int | None = None, options: RunOptions | None
     with shown_errors(folder):
         config = folder.read_config()
         check_addresses(config, options.trust_addresses, on_cluster=options.address is not None)
+        make_importable(config.code)
         wanted = config if trials is None else _extended(folder, config, trials)
         check_cluster(folder, wanted, options)
         if trials is not None:

@@ -17,6 +17,7 @@ from study.ledger.history import CHECKPOINTS_KEPT, History
 from study.ledger.ledger import Ledger
 from study.storage.folder import StudyFolder
 from study.storage.liveliness import Liveliness
+from trainables.import_path import module_of
 
 if TYPE_CHECKING:
     from ray.tune import Trainable
@@ -89,6 +90,7 @@ def _run(
     from study.run.recovery import end_finished_trials, prune_checkpoints
     from study.search.scheduler import RungScheduler
     from study.search.searcher import OptunaSearcher
+    from study.sources import import_paths_of
     from trainables.trainable import CompressionTrial
 
     if not verbose:
@@ -102,9 +104,14 @@ def _run(
         return Liveliness.FINISHED
     with console.status(announcement(address)):
         connect(config, address, verbose)
+    modules = {module_of(name).partition(".")[0] for names in import_paths_of(config).values() for name in names}
     session = len(ledger.history.sessions) + 1
     ledger.record(
-        SESSION_STARTED, session=session, pid=os.getpid(), hostname=socket.gethostname(), provenance=provenance()
+        SESSION_STARTED,
+        session=session,
+        pid=os.getpid(),
+        hostname=socket.gethostname(),
+        provenance=provenance(modules, config.trial["sources"]),
     )
     try:
         with Watchdog(str(folder), local=address is None), interruption.deferred():

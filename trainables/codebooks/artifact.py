@@ -18,7 +18,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +36,8 @@ from trainables.codebooks.packing import Declared, check_packed, level_counts, p
 from trainables.config import TrialConfig
 from trainables.errors import DamagedFileError
 from trainables.files import open_regular
-from trainables.models import build_model, model_shapes
+from trainables.import_path import PartError, is_import_path, resolve
+from trainables.models import TORCHVISION, build_model, model_shapes
 
 FORMATS = {1: "huffman", 2: "entropy"}
 """Coding of the levels (`trainables.codebooks.bits.CODES`) by format of the file."""
@@ -154,7 +155,11 @@ def _checksum(content: bytes, place: re.Match[bytes]) -> str:
     return digest.hexdigest()
 
 
-def read_artifact(path: Path) -> Artifact:
+def _never(name: str) -> bool:
+    return False
+
+
+def read_artifact(path: Path, may_import: Callable[[str], bool] = _never) -> Artifact:
     """Read and verify a compressed file that `write_artifact` wrote.
 
     The sizes that the header declares are checked against the file before it is read as a whole, and against the
@@ -162,9 +167,11 @@ def read_artifact(path: Path) -> Artifact:
 
     Args:
         path: the file.
+        may_import: whether a model that the file names by import path may be imported and called.
 
     Raises:
         ValueError: the file cannot be opened.
+        PartError: the model can't be imported, or must not be.
         DamagedFileError: the file is truncated, altered, too large, or in another format.
     """
     try:
@@ -185,7 +192,9 @@ def read_artifact(path: Path) -> Artifact:
     if _checksum(content, place) != place[1].decode():
         raise DamagedFileError(f"{path} is damaged: its content doesn't match its checksum; export it again")
     try:
-        return _parse(content, header)
+        return _parse(content, header, may_import)
+    except PartError:
+        raise
     except Exception as error:  # a file with a valid checksum and hostile content may raise anything
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise DamagedFileError(
@@ -207,7 +216,7 @@ def _declared(header: dict[str, Any]) -> dict[str, Declared]:
     return {name: Declared(entry["dtype"], entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
 
 
-def _parse(content: bytes, safetensors_header: bytes) -> Artifact:
+def _parse(content: bytes, safetensors_header: bytes, may_import: Callable[[str], bool]) -> Artifact:
     declared = json.loads(safetensors_header)
     header = json.loads(declared["__metadata__"]["qar"])
     coding = FORMATS.get(header["format"])
@@ -215,6 +224,13 @@ def _parse(content: bytes, safetensors_header: bytes) -> Artifact:
         raise ValueError(f"its format must be one of {list(FORMATS)}, got {header['format']!r}")
     _check_header(header)
     config = TrialConfig.from_stored(header["config"])
+    if is_import_path(config.model) and not config.model.startswith(TORCHVISION):
+        if not may_import(config.model):
+            raise PartError(
+                f"model {config.model!r} must be code that you have launched a study with, since this file may be "
+                "another's; read it, and allow it with --trust-addresses"
+            )
+        resolve("model", config.model)
     # Checked before anything is decoded or built: shapes must match the network, and sizes the bytes in the file.
     shapes = model_shapes(
         config.model, tuple(header["image_shape"]), header["num_classes"], config.width, config.model_options

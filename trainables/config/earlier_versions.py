@@ -15,7 +15,8 @@ ADDED: dict[str, dict[str, Any]] = {
 }
 """Fields that a later version added, by section; the section "" is the trial itself.
 
-With these values a trial is what it was before they existed. Hashes leave them out at these values, so that a stored configuration keeps the hash of its version.
+With these values a trial is what it was before they existed. Hashes leave them out at these values, so that a stored
+configuration keeps the hash of its version.
 """
 
 EARLIER_DEFAULTS: dict[str, dict[str, Any]] = {
