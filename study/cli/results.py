@@ -163,13 +163,10 @@ def evaluate(
     with one_line_errors():
         import torch
 
-        from study.addresses import may_import
-        from study.sources import add_working_folder
         from trainables.codebooks.artifact import read_artifact
         from trainables.evaluation import evaluate as accuracy_of
 
-        add_working_folder()
-        artifact = read_artifact(file, may_import=lambda name: may_import(name, trust_addresses))
+        artifact = read_artifact(file, lambda name: _may_import(name, trust_addresses))
         device = "cuda" if torch.cuda.is_available() else "cpu"
         accuracy = accuracy_of(artifact, split, data_dir, device, dataset=dataset, trust_addresses=trust_addresses)
     say(f"{'val' if split == 'validation' else split}_accuracy {accuracy}")
@@ -177,6 +174,15 @@ def evaluate(
         say(f"recorded_val_accuracy {artifact.provenance.get('val_accuracy')}")
     for measure in ("payload_bytes", "bits_per_weight", "conv_bits_per_weight", "linear_bits_per_weight"):
         say(f"{measure} {getattr(artifact.bits, measure)}")
+
+
+def _may_import(name: str, trusted: bool) -> bool:
+    """Return whether a file's model may be imported, after letting Python search the working directory for it."""
+    from study.addresses import may_import
+    from study.sources import add_working_folder
+
+    add_working_folder()
+    return may_import(name, trusted)
 
 
 def families() -> None:

@@ -75,9 +75,10 @@ def _code(nodes: list[Node]) -> list[Check]:
     missing = [node for node in asked if node.probe.parts_error]
     if missing:
         finding = "; ".join(f"{node.name}: {node.probe.parts_error}" for node in missing)
-        return [Check("code", FAIL, finding, "install what is missing on every node")]
+        return [Check("code", CheckStatus.FAIL, finding, "install what is missing on every node")]
     parts = asked[0].probe.parts
-    return [Check("code", PASS, f"{parts} part{'s'[: parts != 1]} imported on {len(asked)} of {len(asked)} nodes")]
+    finding = f"{parts} part{'s'[: parts != 1]} imported on {len(asked)} of {len(asked)} nodes that train"
+    return [Check("code", CheckStatus.PASS, finding)]
 
 
 def _data(nodes: list[Node]) -> Check:

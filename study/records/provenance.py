@@ -17,11 +17,11 @@ PACKAGES = ("qar", "ray", "torch", "torchvision", "optuna", "numpy", "pandas")
 def provenance(modules: Iterable[str] = (), sources: str | None = None) -> dict[str, Any]:
     """Return the command without credentials, the versions of packages that affect results, and the git commit.
 
-    The packages of `modules` are added, which hold parts of the study that are installed. The commit is None if this package does not belong to a checkout, for example in a virtual environment inside
+    The commit is None if this package does not belong to a checkout, for example in a virtual environment inside
     another project's repository.
 
     Args:
-        modules: names of top-level modules of parts by import path.
+        modules: names of top-level modules of parts by import path, whose packages affect results too.
         sources: checksum of the code and initial weights of the study; None if it has none.
     """
     here = Path(__file__)
@@ -34,11 +34,11 @@ def provenance(modules: Iterable[str] = (), sources: str | None = None) -> dict[
             return None
 
     ours = git("ls-files", "--error-unmatch", here.name) is not None
+    versions = {package: version_of(package) for package in [*PACKAGES, *_packages_of(modules)]}
     changes = git("status", "--porcelain", "--untracked-files=no") if ours else None
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *map(redacted, sys.argv[1:])]),
-        "versions": {"python": platform.python_version()}
-        | {package: version_of(package) for package in [*PACKAGES, *_packages_of(modules)]},
+        "versions": {"python": platform.python_version()} | versions,
         "platform": platform.platform(),
         "git_sha": git("rev-parse", "HEAD") if ours else None,
         "git_dirty": None if changes is None else bool(changes),

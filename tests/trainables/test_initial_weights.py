@@ -20,7 +20,7 @@ def quick(family: str, **changes: Any) -> TrialConfig:
 
 
 def weights_of(seed: int = 3, **changes: Any) -> dict[str, torch.Tensor]:
-    options = {"name": "small_cnn", "image_shape": (1, 8, 8), "num_classes": 10} | changes
+    options: dict[str, Any] = {"name": "small_cnn", "image_shape": (1, 8, 8), "num_classes": 10} | changes
     return build_model(**options, seed=seed).state_dict()
 
 
