@@ -34,11 +34,11 @@ def provenance(modules: Iterable[str] = (), sources: str | None = None) -> dict[
             return None
 
     ours = git("ls-files", "--error-unmatch", here.name) is not None
-    versions = {package: version_of(package) for package in [*PACKAGES, *_packages_of(modules)]}
+    packages = [*PACKAGES, *_packages_of(modules)]
     changes = git("status", "--porcelain", "--untracked-files=no") if ours else None
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *map(redacted, sys.argv[1:])]),
-        "versions": {"python": platform.python_version()} | versions,
+        "versions": dict([("python", platform.python_version()), *((name, version_of(name)) for name in packages)]),
         "platform": platform.platform(),
         "git_sha": git("rev-parse", "HEAD") if ours else None,
         "git_dirty": None if changes is None else bool(changes),

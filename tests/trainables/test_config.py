@@ -271,12 +271,13 @@ def test_stored_configuration_has_the_defaults_of_its_version() -> None:
 
 def test_hash_of_a_version_without_the_added_fields_leaves_them_out() -> None:
     stored = TrialConfig(**PLAIN, placement="kmeans").to_dict()
+    sections = {section: stored[section] if section else stored for section in ADDED}
     for section, added in ADDED.items():
-        stored[section] |= added
+        sections[section] |= added
     earlier = TrialConfig.from_stored(stored)
     for section, added in ADDED.items():
         for name in added:
-            del stored[section][name]
+            del sections[section][name]
     del stored["seed"], stored["data_dir"], stored["evaluate_test"]
     as_floats = json.loads(json.dumps(stored), parse_int=float)
     as_floats = json.loads(json.dumps(as_floats).replace("true", "1.0").replace("false", "0.0"))
