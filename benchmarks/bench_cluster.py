@@ -29,7 +29,8 @@ from rich.console import Console
 from study.config import load_study
 from study.ledger.facts import ENDED, EPOCH, SESSION_STARTED
 from study.ledger.ledger import read_history
-from study.run.tuner import run_study
+from study.run.options import RunOptions
+from study.run.study_run import StudyRun, run_study
 from study.storage.folder import StudyFolder
 from trainables.result import TrialState
 
@@ -98,7 +99,8 @@ def share_of_ideal(nodes: int, trials: int, seconds: float) -> tuple[float, floa
         folder = StudyFolder(Path(storage) / "sleeping")
         folder.create(config)
         with open(os.devnull, "w") as nowhere:
-            run_study(folder, config, Console(file=nowhere), address=address, trainable=sleeping(seconds))
+            options = RunOptions(address=address, console=Console(file=nowhere))
+            run_study(StudyRun(folder=folder, config=config, options=options), trainable=sleeping(seconds))
         history = read_history(folder.ledger)
         assert history.count(TrialState.COMPLETE) == trials
         ends = [fact["time"] for fact in facts_of(folder, ENDED)]

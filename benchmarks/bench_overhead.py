@@ -18,11 +18,12 @@ from ray import tune
 from ray.tune.search import Searcher
 from rich.console import Console
 
-from study.cluster.connect import connect
+from study.cluster.connect import start_ray
 from study.config import load_study
 from study.ledger.facts import ENDED
 from study.ledger.ledger import read_history
-from study.run.tuner import run_study
+from study.run.options import RunOptions
+from study.run.study_run import StudyRun, run_study
 from study.storage.folder import StudyFolder
 from trainables.checkpoint import write_checkpoint
 
@@ -99,7 +100,8 @@ def ours(trials: int, window: int) -> tuple[float, list[float]]:
         folder = StudyFolder(Path(storage) / "no-op")
         folder.create(config)
         with open("/dev/null", "w") as nowhere:
-            took = seconds(lambda: run_study(folder, config, Console(file=nowhere), trainable=NoOp))
+            run = StudyRun(folder=folder, config=config, options=RunOptions(console=Console(file=nowhere)))
+            took = seconds(lambda: run_study(run, trainable=NoOp))
         assert read_history(folder.ledger).num_ended == trials
         facts = (json.loads(line) for line in folder.ledger.read_text().splitlines())
         ends = [fact["time"] for fact in facts if fact["fact"] == ENDED]
@@ -131,7 +133,7 @@ def main() -> None:
         "--window", type=int, default=50, help="number of ended trials over which each rate is measured"
     )
     arguments = parser.parse_args()
-    connect(load_study("digits"), address=None, verbose=False)
+    start_ray(address=None, verbose=False)
     rows: list[list[object]] = [
         ["Ray alone, a new actor for each trial", 20, f"{bare(20, reuse_actors=False):.1f}", "", ""],
         ["Ray alone, actors reused", 100, f"{bare(100, reuse_actors=True):.1f}", "", ""],

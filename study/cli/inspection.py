@@ -65,7 +65,7 @@ def doctor(
 
         config = None
         if study is not None:
-            config = with_sources(load_study(study, set_).with_absolute_paths(), code_folders(study))
+            config = with_sources(load_study(study, set_ or ()).with_absolute_paths(), code_folders(study))
             make_importable(config.code)
         checks = examine_cluster(config, address, storage, price, quick, verbose)
         if config is not None:

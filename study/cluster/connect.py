@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from rich.console import Console
+
 from study.cluster.cores import available_cores
 from study.cluster.start_failure import NoRayError, folder_error, start_failure, temporary_folder
 from study.cluster.token import TokenExposedError, prepare_token
@@ -152,21 +154,23 @@ def _silence() -> Iterator[None]:
         os.close(stderr)
 
 
-def announcement(address: str | None) -> str:
-    """Return the text that a terminal shows while Ray starts or connects, which takes seconds."""
-    return "starting Ray…" if address is None else f"connecting to Ray at {address}…"
-
-
-def connect(config: StudyConfig, address: str | None, verbose: bool) -> None:
+def connect(config: StudyConfig, address: str | None, verbose: bool, console: Console) -> None:
     """Start Ray or connect to it, and check that a trial fits this machine.
 
     Trials that fit no node of a cluster wait, since the cluster may grow.
+
+    Args:
+        config: configuration of the study, which names the resources of a trial and the code that Ray ships.
+        address: address of the cluster's head, or `auto`; None to start Ray on this machine.
+        verbose: show Ray's own messages.
+        console: shows what is being done, which takes seconds.
 
     Raises:
         ValueError: the cluster can't be reached, or no trial fits this machine.
         NoRayError: Ray does not start on this machine.
     """
-    start_ray(address, verbose, shipped_modules(config.code))
+    with console.status("starting Ray…" if address is None else f"connecting to Ray at {address}…"):
+        start_ray(address, verbose, shipped_modules(config.code))
     import ray
 
     if address is not None:

@@ -6,9 +6,10 @@ from study.addresses import check_addresses
 from study.commands.confirm import confirmation_of, left_wanting
 from study.config import StudyConfig
 from study.ledger.history import History
-from study.run.checks import check_cluster, check_other_studies
+from study.run.checks import check_cluster, check_existing_study, check_other_studies
 from study.run.options import RunOptions
 from study.run.outcome import StudyOutcome, run_and_report
+from study.run.study_run import StudyRun
 from study.sources import make_importable
 from study.storage.folder import StudyFolder
 from study.storage.shown_errors import shown_errors
@@ -40,17 +41,17 @@ def confirm(
         confirmation, config = confirmation_of(folder, seeds, margin, levels)
         check_addresses(config, options.trust_addresses, on_cluster=options.address is not None)
         make_importable(config.code)
-        exists = confirmation.exists()
-        if not exists:
+        if not confirmation.exists():
             check_other_studies(confirmation, config)
-        check_cluster(confirmation, config, options)
-        if not exists:
+            check_cluster(config, confirmation.storage.parent, options)
             confirmation.create(config)
-        elif confirmation.read_config() != config:
-            add_seeds(confirmation, config, options)
+        else:
+            check_existing_study(confirmation, config, options)
+            if confirmation.read_config() != config:
+                add_seeds(confirmation, config, options)
         for line in left_wanting(folder.read_history(), folder.read_config(), config.plan):
             options.say(line)
-    return run_and_report(confirmation, config, options, confirmed=folder)
+        return run_and_report(StudyRun(folder=confirmation, config=config, options=options, confirmed=folder))
 
 
 def add_seeds(confirmation: StudyFolder, config: StudyConfig, options: RunOptions) -> None:

@@ -1,5 +1,6 @@
 """Loading of a study's configuration from an installed study or a YAML file, with keys overridden."""
 
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -60,12 +61,13 @@ def parse_written_study(values: Any, source: str) -> StudyConfig:
     return parse_study(values, source, stored=True)
 
 
-def load_study(study: str, overrides: list[str] | None = None) -> StudyConfig:
+def load_study(study: str, overrides: Sequence[str] = (), name: str | None = None) -> StudyConfig:
     """Load the configuration of a study.
 
     Args:
         study: one of `named_studies()`, or the path of a YAML file.
         overrides: `key=value` pairs with dots between nested keys, such as `trial.recipe.batch_size=32`.
+        name: name of the study; None for the one in the configuration.
 
     Raises:
         ValueError: the study does not exist, or its configuration is invalid; one line.
@@ -79,11 +81,12 @@ def load_study(study: str, overrides: list[str] | None = None) -> StudyConfig:
         raise ValueError(f"unknown study {study!r}; choose from {named_studies()} or give the path of a YAML file")
     values = load_yaml(text, study)
     if isinstance(values, dict):  # anything else is refused below
-        _override(values, overrides or [])
-    return parse_study(values, study)
+        _override(values, overrides)
+    config = parse_study(values, study)
+    return config if name is None else parse_study(config.model_dump() | {"name": name}, "--name")
 
 
-def changes_by(overrides: list[str], config: StudyConfig) -> list[str]:
+def changes_by(overrides: Sequence[str], config: StudyConfig) -> list[str]:
     """Return the overrides that would change a study.
 
     Args:
@@ -102,7 +105,7 @@ def changes_by(overrides: list[str], config: StudyConfig) -> list[str]:
     return [override for override in overrides if changes(override)]
 
 
-def _override(values: dict[str, Any], overrides: list[str]) -> None:
+def _override(values: dict[str, Any], overrides: Sequence[str]) -> None:
     for override in overrides:
         key, separator, value = override.partition("=")
         if not separator or not key:

@@ -63,6 +63,12 @@ class Node:
     start_seconds: float | None = None
     epoch_error: str | None = None
 
+    @property
+    def kind(self) -> str:
+        """Kind of the node, in words; nodes of the same kind are assumed to be equally fast."""
+        gpus = int(self.resources.get("GPU", 0))
+        return f"{self.resources.get('CPU', 0):g} CPUs" + (f" and {gpus} GPUs" if gpus else "")
+
 
 @dataclass(frozen=True)
 class UnreachableNode:
@@ -70,12 +76,6 @@ class UnreachableNode:
 
     name: str
     error: str
-
-
-def node_kind(resources: dict[str, float]) -> str:
-    """Return the kind of a node, in words; nodes of the same kind are assumed to be equally fast."""
-    gpus = int(resources.get("GPU", 0))
-    return f"{resources.get('CPU', 0):g} CPUs" + (f" and {gpus} GPUs" if gpus else "")
 
 
 def _wrapped(text: str, indent: int, columns: int | None) -> str:

@@ -14,7 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from study.cluster.connect import start_ray
 from study.config import StudyConfig
-from study.doctor.check import Check, Node, UnreachableNode, node_kind
+from study.doctor.check import Check, Node, UnreachableNode
 from study.doctor.cluster_checks import check_cluster
 from study.doctor.probe import NodeProbe, clock, probe_node, remove_marks, time_trial, unseen_marks, write_mark
 from study.doctor.study_checks import timed_trial
@@ -206,7 +206,7 @@ def _unfetched(objects: dict[str, Any]) -> list[str]:
 def _with_epochs(nodes: dict[str, Node], config: StudyConfig, trial: dict[str, Any]) -> dict[str, Node]:
     """Return the nodes with durations or `epoch_error` set for the first node of each kind that can train."""
     kinds = {
-        node_kind(seen.resources): node
+        seen.kind: node
         for node, seen in reversed(nodes.items())
         if config.resources.trials_on(seen.resources) and seen.probe.dataset
     }

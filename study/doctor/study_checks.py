@@ -3,7 +3,7 @@
 from collections import Counter
 
 from study.config import GPU_PARTS, StudyConfig
-from study.doctor.check import Check, CheckStatus, Node, node_kind
+from study.doctor.check import Check, CheckStatus, Node
 from study.durations import duration
 from trainables.config import TrialConfig
 
@@ -26,13 +26,6 @@ def check_study(nodes: list[Node], config: StudyConfig, price: float | None, ray
         _data(nodes),
         *_cost(nodes, config, price, ray_seconds),
     ]
-
-
-def configuration_check(config: StudyConfig) -> Check:
-    """Return a check that summarizes the configuration; it always passes, as reading refuses a wrong one."""
-    phases = f"{config.trial['regularize_epochs']} + {config.trial['finetune_epochs']} epochs"
-    finding = f"{config.trials} trials of {phases}, {config.trial['model']} on {config.trial['dataset']}"
-    return Check("configuration", CheckStatus.PASS, finding)
 
 
 def _room(nodes: list[Node], config: StudyConfig) -> Check:
@@ -137,13 +130,9 @@ def _cost(nodes: list[Node], config: StudyConfig, price: float | None, ray_secon
     if failed:
         remedy = "trials would fail in the same way; correct what the message names"
         return [Check("expected time", CheckStatus.FAIL, f"an epoch fails on {'; '.join(failed)}", remedy)]
-    pace = {node_kind(node.resources): node.epoch_seconds for node in nodes if node.epoch_seconds}
+    pace = {node.kind: node.epoch_seconds for node in nodes if node.epoch_seconds}
     # Nodes of a timed kind train at the same time; the epochs that each completes in an hour add up.
-    working = [
-        (config.resources.trials_on(node.resources), pace[node_kind(node.resources)])
-        for node in nodes
-        if node_kind(node.resources) in pace
-    ]
+    working = [(config.resources.trials_on(node.resources), pace[node.kind]) for node in nodes if node.kind in pace]
     at_a_time = sum(fits for fits, _ in working)
     if not any(config.resources.trials_on(node.resources) for node in nodes):
         remedy = "start a node that can train (min_workers: 1), and run qar doctor again"

@@ -10,15 +10,32 @@ from study.storage.liveliness import Liveliness, liveliness
 from trainables.preflight import preflight
 
 
-def check_trials(config: StudyConfig, options: RunOptions) -> None:
-    """Print warnings about the trials of a study.
+def check_new_study(folder: StudyFolder, config: StudyConfig, options: RunOptions) -> None:
+    """Run all checks of a study that is not created yet, and print warnings about its trials.
 
     Raises:
-        ValueError: the network can't train on the data set.
+        ValueError: the folder is taken, the network can't train on the data set, or another check fails.
     """
+    folder.check_free()
+    check_other_studies(folder, config)
     trial = config.trial_config({"family": "none", "num_levels": None, "init": "scratch"})
     for line in preflight(trial, config.most_levels):
         options.say(f"warning: {line}")
+    check_cluster(config, folder.storage.parent, options)
+
+
+def check_existing_study(folder: StudyFolder, config: StudyConfig, options: RunOptions) -> None:
+    """Check the cluster on which a study continues, unless its trials have all ended or another driver runs it.
+
+    Raises:
+        ValueError: a check fails.
+        DamagedFileError: the ledger can't be read.
+    """
+    if options.address is None:
+        return
+    state = liveliness(folder, folder.read_history(), config.trials)
+    if state not in (Liveliness.FINISHED, Liveliness.RUNNING):
+        check_cluster(config, folder.storage.parent, options)
 
 
 def check_other_studies(folder: StudyFolder, config: StudyConfig) -> None:
@@ -31,20 +48,22 @@ def check_other_studies(folder: StudyFolder, config: StudyConfig) -> None:
     OptunaMirror(folder, config).check_free()
 
 
-def check_cluster(folder: StudyFolder, config: StudyConfig, options: RunOptions) -> None:
-    """Run the doctor's quick checks for a study on a cluster; print them if one of them fails.
+def check_cluster(config: StudyConfig, storage: str, options: RunOptions) -> None:
+    """Run the doctor's quick checks for a study on a cluster, if it runs on one; print them if one of them fails.
+
+    Args:
+        config: configuration of the study.
+        storage: folder or URI that holds the studies.
+        options: where the study runs, and where messages go.
 
     Raises:
         ValueError: a check fails.
     """
-    settled = (Liveliness.FINISHED, Liveliness.RUNNING)
-    if options.address is None or liveliness(folder, folder.read_history(), config.trials) in settled:
+    if options.address is None:
         return
     from study.doctor.examine import examine_cluster  # here, since it imports Ray, which reads the environment then
 
-    checks = examine_cluster(
-        config, options.address, folder.storage.parent, price=None, quick=True, verbose=options.verbose
-    )
+    checks = examine_cluster(config, options.address, storage, price=None, quick=True, verbose=options.verbose)
     if any(check.status == CheckStatus.FAIL for check in checks):
         console = options.console
         for line in check_lines(checks, console.width if console.is_terminal else None):

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from study.addresses import check_addresses, remember
-from study.cluster.connect import announcement, connect
-from study.cluster.start_failure import NoRayError
-from study.config import StudyConfig, changes_by, load_study, parse_study
+from study.cluster.connect import connect
+from study.config import StudyConfig, changes_by, load_study
 from study.doctor.disk import forecast
 from study.ledger.history import History
-from study.run.checks import check_cluster, check_other_studies, check_trials
+from study.run.checks import check_cluster, check_existing_study, check_new_study
 from study.run.options import RunOptions
 from study.run.outcome import StudyOutcome, run_and_report
+from study.run.study_run import StudyRun
 from study.sources import code_folders, make_importable, with_sources
 from study.storage.folder import StudyFolder
 from study.storage.liveliness import Liveliness, liveliness
@@ -42,57 +42,38 @@ def launch(
         Exception: as `run_study` raises.
     """
     options = options or RunOptions()
-    config = load_study(study, list(overrides))
-    if name is not None:
-        config = parse_study(config.model_dump() | {"name": name}, "--name")
+    config = load_study(study, overrides, name)
     folder = StudyFolder.at(below(storage, config.name) if is_uri(storage) else f"{storage}/{config.name}")
     with shown_errors(folder):
         config = with_sources(config.with_absolute_paths(), code_folders(study))
         remember(config)
         if resume_if_exists and folder.exists():
             config = _existing(folder, overrides, options)
-            check_cluster(folder, config, options)
         else:
-            folder.check_free()
             make_importable(config.code)
-            check_trials(config, options)
-            check_other_studies(folder, config)
-            check_cluster(folder, config, options)
-            _create(folder, config, options)
+            check_new_study(folder, config, options)
+            with folder.created(config):  # it is removed again if its trials fit on no node
+                connect(config, options.address, options.verbose, options.console)
             options.say(forecast(config))
-    return run_and_report(folder, config, options)
+        return run_and_report(StudyRun(folder=folder, config=config, options=options))
 
 
 def _existing(folder: StudyFolder, overrides: Sequence[str], options: RunOptions) -> StudyConfig:
-    """Return the configuration of a study that exists.
+    """Return the configuration of a study that exists, after the checks that precede its resumption.
 
     Raises:
-        ValueError: the overrides differ from it.
+        ValueError: the overrides differ from it, or a check fails.
     """
     config = folder.read_config()
     check_addresses(config, trusted=False, on_cluster=options.address is not None)
     make_importable(config.code)
-    if changes := changes_by(list(overrides), config):
+    if changes := changes_by(overrides, config):
         raise ValueError(
             f"--trials and --set must agree with a study that exists, got {changes}; leave them out, or "
             f"choose another --name than {config.name!r}"
         )
+    check_existing_study(folder, config, options)
     return config
-
-
-def _create(folder: StudyFolder, config: StudyConfig, options: RunOptions) -> None:
-    """Create the study's folder, and remove it again if its trials fit on no node."""
-    created = folder.create(config)
-    try:
-        _connect(config, options)
-    except (ValueError, NoRayError, KeyboardInterrupt):
-        folder.discard(created)
-        raise
-
-
-def _connect(config: StudyConfig, options: RunOptions) -> None:
-    with options.console.status(announcement(options.address)):
-        connect(config, options.address, options.verbose)
 
 
 def resume(directory: str, trials: int | None = None, options: RunOptions | None = None) -> StudyOutcome:
@@ -113,13 +94,16 @@ def resume(directory: str, trials: int | None = None, options: RunOptions | None
         config = folder.read_config()
         check_addresses(config, options.trust_addresses, on_cluster=options.address is not None)
         make_importable(config.code)
-        wanted = config if trials is None else _extended(folder, config, trials)
-        check_cluster(folder, wanted, options)
-        if trials is not None:
-            _connect(wanted, options)  # before anything is written, since its trials may fit on no node
+        if trials is None:
+            check_existing_study(folder, config, options)
+        else:
+            wanted = _extended(folder, config, trials)
+            check_cluster(wanted, folder.storage.parent, options)
+            # Before anything is written, since its trials may fit on no node.
+            connect(wanted, options.address, options.verbose, options.console)
             config = extend(folder, trials, options)
         confirmed = folder.confirmed if config.plan else None
-    return run_and_report(folder, config, options, confirmed)
+        return run_and_report(StudyRun(folder=folder, config=config, options=options, confirmed=confirmed))
 
 
 def _extended(folder: StudyFolder, config: StudyConfig, trials: int) -> StudyConfig:

@@ -1,16 +1,14 @@
 """Run of a study, and what follows it: the report, the next steps and the exit status."""
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 
-from study.config import StudyConfig
 from study.interruption import interruption
-from study.ledger.ledger import read_history
-from study.run.options import RunOptions
-from study.run.tuner import run_study
+from study.ledger.history import History
+from study.run.study_run import StudyRun, run_study
 from study.storage.folder import StudyFolder
 from study.storage.liveliness import Liveliness
-from study.storage.shown_errors import shown_errors
 from trainables.result import TrialState
 
 
@@ -53,34 +51,26 @@ class StudyOutcome:
         return 0 if self.failure is None else 1
 
 
-def run_and_report(
-    folder: StudyFolder, config: StudyConfig, options: RunOptions, confirmed: StudyFolder | None = None
-) -> StudyOutcome:
+def run_and_report(run: StudyRun) -> StudyOutcome:
     """Run the rest of a study, and report on it, or on the study that it confirms.
 
     Raises:
         Exception: as `run_study` raises; what goes wrong with the report is a warning in the outcome.
     """
-    reported = confirmed or folder
-    resume = f"interrupted; continue with: qar resume {folder}"
+    reported = run.confirmed or run.folder
+    resume = f"interrupted; continue with: qar resume {run.folder}"
     interruption.last_words = resume
-    report = BriefReport()
-    with shown_errors(folder, reported):
-        try:
-            state = Liveliness(run_study(folder, config, options.console, options.address, options.verbose))
-            if state is not Liveliness.INTERRUPTED:
-                report = brief_report(reported)
-        except KeyboardInterrupt:
-            state = Liveliness.INTERRUPTED
-    if state is Liveliness.INTERRUPTED:
-        return StudyOutcome(folder=folder, state=state, next_steps=resume)
-    return StudyOutcome(
-        folder=folder,
-        state=state,
-        report=report,
-        failure=_common_failure(folder),
-        next_steps=_next_steps(folder, reported, is_plan=bool(config.plan)),
-    )
+    with suppress(KeyboardInterrupt):
+        history = run_study(run)
+        if run.is_complete(history):
+            return StudyOutcome(
+                folder=run.folder,
+                state=Liveliness.FINISHED,
+                failure=_common_failure(run.folder, history),
+                next_steps=_next_steps(run.folder, reported, is_plan=bool(run.config.plan)),
+                report=brief_report(reported),
+            )
+    return StudyOutcome(folder=run.folder, state=Liveliness.INTERRUPTED, next_steps=resume)
 
 
 def brief_report(folder: StudyFolder) -> BriefReport:
@@ -105,9 +95,9 @@ def _next_steps(folder: StudyFolder, reported: StudyFolder, is_plan: bool) -> st
     return f"next: {report if is_plan else f'qar confirm {folder} --seeds 5; {report}'}"
 
 
-def _common_failure(folder: StudyFolder) -> str | None:
+def _common_failure(folder: StudyFolder, history: History) -> str | None:
     """Return the line that says so if every trial of a study has failed."""
-    trials = read_history(folder.ledger).trials.values()
+    trials = history.trials.values()
     if any(trial.state != TrialState.FAIL for trial in trials) or not trials:
         return None
     reasons = Counter(trial.failure or "unknown" for trial in trials)

@@ -14,7 +14,6 @@ from study.ledger.ledger import Ledger
 from study.search.optuna_trials import OBJECTIVES
 from study.search.space import distributions, params_of
 from study.storage.folder import StudyFolder
-from study.storage.object_store import is_uri
 from trainables.errors import DamagedFileError
 from trainables.families import FAMILIES
 from trainables.result import TRIAL_COLUMNS, TRIAL_KEYS, TrialState
@@ -40,11 +39,9 @@ def read_priors(config: StudyConfig) -> list[dict[str, Any]]:
 
 
 def _priors_of(source: str, config: StudyConfig) -> list[dict[str, Any]]:
-    path = _table_of(source)
-    shown_as = source if is_uri(source) else str(path)
     metrics = [*OBJECTIVES, *(Constraint.parse(text).metric for text in config.constraints)]
     needed = list(dict.fromkeys(["state", *_SEARCHED, *metrics]))
-    table = _read(path, shown_as)
+    table, shown_as = _table_of(source)
     priors = []
     for row in table.select(needed).to_pylist():
         if row["state"] != TrialState.COMPLETE or row["family"] not in FAMILIES:
@@ -64,28 +61,34 @@ def _priors_of(source: str, config: StudyConfig) -> list[dict[str, Any]]:
     return priors
 
 
-def _table_of(source: str) -> Path:
-    """Return the path of the table that a study's folder, its URI, or a path names; a URI's table is fetched."""
+def _table_of(source: str) -> tuple[pa.Table, str]:
+    """Read the table of trials that a study's folder, its URI, or a path names; a URI's table is fetched.
+
+    Returns:
+        The table, and its path or URI for messages.
+
+    Raises:
+        ValueError: as `read_priors` raises.
+    """
     folder = StudyFolder.at(source)
     if folder.storage.has_working_copy:
         folder.storage.fetch_results()
-        return folder.trials
-    path = Path(source).expanduser()
-    return path / "trials.parquet" if path.is_dir() else path
-
-
-def _read(path: Path, shown_as: str) -> pa.Table:
-    """Read the table of trials at a path, which messages show as `shown_as`. Raises as `read_priors` does."""
+        path, shown_as = folder.trials, source
+    else:
+        path = Path(source).expanduser()
+        path = path / "trials.parquet" if path.is_dir() else path
+        shown_as = str(path)
     if not path.exists():
         raise ValueError(
             f"warm_start must name study folders or files trials.parquet, got {shown_as!r}, which does not exist"
         )
     try:
-        return read_table(
+        table = read_table(
             path, TRIAL_COLUMNS, keys=TRIAL_KEYS, shown_as=shown_as, remedy="name another table, or leave it out"
         )
     except DamagedFileError as error:
         raise ValueError(f"warm_start: {error}") from None
+    return table, shown_as
 
 
 def record_priors(ledger: Ledger, config: StudyConfig) -> None:

@@ -2,8 +2,8 @@
 
 import errno
 import os
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from study.config import StudyConfig, parse_written_study
@@ -169,7 +169,7 @@ class StudyFolder:
             config: configuration of the study.
 
         Returns:
-            The folders that were created, innermost first, as `discard` takes them.
+            The folders that were created, innermost first.
 
         Raises:
             ValueError: the folder can't be written or is not empty; nothing was changed.
@@ -192,6 +192,16 @@ class StudyFolder:
         except StorageError as error:
             raise ValueError(str(error)) from None
         return made
+
+    @contextmanager
+    def created(self, config: StudyConfig) -> Iterator[None]:
+        """Create a study as `create` does, and remove it again if the block raises an exception."""
+        made = self.create(config)
+        try:
+            yield
+        except BaseException:
+            self.storage.discard(made)
+            raise
 
     def _unusable(self, error: OSError) -> ValueError:
         return ValueError(f"storage {self} can't be written: {error.strerror}; choose another --storage")
@@ -221,10 +231,6 @@ class StudyFolder:
             config = change(self.read_config(), ledger.history)
             self.replace_config(config)
         return config
-
-    def discard(self, made: list[Path]) -> None:
-        """Undo `create`, which returned `made`; folders that are not empty are kept."""
-        self.storage.discard(made)
 
     def read_config(self) -> StudyConfig:
         """Read study.yaml.

@@ -7,14 +7,13 @@ from study.storage.folder import StudyFolder
 
 
 @contextmanager
-def shown_errors(*folders: StudyFolder) -> Iterator[None]:
-    """Replace the paths of working copies by the URIs of the studies in the text of every error."""
+def shown_errors(folder: StudyFolder) -> Iterator[None]:
+    """Replace the path of a study's working copy by the URI of the study in the text of every error."""
     try:
         yield
     except Exception as error:
-        for folder in folders:
-            shown = folder.storage.as_shown
-            error.args = tuple(shown(part) if isinstance(part, str) else part for part in error.args)
-            if isinstance(error, OSError) and isinstance(error.filename, str):
-                error.filename = shown(error.filename)
+        shown = folder.storage.as_shown
+        error.args = tuple(shown(part) if isinstance(part, str) else part for part in error.args)
+        if isinstance(error, OSError) and isinstance(error.filename, str):
+            error.filename = shown(error.filename)
         raise

@@ -22,6 +22,7 @@ from study.config import StudyConfig, named_studies
 from study.durations import duration
 from study.ledger.ledger import Ledger
 from study.run.outcome import StudyOutcome
+from study.run.study_run import StudyRun
 from study.storage.folder import StudyFolder
 from study.storage.liveliness import Liveliness
 from tests.support.example_studies import files_below, make_study, study_config
@@ -191,7 +192,8 @@ def test_launch_into_a_folder_of_something_else_is_refused(here: Path) -> None:
 def test_refused_launch_leaves_the_folders_that_were_there(here: Path) -> None:
     study = StudyFolder(here / "mine" / "new" / "small")
     (here / "mine").mkdir()
-    study.discard(study.create(study_config()))
+    with pytest.raises(ValueError, match="no node"), study.created(study_config()):
+        raise ValueError("its trials fit on no node")
     assert list(here.rglob("*")) == [here / "mine"]
 
 
@@ -442,9 +444,9 @@ def test_resume_extends_only_a_study_that_is_finished(ended: bool, here: Path, m
     asked: list[StudyConfig] = []
     monkeypatch.setattr("study.run.launch.connect", lambda *_: None)
 
-    def finished(folder: StudyFolder, config: StudyConfig, *_: object) -> StudyOutcome:
-        asked.append(config)
-        return StudyOutcome(folder=folder, state=Liveliness.FINISHED, next_steps="")
+    def finished(begun: StudyRun) -> StudyOutcome:
+        asked.append(begun.config)
+        return StudyOutcome(folder=begun.folder, state=Liveliness.FINISHED, next_steps="")
 
     monkeypatch.setattr("study.run.launch.run_and_report", finished)
     result = run("resume", "small", "--trials", "7")
@@ -563,7 +565,7 @@ def test_report_with_a_part_that_failed_exits_with_1(here: Path, monkeypatch: py
     assert Path("small/report/figures/front.png").exists()
 
 
-@pytest.mark.parametrize("part", ["report.load_findings", "report.text_of", "figures.plot_front"])
+@pytest.mark.parametrize("part", ["report.load_findings", "report.text_of", "figures.fronts.plot_front"])
 def test_study_that_was_trained_never_fails_for_its_report(
     part: str, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,203 @@
+"""The driver of a study: puts searcher, scheduler, records and Ray Tune together for one session."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+
+import optuna
+from ray import tune
+
+from study.cluster.capacity import Capacity
+from study.cluster.connect import connect
+from study.cluster.watchdog import Watchdog
+from study.errors import TrialsFailAlike, interruption_behind
+from study.interruption import Interrupted, interruption
+from study.ledger.facts import SESSION_ENDED, SESSION_STARTED, SessionOutcome
+from study.ledger.history import CHECKPOINTS_KEPT
+from study.ledger.ledger import Ledger
+from study.records.optuna_mirror import OptunaMirror
+from study.records.provenance import provenance
+from study.records.recorder import Recorder, write_tables
+from study.run.baselines import float_baselines
+from study.run.progress import Progress, SilentReporter
+from study.run.recovery import end_finished_trials, prune_checkpoints
+from study.run.study_run import StudyRun
+from study.search.rungs import Rungs
+from study.search.scheduler import RungScheduler
+from study.search.searcher import OptunaSearcher
+from study.sources import import_paths_of
+from trainables.import_path import module_of
+from trainables.trainable import CompressionTrial
+
+MOST_AT_A_TIME = 10_000
+"""Most trials that Ray accepts before the first of them is placed; its own default is to place one after another."""
+
+TUNE_SETTINGS = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger holds all results
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # study.interruption handles SIGINT
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that diverges reports no accuracy
+    "TUNE_MAX_PENDING_TRIALS_PG": str(MOST_AT_A_TIME),  # the searcher limits the number
+}
+"""Environment variables that Tune reads when it begins to train."""
+
+
+class Driver:
+    """The process that runs a study and holds its ledger."""
+
+    def __init__(self, run: StudyRun, ledger: Ledger, trainable: type[tune.Trainable] | None = None) -> None:
+        """Prepare a session.
+
+        Args:
+            run: the study.
+            ledger: ledger of the study, open for writing.
+            trainable: Ray's class of a trial; `CompressionTrial` if None.
+        """
+        self._run = run
+        self._ledger = ledger
+        self._trainable = trainable or CompressionTrial
+        self._mirror = OptunaMirror(run.folder, run.config)
+
+    def run(self) -> None:
+        """Train what is left of the study, and write all files that are derived from the ledger.
+
+        Raises:
+            ValueError: no trial fits the cluster.
+            StudyInterrupted: the study can't be written, or its trials can't be trained.
+        """
+        try:
+            self._train()
+        except Exception as error:  # Tune wraps the exceptions of its callbacks
+            if failure := interruption_behind(error, self._run.folder):
+                raise failure from None
+            raise
+
+    def _train(self) -> None:
+        if not self._run.options.verbose:
+            optuna.logging.set_verbosity(optuna.logging.ERROR)
+        history = self._ledger.history
+        rungs = end_finished_trials(self._ledger, self._run.config)
+        if self._run.is_complete(history):  # the last driver may have died before it recorded that
+            if history.sessions[-1].outcome is None:
+                prune_checkpoints(self._run.folder, history)  # Ray's state is older than the ledger
+            self._write_records()
+            return
+        options = self._run.options
+        connect(self._run.config, options.address, options.verbose, options.console)
+        self._start_session()
+        baselines = self._train_baselines()
+        prune_checkpoints(self._run.folder, history)
+        failure = self._train_trials(rungs, baselines)
+        self._end_session()
+        self._write_records()
+        if failure is not None:
+            raise failure
+
+    def _start_session(self) -> None:
+        config = self._run.config
+        modules = {module_of(name).partition(".")[0] for names in import_paths_of(config).values() for name in names}
+        self._ledger.record(
+            SESSION_STARTED,
+            session=len(self._ledger.history.sessions) + 1,
+            pid=os.getpid(),
+            hostname=socket.gethostname(),
+            provenance=provenance(modules, config.trial["sources"]),
+        )
+
+    def _end_session(self) -> None:
+        history = self._ledger.history
+        outcome = SessionOutcome.FINISHED if self._run.is_complete(history) else SessionOutcome.INTERRUPTED
+        self._ledger.record(SESSION_ENDED, session=len(history.sessions), outcome=outcome)
+
+    def _train_baselines(self) -> dict[int, str]:
+        """Train the float baselines that are missing; returns the addresses of all by seed."""
+        run = self._run
+        try:
+            with Watchdog(str(run.folder), local=run.options.address is None), interruption.deferred():
+                return float_baselines(run.folder, run.config, self._ledger, run.options.console)
+        except KeyboardInterrupt:
+            self._end_session()
+            raise
+
+    def _train_trials(self, rungs: Rungs, baselines: dict[int, str]) -> TrialsFailAlike | None:
+        """Train trials until all have ended or a signal asks the study to end.
+
+        Args:
+            rungs: rungs with the reports so far.
+            baselines: addresses of the float baselines by seed.
+
+        Returns:
+            The failure that has ended the study, if its first trials have all failed alike.
+        """
+        run, history = self._run, self._ledger.history
+        os.environ.update(TUNE_SETTINGS)
+        capacity = Capacity(
+            run.config.resources,
+            grows=run.options.address is not None,
+            remaining=lambda: run.config.trials - history.num_ended,
+        )
+        with (
+            Progress(history, run.config.trials, run.options.console) as progress,
+            closing(capacity),
+            Watchdog(str(run.folder), local=run.options.address is None, before_end=progress.stop),
+            leaving_terminal(progress),
+            interruption.deferred(),
+            suppress(Interrupted),
+        ):
+            searcher = OptunaSearcher(run.config, self._ledger, baselines, capacity.trials, run.folder)
+            tuner = self._tuner(searcher, RungScheduler(rungs), progress)
+            try:
+                tuner.fit()
+            except Exception as error:
+                failure = interruption_behind(error, run.folder)
+                if not isinstance(failure, TrialsFailAlike):
+                    raise
+                return failure
+        return None
+
+    def _tuner(self, searcher: OptunaSearcher, scheduler: RungScheduler, progress: Progress) -> tune.Tuner:
+        """Return the tuner of Ray for this session."""
+        run, verbose = self._run, self._run.options.verbose
+        resources = {"cpu": run.config.resources.cpus, "gpu": run.config.resources.gpus}
+        recorder = Recorder(run.folder, self._ledger, self._mirror, run.config.epochs)
+        return tune.Tuner(
+            tune.with_resources(self._trainable, resources),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=-1,  # the searcher ends the study
+                reuse_actors=True,
+                trial_name_creator=lambda trial: str(trial.config["trial_id"]),
+                trial_dirname_creator=lambda trial: f"{trial.config['trial_id']}-{trial.config['attempt']}",
+            ),
+            run_config=tune.RunConfig(
+                name=f"session-{len(self._ledger.history.sessions):03}",
+                **run.folder.storage.ray_options(),
+                verbose=2 if verbose else 0,
+                progress_reporter=None if verbose else SilentReporter(),
+                callbacks=[recorder, progress],
+                checkpoint_config=tune.CheckpointConfig(num_to_keep=CHECKPOINTS_KEPT, checkpoint_frequency=1),
+                failure_config=tune.FailureConfig(max_failures=0),  # the searcher repeats lost trials
+            ),
+        )
+
+    def _write_records(self) -> None:
+        """Write all files that are derived from the ledger."""
+        folder, history = self._run.folder, self._ledger.history
+        write_tables(folder, history)
+        self._mirror.sync(history)
+        folder.publish()
+        if self._mirror.trouble:
+            self._run.options.console.print(
+                f"{self._mirror.trouble}; all other files are complete; try again with: qar resume {folder}"
+            )
+
+
+@contextmanager
+def leaving_terminal(progress: Progress) -> Iterator[None]:
+    """Let a second signal restore the terminal that the progress panel has changed."""
+    interruption.before_end = progress.stop
+    try:
+        yield
+    finally:
+        interruption.before_end = None
