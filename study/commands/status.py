@@ -6,8 +6,9 @@ from typing import Any
 from study.config import StudyConfig
 from study.durations import duration
 from study.ledger.costs import costs_of
+from study.ledger.front import front_so_far
 from study.ledger.history import History, Trial
-from study.run.progress import cost_lines, failure_lines, front_so_far, seconds_left, states_line
+from study.run.progress import cost_lines, failure_lines, seconds_left, states_line
 from study.storage.folder import StudyFolder
 from study.storage.liveliness import Liveliness, liveliness
 from trainables.result import TrialState

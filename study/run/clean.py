@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from study.containment import remove_tree
+from study.ledger.front import front_so_far
 from study.ledger.history import History
 from study.ledger.ledger import read_history
-from study.run.progress import front_so_far
 from study.storage.folder import StudyFolder
 from study.storage.liveliness import Liveliness, liveliness
 

@@ -4,8 +4,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import moocore
-import numpy as np
 from ray.tune import Callback, ProgressReporter
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,6 +14,7 @@ from rich.text import Text
 from study.durations import duration
 from study.interruption import interruption
 from study.ledger.costs import Costs
+from study.ledger.front import front_so_far
 from study.ledger.history import History, Trial
 from study.ledger.ledger import DerivedFromLedger
 from study.run.stall import StallDetector, longest_epoch
@@ -27,17 +26,6 @@ MOST_TRIALS_SHOWN = 4
 
 MOST_FAILURES_SHOWN = 10
 """Most trials that a line about a failure names."""
-
-
-def front_so_far(history: History) -> list[Trial]:
-    """Return the complete, quantized trials on the Pareto front of accuracy and bits, by increasing bits."""
-    candidates = [trial for trial in history.trials.values() if trial.is_front_candidate]
-    if not candidates:
-        return []
-    points = np.array([(-trial.last["val_accuracy"], trial.last["bits_per_weight"]) for trial in candidates])
-    kept = moocore.is_nondominated(points, keep_weakly=True)
-    front = [trial for trial, keep in zip(candidates, kept, strict=True) if keep]
-    return sorted(front, key=lambda trial: float(trial.last["bits_per_weight"]))
 
 
 def front_table(trials: list[Trial]) -> Table:

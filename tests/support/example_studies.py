@@ -304,3 +304,15 @@ def files_below(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() or not any(path.iterdir())
     }
+
+
+def history_of(*trials: tuple[float, float, str | None, int | None]) -> History:
+    """Return a history of trials of (accuracy, bits, state, K); a trial of state None has not ended."""
+    ledger = Unwritten()
+    for number, (accuracy, bits, state, num_levels) in enumerate(trials):
+        config = study_config().trial_config({"family": "none", "num_levels": num_levels})
+        ledger.record(ASKED, **asked(number, config))
+        train(ledger, number, 4, accuracy=accuracy, bits=bits)
+        if state:
+            ledger.record(ENDED, number=number, state=state, failure=None)
+    return ledger.history

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from study.durations import duration
 from study.ledger.facts import ASKED, ENDED
+from study.ledger.front import front_so_far
 from study.ledger.history import History, Session
 from study.ledger.ledger import Ledger, read_history
 from study.run.progress import (
@@ -18,7 +19,6 @@ from study.run.progress import (
     SilentReporter,
     expected_seconds,
     failure_lines,
-    front_so_far,
     front_table,
     seconds_left,
     states_line,
@@ -26,24 +26,10 @@ from study.run.progress import (
 )
 from study.storage.folder import StudyFolder
 from study.storage.liveliness import liveliness
-from tests.support.example_studies import Unwritten, asked, make_study, study_config, train
+from tests.support.example_studies import Unwritten, asked, history_of, make_study, study_config, train
 from trainables.result import TrialState
 
 CONFIG = study_config()
-COARSE = st.integers(0, 4).map(lambda quarter: quarter / 4)
-"""So few values that ties and duplicates are common."""
-
-
-def history_of(*trials: tuple[float, float, str | None, int | None]) -> History:
-    """A history of trials that reached (accuracy, bits), ended in a state (None: not at all), and have K levels."""
-    ledger = Unwritten()
-    for number, (accuracy, bits, state, num_levels) in enumerate(trials):
-        config = CONFIG.trial_config({"family": "none", "num_levels": num_levels})
-        ledger.record(ASKED, **asked(number, config))
-        train(ledger, number, 4, accuracy=accuracy, bits=bits)
-        if state:
-            ledger.record(ENDED, number=number, state=state, failure=None)
-    return ledger.history
 
 
 def test_failures_of_the_same_reason_are_one_line() -> None:
@@ -67,38 +53,6 @@ def console(*, terminal: bool) -> tuple[Console, io.StringIO]:
 def lines_of(panel: str) -> list[str]:
     """Lines of what a terminal was sent, without the escape codes."""
     return [line.rstrip() for line in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", panel).splitlines()]
-
-
-@given(
-    st.lists(
-        st.tuples(
-            COARSE,
-            COARSE,
-            st.sampled_from([TrialState.COMPLETE, TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, None]),
-            st.sampled_from([None, 4]),
-        ),
-        max_size=12,
-    )
-)
-def test_front_so_far_matches_brute_force(trials: list[tuple[float, float, str | None, int | None]]) -> None:
-    front = front_so_far(history_of(*trials))
-    of = {
-        (accuracy, bits) for accuracy, bits, state, num_levels in trials if state == TrialState.COMPLETE and num_levels
-    }
-    expected = {
-        (accuracy, bits)
-        for accuracy, bits in of
-        if not any(a >= accuracy and b <= bits and (a, b) != (accuracy, bits) for a, b in of)
-    }
-    points = [(trial.last["val_accuracy"], trial.last["bits_per_weight"]) for trial in front]
-    assert set(points) == expected
-    assert points == sorted(points, key=lambda point: point[1])
-    assert all(trial.state == TrialState.COMPLETE and trial.config["num_levels"] for trial in front)
-
-
-def test_front_so_far_of_nothing_is_empty() -> None:
-    assert front_so_far(History()) == []
-    assert front_so_far(history_of((0.9, 32.0, TrialState.COMPLETE, None))) == []
 
 
 @pytest.mark.parametrize(
