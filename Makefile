@@ -1,5 +1,5 @@
 # make study: from a fresh clone to a Pareto front.    make test: the suite.    make check: linters, types, imports.
-# make test-jobs: a study run from afar by `ray job`.
+# make test-jobs: a study run from afar by `ray job`.    make test-trackers: a study shown on an MLflow server.
 # make chaos: studies killed 70 times, and 16 workers and 4 heads of clusters under another.
 # make test-all: test and test-jobs, and chaos with 6 kills of studies, a worker and a head.
 # make fuzz: 2,000 damaged files of every kind that is read.
@@ -7,9 +7,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 JOBS := .venv/jobs
+TRACKERS := .venv/mlflow
 PYTEST := $(BIN)/python -m pytest --durations 10
 
-.PHONY: study test test-jobs test-all check chaos fuzz
+.PHONY: study test test-jobs test-trackers test-all check chaos fuzz
 
 study: $(READY)
 	$(BIN)/qar launch digits --resume-if-exists
@@ -20,7 +21,7 @@ test: $(READY)
 	$(PYTEST) -m 'not e2e' --numprocesses auto --dist loadfile
 	$(PYTEST) -m 'e2e and not chaos' --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-test-all: test test-jobs
+test-all: test test-jobs test-trackers
 	$(PYTEST) -m chaos
 
 # What needs ray[default], in an environment of its own on top of the other: with it, each Ray of the suite would start
@@ -31,6 +32,13 @@ test-jobs: $(READY)
 		> "$$($(JOBS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/base.pth"
 	$(JOBS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt 'ray[default]'
 	$(JOBS)/bin/python -m pytest tests/end_to_end/test_cluster.py tests/project/test_project.py -k 'afar or pin_all'
+
+# What needs an MLflow server, in an environment of its own: it asks for an older pandas.
+test-trackers: $(READY)
+	$(PYTHON) -m venv $(TRACKERS)
+	$(TRACKERS)/bin/python -m pip install --quiet --disable-pip-version-check \
+		"mlflow==$$(sed -n 's/^mlflow-skinny==//p' constraints.txt)"
+	$(BIN)/python -m pytest -m mlflow tests/study/trackers
 
 chaos: $(READY)
 	$(PYTEST) -m chaos --kills-alone 20 --kills-together 50 --workers-killed 4 --heads-killed 4

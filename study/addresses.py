@@ -37,6 +37,8 @@ def addresses_of(config: StudyConfig) -> dict[str, str]:
     if weights is not None and is_uri(weights):
         named["trial.initial_weights"] = weights
     named |= code_of(config)
+    if config.notify is not None:
+        named["notify"] = config.notify
     if dataset.startswith(NPZ):
         if is_uri(dataset):
             named["trial.dataset"] = dataset

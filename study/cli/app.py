@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from study.cli.errors import WRONG_REQUEST
-from study.cli.inspection import dashboard, doctor, status
+from study.cli.inspection import dashboard, doctor, status, track
 from study.cli.results import clean, evaluate, export, families, report, reproduce
 from study.cli.running import confirm, launch, resume
 from study.interruption import interruption
@@ -52,6 +52,7 @@ COMMANDS = (
     status,
     doctor,
     dashboard,
+    track,
     report,
     clean,
     export,

@@ -1,4 +1,4 @@
-"""Commands that look at a study or a cluster: status, doctor, dashboard."""
+"""Commands that look at a study or a cluster, or show it elsewhere: status, doctor, dashboard, track."""
 
 import json
 import signal
@@ -92,3 +92,28 @@ def dashboard(
         serve(folder, port, lambda address: say(f"{address}  (Ctrl-C ends it)"))
         if interruption.received not in (None, signal.SIGINT):  # Ctrl-C is the way to end it
             raise typer.Exit(interruption.status)
+
+
+def track(
+    directory: Folder,
+    logger: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="tensorboard|mlflow|wandb",
+            help="Tracker to send the study to. May be repeated. Default: those of its configuration.",
+            show_default=False,
+        ),
+    ] = None,
+    trust_addresses: TrustAddresses = False,
+) -> None:
+    """Send a study to TensorBoard, MLflow or W&B, until its driver ends.
+
+    Results that a tracker holds already are not sent again.
+    """
+    folder = study_at(directory)
+    with one_line_errors(folder):
+        from study.commands.track import track as send
+
+        left = send(folder, logger, trust_addresses, say)
+    if left:
+        raise typer.Exit(FAILED)

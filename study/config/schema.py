@@ -55,6 +55,8 @@ class StudyConfig(Section):
         plan: configurations to run `replicates` times each instead of a search, as `qar confirm` writes them.
         optuna_storage: URI, without a password, of the database that optuna-dashboard shows
             (`postgresql://user@host/database`); an SQLite file in the study's folder if not given.
+        loggers: trackers that show the study while it runs: `tensorboard`, `mlflow`, `wandb`.
+        notify: URL to which JSON is posted at a new knee of the front, at a failure and at the end.
     """
 
     name: Annotated[str, AfterValidator(_valid_name)]
@@ -73,6 +75,8 @@ class StudyConfig(Section):
     plan: list[PlannedTrial] = Field(default_factory=list)
     optuna_storage: str | None = None
     code: Annotated[dict[str, str], AfterValidator(check_code)] = Field(default_factory=dict)
+    loggers: list[Literal["tensorboard", "mlflow", "wandb"]] = Field(default_factory=list)
+    notify: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -170,6 +174,7 @@ class StudyConfig(Section):
         refuse_credentials(
             "optuna_storage", self.optuna_storage, "put them into ~/.pgpass or the environment variable PGPASSWORD"
         )
+        refuse_credentials("notify", self.notify, "let the receiver tell studies apart by the path")
         return self
 
     @model_validator(mode="after")
@@ -189,6 +194,13 @@ class StudyConfig(Section):
                 f"optuna_storage must be the URI of a database, got {redacted(uri)!r}; correct it, or leave it out"
             )
         return uri
+
+    @field_validator("notify")
+    @classmethod
+    def _web_address(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError(f"notify must begin with http:// or https://, got {redacted(url)!r}; correct it")
+        return url
 
     def with_absolute_paths(self) -> "StudyConfig":
         """Return the configuration with absolute paths, since workers and later sessions have other working folders."""

@@ -7,6 +7,7 @@ from study.run.options import RunOptions
 from study.search.warm_start import check_warm_start
 from study.storage.folder import StudyFolder
 from study.storage.liveliness import Liveliness, liveliness
+from study.trackers.registry import check_trackers
 from trainables.preflight import preflight
 
 
@@ -39,12 +40,14 @@ def check_existing_study(folder: StudyFolder, config: StudyConfig, options: RunO
 
 
 def check_other_studies(folder: StudyFolder, config: StudyConfig) -> None:
-    """Check the studies that a new one depends on.
+    """Check the studies and the services that a new one depends on.
 
     Raises:
-        ValueError: a study of the warm start can't be read, or Optuna's storage holds a study of this name.
+        ValueError: a study of the warm start can't be read, Optuna's storage holds a study of this name, or a tracker
+            can't be used from here.
     """
     check_warm_start(config)
+    check_trackers(config)
     OptunaMirror(folder, config).check_free()
 
 

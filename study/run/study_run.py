@@ -8,6 +8,7 @@ from study.cluster.connect import quiet_libraries
 from study.config import StudyConfig
 from study.ledger.history import History
 from study.run.options import RunOptions
+from study.run.tracking import trackers_beside
 from study.storage.folder import StudyFolder
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def run_study(run: StudyRun, trainable: "type[Trainable] | None" = None) -> Hist
     """
     if not run.options.verbose:
         quiet_libraries()
-    with closing(run.folder.open_ledger(run.options.console.print)) as ledger:
+    say = run.options.console.print
+    with closing(run.folder.open_ledger(say)) as ledger, trackers_beside(run.folder, run.config, say):
         from study.run.driver import Driver  # here, since it imports Ray, which reads the environment then
 
         Driver(run, ledger, trainable).run()

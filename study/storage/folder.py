@@ -69,6 +69,11 @@ class StudyFolder:
 
         return cls(BucketStorage.open(address))
 
+    @property
+    def address(self) -> str:
+        """Absolute path or URI of the study, by which it is known elsewhere."""
+        return self.storage.shown(self.path) if self.storage.has_working_copy else str(self.path.resolve())
+
     def __str__(self) -> str:
         """Return the path or URI, quoted for a shell."""
         return str(self.storage)
