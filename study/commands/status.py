@@ -38,7 +38,7 @@ class StudyStatus:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the status for programs, as `qar status --json` prints it."""
-        costs = costs_of(self.history, self.config.trial["regularize_epochs"], self.config.epochs)
+        costs = costs_of(self.history)
         counts: dict[str, int] = {state: self.history.count(state) for state in TrialState}
         counts["to_resume"] = 0
         if self.state is not Liveliness.RUNNING:
@@ -59,7 +59,7 @@ class StudyStatus:
         counted = states_line(history, config.trials, is_driven=self.state is Liveliness.RUNNING)
         left = self._seconds_left
         rest = f", about {duration(left)} to go" if left else ""
-        costs = costs_of(history, config.trial["regularize_epochs"], config.epochs)
+        costs = costs_of(history)
         return [
             f"{config.name}: {self.state}; {counted}; {duration(history.seconds)} so far{rest}",
             *(

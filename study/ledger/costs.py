@@ -35,13 +35,11 @@ class Costs:
         return sum(self.by_trial.values())
 
 
-def costs_of(history: History, regularize_epochs: int, epochs: int) -> Costs:
+def costs_of(history: History) -> Costs:
     """Return the costs of a study so far.
 
     Args:
         history: history of the study, which may still run.
-        regularize_epochs: length of the first phase, in epochs.
-        epochs: full budget of a trial, in epochs of both phases.
     """
     costs = Costs(baseline=sum(sum(epochs.values()) for epochs in history.baseline_seconds.values()))
     paces: dict[tuple[str | None, str], list[float]] = defaultdict(list)
@@ -60,8 +58,8 @@ def costs_of(history: History, regularize_epochs: int, epochs: int) -> Costs:
 
     def remaining_seconds(trial: Trial) -> float:
         done = max(trial.epochs, default=0)
-        left = {REGULARIZE: max(0, regularize_epochs - done)}
-        left[FINETUNE] = epochs - done - left[REGULARIZE]
+        left = {REGULARIZE: max(0, trial.regularize_epochs - done)}
+        left[FINETUNE] = trial.budget - done - left[REGULARIZE]
         family = trial.config["family"]
         return sum(number * pace.get((family, phase), pace.get((None, phase), 0.0)) for phase, number in left.items())
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from study.ledger import facts
 from study.ledger.facts import Fact, SessionOutcome
+from trainables.families import QUANTIZE_FIRST
 from trainables.result import END_STATES, TrialState
 
 CHECKPOINTS_KEPT = 2
@@ -58,6 +59,11 @@ class Trial:
     may_go_back: bool = False
     losses: int = 0
     seconds_lost: float = 0.0
+
+    @property
+    def regularize_epochs(self) -> int:
+        """Epochs before quantization; 0 for the family that is quantized first and tuned for both phases."""
+        return 0 if self.config["family"] == QUANTIZE_FIRST else int(self.config["regularize_epochs"])
 
     @property
     def budget(self) -> int:

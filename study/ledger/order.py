@@ -74,7 +74,7 @@ def _check_epoch(trial: Trial, fact: facts.Epoch) -> None:
     _expect(f"epoch of trial {trial.number}", following, epoch)
     if epoch > trial.budget:
         raise ValueError(f"epoch of trial {trial.number} must be at most {trial.budget}, got {epoch}")
-    expected = REGULARIZE if epoch <= trial.config["regularize_epochs"] else FINETUNE
+    expected = REGULARIZE if epoch <= trial.regularize_epochs else FINETUNE
     if phase != expected:
         raise ValueError(f"phase of epoch {epoch} of trial {trial.number} must be {expected}, got {phase}")
 

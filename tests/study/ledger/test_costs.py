@@ -9,7 +9,6 @@ from tests.support.example_studies import Unwritten, asked, metrics, study_confi
 from trainables.result import TrialState
 
 CONFIG = study_config()
-REGULARIZE_EPOCHS, EPOCHS = 3, 4
 
 
 def ask(ledger: Unwritten, number: int, family: str) -> None:
@@ -19,7 +18,7 @@ def ask(ledger: Unwritten, number: int, family: str) -> None:
 
 
 def costs(ledger: Unwritten) -> Costs:
-    return costs_of(ledger.history, REGULARIZE_EPOCHS, EPOCHS)
+    return costs_of(ledger.history)
 
 
 @pytest.fixture
@@ -85,3 +84,12 @@ def test_lines_say_all_of_it_and_nothing_of_nothing(ledger: Unwritten) -> None:
     lines = cost_lines(totals)
     assert lines[2] == "lost to crashes: 1:15 of epochs that were trained twice"
     assert lines[3] == "saved by early stopping: about 1:00:00 against full budgets"
+
+
+def test_a_trial_that_is_quantized_first_saves_epochs_of_finetuning(ledger: Unwritten) -> None:
+    config = CONFIG.trial_config({"family": "quantize-first", "num_levels": 4})
+    ledger.record(ASKED, **asked(2, config))
+    for epoch in (1, 2):
+        ledger.record(EPOCH, number=2, metrics=metrics(epoch, phase="finetune") | {"train_seconds": 3.0})
+    ledger.record(ENDED, number=2, state=TrialState.PRUNED, failure=None)
+    assert costs(ledger).saved == 6.0

@@ -604,3 +604,15 @@ def test_lone_surrogates_in_a_fact_are_replaced_and_characters_beyond_16_bits_ke
     expected = "a\ufffdb\ufffd \U0001f600"
     for line in (encode(fact), json.dumps(fact).encode()):
         assert decode(line) == Lost(time=0.0, elapsed=0.0, number=1, reason=expected)
+
+
+def test_a_trial_that_is_quantized_first_is_only_finetuned(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    start_session(ledger)
+    ledger.record(ASKED, **asked(0, study_config().trial_config({"family": "quantize-first", "num_levels": 4})))
+    with pytest.raises(ValueError, match="phase of epoch 1 of trial 0 must be finetune, got regularize"):
+        ledger.record(EPOCH, number=0, metrics=metrics(1, phase="regularize"))
+    for epoch in range(1, 5):
+        ledger.record(EPOCH, number=0, metrics=metrics(epoch, phase="finetune"))
+    ledger.close()
+    assert set(read_history(tmp_path / "ledger.jsonl").trials[0].epochs) == {1, 2, 3, 4}
