@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from trainables.config import PenaltyForm, Recipe, TrialConfig
     from trainables.families import FAMILIES, Family
+    from trainables.formats import load_artifact
     from trainables.result import EPOCH_COLUMNS, TRIAL_COLUMNS
     from trainables.run import CompressionRun, NonFiniteLossError
 else:
@@ -23,6 +24,7 @@ else:
         "Recipe": "config",
         "TRIAL_COLUMNS": "result",
         "TrialConfig": "config",
+        "load_artifact": "formats",
     }
 
     def __getattr__(name):
@@ -41,4 +43,5 @@ __all__ = [
     "PenaltyForm",
     "Recipe",
     "TrialConfig",
+    "load_artifact",
 ]

@@ -101,22 +101,47 @@ def export(
     directory: Folder,
     trial: Annotated[str, typer.Option(help="Number or trial_id of the trial.", show_default=False)],
     out: Annotated[Path, typer.Option(help="File to write.", show_default=False)],
+    format: Annotated[
+        str,
+        typer.Option(
+            help="qar: compressed, for qar evaluate. safetensors: dense state_dict. torch: ExportedProgram of "
+            "torch.export. onnx: graph with codebooks and levels, for onnxruntime."
+        ),
+    ] = "qar",
+    coding: Annotated[
+        str | None,
+        typer.Option(
+            help="Coding of the levels in format qar: entropy or huffman. Default: the one by which the study counted.",
+            show_default=False,
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     trust_addresses: TrustAddresses = False,
 ) -> None:
-    """Write the quantized network of a trial to a compressed file."""
+    """Write the quantized network of a trial to a file, and evaluate the file."""
     folder = study_at(directory)
     with one_line_errors(folder):
         from study.commands.export import export_trial
 
-        exported, artifact = export_trial(folder, trial, out, force, fetch=trust_addresses)
-    epoch, accuracy = artifact.provenance["epoch"], artifact.provenance["val_accuracy"]
-    say(f"{out}: trial {exported.number} ({exported.trial_id}), {exported.state}")
+        exported = export_trial(
+            folder, trial, out, format_name=format, coding=coding, force=force, fetch=trust_addresses
+        )
+    artifact, written = exported.artifact, exported.written
+    epoch, recorded = artifact.provenance["epoch"], exported.trial.epochs.get(artifact.provenance["epoch"], {})
+    say(f"{out}: trial {exported.trial.number} ({exported.trial.trial_id}), {exported.trial.state}, format {format}")
     if epoch < artifact.config.epochs:
-        say(f"not trained to its end: {exported.state} after epoch {epoch} of {artifact.config.epochs}")
-    say(f"payload_bytes {artifact.bits.payload_bytes}")
-    say(f"bits_per_weight {artifact.bits.bits_per_weight}")
-    say(f"val_accuracy {accuracy} (recorded)")
+        say(f"not trained to its end: {exported.trial.state} after epoch {epoch} of {artifact.config.epochs}")
+    say(f"file_bytes {written.file_bytes}")
+    if format == "qar":
+        say(f"payload_bytes {artifact.bits.payload_bytes}")
+        say(f"bits_per_weight {artifact.bits.bits_per_weight}")
+        if artifact.coding != artifact.config.recipe.coding:
+            say(f"recorded_bits_per_weight {recorded.get('bits_per_weight')} ({artifact.config.recipe.coding} coding)")
+    say(f"val_accuracy {recorded.get('val_accuracy')} (recorded)")
+    if written.missing:
+        say(f"not evaluated: there is no {written.missing[0]}; install it with: pip install 'qar[onnx]'")
+    else:
+        say(f"file_val_accuracy {written.accuracy} (each of {written.num_images} images as the network classifies it)")
 
 
 def reproduce(

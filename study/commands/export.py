@@ -1,36 +1,65 @@
-"""From a trial of a study to the compressed file of its network."""
+"""From a trial of a study to a file of its network."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from study.addresses import check_code
 from study.ledger.history import History, Trial
 from study.storage.folder import StudyFolder
 from trainables.checkpoint import read_checkpoint
-from trainables.codebooks.artifact import Artifact, write_artifact
+from trainables.codebooks.artifact import Artifact
+from trainables.codebooks.bits import CODES
 from trainables.config import TrialConfig
 from trainables.errors import DamagedFileError
+from trainables.families import choose
+from trainables.formats import FORMATS, Written, write_verified
 from trainables.run import CompressionRun
 
 
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """The network of a trial, in a file.
+
+    Attributes:
+        trial: the trial, which need not be COMPLETE.
+        artifact: its network.
+        written: the file, and how it was evaluated.
+    """
+
+    trial: Trial
+    artifact: Artifact
+    written: Written
+
+
 def export_trial(
-    folder: StudyFolder, name: str, out: Path, force: bool = False, fetch: bool = False
-) -> tuple[Trial, Artifact]:
-    """Writes the hard-quantized network of a trial's last checkpoint to a file.
+    folder: StudyFolder,
+    name: str,
+    out: Path,
+    *,
+    format_name: str = "qar",
+    coding: str | None = None,
+    force: bool = False,
+    fetch: bool = False,
+) -> Exported:
+    """Write the hard-quantized network of a trial's last checkpoint to a file, and evaluate the file.
 
     Args:
-        folder: of the study.
+        folder: folder of the study.
         name: number or trial_id of the trial.
         out: the file.
+        format_name: key of `trainables.formats.FORMATS`.
+        coding: how levels are coded in format `qar`, a key of `trainables.codebooks.bits.CODES`; None for the coding
+            by which the study counted bits.
         force: replace a file that is there already.
         fetch: whether the data set that the study names may be downloaded or fetched.
 
-    Returns:
-        The trial, which need not be COMPLETE, and what was written.
-
     Raises:
-        ValueError: there is no such study, trial or checkpoint, or the file can't be written or is there already.
-        DamagedFileError: the study's files can't be read.
+        ValueError: there is no such study, trial, checkpoint, format or coding, or the file can't be written or is
+            there already.
+        DamagedFileError: the study's files can't be read, or the file classifies an image otherwise than the network.
     """
+    choose("format", format_name, FORMATS)
+    choose("coding", coding or "entropy", CODES)
     check_code(folder.read_config(), trusted=fetch)
     if out.exists() and not force:
         raise ValueError(f"{out} exists already; choose another --out, or replace it with --force")
@@ -49,8 +78,10 @@ def export_trial(
         "trained_with": [session.provenance for number, session in enumerate(history.sessions, 1) if number in trained],
     }
     artifact = run.artifact(provenance)
-    write_artifact(out, artifact)
-    return trial, artifact
+    artifact = replace(artifact, coding=coding or artifact.coding)
+    return Exported(
+        trial=trial, artifact=artifact, written=write_verified(format_name, out, artifact, run.validation_split)
+    )
 
 
 def find_trial(history: History, name: str, folder: StudyFolder) -> Trial:

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from study.storage.folder import StudyFolder
 from tests.support.example_studies import asked, start_session, study_config
 from trainables.checkpoint import CHECKPOINT_FILE, write_checkpoint
 from trainables.codebooks.artifact import read_artifact
+from trainables.codebooks.bits import CODES
 from trainables.config import Recipe, TrialConfig
 from trainables.evaluation import evaluate
+from trainables.formats import FORMATS
 from trainables.result import TrialState
 from trainables.run import CompressionRun
 from trainables.trainable import CompressionTrial
@@ -106,6 +109,47 @@ def test_exported_file_has_the_accuracy_and_size_of_its_trial(number: int, study
         assert float(measures["bits_per_weight"]) == recorded["bits_per_weight"]
     assert float(said(evaluated.stdout)["recorded_val_accuracy"]) == recorded["val_accuracy"]
     assert ("not trained to its end: PRUNED after epoch" in exported.stdout) == (TRIALS[number][2] == TrialState.PRUNED)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_export_writes_and_evaluates_each_format(format: str, study: Path, tmp_path: Path) -> None:
+    recorded = read_history(StudyFolder(study).ledger).trials[3].last
+    result = export(study, 3, tmp_path / "network", "--format", format)
+    assert result.exit_code == 0, result.output
+    assert f"format {format}" in result.stdout.splitlines()[0]
+    measures = said(result.stdout)
+    assert float(measures["file_val_accuracy"]) == recorded["val_accuracy"]
+    assert int(measures["file_bytes"]) == (tmp_path / "network").stat().st_size
+    assert ("bits_per_weight" in measures) == (format == "qar")
+
+
+def test_export_codes_levels_otherwise_on_request_and_shows_both_sizes(study: Path, tmp_path: Path) -> None:
+    recorded = read_history(StudyFolder(study).ledger).trials[2].last
+    sizes = {}
+    for coding in CODES:
+        result = export(study, 2, tmp_path / coding, "--coding", coding)
+        assert result.exit_code == 0, result.output
+        sizes[coding] = float(said(result.stdout)["bits_per_weight"])
+        counted = "recorded_bits_per_weight" in result.stdout
+        assert counted == (coding != TRIALS[2][0].recipe.coding)
+        assert float(said(run("evaluate", tmp_path / coding).stdout)["bits_per_weight"]) == sizes[coding]
+    assert sizes[TRIALS[2][0].recipe.coding] == recorded["bits_per_weight"]
+    assert sizes["entropy"] < sizes["huffman"]
+
+
+def test_export_refuses_an_unknown_format_or_coding(study: Path, tmp_path: Path) -> None:
+    out = tmp_path / "network"
+    assert_refused(export(study, 3, out, "--format", "zip"), "unknown format 'zip'; choose from", "safetensors")
+    assert_refused(export(study, 3, out, "--coding", "zip"), "unknown coding 'zip'; choose from", "huffman")
+    assert not out.exists()
+
+
+def test_export_says_which_runtime_is_missing(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FORMATS, "safetensors", replace(FORMATS["safetensors"], runtime=("no_such_runtime",)))
+    result = export(study, 3, tmp_path / "network", "--format", "safetensors")
+    assert result.exit_code == 0
+    assert "not evaluated: there is no no_such_runtime; install it with: pip install 'qar[onnx]'" in result.stdout
+    assert "file_val_accuracy" not in result.stdout
 
 
 def test_export_takes_a_trial_id_and_keeps_where_the_network_comes_from(study: Path, tmp_path: Path) -> None:

@@ -1,0 +1,50 @@
+"""`ExportedProgram` of torch.export: graph and weights in one file that `torch.export.load` runs without qar."""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from trainables.codebooks.artifact import Artifact
+from trainables.formats.dense import describe
+from trainables.formats.file_format import Logits
+from trainables.formats.pixel_network import PixelNetwork
+
+BATCH = {"pixels": {0: torch.export.Dim("batch", min=1)}}
+"""The axes that may have any size."""
+
+
+def example(artifact: Artifact) -> torch.Tensor:
+    """Return two black images of the shape that the network takes."""
+    return torch.zeros(2, *artifact.image_shape)
+
+
+@contextmanager
+def exporting(artifact: Artifact, format_name: str) -> Iterator[None]:
+    """Turn any error of an exporter into a ValueError of one line, for networks are written by anybody."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ValueError(
+            f"model {artifact.config.model!r} must be one that torch can export as {format_name}, got: {reason}; "
+            "choose another --format"
+        ) from None
+
+
+def write_program(path: Path, artifact: Artifact) -> None:
+    """Write the network as an `ExportedProgram` for batches of any size; raise ValueError if it can't be exported."""
+    with exporting(artifact, "torch"), torch.no_grad():
+        program = torch.export.export(PixelNetwork(artifact), (example(artifact),), dynamic_shapes=BATCH)
+    content = io.BytesIO()  # of a path, torch would judge the suffix
+    with warnings.catch_warnings(action="ignore"):  # weights that lie channels last are whole all the same
+        torch.export.save(program, content, extra_files=describe(artifact))
+    path.write_bytes(content.getvalue())
+
+
+def load_program(path: Path, artifact: Artifact) -> Logits:
+    """Return the function of the program in a file."""
+    return torch.export.load(io.BytesIO(path.read_bytes())).module()
