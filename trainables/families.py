@@ -1,16 +1,31 @@
 """The regularizer families: their names, their formulas, and the origin of each part.
 
-Parts marked "paper" are from Malchiodi, Ferraretto, Frasca, "Quantization-Aware Regularizers for Deep Neural Networks
-Compression", arXiv 2602.03614. Parts marked "ours" are this project's choices where the paper leaves something open.
+A family is the paper's, a control, or a sibling: a published method of the same kind, for comparison. Parts marked
+"given" are from its source. Parts marked "ours" are this project's choices where the source leaves something open, or
+where all families have to be alike.
 The implementations are in `trainables.regularizers.registry`; this module does not import torch, so that names can be
 checked without it.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 PLACEMENTS = ("own", "kmeans", "uniform")
 
 QUANTIZE_FIRST = "quantize-first"
+
+
+PAPER = (
+    "Malchiodi, Ferraretto, Frasca, Quantization-Aware Regularizers for Deep Neural Networks Compression, "
+    "arXiv 2602.03614"
+)
+PERIODIC = (
+    PAPER + "; periodic penalties: Naumov, Diril, Park, Ray, Jablonski, Tulloch, On Periodic Functions as Regularizers "
+    "for Quantization of Neural Networks, arXiv 1811.09862 (2018)"
+)
+
+
+GRID = "grid s z, z = −⌊K/2⌋…⌈K/2⌉−1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,11 +34,13 @@ class Family:
 
     Attributes:
         title: short description.
+        kind: `paper`, `control` or `sibling`.
+        source: where the given parts are from.
         penalty: formula of the penalty of one weight w, in a layer with interval [a, b] and representatives r.
         forward: formula of the value that the forward pass of the regularize phase uses for a weight w.
         representatives: positions of the representatives during the regularize phase.
         trainable: whether the representatives are trained with the weights.
-        paper: parts that are given by the paper.
+        given: parts that are from the source.
         ours: parts that this project has chosen.
         has_proximal_step: whether the proximal step of the penalty is known in closed form.
     """
@@ -32,8 +49,10 @@ class Family:
     penalty: str
     representatives: str
     trainable: bool
-    paper: str
+    given: str
     ours: str
+    kind: Literal["paper", "control", "sibling"] = "paper"
+    source: str = PAPER
     has_proximal_step: bool = False
     forward: str = "w"
 
@@ -61,36 +80,41 @@ class Family:
 FAMILIES = {
     "none": Family(
         title="ordinary training, quantized afterwards",
+        kind="control",
         penalty="0",
         representatives="none while training; placed afterwards",
         trainable=False,
-        paper="the baseline of every comparison",
+        given="the baseline of every comparison",
         ours="nothing",
     ),
     QUANTIZE_FIRST: Family(
         title="quantization at once, then tuning for the epochs of both phases",
+        kind="control",
+        source="this project",
         penalty="0",
         representatives="placed before the first epoch; trained from then on",
         trainable=True,
-        paper="nothing",
+        given="nothing",
         ours="all: the strongest control, with the same budget as every other family",
     ),
     "RS": Family(
         title="static wells of a sine",
+        source=PERIODIC,
         penalty="|sin(π (K−1)(w−a)/(b−a))|",
         representatives="fixed grid a + j(b−a)/(K−1), j = 0…K−1",
         trainable=False,
-        paper="the sine of π (K−1)(w−a)/(b−a), and that there is an interval [a, b]",
+        given="the sine of π (K−1)(w−a)/(b−a), and that there is an interval [a, b]",
         ours="the absolute value (or, by a switch, the square): the raw sine has about K/2 minima, "
         "these have exactly K zeros; [a, b] = mean ± 2.5 standard deviations of the layer when the phase begins "
         "(by a switch its minimum and maximum, or quantiles); outside [a, b] the distance to the nearer end",
     ),
     "RC": Family(
         title="static wells of a cosine",
+        source=PERIODIC,
         penalty="|cos(π K (w−a)/(b−a))|",
         representatives="fixed midpoints a + (2j+1)(b−a)/(2K), j = 0…K−1",
         trainable=False,
-        paper="the cosine of π K (w−a)/(b−a), and that there is an interval [a, b]",
+        given="the cosine of π K (w−a)/(b−a), and that there is an interval [a, b]",
         ours="as for RS",
     ),
     "RM": Family(
@@ -98,7 +122,7 @@ FAMILIES = {
         penalty="min_k |w − r_k|",
         representatives="trainable, one set a layer",
         trainable=True,
-        paper="dynamic, with trainable representatives",
+        given="dynamic, with trainable representatives",
         ours="the formula: M read as minimum (the square, by a switch, is the form of MSQE, arXiv 1809.00095)",
         has_proximal_step=True,
     ),
@@ -107,9 +131,47 @@ FAMILIES = {
         penalty="−τ log Σ_k exp(−(w − r_k)²/τ)",
         representatives="trainable, one set a layer",
         trainable=True,
-        paper="dynamic, with trainable representatives",
+        given="dynamic, with trainable representatives",
         ours="the formula: E read as exponential, tending to the squared distance as τ → 0; τ is tied to the "
         "spacing of the representatives when the phase begins; bounded wells by a switch",
+    ),
+    "SinReQ": Family(
+        title="wells of a squared sine, symmetric about 0",
+        kind="sibling",
+        source="Elthakeb, Pilligundla, Esmaeilzadeh, SinReQ: Generalized Sinusoidal Regularization for Low-Bitwidth "
+        "Deep Quantized Training, arXiv 1905.01416",
+        penalty="sin²(π (K−1)(w+m)/(2m))",
+        representatives="fixed grid −m + 2jm/(K−1), j = 0…K−1",
+        trainable=False,
+        given="the squared sine, with step 2/(K−1) for weights scaled to [−1, 1], K = 2^bits",
+        ours="m = the largest |w| of the layer when the phase begins, fixed from then on; any K; without the quantized "
+        "forward pass of DoReFa or WRPN, on which the source trains; beyond ±m the squared distance to the nearer end",
+    ),
+    "MSQE": Family(
+        title="squared distance to a grid with a trained step",
+        kind="sibling",
+        source="Choi, El-Khamy, Lee, Learning Sparse Low-Precision Neural Networks With Learnable Regularization, "
+        "arXiv 1809.00095",
+        penalty="min_z (w − s z)²",
+        representatives=f"{GRID}, one trained step s a layer",
+        trainable=True,
+        given="the mean squared quantization error as a penalty, with one scale a layer",
+        ours="λ is searched like that of every family, not learned; without the quantized forward pass on which the "
+        "source trains; the first s fits the weights by least squares; z = ∓1/2 at K = 2",
+        has_proximal_step=True,
+    ),
+    "BinReg": Family(
+        title="mean and variance of the weights in each bin of a grid",
+        kind="sibling",
+        source="Han, Li, Liu, Tian, Shan, Improving Low-Precision Network Quantization via Bin Regularization, "
+        "ICCV 2021",
+        penalty="(w − s z)²/n_z, n_z weights in the bin of the nearest s z: (mean − s z)² + variance, a bin",
+        representatives=f"{GRID}, one trained step s a layer",
+        trainable=True,
+        given="the two terms of a bin, and the grid of LSQ",
+        ours="the penalty alone, without the forward pass of LSQ, on which the source trains; the first s fits the "
+        "weights by least squares; times n/K with `scale`; z = ∓1/2 at K = 2",
+        has_proximal_step=True,
     ),
 }
 

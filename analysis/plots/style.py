@@ -44,7 +44,7 @@ class Mark:
     line: Line
 
 
-# Okabe and Ito's palette, which colour-blind readers can distinguish.
+# Okabe and Ito's palette, which colour-blind readers can distinguish, then colours of Tol's muted one for siblings.
 MARKS = (
     Mark("#000000", "o", "-"),
     Mark("#0072B2", "^", "--"),
@@ -53,6 +53,14 @@ MARKS = (
     Mark("#009E73", "D", (0, (5, 1, 1, 1, 1, 1))),
     Mark("#CC79A7", "P", (0, (1, 2))),
     Mark("#E69F00", "X", (0, (8, 2))),
+    Mark("#882255", "<", (0, (3, 1))),
+    Mark("#44AA99", ">", (0, (9, 1, 1, 1))),
+    Mark("#332288", "p", (0, (2, 4))),
+    Mark("#999933", "*", (0, (6, 2, 2, 2))),
+    Mark("#AA4499", "d", (0, (5, 5))),
+    Mark("#661100", "8", (0, (1, 1))),
+    Mark("#117733", "h", (0, (12, 3, 3, 3))),
+    Mark("#888888", "H", (0, (4, 1, 1, 3))),
 )
 
 FAMILY_MARKS = dict(zip(FAMILIES, MARKS, strict=False))

@@ -211,16 +211,18 @@ def _may_import(name: str, trusted: bool) -> bool:
 
 
 def families() -> None:
-    """List the families of regularizers, and which parts come from the paper."""
+    """List the families of regularizers, and which parts come from the paper or from another source."""
     from trainables.families import FAMILIES
 
     for name, family in FAMILIES.items():
-        say(f"{name}: {family.title}")
+        say(f"{name} ({family.kind}): {family.title}")
         for label, text in (
             ("penalty of a weight", family.penalty),
+            ("forward pass", family.forward),
             ("representatives", family.representatives),
-            ("the paper's", family.paper),
+            ("given by the source", family.given),
             ("ours", family.ours),
+            ("source", family.source),
         ):
-            say(f"    {label:20} {text}")
-    say("paper: Malchiodi, Ferraretto, Frasca, arXiv 2602.03614")
+            if label != "forward pass" or text != "w":
+                say(f"    {label:20} {text}")

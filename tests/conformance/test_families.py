@@ -55,10 +55,11 @@ def test_pre_tuning_accuracy_is_that_of_a_network_quantized_by_hand(family: str,
     assert metrics["val_accuracy_kept"] == metrics["val_accuracy_pre_tuning_kept"]
 
     by_hand = copy.deepcopy(run.model)
-    own = run.phase.state_dict()["representatives"]
+    assert isinstance(run.phase, RegularizePhase)
+    own = {name: quantizer.representatives.detach() for name, quantizer in run.phase.quantizers.items()}
     for name, weight in quantized_weights(by_hand).items():
         flat = weight.detach().flatten()
-        values = place_representatives(placement, flat, 4, own[name].detach() if family != "none" else None)
+        values = place_representatives(placement, flat, 4, own.get(name))
         nearest = (flat[:, None] - values).abs().argmin(1)
         weight.data.copy_(values[nearest].view_as(weight))
     assert metrics["val_accuracy_kept"] == validation_accuracy(by_hand, run)

@@ -10,15 +10,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.support.autograd_oracle import RELATIVE, TRAINED, Reference
+from tests.support.autograd_oracle import ON_GRID, RELATIVE, TRAINED, Reference
 from trainables.config import PenaltyForm
 from trainables.regularizers.protocol import Regularizer
 from trainables.regularizers.registry import REGULARIZERS
 
+SOFT: dict[str, Any] = {
+    "initial": "quantiles",  # at k-means, the gradients of the representatives are differences of equal sums
+    "interval": "minmax",  # its ends are weights, so that kinks are exact in float32
+    "temperature": 0.25,
+    "final_temperature": 0.025,
+}
 FORMS = [
     {"squared": squared, "reduction": reduction, "scale": scale, "bounded": bounded}
     for squared, reduction, scale, bounded in product((False, True), ("sum", "mean"), (True, False), (False, True))
 ]
+
+
+def soft_form(**changes: Any) -> PenaltyForm:
+    """Return the form that the tests against autograd have unless they say otherwise."""
+    return PenaltyForm(**(SOFT | changes))
 
 
 def assert_agree(actual: Tensor, expected: Tensor, unit: float) -> None:
@@ -31,10 +42,10 @@ def assert_agree(actual: Tensor, expected: Tensor, unit: float) -> None:
 def assert_matches_reference(regularizer: Regularizer, reference: Reference, weights: Tensor, strength: float) -> None:
     """Value and gradients of `regularizer` at float32 `weights` are those of `reference`."""
     representatives = regularizer.representatives.detach().double()
-    trained = regularizer.representatives.requires_grad
+    trained = regularizer.state.requires_grad
     if trained:
-        assert regularizer.representatives.grad is not None
-        regularizer.representatives.grad.zero_()
+        assert regularizer.state.grad is not None
+        regularizer.state.grad.zero_()
     gradient = torch.zeros_like(weights)
     regularizer.add_gradient(weights, gradient, strength)
 
@@ -46,15 +57,34 @@ def assert_matches_reference(regularizer: Regularizer, reference: Reference, wei
 
     by_weight, by_representative = reference.gradients(weights.double(), representatives)
     assert_agree(gradient, strength * share * by_weight, strength * share * slope)
-    if trained:
-        assert regularizer.representatives.grad is not None
+    if reference.family in ON_GRID:
+        assert regularizer.state.grad is not None
+        by_step = strength * share * by_representative * multiples(len(representatives))
+        by_step *= regularizer.state.detach().sign()
+        assert_agree(regularizer.state.grad, by_step.sum()[None], by_step.abs().sum().item() + strength * share * slope)
+    elif trained:
+        assert regularizer.state.grad is not None
         # Equal representatives may share what pulls on their common value in any way.
         values, group = representatives.unique(return_inverse=True)
         actual, expected = (
             torch.zeros_like(values).index_add_(0, group, pull.double())
-            for pull in (regularizer.representatives.grad, strength * share * by_representative)
+            for pull in (regularizer.state.grad, strength * share * by_representative)
         )
         assert_agree(actual, expected, strength * share * slope)
+
+
+def multiples(num_levels: int) -> Tensor:
+    """Multiples of the step in a grid, (K,)."""
+    return torch.tensor([-0.5, 0.5]) if num_levels == 2 else torch.arange(num_levels) - num_levels // 2
+
+
+def displace(regularizer: Regularizer, family: str, how: str, seed: int) -> None:
+    """Change trained representatives as training might."""
+    if family in ON_GRID:
+        factors = {"none": 1.0, "moved": 1 + seed / 256, "equal pair": 0.5, "all equal": -1.0, "empty level": 16.0}
+        regularizer.state.data.mul_(factors[how])
+    elif family in TRAINED:
+        regularizer.state.data.copy_(displaced(regularizer.representatives.detach(), how, seed))
 
 
 def special_weights(reference: Reference, representatives: Tensor, kinds: set[str]) -> list[float]:
@@ -151,13 +181,13 @@ def test_regularizer_matches_autograd(
     strength: float,
     seed: int,
 ) -> None:
-    form = PenaltyForm(**switches, initial=initial, temperature=temperatures[0], final_temperature=temperatures[1])
+    first, last = temperatures
+    form = soft_form(**switches, initial=initial, temperature=first, final_temperature=last)
     regularizer = REGULARIZERS[family](layer, num_levels, form)
     reference = Reference.of(family, form, layer, regularizer.representatives.detach().double(), fraction or 0.0)
     if fraction is not None:
         regularizer.progress(fraction)
-    if family in TRAINED:
-        regularizer.representatives.data.copy_(displaced(regularizer.representatives.detach(), displacement, seed))
+    displace(regularizer, family, displacement, seed)
 
     special = special_weights(reference, regularizer.representatives.detach(), kinds)
     weights = torch.cat([layer, torch.tensor(special, dtype=torch.float32)])
@@ -186,7 +216,7 @@ def assert_layer_matches_reference(
 @pytest.mark.parametrize("size", [2**16 + 1, 2**17 - 1, 2**17 + 1, 2**18 + 17])
 def test_regularizer_matches_autograd_on_a_layer_in_chunks(family: str, size: int, squared: bool) -> None:
     layer = torch.randn(size, generator=torch.Generator().manual_seed(size))
-    assert_layer_matches_reference(family, PenaltyForm(squared=squared), layer, 4)
+    assert_layer_matches_reference(family, soft_form(squared=squared), layer, 4)
 
 
 @pytest.mark.parametrize("shape", ["normal", "uniform", "heavy-tailed", "two clusters"])
@@ -196,7 +226,7 @@ def test_regularizer_matches_autograd_on_a_layer(family: str, num_levels: int, s
     layer = 0.05 * draw_weights(shape, 5000, seed=num_levels)
     for fraction in (0.0, 0.9375):
         for initial in ("quantiles", "grid"):
-            assert_layer_matches_reference(family, PenaltyForm(initial=initial), layer, num_levels, fraction)
+            assert_layer_matches_reference(family, soft_form(initial=initial), layer, num_levels, fraction)
 
 
 @pytest.mark.parametrize("centre", [-3.0, 0.5, 1000.0])
@@ -204,7 +234,7 @@ def test_regularizer_matches_autograd_on_a_layer(family: str, num_levels: int, s
 @pytest.mark.parametrize("family", sorted(REGULARIZERS))
 def test_regularizer_matches_autograd_on_a_layer_far_from_0(family: str, num_levels: int, centre: float) -> None:
     layer = centre * (1 + 2.0**-8 * draw_weights("normal", 20_000, seed=num_levels))
-    assert_layer_matches_reference(family, PenaltyForm(), layer, num_levels)
+    assert_layer_matches_reference(family, soft_form(), layer, num_levels)
 
 
 @pytest.mark.parametrize("bounded", [False, True])
@@ -213,7 +243,7 @@ def test_regularizer_matches_autograd_on_a_layer_far_from_0(family: str, num_lev
 def test_regularizer_matches_autograd_when_all_weights_have_become_equal(
     family: str, num_levels: int, bounded: bool
 ) -> None:
-    form = PenaltyForm(bounded=bounded)
+    form = soft_form(bounded=bounded)
     layer = torch.randn(5000, generator=torch.Generator().manual_seed(0))
     regularizer = REGULARIZERS[family](layer, num_levels, form)
     reference = Reference.of(family, form, layer, regularizer.representatives.detach().double())
@@ -224,11 +254,11 @@ def test_regularizer_matches_autograd_when_all_weights_have_become_equal(
 @pytest.mark.parametrize("family", sorted(REGULARIZERS))
 def test_add_gradient_adds_in_place_to_both_gradients(family: str) -> None:
     layer = torch.randn(500, generator=torch.Generator().manual_seed(0))
-    regularizer = REGULARIZERS[family](layer, 8, PenaltyForm())
-    trained = regularizer.representatives.requires_grad
+    regularizer = REGULARIZERS[family](layer, 8, soft_form())
+    trained = regularizer.state.requires_grad
     fresh = torch.zeros_like(layer)
     regularizer.add_gradient(layer, fresh, 0.5)
-    gradient = regularizer.representatives.grad
+    gradient = regularizer.state.grad
     pulls = gradient.clone() if trained and gradient is not None else None
 
     gradients = torch.full((10, 50), 3.0)
@@ -239,20 +269,20 @@ def test_add_gradient_adds_in_place_to_both_gradients(family: str) -> None:
     assert fresh.abs().max() > 0
     if pulls is not None:
         assert pulls.abs().max() > 0
-        torch.testing.assert_close(regularizer.representatives.grad, 2 * pulls)
+        torch.testing.assert_close(regularizer.state.grad, 2 * pulls)
 
 
 @pytest.mark.parametrize("family", sorted(REGULARIZERS))
 def test_add_gradient_of_strength_zero_changes_nothing(family: str) -> None:
     layer = torch.randn(500, generator=torch.Generator().manual_seed(0))
-    regularizer = REGULARIZERS[family](layer, 8, PenaltyForm())
+    regularizer = REGULARIZERS[family](layer, 8, soft_form())
     gradient = torch.randn(500, generator=torch.Generator().manual_seed(1))
     expected = gradient.clone()
     regularizer.add_gradient(layer, gradient, 0.0)
     assert torch.equal(gradient, expected)
-    if regularizer.representatives.requires_grad:
-        assert regularizer.representatives.grad is not None
-        assert not regularizer.representatives.grad.any()
+    if regularizer.state.requires_grad:
+        assert regularizer.state.grad is not None
+        assert not regularizer.state.grad.any()
 
 
 @pytest.mark.parametrize("bounded", [False, True])
@@ -260,7 +290,7 @@ def test_add_gradient_of_strength_zero_changes_nothing(family: str) -> None:
 @pytest.mark.parametrize("family", sorted(REGULARIZERS))
 def test_regularizer_leaves_weights_and_representatives_untouched(family: str, squared: bool, bounded: bool) -> None:
     layer = torch.randn(500, generator=torch.Generator().manual_seed(0))
-    regularizer = REGULARIZERS[family](layer, 8, PenaltyForm(squared=squared, bounded=bounded))
+    regularizer = REGULARIZERS[family](layer, 8, soft_form(squared=squared, bounded=bounded))
     weights, representatives = layer.clone(), regularizer.representatives.detach().clone()
     regularizer.add_gradient(layer, torch.zeros_like(layer), 1.0)
     regularizer.value(layer)
@@ -271,7 +301,7 @@ def test_regularizer_leaves_weights_and_representatives_untouched(family: str, s
 
 def penalty_after(family: str, fractions: Sequence[float]) -> float:
     layer = torch.randn(1000, generator=torch.Generator().manual_seed(0))
-    regularizer = REGULARIZERS[family](layer, 4, PenaltyForm())
+    regularizer = REGULARIZERS[family](layer, 4, soft_form())
     for fraction in fractions:
         regularizer.progress(fraction)
     return regularizer.value(layer)

@@ -1,18 +1,28 @@
 """The oracle of closed forms: penalties and their gradients by float64 autograd."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import torch
 from torch import Tensor
 
 from trainables.config import PenaltyForm
+from trainables.regularizers.periodic import interval_of
 
-STATIC = ("RS", "RC")
+STATIC = ("RS", "RC", "SinReQ")
 
 
-TRAINED = ("RM", "RE")
+FREE = ("RM", "RE")
+
+
+ON_GRID = ("MSQE", "BinReg")
+
+
+TRAINED = FREE + ON_GRID
+
+
+SQUARED = ("SinReQ", "MSQE")
 
 
 RELATIVE = 1e-5
@@ -26,8 +36,8 @@ class Reference:
     """The formulas, in float64, of a layer whose phase began with weights in [low, high].
 
     Attributes:
-        low: smallest weight when the phase began: a.
-        high: largest weight: b.
+        low: lower end of the interval when the phase began: a. For SinReQ: minus the largest magnitude.
+        high: upper end: b.
         num_levels: K.
         tau: RE's temperature now.
     """
@@ -45,25 +55,34 @@ class Reference:
     ) -> "Reference":
         """The layer as its phase begins, `fraction` of the phase later."""
         spacing = (representatives[-1].item() - representatives[0].item()) / (len(representatives) - 1) or 1.0
+        low, high = interval_of(weights, form)  # tests/trainables/regularizers/test_application.py tests the interval
+        if family == "SinReQ":
+            high = weights.abs().max().item()
+            low = -high
         temperature = form.temperature * (form.final_temperature / form.temperature) ** fraction
         return cls(
             family=family,
-            form=form,
-            low=weights.min().item(),
-            high=weights.max().item(),
+            form=replace(form, squared=True) if family in SQUARED else form,
+            low=low,
+            high=high,
             num_levels=len(representatives),
             tau=temperature * spacing**2,
         )
 
     @property
+    def with_ends(self) -> bool:
+        """Whether the ends of the interval are zeros of a static family."""
+        return self.family != "RC"
+
+    @property
     def spacing(self) -> float:
         """Of the zeros of RS and RC; 1 where the interval has no width."""
-        return (self.high - self.low) / (self.num_levels - (self.family == "RS")) or 1.0
+        return (self.high - self.low) / (self.num_levels - self.with_ends) or 1.0
 
     def zeros(self) -> list[float]:
         """Where METHOD.md puts the zeros of RS and RC."""
         k, width = self.num_levels, self.high - self.low
-        if self.family == "RS":
+        if self.with_ends:
             return [self.low + j * width / (k - 1) for j in range(k)]
         return [self.low + (2 * j + 1) * width / (2 * k) for j in range(k)]
 
@@ -73,7 +92,9 @@ class Reference:
             return self._wells(weights)
         squares = (weights[:, None] - representatives).square()
         nearest = squares.gather(1, squares.argmin(1, keepdim=True)).squeeze(1)
-        if self.family == "RM":
+        if self.family == "BinReg":
+            return self._bins(nearest, squares.argmin(1))
+        if self.family in ("RM", "MSQE"):
             offset = (weights[:, None] - representatives).gather(1, squares.argmin(1, keepdim=True)).squeeze(1)
             return nearest if self.form.squared else offset.abs()
         if self.form.bounded:
@@ -82,11 +103,16 @@ class Reference:
         # Less the nearest square: far outside, rounding would otherwise tell on the shares even in float64.
         return nearest - self.tau * torch.logsumexp((nearest[:, None] - squares) / self.tau, 1)
 
+    def _bins(self, nearest: Tensor, level: Tensor) -> Tensor:
+        """The squared distances of BinReg, each divided by the number of weights in its bin."""
+        sizes = torch.bincount(level, minlength=self.num_levels)
+        return nearest / sizes[level] * (len(nearest) / self.num_levels if self.form.scale else 1.0)
+
     def _wells(self, weights: Tensor) -> Tensor:
         inside = weights.clamp(self.low, self.high)
         position = (inside - self.low) / (self.high - self.low) if self.high > self.low else torch.zeros_like(inside)
-        wave = torch.sin if self.family == "RS" else torch.cos
-        periods = self.num_levels - 1 if self.family == "RS" else self.num_levels
+        wave = torch.sin if self.with_ends else torch.cos
+        periods = self.num_levels - self.with_ends
         wells = wave(math.pi * periods * position) if self.high > self.low else torch.zeros_like(inside)
         # Outside: the distance to the nearer end besides, as steep as the wells are at their zeros.
         outside = (weights - inside) * math.pi / self.spacing
@@ -116,8 +142,8 @@ class Reference:
         if weight not in held or not self.low < weight < self.high:
             return False
         low, high = Fraction(self.low), Fraction(self.high)
-        periods = (Fraction(weight) - low) / (high - low) * (self.num_levels - (self.family == "RS"))
-        return (periods if self.family == "RS" else periods - Fraction(1, 2)).denominator == 1
+        periods = (Fraction(weight) - low) / (high - low) * (self.num_levels - self.with_ends)
+        return (periods if self.with_ends else periods - Fraction(1, 2)).denominator == 1
 
     def uncertain(self, weights: Tensor, representatives: Tensor) -> Tensor:
         """Weights whose derivative in float32 rests on rounding: near a kink, and not exactly on it, (n,)."""

@@ -3,8 +3,9 @@
 from typing import Any
 
 from trainables.config import Recipe, TrialConfig
+from trainables.families import FAMILIES
 
-LAM = {"none": 0.0, "quantize-first": 0.0, "RS": 4.0, "RC": 4.0, "RM": 4.0, "RE": 4.0}
+LAM = {name: 4.0 if family.has_penalty else 0.0 for name, family in FAMILIES.items()}
 
 
 def quick(family: str = "RM", **changes: Any) -> TrialConfig:

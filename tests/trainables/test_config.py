@@ -292,6 +292,6 @@ def test_epochs_are_those_of_both_phases() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
 def test_families_say_whose_they_are(family: Family) -> None:
-    assert all([family.title, family.penalty, family.representatives, family.paper, family.ours])
-    assert ("own" in family.placements) == family.has_penalty
+    assert all([family.title, family.penalty, family.representatives, family.given, family.source, family.ours])
+    assert ("own" in family.placements) == family.has_representatives
     assert {"kmeans", "uniform"} <= set(family.placements)

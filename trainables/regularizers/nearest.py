@@ -1,4 +1,6 @@
-"""RM: the distance from each weight to its nearest representative."""
+"""RM, and MSQE on a grid: the distance from each weight to its nearest representative."""
+
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -8,7 +10,7 @@ from trainables.regularizers.application import draw, shrink_squared
 from trainables.regularizers.chunks import chunks
 from trainables.regularizers.codes import BreakpointCodes
 from trainables.regularizers.reduction import reduction_divisor
-from trainables.regularizers.representatives import mean_spacing, trainable_representatives
+from trainables.regularizers.representatives import FreeRepresentatives, LearnedGrid, mean_spacing
 from trainables.shapes import Float
 
 
@@ -19,18 +21,38 @@ class NearestDistance:
     per weight (`trainables.regularizers.codes`) gives its slope and its level. A representative's gradient is the
     negated sum of the slopes of its weights.
 
-    Attributes:
-        representatives: (K,), trained.
-        state: the same tensor.
-
-    Source: `trainables.families`, RM; squared it is the regularizer of MSQE, arXiv 1809.00095.
+    Source: `trainables.families`, RM and MSQE.
     """
 
-    def __init__(self, weights: Float[Tensor, " n"], num_levels: int, form: PenaltyForm) -> None:
-        """Place `num_levels` representatives among a layer's weights, (n,), as `form.initial` says."""
+    def __init__(self, positions: FreeRepresentatives | LearnedGrid, form: PenaltyForm, num_weights: int) -> None:
+        """Make the penalty of `num_weights` weights from the positions of its representatives.
+
+        `free` and `on_grid` place them.
+        """
         self.form = form
-        self.representatives = self.state = trainable_representatives(weights, num_levels, form.initial)
-        self._divisor = reduction_divisor(form, len(weights))
+        self._positions = positions
+        self._divisor = reduction_divisor(form, num_weights)
+
+    @classmethod
+    def free(cls, weights: Float[Tensor, " n"], num_levels: int, form: PenaltyForm) -> "NearestDistance":
+        """Return RM, with `num_levels` representatives among a layer's weights, (n,), as `form.initial` says."""
+        return cls(FreeRepresentatives(weights, num_levels, form.initial), form, len(weights))
+
+    @classmethod
+    def on_grid(cls, weights: Float[Tensor, " n"], num_levels: int, form: PenaltyForm) -> "NearestDistance":
+        """Return MSQE: always squared, on a grid of `num_levels` whose step is trained."""
+        grid = LearnedGrid(weights, num_levels, fitted=True)
+        return cls(grid, replace(form, squared=True), len(weights))
+
+    @property
+    def state(self) -> Float[Tensor, " s"]:
+        """The representatives, or the step of their grid, trained; see `LayerQuantizer`."""
+        return self._positions.state
+
+    @property
+    def representatives(self) -> Float[Tensor, " k"]:
+        """The representatives, (K,); see `LayerQuantizer.representatives`."""
+        return self._positions.values
 
     @property
     def half_spacing(self) -> float:
@@ -67,10 +89,8 @@ class NearestDistance:
             pull = self._add_squared(weights, gradient, strength, codes)
         else:
             pull = self._add_absolute(weights, gradient, strength, codes)
-        grad = self.representatives.grad
-        assert grad is not None
         padded = torch.cat([pull, pull.new_zeros(1)])
-        grad.sub_(padded.view(-1, 4).sum(1).to(grad.dtype))
+        self._positions.add_gradient(-padded.view(-1, 4).sum(1))
 
     def _add_absolute(
         self, weights: Float[Tensor, " n"], gradient: Float[Tensor, " n"], strength: float, codes: BreakpointCodes

@@ -1,6 +1,7 @@
-"""RS and RC: fixed, evenly spaced representatives, at the zeros of |sin| or |cos|."""
+"""RS, RC and SinReQ: fixed, evenly spaced representatives, at the zeros of |sin|, |cos| or sin²."""
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -40,7 +41,7 @@ class PeriodicWells:
         representatives: (K,), float64, never trained.
         state: the same tensor.
 
-    Source: `trainables.families`, RS and RC.
+    Source: `trainables.families`, RS, RC and SinReQ.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class PeriodicWells:
     ) -> None:
         """Make the penalty of `num_weights` weights from its representatives, (K,) with K ≥ 2.
 
-        `sine` and `cosine` place them.
+        `sine`, `cosine` and `symmetric_sine` place them.
         """
         self.low, self.high = interval
         self.representatives = self.state = representatives
@@ -76,6 +77,13 @@ class PeriodicWells:
         """Return RC with K = `num_levels` on the interval of a layer's weights, (n,)."""
         low, high = interval_of(weights, form)
         return cls((low, high), midpoints(low, high, num_levels).to(weights.device), form, len(weights))
+
+    @classmethod
+    def symmetric_sine(cls, weights: Float[Tensor, " n"], num_levels: int, form: PenaltyForm) -> "PeriodicWells":
+        """Return SinReQ: always squared, on [−m, m] with m the largest magnitude of a layer's weights, (n,)."""
+        largest = weights.abs().max().item()
+        representatives = grid(-largest, largest, num_levels).to(weights.device)
+        return cls((-largest, largest), representatives, replace(form, squared=True), len(weights))
 
     def _angle(self, inside: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """Return πd/s, in [−π/2, π/2], of weights inside the interval."""

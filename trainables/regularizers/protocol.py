@@ -21,15 +21,16 @@ from trainables.shapes import Float
 
 @runtime_checkable
 class LayerQuantizer(Protocol):
-    """The representatives of one layer during the regularize phase.
+    """The representatives of one layer during the regularize phase."""
 
-    Attributes:
-        state: all that the next step depends on besides the weights and the place in the phase: the representatives
-            themselves, (K,), or what they follow from, such as the step of a grid, (1,). A checkpoint holds it. If it
-            requires a gradient, it is trained with the weights: it has a `.grad`, and is sorted after each step.
-    """
+    @property
+    def state(self) -> Float[Tensor, " s"]:
+        """All that the next step depends on besides the weights and the place in the phase.
 
-    state: Float[Tensor, " s"]
+        These are the representatives themselves, (K,), or what they follow from, such as the step of a grid, (1,). A
+        checkpoint holds it. If it requires a gradient, it is trained with the weights: it has a `.grad`, and is sorted
+        after each step.
+        """
 
     @property
     def representatives(self) -> Float[Tensor, " k"]:

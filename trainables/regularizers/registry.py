@@ -5,6 +5,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from trainables.config import PenaltyForm
+from trainables.regularizers.bin_regularization import BinRegularization
 from trainables.regularizers.bounded_wells import BoundedWells
 from trainables.regularizers.nearest import NearestDistance
 from trainables.regularizers.periodic import PeriodicWells
@@ -21,8 +22,11 @@ def _exponential(weights: Float[Tensor, " n"], num_levels: int, form: PenaltyFor
 REGULARIZERS: dict[str, Callable[[Float[Tensor, " n"], int, PenaltyForm], Regularizer]] = {
     "RS": PeriodicWells.sine,
     "RC": PeriodicWells.cosine,
-    "RM": NearestDistance,
+    "RM": NearestDistance.free,
     "RE": _exponential,
+    "SinReQ": PeriodicWells.symmetric_sine,
+    "MSQE": NearestDistance.on_grid,
+    "BinReg": BinRegularization,
 }
 """Families with a penalty. Each makes the regularizer of a layer from its flat weights, (n,), K and the switches."""
 

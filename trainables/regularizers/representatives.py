@@ -1,8 +1,11 @@
-"""Trainable representatives, which RM and RE share: their initial values and their spacing."""
+"""Trainable representatives: each by itself, or all by the step of one grid."""
+
+import math
 
 import torch
 from torch import Tensor
 
+from trainables.codebooks.assignment import assign
 from trainables.codebooks.kmeans import kmeans
 from trainables.codebooks.placement import grid, quantiles
 from trainables.shapes import Float
@@ -28,6 +31,86 @@ def trainable_representatives(weights: Float[Tensor, " n"], num_levels: int, ini
     representatives = representatives.clone().requires_grad_()
     representatives.grad = torch.zeros_like(representatives)
     return representatives
+
+
+class FreeRepresentatives:
+    """Representatives that are trained one by one.
+
+    Attributes:
+        state: (K,), trained, in increasing order.
+    """
+
+    def __init__(self, weights: Float[Tensor, " n"], num_levels: int, initial: str) -> None:
+        """Place `num_levels` representatives among a layer's weights, (n,), as `trainable_representatives` does."""
+        self.state = trainable_representatives(weights, num_levels, initial)
+
+    @property
+    def values(self) -> Float[Tensor, " k"]:
+        """The representatives themselves, (K,)."""
+        return self.state
+
+    def add_gradient(self, by_value: Float[Tensor, " k"]) -> None:
+        """Add the gradient with respect to each representative, (K,), to that of the state."""
+        assert self.state.grad is not None
+        self.state.grad.add_(by_value.to(self.state.dtype))
+
+
+class LearnedGrid:
+    """Representatives s·z at the integers z = −⌊K/2⌋, …, ⌈K/2⌉ − 1, with one trained step s.
+
+    For K = 2 these would be −s and 0; z = ∓1/2 is taken instead, which is the sign of a weight times s/2.
+
+    Attributes:
+        state: (1,), trained: the step s. Its sign does not matter.
+        multiples: (K,), the values z, in increasing order.
+
+    Source: Esser et al., "Learned Step Size Quantization", arXiv 1902.08153, Eq. 1 and Sec. 2.1 (grid and first step).
+    K = 2 is this project's choice.
+    """
+
+    FITTING_STEPS = 20
+
+    def __init__(self, weights: Float[Tensor, " n"], num_levels: int, *, fitted: bool) -> None:
+        """Place the grid over a layer's weights, (n,).
+
+        Args:
+            weights: (n,), the layer's weights when the phase begins.
+            num_levels: K.
+            fitted: whether the first step is fitted to the weights by least squares, from the source's one.
+        """
+        below = num_levels // 2
+        self.multiples = torch.arange(-below, num_levels - below, dtype=weights.dtype, device=weights.device)
+        if num_levels == 2:
+            self.multiples += 0.5
+        step = 2 * weights.abs().mean() / math.sqrt(self.highest)
+        for _ in range(self.FITTING_STEPS if fitted else 0):
+            # The best levels for a step and the best step for these levels, in turn: the error never grows.
+            chosen = self.multiples.index_select(0, assign(weights, self.multiples * step))
+            step = (weights @ chosen / chosen.square().sum().clamp(min=0.25)).clamp(min=0)
+        step = torch.where(step > 0, step, 1.0)  # weights that are all 0
+        self.state = step.reshape(1).requires_grad_()
+        self.state.grad = torch.zeros_like(self.state)
+
+    @property
+    def highest(self) -> float:
+        """The highest multiple, at least 1: Q_P of the source."""
+        return max(1.0, float(self.multiples[-1]))
+
+    @property
+    def step(self) -> Float[Tensor, " 1"]:
+        """The step s > 0, (1,), without a gradient."""
+        return self.state.detach().abs()
+
+    @property
+    def values(self) -> Float[Tensor, " k"]:
+        """The representatives, (K,)."""
+        return self.multiples * self.step
+
+    def add_gradient(self, by_value: Float[Tensor, " k"]) -> None:
+        """Add the gradient with respect to each representative, (K,), to that of the state."""
+        assert self.state.grad is not None
+        by_step = (by_value * self.multiples).sum().to(self.state.dtype)
+        self.state.grad.add_(by_step * self.state.detach().sign())
 
 
 def mean_spacing(representatives: Float[Tensor, " k"]) -> float:

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 import trainables.models.registry
-from trainables.families import FAMILIES
 from trainables.models import (
     MODELS,
     build_model,
@@ -17,7 +16,6 @@ from trainables.models import (
     quantized_weights,
     torchvision_classifiers,
 )
-from trainables.regularizers.registry import REGULARIZERS
 
 MNIST_LIKE = ((1, 8, 8), 10)
 
@@ -141,19 +139,6 @@ def test_shapes_beyond_all_memory_are_refused(width: float) -> None:
     assert model_shapes("small_cnn", (3, 32, 32), 10**12, 1.0)["14.weight"] == (10**12, 64)
     with pytest.raises(ValueError, match="can't have image shape"):
         model_shapes("small_cnn", (3, 32, 32), 10, width)
-
-
-def test_every_family_with_a_penalty_has_a_regularizer() -> None:
-    assert set(FAMILIES) == {"none", "quantize-first"} | set(REGULARIZERS)
-    assert {name for name, family in FAMILIES.items() if family.has_penalty} == set(REGULARIZERS)
-
-
-@pytest.mark.parametrize("family", sorted(REGULARIZERS))
-def test_family_says_truly_whether_its_representatives_are_trained(family: str) -> None:
-    from trainables.config import PenaltyForm
-
-    regularizer = REGULARIZERS[family](torch.linspace(-1, 1, 9), 3, PenaltyForm())
-    assert regularizer.representatives.requires_grad == FAMILIES[family].trainable
 
 
 def test_only_the_adapter_imports_ray() -> None:
