@@ -82,7 +82,7 @@ def test_restore_within_the_same_run_goes_back() -> None:
 
 
 def test_temperature_falls_from_step_to_step_so_that_a_phase_of_one_epoch_anneals_too() -> None:
-    form = PenaltyForm(temperature=0.25, final_temperature=0.025)
+    form = PenaltyForm(temperature=0.25, final_temperature=0.025, temperature_spacing="initial")
     run = CompressionRun(quick("RE", regularize_epochs=1, penalty=form))
     phase = run.phase
     assert isinstance(phase, RegularizePhase)

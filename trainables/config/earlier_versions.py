@@ -11,7 +11,12 @@ ADDED: dict[str, dict[str, Any]] = {
         "statistics": "recalibrated",
         "coding": "huffman",
     },
-    "penalty": {"interval": "minmax", "interval_sigmas": 2.5, "interval_quantile": 0.005},
+    "penalty": {
+        "interval": "minmax",
+        "interval_sigmas": 2.5,
+        "interval_quantile": 0.005,
+        "temperature_spacing": "initial",
+    },
 }
 """Fields that a later version added, by section; the section "" is the trial itself.
 

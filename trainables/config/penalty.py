@@ -19,6 +19,9 @@ class PenaltyForm:
         temperature: RE's τ at the start, in squared mean spacings of the representatives. Bounded wells reach about
             √τ far, and need a larger one.
         final_temperature: the same at the end of the phase; τ falls geometrically between the two.
+        temperature_spacing: the mean spacing that τ counts in. `current`: that of the representatives at each step, so
+            that RE stays the same function of weights in spacings when its representatives approach each other;
+            `initial`: that when the phase begins, at which representatives may merge.
         initial: where trainable representatives begin: `quantiles`, `grid` or `kmeans`.
         interval: the interval [a, b] of RS and RC when the phase begins. `minmax`: from the smallest to the largest
             weight; `sigma`: the mean ± `interval_sigmas` standard deviations, but no wider; `quantiles`: without a
@@ -33,6 +36,7 @@ class PenaltyForm:
     bounded: bool = False
     temperature: float = 0.02
     final_temperature: float = 0.02
+    temperature_spacing: str = "current"
     initial: str = "kmeans"
     interval: str = "sigma"
     interval_sigmas: float = 2.5
@@ -40,6 +44,7 @@ class PenaltyForm:
 
     def __post_init__(self) -> None:
         choose("reduction", self.reduction, ("sum", "mean"))
+        choose("temperature_spacing", self.temperature_spacing, ("current", "initial"))
         choose("initial", self.initial, ("quantiles", "grid", "kmeans"))
         choose("interval", self.interval, ("minmax", "sigma", "quantiles"))
         require_positive(self, "temperature", "final_temperature", "interval_sigmas")

@@ -11,7 +11,7 @@ from trainables.regularizers.chunks import chunks
 from trainables.regularizers.reduction import reduction_divisor
 from trainables.regularizers.representatives import mean_spacing, trainable_representatives
 from trainables.regularizers.soft_minimum import rows_in_chunk
-from trainables.regularizers.temperature import FallingTemperature
+from trainables.regularizers.temperature import Temperature
 from trainables.shapes import Float
 
 
@@ -31,7 +31,7 @@ class BoundedWells:
         """Place `num_levels` representatives among a layer's weights, (n,), as `form.initial` says."""
         self.form = form
         self.representatives = self.state = trainable_representatives(weights, num_levels, form.initial)
-        self._temperature = FallingTemperature(form, mean_spacing(self.representatives.detach()))
+        self._temperature = Temperature(form, mean_spacing(self.representatives.detach()))
         self._divisor = reduction_divisor(form, len(weights))
 
     @property
@@ -51,8 +51,8 @@ class BoundedWells:
         return self._temperature.tau
 
     def progress(self, fraction: float) -> None:
-        """Lower the temperature; see `Regularizer.progress`."""
-        self._temperature.progress(fraction)
+        """Set the temperature; see `LayerQuantizer.progress`."""
+        self._temperature.progress(fraction, mean_spacing(self.representatives.detach()))
 
     def add_gradient(self, weights: Float[Tensor, " n"], gradient: Float[Tensor, " n"], strength: float) -> None:
         """Add the penalty's gradient in place; see `Regularizer.add_gradient`."""

@@ -8,7 +8,7 @@ from trainables.regularizers.chunks import CPU_CHUNK
 from trainables.regularizers.reduction import reduction_divisor
 from trainables.regularizers.representatives import mean_spacing, trainable_representatives
 from trainables.regularizers.slope_table import SlopeTable
-from trainables.regularizers.temperature import FallingTemperature
+from trainables.regularizers.temperature import Temperature
 from trainables.regularizers.windows import EXACT_LEVELS, windows
 from trainables.shapes import Float
 
@@ -27,7 +27,7 @@ class SoftMinimum:
         """Place `num_levels` representatives among a layer's weights, (n,), as `form.initial` says."""
         self.form = form
         self.representatives = self.state = trainable_representatives(weights, num_levels, form.initial)
-        self._temperature = FallingTemperature(form, mean_spacing(self.representatives.detach()))
+        self._temperature = Temperature(form, mean_spacing(self.representatives.detach()))
         self._divisor = reduction_divisor(form, len(weights))
 
     @property
@@ -46,8 +46,8 @@ class SoftMinimum:
         return self._temperature.tau
 
     def progress(self, fraction: float) -> None:
-        """Lower the temperature; see `Regularizer.progress`."""
-        self._temperature.progress(fraction)
+        """Set the temperature; see `LayerQuantizer.progress`."""
+        self._temperature.progress(fraction, mean_spacing(self.representatives.detach()))
 
     def add_gradient(self, weights: Float[Tensor, " n"], gradient: Float[Tensor, " n"], strength: float) -> None:
         """Add the penalty's gradient in place; see `Regularizer.add_gradient`."""

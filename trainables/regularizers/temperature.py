@@ -3,10 +3,11 @@
 from trainables.config import PenaltyForm
 
 
-class FallingTemperature:
-    """A temperature τ that falls geometrically over the phase.
+class Temperature:
+    """A temperature τ that falls geometrically over the phase, in squared spacings of the representatives.
 
-    At a fixed large τ, two representatives that attract the same weights merge.
+    Two representatives that attract the same weights approach each other. If τ did not shrink with their spacing, the
+    wells would then flow into one, and the representatives merge.
 
     Attributes:
         tau: the current temperature, in squared units of the weights.
@@ -16,14 +17,20 @@ class FallingTemperature:
         """Start at the first temperature.
 
         Args:
-            form: for `temperature` and `final_temperature`, in squared spacings.
+            form: for `temperature`, `final_temperature` and `temperature_spacing`.
             spacing: mean distance of the layer's representatives when the phase begins, in units of the weights.
         """
         self._form = form
-        self._unit = spacing**2
-        self.tau = form.temperature * self._unit
+        self._initial_spacing = spacing
+        self.progress(0.0, spacing)
 
-    def progress(self, fraction: float) -> None:
-        """Set τ to its value when `fraction` of the phase, in [0, 1], is over."""
+    def progress(self, fraction: float, spacing: float) -> None:
+        """Set τ to its value at a point of the phase.
+
+        Args:
+            fraction: share of the phase that is over, in [0, 1].
+            spacing: mean distance of the representatives now, in units of the weights.
+        """
+        unit = spacing if self._form.temperature_spacing == "current" else self._initial_spacing
         fall = self._form.final_temperature / self._form.temperature
-        self.tau = self._form.temperature * fall**fraction * self._unit
+        self.tau = self._form.temperature * fall**fraction * unit**2

@@ -114,6 +114,60 @@ def test_proximal_step_of_rm_minimizes_the_proximal_objective(squared: bool, wei
         assert weights.item() == pytest.approx(grid[objective.argmin()].item(), abs=2e-4)
 
 
+@settings(max_examples=40)
+@given(
+    num_levels=st.sampled_from([2, 3, 8]),
+    seed=st.integers(0, 99),
+    lam=st.floats(0.01, 0.99),
+    scale=st.sampled_from([1e-3, 1.0, 50.0]),
+)
+def test_soft_minimum_pulls_as_the_distance_does_half_a_spacing_away(
+    num_levels: int, seed: int, lam: float, scale: float
+) -> None:
+    """λ half-spacings move a weight at the rim of an outer well, and for RM any weight, by λ half-spacings."""
+    moved = {}
+    for family in ("RM", "RE"):
+        layer = scale * draw_weights("normal", 400, seed)
+        regularizer = REGULARIZERS[family](layer, num_levels, PenaltyForm())
+        half = regularizer.half_spacing
+        rim = regularizer.representatives.detach()[[0, -1]] + torch.tensor([-half, half])
+        weights = rim.clone()
+        draw(regularizer, weights, torch.empty_like(weights), lam * half / regularizer.steepest)
+        moved[family] = (rim - weights) / half
+        torch.testing.assert_close(moved[family], torch.tensor([-lam, lam]), rtol=2e-3, atol=0.0)
+    torch.testing.assert_close(moved["RE"], moved["RM"], rtol=2e-3, atol=0.0)
+
+
+@pytest.mark.parametrize("bounded", [False, True])
+@pytest.mark.parametrize(("unit", "shrunk"), [("current", 0.25), ("initial", 1.0)])
+def test_temperature_counts_in_squares_of_the_chosen_spacing(bounded: bool, unit: str, shrunk: float) -> None:
+    layer = draw_weights("normal", 400, 0)
+    form = PenaltyForm(bounded=bounded, temperature=0.2, final_temperature=0.1, temperature_spacing=unit)
+    regularizer: Any = REGULARIZERS["RE"](layer, 4, form)
+    spacing = 2 * regularizer.half_spacing
+    regularizer.representatives.data.mul_(0.5)
+    regularizer.progress(0.5)
+    assert regularizer.tau == pytest.approx(math.sqrt(0.2 * 0.1) * shrunk * spacing**2)
+
+
+@pytest.mark.parametrize(("unit", "stays_apart"), [("current", True), ("initial", False)])
+def test_representatives_of_a_soft_minimum_stay_apart(unit: str, stays_apart: bool) -> None:
+    """Weights and representatives that follow the penalty alone: at a temperature that stays wide they merge."""
+    layer = draw_weights("normal", 2000, 0)
+    form = PenaltyForm(temperature=0.25, final_temperature=0.25, temperature_spacing=unit)
+    regularizer = REGULARIZERS["RE"](layer, 2, form)
+    weights, representatives = layer.clone(), regularizer.representatives
+    began = representatives.detach().diff().item()
+    for _ in range(100):
+        regularizer.progress(0.0)
+        draw(regularizer, weights, torch.empty_like(weights), 0.02)
+        assert representatives.grad is not None
+        representatives.data.sub_(representatives.grad, alpha=0.5 / len(layer))
+        representatives.grad.zero_()
+    share = representatives.detach().diff().item() / began
+    assert share > 0.5 if stays_apart else share < 1e-6
+
+
 DECOUPLED: dict[str, Any] = {"penalty_application": "decoupled", "lam_unit": "half_spacings"}
 
 
