@@ -139,7 +139,7 @@ def export(
             say(f"recorded_bits_per_weight {recorded.get('bits_per_weight')} ({artifact.config.recipe.coding} coding)")
     say(f"val_accuracy {recorded.get('val_accuracy')} (recorded)")
     if written.missing:
-        say(f"not evaluated: there is no {written.missing[0]}; install it with: pip install 'qar[onnx]'")
+        say(f"not evaluated: there is no {written.missing[0]}; install it with: pip install {written.missing[0]}")
     else:
         say(f"file_val_accuracy {written.accuracy} (each of {written.num_images} images as the network classifies it)")
 

@@ -61,7 +61,7 @@ class Recipe:
     augmentation: str = "none"
     recalibration_batches: int = 20
     statistics: str = "recalibrated"
-    coding: str = "huffman"
+    coding: str = "entropy"
     compile: bool = False
 
     def __post_init__(self) -> None:

@@ -59,7 +59,7 @@ def write_verified(format_name: str, path: Path, artifact: Artifact, split: Spli
     if absent := format.missing(format.writer):
         raise ValueError(
             f"format {format_name!r} needs the packages {', '.join(format.writer)}, and there is no {absent[0]}; "
-            "install them with: pip install 'qar[onnx]'"
+            f"install them with: pip install {' '.join(format.writer + format.runtime)}"
         )
     missing = format.missing(format.runtime)
     with tempfile.TemporaryDirectory() as folder:
