@@ -108,13 +108,13 @@ def check_addresses(config: StudyConfig, trusted: bool, on_cluster: bool, keys: 
     if trusted:
         remember(config)
         return
-    known = _known()
+    known, code = _known(), code_of(config)
     for key, address in addresses_of(config).items():
         if (keys is not None and key not in keys) or _checksum(address) in known:
             continue
         if key == "trial.dataset" and not is_uri(address) and not on_cluster and _is_here(config):
             continue
-        kind, advice = ("code", "read it, and allow") if key in code_of(config) else ("an address", "allow")
+        kind, advice = ("code", "read it, and allow") if key in code else ("an address", "allow")
         raise ValueError(
             f"{key} must be {kind} that you have launched a study with, since this study may be another's, got "
             f"{_shown(address)!r}; {advice} it with --trust-addresses"

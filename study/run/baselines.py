@@ -1,4 +1,11 @@
-"""Float baselines, from which trials begin (`trial.init: pretrained`): one for each seed, trained once and shared."""
+"""Float baselines, from which trials begin (`trial.init: pretrained`): one for each seed, trained once and shared.
+
+A float baseline is no trial of the study. Its length, `baseline_epochs`, differs from that of the trials, whereas
+rungs, tables and early stopping compare trials of one length. It must exist before the first trial is proposed, so the
+searcher would have to hold back all other trials until it has ended, and keep its checkpoint after all others are
+removed. It must not count as one of the `trials` that the user asked for, and if it fails, the study ends, whereas a
+failed trial lets the others go on. An anchor with these four exceptions would be longer than this module.
+"""
 
 import time
 
