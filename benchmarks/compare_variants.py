@@ -120,7 +120,7 @@ def _run_job(job: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def best_by_variant(rows: pd.DataFrame) -> pd.DataFrame:
-    """For each variant and K the rows of the λ whose mean accuracy before tuning is highest."""
+    """Return, for each variant and K, the rows of the λ whose mean accuracy before tuning is highest."""
     means = rows.groupby(["variant", "num_levels", "lam"], sort=False)["val_accuracy_pre_tuning"].mean()
     best = means.reset_index().sort_values("val_accuracy_pre_tuning", ascending=False, kind="stable")
     best = best.drop_duplicates(["variant", "num_levels"])[["variant", "num_levels", "lam"]]

@@ -19,7 +19,7 @@ from study.terminal import say
 
 app = typer.Typer(
     name="qar",
-    help="Search for neural networks with high accuracy at few bits per weight, with quantization-aware regularizers.",
+    help="Train networks with quantization-aware regularizers, and search for high accuracy at few bits per weight.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -42,7 +42,7 @@ def _options(
         bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
-    """Search for neural networks with high accuracy at few bits per weight, with quantization-aware regularizers."""
+    """Train networks with quantization-aware regularizers, and search for high accuracy at few bits per weight."""
 
 
 COMMANDS = (

@@ -41,7 +41,7 @@ TrustAddresses = Annotated[
     bool,
     typer.Option(
         "--trust-addresses",
-        help="Allow downloads from, and connections to, the addresses given in the study or exported file.",
+        help="Allow downloads from and connections to the addresses that the study or the exported file names.",
     ),
 ]
 DataDir = Annotated[
@@ -54,7 +54,7 @@ Dataset = Annotated[
     str | None,
     typer.Option(
         metavar="NAME|npz:PATH",
-        help="Data set. Default: the one that the trial used.",
+        help="Data set to use. Default: the one that the trial used.",
         show_default=False,
         callback=without_credentials,
     ),

@@ -73,7 +73,7 @@ def report(
 def clean(
     directory: Folder,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove without a confirmation prompt.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
 ) -> None:
     """Remove the checkpoints that a finished study no longer needs.
 

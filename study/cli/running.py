@@ -26,7 +26,7 @@ def launch(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Override a key of the configuration, for example trial.finetune_epochs=3.",
+            help="Override a key of the configuration, for example trial.finetune_epochs=3. Can be repeated.",
         ),
     ] = None,
     resume_if_exists: Annotated[
@@ -93,7 +93,7 @@ def confirm(
 ) -> None:
     """Train the front again with fresh seeds, and evaluate it on the test split.
 
-    An interrupted confirmation continues where it stopped.
+    To continue an interrupted confirmation, run the same command again.
     """
     with one_line_errors():
         from study.commands.confirmation import confirm as run_confirm

@@ -1,7 +1,7 @@
-"""`qar confirm`: the best of a search trained again under fresh seeds, and then looked at on the test split.
+"""Plan of a confirmation: the best trials of a search, to be trained again with fresh seeds, for the test split.
 
-The best of many trials on the split that chose them is too good to be true. What a paper reports is the mean of runs
-that no choice was made by.
+The accuracy of the best of many trials, on the split by which they were compared, is too high. A paper reports means of
+runs whose accuracies were not used to choose them.
 """
 
 from collections.abc import Set
@@ -16,11 +16,11 @@ from study.storage.study_storage import CONFIRM
 from trainables.config import LARGEST_INTEGER
 
 MOST_SEEDS = 2**32
-"""Seeds above the last one of a search that must fit the tables, or else a confirmation begins from 0."""
+"""Seeds above those of a search that must fit into the tables; otherwise the seeds of a confirmation begin from 0."""
 
 
 def worth_confirming(history: History, margin: float) -> list[Trial]:
-    """Trials on the front, and those less than `margin` below it in accuracy, by increasing bits."""
+    """Return the trials on the front, and those less than `margin` below it in accuracy, by increasing bits."""
     candidates = [trial for trial in history.trials.values() if trial.is_front_candidate]
     if not candidates:
         return []
@@ -36,13 +36,13 @@ def worth_confirming(history: History, margin: float) -> list[Trial]:
 
 
 def best_of_families(history: History, levels: Set[int], everywhere: bool = False) -> list[PlannedTrial]:
-    """The most accurate configuration of each family at each K among `levels`; on ties the one of fewer bits.
+    """Return the most accurate configuration of each family at each K; the one with fewer bits wins a tie.
 
     Args:
-        history: of the search.
+        history: history of the search.
         levels: values of K.
-        everywhere: also of a family that has no candidate for the front at such a K. It is given the strength and
-            placement of its best at the nearest K, by ratio; of two as near, the smaller.
+        everywhere: whether to include families without a candidate for the front at a K. Such a family gets λ and
+            placement of its best trial at the nearest K by ratio; the smaller K wins a tie.
     """
     candidates = [trial for trial in history.trials.values() if trial.is_front_candidate]
     candidates.sort(key=lambda trial: (-trial.last["val_accuracy"], trial.last["bits_per_weight"]))
@@ -59,23 +59,23 @@ def best_of_families(history: History, levels: Set[int], everywhere: bool = Fals
 
 
 def planned(trial: Trial) -> PlannedTrial:
-    """The configuration of a trial of the search, to be run again."""
+    """Return the configuration of a trial of the search, to be run again."""
     return PlannedTrial(**{name: trial.config[name] for name in PlannedTrial.model_fields})
 
 
 def plan_of(history: History, margin: float, only: Set[int] | None = None) -> list[PlannedTrial]:
-    """Return what to confirm: the float baseline, the trials of `worth_confirming`, and their rivals at the same K.
+    """Return the configurations to confirm: the float baseline, the trials of `worth_confirming`, and their rivals.
 
-    Rivals are `none` with k-means, and the best of each family: families are compared at equal K, each at its best.
+    Rivals are, at each of their K, `none` with k-means and the best trial of each family, so that families are compared
+    at equal K, each at its best.
 
     Args:
-        history: of the search.
+        history: history of the search.
         margin: as in `worth_confirming`.
-        only: values of K to confirm at, with every family at each of them, as `best_of_families` has it everywhere;
-            None for all of what is worth it.
+        only: values of K to confirm, each with every family; None for those of `worth_confirming`.
 
     Raises:
-        ValueError: one of `only` is outside what the search has trained to its end.
+        ValueError: one of `only` lies outside the range of K that the search has trained for the full budget.
     """
     worthy = worth_confirming(history, margin)
     levels = only or {trial.config["num_levels"] for trial in worthy}
@@ -95,7 +95,7 @@ def plan_of(history: History, margin: float, only: Set[int] | None = None) -> li
 
 
 def left_wanting(history: History, searched: StudyConfig, plan: list[PlannedTrial]) -> list[str]:
-    """Return a line for each family that a confirmation can't compare: the search stopped its trials too early."""
+    """Return a line for each family that a confirmation can't compare, because early stopping ended all its trials."""
     trained = {
         (trial.config["family"], trial.config["num_levels"])
         for trial in history.trials.values()
@@ -130,10 +130,10 @@ def first_free_seed(searched: StudyConfig, history: History) -> int:
 def confirmation_of(
     folder: StudyFolder, seeds: int, margin: float, only: Set[int] | None = None
 ) -> tuple[StudyFolder, StudyConfig]:
-    """Folder and configuration of the confirmation of a study, which may have begun.
+    """Return the folder and the configuration of the confirmation of a study, which may exist already.
 
-    Its seeds are those that follow the search's, so that weights, order, augmentation and splits are all new. More
-    seeds than the confirmation has had so far go on with it. `margin` and `only` are as in `plan_of`.
+    Its seeds follow those of the search, so that weights, order, augmentation and splits are all new. An existing
+    confirmation can get more seeds. `margin` and `only` are as in `plan_of`.
 
     Raises:
         ValueError: there is nothing to confirm, another confirmation has begun, or the study holds a symbolic link.

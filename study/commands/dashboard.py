@@ -1,4 +1,4 @@
-"""`qar dashboard`: the stock optuna-dashboard on the mirror of a study."""
+"""`qar dashboard`: serves optuna-dashboard, unchanged, on the mirror of a study."""
 
 import threading
 import time
@@ -17,35 +17,40 @@ from study.records.optuna_mirror import OptunaMirror, first_line
 from study.storage.folder import StudyFolder
 
 HOST = "127.0.0.1"
-"""Whoever can reach the dashboard can delete a study from it, so it is for this machine; tunnel to it from another."""
-SECONDS_BETWEEN_LOOKS = 10.0
-"""At a study on an object store, whose driver may go on elsewhere."""
+"""Address to listen on. A client of the dashboard can delete a study, so only this machine may connect."""
+SECONDS_BETWEEN_SYNCS = 10.0
+"""Seconds after which the mirror of a study in a bucket is updated, since its driver may run on another machine."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """A thread a request, for browsers keep connections open that they don't use yet."""
+    """Server with one thread per request, since browsers keep connections open that they don't use yet."""
 
     daemon_threads = True
 
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
-        """Says nothing of requests."""
+        """Log nothing."""
 
 
 def _follow(folder: StudyFolder, mirror: OptunaMirror) -> None:
     """Keep the mirror of a study on an object store up to date with what its driver writes there."""
     while True:
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        time.sleep(SECONDS_BETWEEN_SYNCS)
         try:
             folder.storage.fetch_ledger()
             mirror.sync(folder.read_history())
         except StorageError:
-            continue  # next time it may answer
+            continue  # the next request may be answered
 
 
 def serve(folder: StudyFolder, port: int, ready: Callable[[str], None]) -> None:
-    """Serves the dashboard until Ctrl-C; calls `ready` with its address once it answers.
+    """Serve the dashboard until Ctrl-C.
+
+    Args:
+        folder: folder of the study.
+        port: port on this machine.
+        ready: called with the address of the dashboard once it answers.
 
     Raises:
         ValueError: the folder holds no study, it hasn't begun, its database can't be reached, or the port is taken.

@@ -1,4 +1,4 @@
-"""From a trial of a study to a file of its network."""
+"""`qar export`: writes the quantized network of a trial to a file."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,11 +46,11 @@ def export_trial(
     Args:
         folder: folder of the study.
         name: number or trial_id of the trial.
-        out: the file.
+        out: path of the file.
         format_name: key of `trainables.formats.FORMATS`.
         coding: how levels are coded in format `qar`, a key of `trainables.codebooks.bits.CODES`; None for the coding
             by which the study counted bits.
-        force: replace a file that is there already.
+        force: whether to replace an existing file.
         fetch: whether the data set that the study names may be downloaded or fetched.
 
     Raises:
@@ -85,7 +85,7 @@ def export_trial(
 
 
 def find_trial(history: History, name: str, folder: StudyFolder) -> Trial:
-    """The trial of that number or trial_id; raises ValueError, which names what to choose from, if there is none."""
+    """Return the trial with a number or trial_id. Raises ValueError if there is none; it names the existing ones."""
     for trial in history.trials.values():
         if name in (str(trial.number), trial.trial_id):
             return trial
@@ -97,7 +97,7 @@ def find_trial(history: History, name: str, folder: StudyFolder) -> Trial:
 
 
 def _restore(trial: Trial, folder: StudyFolder, fetch: bool) -> CompressionRun:
-    """The trial as its last checkpoint has it, on the CPU."""
+    """Return the run of a trial at its last checkpoint, on the CPU."""
     if trial.checkpoint is None:
         raise ValueError(f"trial {trial.number} ({trial.state}) has no checkpoint; choose another --trial")
     path = folder.path / trial.checkpoint.path

@@ -1,4 +1,4 @@
-"""Share of the accuracy and of the bits that each hyperparameter explains: Optuna's fANOVA on finished trials."""
+"""Hyperparameter importances: shares of the variance of accuracy and bits, by Optuna's fANOVA on finished trials."""
 
 import sys
 from collections.abc import Callable
@@ -17,12 +17,12 @@ COLUMNS = ("objective", "parameter", "importance", "n")
 PARAMETERS = ("family", "num_levels", "lam", "placement")
 
 FEWEST = 10
-"""Trials below which a forest says nothing."""
+"""Fewest trials for which importances are computed."""
 
 NUM_TREES = 32
 
 MOST = 300
-"""Trials that the forest is grown on; of more, so many are drawn. Time grows with their square: a second or two."""
+"""Most trials that the forest is trained on, drawn at random if there are more. Its time grows with their square."""
 
 
 def hyperparameter_importances(trials: pd.DataFrame) -> pd.DataFrame:
@@ -60,7 +60,7 @@ def hyperparameter_importances(trials: pd.DataFrame) -> pd.DataFrame:
 def _without_zeros(strengths: pd.Series) -> pd.Series:
     """Return strengths that a logarithmic scale can show."""
     positive = strengths[strengths > 0]
-    # Of denormal numbers a tenth may be 0; 1 stands for all strengths where none is positive, which then don't vary.
+    # A tenth of a denormal number may be 0. If no strength is positive, 1 replaces them all: they don't vary.
     least = max(float(positive.min()) / 10, sys.float_info.min) if len(positive) else 1.0
     return strengths.astype(float).clip(lower=least)
 
@@ -69,15 +69,15 @@ def _value(place: int) -> Callable[[FrozenTrial], float]:
     return lambda trial: trial.values[place]
 
 
-def _as_optuna_study(of: pd.DataFrame, names: list[str]) -> optuna.Study:
-    """In memory: the trials with these hyperparameters, over the ranges that they span."""
+def _as_optuna_study(trials: pd.DataFrame, names: list[str]) -> optuna.Study:
+    """Return an Optuna study in memory with the trials and these hyperparameters, over the ranges that they span."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         optuna_study = optuna.create_study(directions=["maximize", "minimize"])
     finally:
         optuna.logging.set_verbosity(verbosity)
-    distributions = {name: _distribution(of[name]) for name in names}
+    distributions = {name: _distribution(trials[name]) for name in names}
     kinds = {"num_levels": int, "lam": float, "family": str, "placement": str}
     optuna_study.add_trials(
         [
@@ -86,7 +86,7 @@ def _as_optuna_study(of: pd.DataFrame, names: list[str]) -> optuna.Study:
                 distributions=distributions,
                 values=[float(row[objective]) for objective in OBJECTIVES],
             )
-            for row in of.to_dict("records")
+            for row in trials.to_dict("records")
         ]
     )
     return optuna_study

@@ -1,4 +1,4 @@
-"""A WSGI application for browsers of this machine alone, although web pages from elsewhere can reach its port."""
+"""Protection of a local WSGI application against requests that web pages from elsewhere send through a browser."""
 
 import re
 from collections.abc import Iterable
@@ -8,10 +8,10 @@ _LOCAL = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORE
 
 
 def local_only(application: WSGIApplication) -> WSGIApplication:
-    """Return the application with requests refused that a page from elsewhere may have sent.
+    """Return an application that refuses requests which a page from elsewhere may have sent.
 
-    A name of the attacker's that resolves to 127.0.0.1 (DNS rebinding) shows in `Host`, a request across origins in
-    `Origin` or `Sec-Fetch-Site`. Any port is accepted in `Host`, since an SSH tunnel may end at another one.
+    `Host` shows a foreign name that resolves to 127.0.0.1 (DNS rebinding); `Origin` and `Sec-Fetch-Site` show a request
+    across origins. Any port is accepted in `Host`, since an SSH tunnel may end at another one.
     """
 
     def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -1,4 +1,4 @@
-"""`qar reproduce`: a trial run again, and compared number by number with what the study has recorded. No Ray."""
+"""`qar reproduce`: trains a trial again without Ray, and compares each number with the recorded one."""
 
 import math
 import socket
@@ -22,16 +22,16 @@ from trainables.result import TrialState
 from trainables.run import CompressionRun, NonFiniteLossError
 
 TIMES_AND_PLACES = {"train_seconds", "device", "hostname"}
-"""Metrics that no second run is expected to repeat."""
+"""Metrics that are expected to differ in a second run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One number of one epoch, as recorded and as it comes out here.
+    """One number of one epoch, as recorded and as reproduced.
 
     Attributes:
-        epoch: counted across both phases, from 1.
-        metric: as in `trainables.result`, or `failure`.
+        epoch: epoch, counted across both phases, from 1.
+        metric: name of the metric as in `trainables.result`, or `failure`.
     """
 
     epoch: int
@@ -47,14 +47,14 @@ class Comparison:
 
     @property
     def difference(self) -> float | None:
-        """Reproduced minus recorded; None where one of them is no number."""
+        """The reproduced minus the recorded number; None if one of them is no number."""
         numbers = all(isinstance(value, (int, float)) for value in (self.recorded, self.reproduced))
         return self.reproduced - self.recorded if numbers else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """Something of the environment that is not the same, or can't be known to be."""
+    """A part of the environment that differs, or that is unknown."""
 
     name: str
     recorded: str
@@ -66,9 +66,9 @@ class Reproduction:
     """Result of training a trial again.
 
     Attributes:
-        trial: as recorded.
-        comparisons: of every metric of every epoch, in order.
-        surroundings: what differs from where the trial was trained.
+        trial: the trial, as recorded.
+        comparisons: comparisons of all metrics of all epochs, in order.
+        surroundings: differences from the environment in which the trial was trained.
     """
 
     trial: Trial
@@ -77,12 +77,12 @@ class Reproduction:
 
     @property
     def differing(self) -> list[Comparison]:
-        """Comparisons of numbers that are not the same."""
+        """Comparisons whose numbers are not equal."""
         return [comparison for comparison in self.comparisons if not comparison.equal]
 
     @property
     def last_epoch(self) -> list[Comparison]:
-        """Comparisons of the last epoch that was reached."""
+        """Comparisons of the last epoch."""
         last = max(comparison.epoch for comparison in self.comparisons)
         return [comparison for comparison in self.comparisons if comparison.epoch == last]
 
@@ -96,18 +96,18 @@ def reproduce(
     dataset: str | None = None,
     trust_addresses: bool = False,
 ) -> Reproduction:
-    """Trains a trial again, as far as it was trained, in this process; the study is only read.
+    """Train a trial again in this process, for as many epochs as are recorded. The study is only read.
 
     Args:
-        folder: of the study.
+        folder: folder of the study.
         name: number or trial_id of the trial.
-        data_dir: where data sets lie, if not where the trial had them.
-        dataset: the data set, if not the one of the trial.
-        trust_addresses: whether what the study names may be downloaded or fetched.
-        on_epoch: is told the epoch that begins, and how many there are.
+        data_dir: folder of the data sets; None for the one that the trial used.
+        on_epoch: called with the epoch that begins, and the number of epochs.
+        dataset: data set; None for the one that the trial used.
+        trust_addresses: whether files at addresses that the study names may be downloaded or fetched.
 
     Raises:
-        ValueError: there is no such study or trial, nothing of it is recorded, or its data set can't be had.
+        ValueError: there is no such study or trial, no epoch of it is recorded, or its data set is not available.
         DamagedFileError: the study's files can't be read.
     """
     study = folder.read_config()
@@ -139,7 +139,7 @@ def _initial_weights(folder: StudyFolder, config: TrialConfig) -> dict[str, Any]
 
 
 def _compare(trial: Trial, run: CompressionRun, on_epoch: Callable[[int, int], None]) -> list[Comparison]:
-    """Trains as many epochs as are recorded, and of a trial that failed one more, which should fail again."""
+    """Train the recorded epochs; a trial that failed is trained for one more epoch, which should fail again."""
     comparisons: list[Comparison] = []
     failed = trial.state == TrialState.FAIL
     epochs = min(max(trial.epochs, default=0) + failed, run.config.epochs)
@@ -165,16 +165,16 @@ def _compare(trial: Trial, run: CompressionRun, on_epoch: Callable[[int, int], N
 def surroundings_of(trial: Trial, history: History) -> list[Surroundings]:
     """Return how this environment differs from the trial's: versions, platform, commit, device, host."""
     here = provenance()
-    found = {"host": (trial.last.get("hostname"), socket.gethostname())}
-    found["device"] = (trial.last.get("device"), torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu")
+    places = {"host": (trial.last.get("hostname"), socket.gethostname())}
+    places["device"] = (trial.last.get("device"), torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu")
     differing = [
         Surroundings(name=name, recorded=str(recorded), here=str(now))
-        for name, (recorded, now) in found.items()
+        for name, (recorded, now) in places.items()
         if recorded not in (None, now)
     ]
     known = sorted(set(trial.sessions.values()))
-    if not known:  # it has not told an epoch, so nor where it was trained
-        differing += [Surroundings(name=name, recorded="unknown", here=str(now)) for name, (_, now) in found.items()]
+    if not known:  # no epoch of it is recorded, and so no place
+        differing += [Surroundings(name=name, recorded="unknown", here=str(now)) for name, (_, now) in places.items()]
         known = list(range(1, len(history.sessions) + 1))
     for number in known:
         differing += _differences(history.sessions[number - 1], here)
@@ -188,7 +188,7 @@ def _differences(session: Session, here: dict[str, Any]) -> list[Surroundings]:
         package: (version, here["versions"].get(package)) for package, version in then.get("versions", {}).items()
     }
     differing = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-    # Of uncommitted changes nobody knows whether they are the same.
+    # Uncommitted changes are not recorded, so they may differ.
     if then.get("git_sha") != here["git_sha"] or then.get("git_dirty") or here["git_dirty"]:
         differing["commit"] = (_commit(then), _commit(here))
     return [Surroundings(name=name, recorded=str(then), here=str(now)) for name, (then, now) in differing.items()]
@@ -202,7 +202,7 @@ def _commit(provenance: dict[str, Any]) -> str:
 
 
 def comparison_table(done: Reproduction) -> Table:
-    """The metrics of the last epoch, as recorded and as they came out."""
+    """Return a table of the metrics of the last epoch, recorded and reproduced."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for header in ("metric", "recorded", "reproduced", "difference"):
         table.add_column(header, justify="left" if header == "metric" else "right")
@@ -214,7 +214,7 @@ def comparison_table(done: Reproduction) -> Table:
 
 
 def conclusions(done: Reproduction) -> list[str]:
-    """Whether all is equal, where it is not, and what of the environment may be why."""
+    """Return lines about the number of differences, the first one, and differences of the environment."""
     trial, differing = done.trial, done.differing
     epochs = len({comparison.epoch for comparison in done.comparisons})
     lines = [f"trial {trial.number} ({trial.trial_id}), {trial.state}, seed {trial.config['seed']}, {epochs} epochs"]

@@ -10,7 +10,7 @@ from study.terminal import PlainConsole, say
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """Where a study runs, and where its messages go.
+    """Place where a study runs, and receivers of its messages.
 
     Attributes:
         address: address of a running Ray cluster; None to start Ray on this machine.

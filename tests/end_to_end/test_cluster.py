@@ -41,7 +41,7 @@ TRIALS_AT_A_TIME = 32
 
 
 def told(lines: str) -> dict[str, tuple[str, str]]:
-    """What a doctor has printed: by name of the check its status, and what was found. Remedies are on other lines."""
+    """Return status and finding of each check that a doctor has printed, by its name; remedies are on other lines."""
     found = re.findall(r"^(pass|warn|fail) +(\S+(?: \S+)*) {2,}(.*)$", lines, re.MULTILINE)
     return {name: (status, text) for status, name, text in found}
 
@@ -108,7 +108,7 @@ def cluster_with_jobs() -> Iterator[LiveCluster]:
 
 
 def test_study_is_run_from_afar(cluster_with_jobs: LiveCluster) -> None:
-    """As docs/clusters.md says: the driver on the head, submitted, followed and stopped from another machine."""
+    """The commands of docs/clusters.md submit, follow and stop a driver on the head from another machine."""
     cluster = cluster_with_jobs
     folder = StudyFolder(cluster.shared / "afar" / "digits")
     qar = ("--", sys.executable, "-m", "study.cli")

@@ -63,7 +63,7 @@ def moment(ended: Ended, study: Path) -> Moment:
 
 
 def amid_a_trial(num_ended: int, history: History) -> bool:
-    """Whether so many trials have ended, and one that runs is well between its beginning and its end."""
+    """Return whether so many trials have ended while another is between its first and its last epoch."""
     return history.num_ended >= num_ended and any(
         trial.checkpoint and 3 <= len(trial.epochs) <= EPOCHS - 5 for trial in history.unfinished
     )

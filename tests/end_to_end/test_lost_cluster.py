@@ -33,7 +33,7 @@ class Head:
     mark: str
 
     def kill_control_service(self) -> None:
-        """What holds a cluster together, as when the head's machine is gone."""
+        """Kill the processes of the head that hold a cluster together, as if its machine were lost."""
         mark = f"{MARK}={self.mark}".encode()
         for folder in Path("/proc").iterdir():
             try:
@@ -46,7 +46,7 @@ class Head:
 
 @pytest.fixture(autouse=True)
 def token(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which the head and those who come to it share, whatever token this machine may have."""
+    """Set a token that the head and its clients share, whatever token this machine has."""
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", uuid.uuid4().hex)
 

@@ -278,7 +278,7 @@ def test_cloud_keeps_studies_and_data_in_a_bucket(name: str) -> None:
 
 
 class Reference(str):
-    """What stands behind !Ref or !GetAtt of a CloudFormation template."""
+    """Return the name behind !Ref or !GetAtt of a CloudFormation template."""
 
 
 class TemplateLoader(yaml.SafeLoader):
@@ -331,7 +331,7 @@ def make_roles(iam: Any) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def roles() -> Iterator[dict[str, str]]:
-    """By node type of cluster.yaml, the ARN of its role, in an imitation of AWS that knows rights and two buckets."""
+    """ARN of the role of each node type of cluster.yaml, in an imitation of AWS that knows rights and two buckets."""
     with mock_aws(config={"iam": {"load_aws_managed_policies": True}}), pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         iam = boto3.client("iam")
@@ -476,7 +476,7 @@ RAY_JOB = {
         "rayClusterSpec": RAY_CLUSTER,
     },
 }
-"""Of KubeRay's API (ray.io/v1, reference of KubeRay 1.6) what the file uses, with the kind of each value."""
+"""Part of KubeRay's API (ray.io/v1, reference of KubeRay 1.6) that the file uses, with the type of each value."""
 
 
 def misfits(value: Any, shape: Any, where: str = "") -> list[str]:

@@ -31,7 +31,7 @@ STUBS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What a run of the script came to."""
+    """Result of a run of the script."""
 
     status: int
     calls: list[str]

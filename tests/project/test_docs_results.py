@@ -18,7 +18,7 @@ STUDIES = sorted(path.parent for path in RESULTS.glob("*/study.yaml"))
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of all studies, made anew from their tables."""
+    """Write the figures and tables of all studies anew from the tables of their trials."""
     out = tmp_path_factory.mktemp("report")
     write_comparison(STUDIES, out, format=Format(suffixes=("svg",)))
     return out
@@ -51,7 +51,7 @@ def test_both_networks_are_there_with_their_tables_and_figures() -> None:
 
 
 def numbers_of(study: str) -> dict[tuple[str, ...], tuple[str, ...]]:
-    """What the tables of a study say of each K and family: accuracies and factors before and after tuning."""
+    """Return accuracies and factors before and after tuning by K and family, from the tables of a study."""
     accuracies, gains = (
         pd.read_csv(RESULTS / study / f"table-{name}.csv").set_index(["num_levels", "family", "phase"])
         for name in ("accuracy", "gains")

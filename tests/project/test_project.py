@@ -1,4 +1,4 @@
-"""What stands around the code agrees with it: README, Makefile, cluster file, pins, and the wheel."""
+"""Agreement of README, Makefile, cluster file, pins and wheel with the code."""
 
 import json
 import re

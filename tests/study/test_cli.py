@@ -43,7 +43,7 @@ COMMANDS = (
     "families",
 )
 HEAVY = ("torch", "ray", "optuna", "matplotlib", "pandas", "numpy", "sklearn", "study.config")
-"""Not pydantic: typer may import it by itself."""
+"""Packages that `qar --help` must not import. Typer itself may import pydantic."""
 
 
 def run(*arguments: str | Path) -> Result:

@@ -52,7 +52,7 @@ def test_signal_ends_the_process_in_one_line_with_its_own_status(number: signal.
 
 
 def test_handlers_of_a_library_are_replaced_when_installed_again() -> None:
-    """As Ray's are after it has started."""
+    """Ray sets handlers of its own when it starts."""
     run = Run(preparation="signal.signal(signal.SIGTERM, lambda *_: os._exit(9)); interruption.reinstall()")
     run.process.send_signal(signal.SIGTERM)
     assert run.answer() == (143, "interrupted\n", "")

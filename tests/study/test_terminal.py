@@ -1,4 +1,4 @@
-"""What is printed can't command the terminal, nor show something else than it says."""
+"""Printed text can't control the terminal, nor display other text than it holds."""
 
 import io
 import json

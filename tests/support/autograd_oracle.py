@@ -80,7 +80,7 @@ class Reference:
         return (self.high - self.low) / (self.num_levels - self.with_ends) or 1.0
 
     def zeros(self) -> list[float]:
-        """Where METHOD.md puts the zeros of RS and RC."""
+        """Return the zeros of RS and RC by their definition."""
         k, width = self.num_levels, self.high - self.low
         if self.with_ends:
             return [self.low + j * width / (k - 1) for j in range(k)]

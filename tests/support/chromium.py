@@ -142,7 +142,7 @@ class Page:
         self.point(*self.middle(selector), click=True)
 
     def middle(self, selector: str) -> tuple[float, float]:
-        """Where the middle of an element is, in pixels of the window, which is scrolled to show it."""
+        """Scroll to an element and return its middle in pixels of the window."""
         element = f"document.querySelector({json.dumps(selector)})"
         self.run(f"{element}.scrollIntoView({{block: 'center'}})")
         box = self.run(f"{element}.getBoundingClientRect().toJSON()")

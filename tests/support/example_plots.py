@@ -22,7 +22,7 @@ FAMILY_TABLE = trials_frame(
         for better in (0, 1)
     ),
 )
-"""Of each family one trial on the front and one behind it, and the float baseline."""
+"""Rows of one trial on the front and one behind it for each family, and of the float baseline."""
 
 
 CONFIRMATION = trials_frame(

@@ -40,7 +40,7 @@ def study_config(**changes: Any) -> StudyConfig:
 
 
 def asked(number: int, config: TrialConfig, **changes: Any) -> dict[str, Any]:
-    """What a fact `asked` holds; without parameters of Optuna, as an anchor outside the space."""
+    """Return the content of a fact `asked` without parameters of Optuna, as of an anchor outside the space."""
     content = {
         "number": number,
         "trial_id": f"small-{number:05d}",
@@ -54,7 +54,7 @@ def asked(number: int, config: TrialConfig, **changes: Any) -> dict[str, Any]:
 
 
 def metrics(epoch: int, *, accuracy: float = 0.5, bits: float = 2.0, phase: str = "") -> dict[str, Any]:
-    """What a trial of three and one epochs reports after an epoch."""
+    """Return the metrics of an epoch of a trial with phases of three and one epochs."""
     phase = phase or ("regularize" if epoch <= 3 else "finetune")
     return {
         "epoch": epoch,
@@ -240,7 +240,7 @@ def write_tables_of(folder: Path, trials: pd.DataFrame) -> None:
 
 
 def confirmed_rows(seeds: int = 3) -> list[dict[str, Any]]:
-    """For `trials_frame`: `none`, RS and RE at two K under some seeds, and the float baseline; RE is always best."""
+    """Return rows for `trials_frame`: `none`, RS and RE at two K, and the float baseline; RE is always best."""
     above = {"none": 0.0, "RS": 0.02, "RE": 0.05}
     quantized = [
         {

@@ -109,7 +109,7 @@ def _handler(store: FaultyStore, behind: int) -> type[BaseHTTPRequestHandler]:
             self._answer(answer.status, headers, content)
 
         def _body(self) -> bytes:
-            """As it is sent, with the marks between chunks."""
+            """Return the body as it is sent, with the marks between chunks."""
             if self.headers.get("Transfer-Encoding") != "chunked":
                 return self.rfile.read(int(self.headers.get("Content-Length") or 0))
             body, size = b"", 1

@@ -19,7 +19,7 @@ ROOT = os.geteuid() == 0
 UNSHARE = ("unshare", *(() if ROOT else ("--map-root-user",)), "--uts", "--mount")
 OBJECT_STORE = 128 * 2**20
 PORT = 26379
-"""Of the heads that have a network of their own; others get a free one."""
+"""Port of heads that have a network of their own; others get a free one."""
 
 # What a host does before it runs a command: takes its name, and its own folder for that which all hosts call alike.
 BECOME = 'hostname "$0" && mount --bind "$1" "$2" && shift 2 && exec "$@"'
@@ -70,7 +70,7 @@ class Host:
         return self.folder / "private"
 
     def kill(self) -> None:
-        """As if its power went out: raylet, workers and, on the head, the cluster's memory."""
+        """Kill the host as if its power went out: raylet, workers and, on the head, the control service."""
         kill_marked(self.mark)
         for session in self.sessions:
             with suppress(ProcessLookupError):
@@ -96,7 +96,7 @@ class LiveCluster:
         environment: dict[str, str] | None = None,
         shared: Path | None = None,
     ) -> None:
-        """Nothing runs yet.
+        """Prepare the cluster without starting anything.
 
         Args:
             network: whether hosts have networks of their own.
@@ -230,7 +230,7 @@ class LiveCluster:
         self._network.cut(one, other)
 
     def kill(self) -> None:
-        """As if the power of all hosts went out."""
+        """Kill all hosts as if their power went out."""
         for host in self.hosts.values():
             host.kill()
 

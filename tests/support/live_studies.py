@@ -69,7 +69,7 @@ class LiveRun:
         )
 
     def press_ctrl_c(self) -> None:
-        """As a terminal does: SIGINT to the whole process group."""
+        """Send SIGINT to the whole process group, as a terminal does."""
         os.killpg(self.process.pid, signal.SIGINT)
 
     def kill_driver(self) -> None:
@@ -117,7 +117,7 @@ def qar(*arguments: str, cwd: Path) -> Ended:
 
 
 def epochs_by_session(ledger: Path) -> list[dict[int, list[dict[str, Any]]]]:
-    """For each session, the epochs that it trained, by the number of the trial, in the order they were told."""
+    """Return the epochs that each session trained, by the number of the trial, in the order of their reports."""
     sessions: list[dict[int, list[dict[str, Any]]]] = []
     for fact in map(json.loads, ledger.read_text().splitlines()):
         if fact["fact"] == SESSION_STARTED:

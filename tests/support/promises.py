@@ -17,7 +17,7 @@ def facts_of(folder: StudyFolder) -> list[dict[str, Any]]:
 
 
 def assert_no_epoch_but_one_is_repeated(folder: StudyFolder) -> None:
-    """Of each trial, a new session goes on at most one epoch before the last that was told; ended ones rest."""
+    """Check that a new session repeats at most one reported epoch of each trial, and none of a trial that has ended."""
     told: dict[int, int] = {}
     ended: set[int] = set()
     fresh: set[int] = set()  # trials that have told an epoch since their driver or actor was last lost

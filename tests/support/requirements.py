@@ -1,4 +1,4 @@
-"""What some tests need of the machine besides Python packages: one marker each, and a skip where it is missing."""
+"""Requirements of some tests besides Python packages: one marker for each, which skips the test where it is missing."""
 
 import importlib.util
 import shutil
@@ -47,7 +47,7 @@ MISSING: dict[str, Callable[[], str | None]] = {
     "postgresql": _postgresql,
     "object_store": _object_store,
 }
-"""For each marker, a function that returns what is missing and how to get it, or None."""
+"""Functions by marker that return what is missing and how to get it, or None."""
 
 FIXTURES = {"server": "object_store", "postgres": "postgresql"}
 """Fixtures whose every user bears a marker."""

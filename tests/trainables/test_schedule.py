@@ -1,4 +1,4 @@
-"""How learning rates and λ change over a phase."""
+"""Schedules of learning rates and λ over a phase."""
 
 import math
 

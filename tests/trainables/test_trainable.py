@@ -32,7 +32,7 @@ def _same_number_of_threads() -> Iterator[None]:
 
 
 def ray_config(trial: TrialConfig, *restore_from: Path) -> dict[str, Any]:
-    """What Ray hands to a trainable."""
+    """Return a configuration as Ray passes it to a trainable."""
     return {"trial": trial.to_dict(), "restore_from": [str(folder) for folder in restore_from]}
 
 

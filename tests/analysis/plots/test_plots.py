@@ -157,7 +157,7 @@ def test_plot_front_draws_the_float_baseline(ax: Axes) -> None:
 
 
 def test_plot_front_holds_a_float_baseline_that_is_below_all_else(ax: Axes) -> None:
-    """As where float weights have not converged; words outside the axes would leave them no place in the figure."""
+    """Floats that have not converged look like this; words outside the axes would leave no room for the axes."""
     floats = {"family": "none", "num_levels": None, "val_accuracy": 0.1, "bits_per_weight": 32.1}
     plot_front(trials_frame({"val_accuracy": 0.3}, {"val_accuracy": 0.05}, {"val_accuracy": 0.09}, floats), ax)
     low, high = ax.get_ylim()

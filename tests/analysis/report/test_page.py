@@ -236,7 +236,7 @@ def test_row_of_a_table_leads_to_its_point(page: Page) -> None:
 
 def test_dark_and_light_follow_the_system_and_the_button(page: Page, report: Path) -> None:
     def ground() -> int:
-        """Of the page, from 0, black."""
+        """Return the lightness of the page's background; 0 is black."""
         return int(page.run("getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0]"))
 
     assert ground() > 200

@@ -1,4 +1,4 @@
-"""What a page holds: every front that its filters can ask for, and an even share of the rest."""
+"""Points of a page: every front that its filters can ask for, and an even share of the rest."""
 
 from pathlib import Path
 from typing import Any

@@ -411,7 +411,7 @@ def test_one_seed_against_another_tells_no_probability(tmp_path: Path) -> None:
 
 
 def test_configurations_that_the_search_has_not_seen_are_counted(tmp_path: Path) -> None:
-    """As `qar confirm --levels` has them, of a family at a K at which none of it was trained to its end."""
+    """`qar confirm --levels` plans such configurations of a family at a K without a complete trial of it."""
     search = searched_frame()
     write_tables_of(tmp_path / "study", search[search["config_hash"] != "RE-4"])
     write_tables_of(tmp_path / "study" / "confirm", trials_frame(*confirmed_rows()))

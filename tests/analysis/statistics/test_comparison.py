@@ -97,7 +97,7 @@ def test_two_configurations_of_a_family_and_level_are_refused() -> None:
 
 @given(st.lists(st.floats(0, 1), max_size=8))
 def test_holm_is_the_closed_test_of_bonferroni(p: list[float]) -> None:
-    """By definition: the adjusted p of a test is the greatest, over all sets that hold it, of size × least p."""
+    """Adjust by definition: the adjusted p of a test is the maximum of size × least p over all sets that hold it."""
     found = holm(np.array(p))
     order = np.argsort(p, kind="stable")
     worst = 0.0
@@ -123,7 +123,7 @@ def test_marks_are_rarely_false_in_a_simulation() -> None:
 
 
 def test_selection_is_the_searchs_and_not_the_tests() -> None:
-    """Of two configurations of a family and K the one that the search thought better, though it does worse."""
+    """The search's better one of two configurations of a family and K is compared, though its results are worse."""
     usual = {"num_levels": 2, "family": "RS"}
     search = trials_frame(
         usual | {"config_hash": "liked", "val_accuracy": 0.9}, usual | {"config_hash": "other", "val_accuracy": 0.8}

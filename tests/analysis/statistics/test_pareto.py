@@ -206,7 +206,7 @@ def test_knee_matches_a_computation_by_hand() -> None:
 @settings(max_examples=200)
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0.5, 32)), min_size=1, max_size=12))
 def test_knee_is_farthest_from_the_line_between_the_ends(points: list[tuple[float, float]]) -> None:
-    """By the distance of a point to a line, as a cross product of two vectors over a length."""
+    """The distance of a point to a line is the cross product of two vectors over a length."""
     of = [(math.log2(bits), accuracy) for accuracy, bits in points_of(front(complete(points)))]
     (left, low), (right, high) = of[0], of[-1]
     assume(len(set(of)) == 1 or (right - left > 1e-6 and high - low > 1e-6))

@@ -52,6 +52,6 @@ def test_cores_are_cut_down_to_the_quota(
 
 
 def test_cores_are_those_of_the_affinity_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As under taskset or in a Slurm job, which set no quota."""
+    """taskset and Slurm restrict the cores, but set no quota."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5})
     assert available_cores(tmp_path, tmp_path / "nothing") == 2

@@ -70,7 +70,7 @@ def test_private_files_are_their_owners_and_the_umask_comes_back(tmp_path: Path)
 
 
 def test_rays_own_token_is_created_for_its_owner_only(tmp_path: Path) -> None:
-    """In a process of its own, since Ray caches the token."""
+    """Run in a process of its own, since Ray caches the token."""
     names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
     environment = {name: value for name, value in os.environ.items() if name not in names} | {"HOME": str(tmp_path)}
     script = "import os; os.umask(0o022); from study.cluster.token import prepare_token; prepare_token(create=True)"

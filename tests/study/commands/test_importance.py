@@ -37,7 +37,7 @@ def test_importances_find_what_each_objective_depends_on() -> None:
 
 @pytest.mark.parametrize("zeros", [1, 20, 149])
 def test_penalty_of_strength_zero_has_a_place_on_the_scale(zeros: int) -> None:
-    """As a plan may have it; a logarithmic scale has no zero."""
+    """A plan may hold λ = 0, which a logarithmic scale can't show."""
     trials = searched(150)
     trials.loc[: zeros - 1, "lam"] = 0.0
     found = hyperparameter_importances(trials)

@@ -1,4 +1,4 @@
-"""What a study's configuration accepts, and how it refuses the rest: in one line that says what and why."""
+"""Configurations that are accepted, and refusals of others: one line each with the key and the reason."""
 
 from dataclasses import fields
 from pathlib import Path

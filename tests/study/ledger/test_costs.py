@@ -1,4 +1,4 @@
-"""What a study has cost, counted by hand; an epoch e of the examples takes 0.125 · e seconds."""
+"""Costs of a study, counted by hand; epoch e of the examples takes 0.125 · e seconds."""
 
 import pytest
 

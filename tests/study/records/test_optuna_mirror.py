@@ -105,7 +105,7 @@ class MirroredStudy:
         self.ledger.record(ENDED, number=number, state=state, failure=failure)
 
     def sync(self) -> list[FrozenTrial]:
-        """What the storage holds after bringing it up to date."""
+        """Bring the storage up to date and return its trials."""
         self.mirror.sync(self.ledger.history)
         assert self.mirror.trouble is None
         return self.shown()

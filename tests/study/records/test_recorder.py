@@ -1,4 +1,4 @@
-"""What is written for the outside, from histories made by hand; the recorder is fed with Ray's own trial objects."""
+"""Files written from histories made by hand; the recorder is fed with Ray's own trial objects."""
 
 import errno
 import json
@@ -249,7 +249,7 @@ def test_provenance_holds_versions_and_commit() -> None:
 
 
 def test_package_inside_of_another_repository_has_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in the virtual environment of somebody's project."""
+    """The package may be installed in the virtual environment of another project."""
     installed = tmp_path / ".venv" / "provenance.py"
     installed.parent.mkdir()
     installed.touch()
@@ -359,7 +359,7 @@ def test_recorder_writes_the_tables_while_the_study_runs(recording: Recording) -
 
 
 def task_error(cause: Exception) -> RayTaskError:
-    """As an exception in a trial comes to the driver."""
+    """Return the error in which Ray wraps an exception of a trial."""
     return RayTaskError("step", "Traceback …", cause)
 
 
@@ -421,7 +421,7 @@ def test_node_that_lacks_the_storage_ends_the_study_and_fails_no_trial(recording
 
 
 def test_node_that_lacks_the_data_set_ends_the_study_and_fails_no_trial(recording: Recording) -> None:
-    """Of an actor that is used again; of one that begins there: test_cluster.py."""
+    """The actor is used again here; test_cluster.py covers one that begins on such a node."""
     missing = "/data/digits.npz: there must be this file, or /data/digits/*.npy, found neither; put one there"
     with pytest.raises(
         NodeLacksDataset, match=r"can't load the data set: /data/digits.npz: .*; or take that node away"

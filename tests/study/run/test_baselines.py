@@ -23,7 +23,7 @@ from tests.support.example_studies import start_session, study_config
 from tests.support.live_studies import LiveRun, qar
 
 EPOCHS = 60
-"""Of a baseline that is disturbed, so that there is time to."""
+"""Epochs of a baseline that is disturbed: enough that there is time for it."""
 
 
 def told(epochs: dict[int, int], ends: list[tuple[int, float]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is shown while a study runs, on recorded consoles."""
+"""Display while a study runs, on recorded consoles."""
 
 import io
 import re

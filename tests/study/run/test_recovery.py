@@ -1,4 +1,4 @@
-"""What is left of a study whose driver was killed: trials at their end that nobody wrote down, and old files."""
+"""Recovery after a killed driver: trials whose end is not recorded, and old files."""
 
 import time
 from pathlib import Path
@@ -119,7 +119,7 @@ def test_sweep_keeps_the_last_checkpoints_of_every_trial_and_nothing_else_of_ray
 
 
 def test_sweep_of_a_study_behind_a_symbolic_link_keeps_its_checkpoints(tmp_path: Path) -> None:
-    """As a home folder's `scratch` is on many clusters; Ray is given the path without links, and names it so."""
+    """On many clusters `scratch` in the home folder is such a link; Ray gets, and names, the path without links."""
     (tmp_path / "far" / "away").mkdir(parents=True)
     (tmp_path / "scratch").symlink_to(tmp_path / "far" / "away")
     study = make_study(tmp_path / "scratch" / "small", ended=False)

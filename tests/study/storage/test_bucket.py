@@ -61,7 +61,7 @@ def bucket(uri: str) -> BucketFolder:
 
 
 def elsewhere(**changes: object) -> bytes:
-    """What a driver on another machine has written."""
+    """Return the content of `driver.json` of a driver on another machine."""
     driver = {"token": "x", "hostname": "another", "pid": 1, "time": time.time(), "beat": 1, "ended": False}
     return json.dumps(driver | changes).encode()
 

@@ -73,7 +73,7 @@ def assert_same(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
 
 
 def payload_bytes(path: Path) -> int:
-    """As any reader of safetensors sees it."""
+    """Return the bytes of all tensors in a file, as any reader of safetensors sees them."""
     return sum(tensor.nbytes for tensor in safetensors.torch.load_file(path).values())
 
 

@@ -1,4 +1,4 @@
-"""Where representatives lie: k-means against an exact solver, the rest by hand and by brute force."""
+"""Placement of representatives: k-means against an exact solver, the others by hand and by brute force."""
 
 import kmeans1d
 import numpy as np
@@ -32,7 +32,7 @@ def draw_weights(distribution: str, size: int, seed: int) -> np.ndarray:
 
 
 def squared_error(weights: np.ndarray, codebook: np.ndarray) -> float:
-    """Of quantization to the nearest value of a sorted codebook."""
+    """Return the squared error of quantization to the nearest value of a sorted codebook."""
     codebook = codebook.astype(np.float64)
     levels = np.searchsorted((codebook[1:] + codebook[:-1]) / 2, weights)
     return float(np.square(weights.astype(np.float64) - codebook[levels]).sum())

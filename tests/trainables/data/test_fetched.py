@@ -48,7 +48,7 @@ def data_dir(server: FaultyStore, images: dict[str, Any], tmp_path: Path, monkey
 
 @pytest.fixture
 def uri(data_dir: str) -> str:
-    """That of the file."""
+    """Return the URI of the file."""
     return data_dir.replace("sets?", "sets/cifar10.npz?")
 
 

@@ -1,4 +1,4 @@
-"""How a penalty moves the weights: against float64 references, exact landing, and the unit of λ."""
+"""Effect of a penalty on the weights: against float64 references, exact landing, and the unit of λ."""
 
 import math
 from typing import Any
