@@ -14,10 +14,10 @@ from pathlib import Path
 from study.config import StudyConfig
 from study.config.code import checksum_of
 from study.sources import import_paths_of, make_importable
-from trainables.data.datasets import NPZ, DatasetError, load_dataset
+from trainables.data.datasets import DatasetError, load_dataset
 from trainables.data.fetched import is_uri
 from trainables.files import read_regular
-from trainables.import_path import is_import_path
+from trainables.import_path import FOLDER, NPZ, is_import_path
 
 MOST_BYTES = 2**20
 CODE = "code with the checksum"
@@ -42,7 +42,7 @@ def addresses_of(config: StudyConfig) -> dict[str, str]:
     if dataset.startswith(NPZ):
         if is_uri(dataset):
             named["trial.dataset"] = dataset
-    elif is_import_path(dataset):
+    elif dataset.startswith(FOLDER) or is_import_path(dataset):
         pass
     elif is_uri(data_dir) and dataset not in EMBEDDED:
         named["trial.data_dir"] = data_dir

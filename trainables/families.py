@@ -10,7 +10,12 @@ checked without it.
 from dataclasses import dataclass
 from typing import Literal
 
+from trainables.import_path import is_import_path
+
 PLACEMENTS = ("own", "kmeans", "uniform")
+
+OWN = "<module>:<attribute>"
+"""Form of the name of a part that a user has written, in lists of choices."""
 
 QUANTIZE_FIRST = "quantize-first"
 
@@ -34,7 +39,7 @@ class Family:
 
     Attributes:
         title: short description.
-        kind: `paper`, `control` or `sibling`.
+        kind: `paper`, `control`, `sibling`, or `own` for one that a user has written.
         source: where the given parts are from.
         penalty: formula of the penalty of one weight w, in a layer with interval [a, b] and representatives r.
         forward: formula of the value that the forward pass of the regularize phase uses for a weight w.
@@ -51,7 +56,7 @@ class Family:
     trainable: bool
     given: str
     ours: str
-    kind: Literal["paper", "control", "sibling"] = "paper"
+    kind: Literal["paper", "control", "sibling", "own"] = "paper"
     source: str = PAPER
     has_proximal_step: bool = False
     forward: str = "w"
@@ -174,6 +179,50 @@ FAMILIES = {
         has_proximal_step=True,
     ),
 }
+
+
+def family_of(name: str) -> Family:
+    """Return the description of a family.
+
+    One that is named by import path is not imported: it counts as a family with a penalty. Launching a study checks
+    what it really is.
+
+    Args:
+        name: a key of `FAMILIES`, or an import path `module:attribute`.
+
+    Raises:
+        ValueError: the name is neither; the message lists the choices.
+    """
+    if is_import_path(name):
+        return Family(
+            title="a family by import path",
+            penalty=f"shown by: qar families {name}",
+            representatives="shown there",
+            trainable=True,
+            kind="own",
+            source="the author of the family",
+            given="all",
+            ours="nothing",
+            has_proximal_step=True,
+        )
+    return FAMILIES[choose("family", name, [*FAMILIES, OWN] if name not in FAMILIES else FAMILIES)]
+
+
+def check_placement(name: str, family: str | None = None) -> str:
+    """Return the name of a placement if it is known, or an import path, which is not imported.
+
+    Args:
+        name: name of the placement.
+        family: name of a family that must support it; None for any.
+
+    Raises:
+        ValueError: the placement is unknown, or the family does not support it.
+    """
+    if is_import_path(name):
+        return name
+    kind = "placement" if family is None else f"placement for family {family!r}"
+    choices = PLACEMENTS if family is None else family_of(family).placements
+    return choose(kind, name, [*choices, OWN] if name not in choices else choices)
 
 
 def choose(kind: str, name: str, choices: object) -> str:

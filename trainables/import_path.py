@@ -12,6 +12,17 @@ from typing import Any
 
 _FORM = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
+TORCHVISION = "torchvision:"
+"""Prefix of the name of any of torchvision's classifiers of images."""
+NPZ = "npz:"
+"""Prefix of the path of a prepared data set."""
+FOLDER = "folder:"
+"""Prefix of the path of a tree of images."""
+
+PATH_PREFIXES = (NPZ, FOLDER)
+RESERVED_PREFIXES = (TORCHVISION, *PATH_PREFIXES)
+"""Beginnings of names that have the form of an import path but are none."""
+
 PLACES = "beside the study's YAML file or in the working directory"
 """Folders in which the code of a new study is searched for, besides the installed packages."""
 
@@ -22,7 +33,7 @@ class PartError(ValueError):
 
 def is_import_path(name: str) -> bool:
     """Return whether a name has the form `module:attribute`; nothing is imported."""
-    return _FORM.fullmatch(name) is not None
+    return not name.startswith(RESERVED_PREFIXES) and _FORM.fullmatch(name) is not None
 
 
 def module_of(name: str) -> str:
@@ -123,15 +134,15 @@ def arguments_for(
         options_key: key of the configuration that holds the options.
 
     Raises:
-        ValueError: the part is not callable, does not accept an option, or needs an argument that is not there.
+        PartError: the part is not callable, does not accept an option, or needs an argument that is not there.
     """
     if not callable(part):
-        raise ValueError(f"{kind} {name!r} must be a function or a class, got {type(part).__name__}; correct the name")
+        raise PartError(f"{kind} {name!r} must be a function or a class, got {type(part).__name__}; correct the name")
     named, takes_any = accepted_arguments(part)
     for key in options or {}:
         if key in offered or (key not in named and not takes_any):
             choices = sorted(set(named) - set(offered))
-            raise ValueError(
+            raise PartError(
                 f"{options_key} must hold arguments of {kind} {name!r}, got {key!r}; "
                 + (f"choose from {choices}" if choices else "leave it out, for it has none")
             )
@@ -139,7 +150,7 @@ def arguments_for(
     for key, parameter in named.items():
         if parameter.default is parameter.empty and key not in arguments:
             remedy = f"set {options_key}.{key}, or give it a default" if options_key else "give it a default"
-            raise ValueError(
+            raise PartError(
                 f"{kind} {name!r} must be callable with {', '.join(offered)}"
                 + (f" and what {options_key} holds" if options_key else "")
                 + f", got a signature that also needs {key!r}; {remedy}"
@@ -151,7 +162,7 @@ def arguments_for(
 def _refuse_positional_only(kind: str, name: str, part: Any, offered: Mapping[str, Any]) -> None:
     for parameter in inspect.signature(part).parameters.values():
         if parameter.kind == parameter.POSITIONAL_ONLY and parameter.default is parameter.empty:
-            raise ValueError(
+            raise PartError(
                 f"{kind} {name!r} must take its arguments by name ({', '.join(offered)}), got the positional-only "
                 f"{parameter.name!r}; remove the / from its signature"
             )

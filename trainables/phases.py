@@ -17,7 +17,7 @@ from trainables.models import decayed_weights
 from trainables.regularizers.application import draw
 from trainables.regularizers.chunks import flat
 from trainables.regularizers.protocol import LayerQuantizer, ProximalRegularizer, Regularizer, WeightTransform
-from trainables.regularizers.registry import QUANTIZERS
+from trainables.regularizers.registry import quantizer_of
 from trainables.regularizers.representatives import mean_spacing
 from trainables.result import FINETUNE, REGULARIZE
 from trainables.schedule import learning_rate_share, warmup_share
@@ -154,8 +154,8 @@ class RegularizePhase:
             self._num_levels = {name: min(config.num_levels, weight.numel()) for name, weight in weights.items()}
             self._num_levels |= num_levels or {}
         self.quantizers: dict[str, LayerQuantizer] = {}
-        if config.num_levels is not None and config.family in QUANTIZERS:
-            make = QUANTIZERS[config.family]
+        make = quantizer_of(config.family)
+        if config.num_levels is not None and make is not None:
             self.quantizers = {
                 name: make(flat(weight.detach()), self._num_levels[name], config.penalty)
                 for name, weight in weights.items()

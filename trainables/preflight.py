@@ -1,7 +1,7 @@
 """Preflight check of a study's network: one training step on one real batch, before anything is written. No Ray."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -9,19 +9,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from trainables.codebooks.placement import own_placement
 from trainables.config import TrialConfig
 from trainables.data.batches import Split, channel_moments, mapped, train_and_validation_indices
 from trainables.data.datasets import load_dataset
 from trainables.data.prepared import Dataset
+from trainables.import_path import TORCHVISION, is_import_path
 from trainables.initial_weights import load_initial_weights
-from trainables.models import TORCHVISION, build_model, check_model_name, quantized_weights
+from trainables.models import build_model, check_model_name, quantized_weights
 from trainables.plausibility import check_width, warnings_for
+from trainables.regularizers.own_family import check_own_family
 
 IMAGES = 8
 """Number of images in the batch; small, since the driver may have neither a GPU nor much memory."""
 
 
-def preflight(config: TrialConfig, most_levels: int | None = None) -> list[str]:
+def preflight(
+    config: TrialConfig,
+    most_levels: int | None = None,
+    families: Iterable[str] = (),
+    placements: Iterable[str] = (),
+) -> list[str]:
     """Train the network of a trial for one step on one batch of its data set.
 
     The batch holds a few training images: at least two, since batch normalization cannot train on one. The check covers
@@ -29,6 +37,8 @@ def preflight(config: TrialConfig, most_levels: int | None = None) -> list[str]:
 
     Args:
         config: configuration of the trial.
+        families: families of the study, of which those named by import path are checked.
+        placements: placements of the study, likewise.
         most_levels: largest K of the study, for a warning if it takes more bits than float weights; None to omit it.
 
     Returns:
@@ -39,6 +49,7 @@ def preflight(config: TrialConfig, most_levels: int | None = None) -> list[str]:
             or a layer has a single channel. The message is one line.
     """
     check_model_name(config.model)
+    check_parts(config, families, placements)
     dataset = load_dataset(config.dataset, config.data_dir)
     rng = np.random.default_rng(config.seed)
     train, _ = train_and_validation_indices(dataset, config.validation_fraction, rng, config.subset)
@@ -49,11 +60,30 @@ def preflight(config: TrialConfig, most_levels: int | None = None) -> list[str]:
             model = build_model(
                 config.model, dataset.image_shape, dataset.num_classes, config.seed, config.width, config.model_options
             )
-            _step(model.to(memory_format=torch.channels_last), images, labels, dataset.num_classes)
+            train_one_step(model.to(memory_format=torch.channels_last), images, labels, dataset.num_classes)
     check_width(config, model)
     if config.initial_weights is not None:
         load_initial_weights(model, config.initial_weights, config.model)
     return warnings_for(config, model, len(train), most_levels)
+
+
+def check_parts(config: TrialConfig, families: Iterable[str], placements: Iterable[str]) -> None:
+    """Import families and placements that are named by import path, and use each on a small layer.
+
+    Args:
+        config: configuration of a trial of the study.
+        families: names of families.
+        placements: names of placements.
+
+    Raises:
+        PartError: one can't be imported, or does not what it has to; one line.
+    """
+    weights = torch.linspace(-1, 1, 64, dtype=torch.float32)
+    proximal = config.recipe.penalty_application == "proximal"
+    for family in filter(is_import_path, families):
+        check_own_family(family, weights, config.penalty, proximal=proximal)
+    for placement in filter(is_import_path, placements):
+        own_placement(placement, weights, 3, torch.tensor([-0.5, 0.0, 0.5]))
 
 
 def _batch(dataset: Dataset, train: np.ndarray, config: TrialConfig) -> tuple[Tensor, Tensor]:
@@ -72,8 +102,18 @@ def _batch(dataset: Dataset, train: np.ndarray, config: TrialConfig) -> tuple[Te
     return next(split.batches(size, torch.Generator().manual_seed(config.seed), config.recipe.augmentation))
 
 
-def _step(model: nn.Module, images: Tensor, labels: Tensor, num_classes: int) -> None:
-    """Run a forward and a backward pass, and a forward pass in evaluation mode; raise ValueError if one is wrong."""
+def train_one_step(model: nn.Module, images: Tensor, labels: Tensor, num_classes: int) -> None:
+    """Run a forward and a backward pass, and a forward pass in evaluation mode.
+
+    Args:
+        model: the network.
+        images: (n, channels, height, width), normalized.
+        labels: (n,), classes of the images.
+        num_classes: number of classes.
+
+    Raises:
+        ValueError: a result has the wrong type, shape or value.
+    """
     weights = quantized_weights(model)
     if not weights:
         raise ValueError("it has no convolution and no linear layer whose weights could be quantized")

@@ -12,7 +12,8 @@ import typer
 
 from study.cli.errors import WRONG_REQUEST
 from study.cli.inspection import dashboard, doctor, status, track
-from study.cli.results import clean, evaluate, export, families, report, reproduce
+from study.cli.parts import check, families
+from study.cli.results import clean, evaluate, export, report, reproduce
 from study.cli.running import confirm, launch, resume
 from study.interruption import interruption
 from study.terminal import say
@@ -58,6 +59,7 @@ COMMANDS = (
     export,
     reproduce,
     evaluate,
+    check,
     families,
 )
 for command in COMMANDS:

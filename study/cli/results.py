@@ -208,21 +208,3 @@ def _may_import(name: str, trusted: bool) -> bool:
 
     add_working_folder()
     return may_import(name, trusted)
-
-
-def families() -> None:
-    """List the families of regularizers, and which parts come from the paper or from another source."""
-    from trainables.families import FAMILIES
-
-    for name, family in FAMILIES.items():
-        say(f"{name} ({family.kind}): {family.title}")
-        for label, text in (
-            ("penalty of a weight", family.penalty),
-            ("forward pass", family.forward),
-            ("representatives", family.representatives),
-            ("given by the source", family.given),
-            ("ours", family.ours),
-            ("source", family.source),
-        ):
-            if label != "forward pass" or text != "w":
-                say(f"    {label:20} {text}")

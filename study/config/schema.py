@@ -12,6 +12,7 @@ from study.config.constraints import check as check_constraints
 from study.config.credentials import redacted, refuse_credentials
 from study.config.sections import MOST_LEVELS, Anchors, Count, EarlyStopping, PlannedTrial, Resources, Section, Space
 from trainables.config import LARGEST_INTEGER, TrialConfig
+from trainables.import_path import PATH_PREFIXES
 
 SEARCHED = ("family", "num_levels", "lam", "placement", "seed")
 """Fields of `TrialConfig` that a study sets for each trial; the others are the same for all trials."""
@@ -207,9 +208,9 @@ class StudyConfig(Section):
         trial = self.trial | {"data_dir": _absolute(self.trial["data_dir"])}
         if trial["initial_weights"] is not None:
             trial["initial_weights"] = _absolute(trial["initial_weights"])
-        prefix, separator, path = trial["dataset"].partition("npz:")
-        if separator and not prefix:
-            trial["dataset"] = f"npz:{_absolute(path)}"
+        for prefix in PATH_PREFIXES:
+            if trial["dataset"].startswith(prefix):
+                trial["dataset"] = prefix + _absolute(trial["dataset"].removeprefix(prefix))
         warm_start = [_absolute(source) for source in self.warm_start]
         return self.model_copy(update={"trial": trial, "warm_start": warm_start})
 

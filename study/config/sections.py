@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from trainables.config import LARGEST_INTEGER
-from trainables.families import FAMILIES, PLACEMENTS, choose
+from trainables.families import Family, check_placement, family_of
+from trainables.import_path import is_import_path
 
 MOST_LEVELS = 65_536
 """Largest K of a new study, whose index has 16 bits. A bfloat16 weight has as many and needs no codebook."""
@@ -47,11 +48,16 @@ class FloatRange(Section):
 
 
 def _known_family(name: str) -> str:
-    return choose("family", name, FAMILIES)
+    family_of(name)
+    return name
 
 
 def _known_placement(name: str) -> str:
-    return choose("placement", name, PLACEMENTS)
+    return check_placement(name)
+
+
+def _supports(family: str, placement: str) -> bool:
+    return is_import_path(placement) or placement in family_of(family).placements
 
 
 class Space(Section):
@@ -75,7 +81,7 @@ class Space(Section):
     @model_validator(mode="after")
     def _ranges_are_of_penalties(self) -> Self:
         for family, values in self.lam_by_family.items():
-            if not FAMILIES[family].has_penalty:
+            if not family_of(family).has_penalty:
                 got = f"{family}: [{values.low}, {values.high}]"
                 raise ValueError(f"lam_by_family must name families with a penalty, got {got}; leave it out")
         return self
@@ -86,8 +92,8 @@ class Space(Section):
 
     def placements(self, family: str) -> list[str]:
         """Return the placements of the space that a family supports; its default one if it supports none of them."""
-        supported = [placement for placement in self.placement if placement in FAMILIES[family].placements]
-        return supported or [FAMILIES[family].default_placement]
+        supported = [placement for placement in self.placement if _supports(family, placement)]
+        return supported or [family_of(family).default_placement]
 
 
 class Anchors(Section):
@@ -98,6 +104,14 @@ class Anchors(Section):
     """
 
     num_levels: list[Annotated[int, Field(ge=2, le=LARGEST_INTEGER)]] = [2, 4, 16]
+
+
+def _family_in(values: Any) -> Family | None:
+    """Return the family of a planned trial that is not checked yet; None if it names no known one."""
+    try:
+        return family_of(values["family"])
+    except (TypeError, LookupError, ValueError):
+        return None
 
 
 class PlannedTrial(Section):
@@ -114,7 +128,7 @@ class PlannedTrial(Section):
     @model_validator(mode="before")
     @classmethod
     def _placed_by_default(cls, values: Any) -> Any:
-        family = FAMILIES.get(values.get("family", "")) if isinstance(values, dict) else None
+        family = _family_in(values)
         return values if family is None else {"placement": family.default_placement} | values
 
 

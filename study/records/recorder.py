@@ -22,7 +22,7 @@ from study.search.searcher import outcome
 from study.storage.folder import StudyFolder, write_atomically
 from trainables.atomic import replacing
 from trainables.config import TrialConfig
-from trainables.families import FAMILIES
+from trainables.families import family_of
 from trainables.result import (
     EPOCH_COLUMNS,
     PRE_TUNING,
@@ -62,7 +62,7 @@ def trial_row(trial: Trial) -> dict[str, Any]:
         "anchor": trial.anchor,
         "family": config.family,
         "num_levels": config.num_levels,
-        "lam": config.lam if FAMILIES[config.family].has_penalty else None,
+        "lam": config.lam if family_of(config.family).has_penalty else None,
         "placement": config.placement if quantized else None,
         "seed": config.seed,
         "model": config.model,

@@ -17,7 +17,7 @@ from study.ledger.history import History, KnownResult, Trial
 from study.search.optuna_trials import DIRECTIONS, OBJECTIVES, OPTUNA_STATES, frozen, metrics_of, values_of
 from study.search.samplers import SAMPLERS, make_sampler
 from study.search.space import ANCHOR, distributions, first_trials, first_value, suggest
-from trainables.families import FAMILIES
+from trainables.families import family_of
 from trainables.result import TrialState
 
 FAILURE = "failure"
@@ -207,7 +207,7 @@ class SamplerView:
     def _trial_of_all_dimensions(self) -> FrozenTrial:
         """Return a trial that only shows all dimensions, for a sampler that takes them from the first trial."""
         space = self._config.space
-        family = max(space.family, key=lambda name: FAMILIES[name].has_penalty)
+        family = max(space.family, key=lambda name: family_of(name).has_penalty)
         by_name: dict[str, BaseDistribution] = distributions(space, family)
         params = {name: first_value(distribution) for name, distribution in by_name.items()} | {"family": family}
         return create_trial(state=OptunaState.PRUNED, params=params, distributions=by_name)

@@ -6,7 +6,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from study.config import Space, StudyConfig
-from trainables.families import FAMILIES
+from trainables.families import family_of
 
 ANCHOR = "anchor"
 """User attribute of an anchor's Optuna trial, which is never stopped early. It holds the fixed searched fields."""
@@ -14,7 +14,7 @@ ANCHOR = "anchor"
 
 def _placement_key(family: str) -> str:
     # Optuna allows one distribution per name, and a family without representatives of its own has fewer placements.
-    return "placement" if FAMILIES[family].has_representatives else "placement_none"
+    return "placement" if family_of(family).has_representatives else "placement_none"
 
 
 def _lam_key(family: str, space: Space) -> str:
@@ -30,7 +30,7 @@ def suggest(optuna_trial: optuna.Trial, space: Space) -> dict[str, Any]:
         "num_levels": optuna_trial.suggest_int("num_levels", space.num_levels.low, space.num_levels.high, log=True),
         "placement": optuna_trial.suggest_categorical(_placement_key(family), space.placements(family)),
     }
-    if FAMILIES[family].has_penalty:
+    if family_of(family).has_penalty:
         lam = space.lam_range(family)
         searched["lam"] = optuna_trial.suggest_float(_lam_key(family, space), lam.low, lam.high, log=True)
     return searched
@@ -43,7 +43,7 @@ def distributions(space: Space, family: str) -> dict[str, BaseDistribution]:
         "num_levels": IntDistribution(space.num_levels.low, space.num_levels.high, log=True),
         _placement_key(family): CategoricalDistribution(space.placements(family)),
     }
-    if FAMILIES[family].has_penalty:
+    if family_of(family).has_penalty:
         lam = space.lam_range(family)
         by_name[_lam_key(family, space)] = FloatDistribution(lam.low, lam.high, log=True)
     return by_name
@@ -69,7 +69,7 @@ def params_of(searched: dict[str, Any], space: Space) -> dict[str, Any] | None:
     if not inside:
         return None
     params = {"family": family, "num_levels": num_levels, _placement_key(family): placement}
-    if FAMILIES[family].has_penalty:
+    if family_of(family).has_penalty:
         lam, allowed = searched.get("lam"), space.lam_range(family)
         if lam is None or not allowed.low <= lam <= allowed.high:
             return None

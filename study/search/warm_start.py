@@ -15,7 +15,6 @@ from study.search.optuna_trials import OBJECTIVES
 from study.search.space import distributions, params_of
 from study.storage.folder import StudyFolder
 from trainables.errors import DamagedFileError
-from trainables.families import FAMILIES
 from trainables.result import TRIAL_COLUMNS, TRIAL_KEYS, TrialState
 from trainables.tables import read_table
 
@@ -44,7 +43,7 @@ def _priors_of(source: str, config: StudyConfig) -> list[dict[str, Any]]:
     table, shown_as = _table_of(source)
     priors = []
     for row in table.select(needed).to_pylist():
-        if row["state"] != TrialState.COMPLETE or row["family"] not in FAMILIES:
+        if row["state"] != TrialState.COMPLETE:
             continue
         result = {name: row[name] for name in metrics}
         params = params_of(row, config.space)

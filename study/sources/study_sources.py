@@ -9,9 +9,6 @@ from study.sources.collecting import collect
 from trainables.import_path import is_import_path, module_of
 from trainables.initial_weights import checksum_of_file
 
-PREFIXES = ("torchvision:", "npz:", "folder:")
-"""Beginnings of names that have the form of an import path but are none."""
-
 
 def import_paths_of(config: StudyConfig) -> dict[str, list[str]]:
     """Return the import paths in a configuration, each once, by the kind of part: `model`, `dataset`, and so on."""
@@ -21,10 +18,7 @@ def import_paths_of(config: StudyConfig) -> dict[str, list[str]]:
         "family": [*config.space.family, *(trial.family for trial in config.plan)],
         "placement": [*config.space.placement, *(trial.placement for trial in config.plan)],
     }
-    paths = {
-        kind: [name for name in dict.fromkeys(names) if is_import_path(name) and not name.startswith(PREFIXES)]
-        for kind, names in named.items()
-    }
+    paths = {kind: [name for name in dict.fromkeys(names) if is_import_path(name)] for kind, names in named.items()}
     return {kind: names for kind, names in paths.items() if names}
 
 

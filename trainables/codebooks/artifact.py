@@ -37,7 +37,7 @@ from trainables.config import TrialConfig
 from trainables.errors import DamagedFileError
 from trainables.files import open_regular
 from trainables.import_path import PartError, is_import_path, resolve
-from trainables.models import TORCHVISION, build_model, model_shapes
+from trainables.models import build_model, model_shapes
 
 FORMATS = {1: "huffman", 2: "entropy"}
 """Coding of the levels (`trainables.codebooks.bits.CODES`) by format of the file."""
@@ -224,7 +224,7 @@ def _parse(content: bytes, safetensors_header: bytes, may_import: Callable[[str]
         raise ValueError(f"its format must be one of {list(FORMATS)}, got {header['format']!r}")
     _check_header(header)
     config = TrialConfig.from_stored(header["config"])
-    if is_import_path(config.model) and not config.model.startswith(TORCHVISION):
+    if is_import_path(config.model):
         if not may_import(config.model):
             raise PartError(
                 f"model {config.model!r} must be code that you have launched a study with, since this file may be "

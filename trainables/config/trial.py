@@ -12,7 +12,7 @@ from trainables.config.penalty import PenaltyForm
 from trainables.config.reading import LARGEST_INTEGER, read_section
 from trainables.config.recipe import Recipe
 from trainables.config.rules import require, require_positive
-from trainables.families import FAMILIES, choose
+from trainables.families import check_placement, choose, family_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,8 @@ class TrialConfig:
     """One configuration and one seed: all that decides what a trial does.
 
     Attributes:
-        family: a key of `trainables.families.FAMILIES`.
+        family: a key of `trainables.families.FAMILIES`, or the import path of a family
+            (`trainables.regularizers.own_family`).
         num_levels: K ≥ 2, or None for the float baseline, which is never quantized (family `none` only).
         lam: λ ≥ 0, the weight of the penalty in the loss; 0 for family `none`.
         placement: where the final representatives lie: `own` (the family's), `kmeans` or `uniform`; left empty, `own`
@@ -69,7 +70,7 @@ class TrialConfig:
     penalty: PenaltyForm = field(default_factory=PenaltyForm)
 
     def __post_init__(self) -> None:
-        family = FAMILIES[choose("family", self.family, FAMILIES)]
+        family = family_of(self.family)
         if self.num_levels is None:
             require(self.family == "none", "num_levels", f"given for family {self.family!r}", None, "set it")
         else:
@@ -85,7 +86,7 @@ class TrialConfig:
         )
         if not self.placement:
             object.__setattr__(self, "placement", family.default_placement)  # the dataclass is frozen
-        choose(f"placement for family {self.family!r}", self.placement, family.placements)
+        check_placement(self.placement, self.family)
         require(0 <= self.seed <= LARGEST_INTEGER, "seed", f"from 0 to {LARGEST_INTEGER}", self.seed, "choose another")
         require(
             0 < self.validation_fraction < 1,

@@ -14,12 +14,12 @@ import numpy as np
 from trainables.data.batches import stratified_split
 from trainables.data.cache import install
 from trainables.data.fetched import fetched, is_uri
+from trainables.data.image_folder import check_folder_name, load_folder
 from trainables.data.npz import reason_of
+from trainables.data.own_dataset import load_own_dataset
 from trainables.data.prepared import ARRAYS, Dataset, checked_dataset, load_prepared, map_folder, write_folder
-from trainables.families import choose
-
-NPZ = "npz:"
-"""Prefix of the path of a prepared data set."""
+from trainables.families import OWN, choose
+from trainables.import_path import FOLDER, NPZ, PATH_PREFIXES, is_import_path
 
 TRUST = "allow it with --trust-addresses, or put the data set there and name its folder"
 """Remedy in error messages about data sets that only an untrusted file names."""
@@ -107,8 +107,16 @@ DATASETS: dict[str, Callable[[str | Path, bool], Dataset]] = {
 
 
 def check_dataset_name(name: str) -> str:
-    """Return `name` if it is a key of `DATASETS`, or `npz:` and a path; raise ValueError with the choices if not."""
-    return name if name.startswith(NPZ) and name != NPZ else choose("dataset", name, [*DATASETS, f"{NPZ}<path>"])
+    """Return `name` if it has the form of a data set's name; raise ValueError with the choices if not.
+
+    A data set named by import path is not imported.
+    """
+    if name.startswith(FOLDER) and name != FOLDER:
+        check_folder_name(name)
+        return name
+    if (name.startswith(NPZ) and name != NPZ) or is_import_path(name):
+        return name
+    return choose("dataset", name, [*DATASETS, *(f"{prefix}<path>" for prefix in PATH_PREFIXES), OWN])
 
 
 class DatasetError(ValueError):
@@ -119,7 +127,8 @@ def load_dataset(name: str, data_dir: str | Path = "data", fetch: bool = True) -
     """Load a data set.
 
     Args:
-        name: a key of `DATASETS`, or `npz:` and the path or URI of a prepared file.
+        name: a key of `DATASETS`, `npz:` and the path or URI of a prepared file, `folder:` and the path of a tree of
+            images, or the import path of a function.
         data_dir: folder of prepared and downloaded data sets. From a URI (`s3://…`, `gs://…`) the prepared file is
             downloaded once per node.
         fetch: whether the data set may be downloaded; false if only an untrusted file names it.
@@ -133,9 +142,15 @@ def load_dataset(name: str, data_dir: str | Path = "data", fetch: bool = True) -
         if name.startswith(NPZ):
             path = name.removeprefix(NPZ)
             return load_prepared(_fetched(path, fetch) if is_uri(path) else Path(path).expanduser())
+        if name.startswith(FOLDER):
+            return load_folder(name)
+        if name not in DATASETS:
+            return load_own_dataset(name, data_dir)
         return DATASETS[name](data_dir, fetch)
     except ValueError as error:
         raise DatasetError(str(error)) from error
+    except OSError as error:
+        raise DatasetError(f"{name} can't be loaded: {error.strerror} ({error.filename}); mend that") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +183,7 @@ def chosen_data(
         trust_addresses: whether the user trusts the addresses in the file.
     """
     name = named if dataset is None else dataset
-    if name.startswith(NPZ):
+    if name.startswith(PATH_PREFIXES):
         asked_for = dataset is not None
     else:
         asked_for = data_dir is not None and (dataset is not None or is_uri(data_dir))

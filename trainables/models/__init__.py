@@ -3,11 +3,10 @@
 from trainables.models.meta_shapes import model_shapes
 from trainables.models.parameters import WEIGHT_MATRICES, decayed_weights, quantized_weights
 from trainables.models.registry import MODELS, build_model, check_model_name
-from trainables.models.torchvision_models import TORCHVISION, torchvision_classifiers
+from trainables.models.torchvision_models import torchvision_classifiers
 
 __all__ = [
     "MODELS",
-    "TORCHVISION",
     "WEIGHT_MATRICES",
     "build_model",
     "check_model_name",

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from trainables.families import choose
-from trainables.import_path import arguments_for, is_import_path, reason_of, resolve
+from trainables.import_path import TORCHVISION, arguments_for, is_import_path, reason_of, resolve
 from trainables.models.alexnet import alexnet, alexnet_bn
 from trainables.models.mobilenet import mobilenet_v2
 from trainables.models.resnet import resnet20, resnet56
 from trainables.models.small_cnn import small_cnn
-from trainables.models.torchvision_models import TORCHVISION, build_torchvision, check_torchvision_name
+from trainables.models.torchvision_models import build_torchvision, check_torchvision_name
 from trainables.models.vgg import vgg16
 
 MODELS: dict[str, Callable[..., nn.Module]] = {

@@ -1,4 +1,7 @@
-"""torchvision's classifiers of images, taken as they are except for the number of classes and of channels."""
+"""torchvision's classifiers of images.
+
+They are taken as they are, except for the number of classes and of the images' channels, and without auxiliary outputs.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,14 +10,7 @@ import torch
 from torch import nn
 
 from trainables.families import choose
-from trainables.import_path import arguments_for
-
-TORCHVISION = "torchvision:"
-"""Prefix of the name of any of torchvision's classifiers of images.
-
-The classifier is taken as it is, except for the number of classes and of the images' channels, and without auxiliary
-outputs.
-"""
+from trainables.import_path import TORCHVISION, arguments_for
 
 PLAIN_OUTPUT: dict[str, dict[str, bool]] = {
     # By default these two return several outputs while they train, and warn of a default that is to change.

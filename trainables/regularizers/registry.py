@@ -5,11 +5,13 @@ from collections.abc import Callable
 from torch import Tensor
 
 from trainables.config import PenaltyForm
+from trainables.import_path import is_import_path
 from trainables.regularizers.bin_regularization import BinRegularization
 from trainables.regularizers.bounded_wells import BoundedWells
 from trainables.regularizers.nearest import NearestDistance
+from trainables.regularizers.own_family import QuantizerFactory, own_quantizer
 from trainables.regularizers.periodic import PeriodicWells
-from trainables.regularizers.protocol import LayerQuantizer, Regularizer
+from trainables.regularizers.protocol import Regularizer
 from trainables.regularizers.soft_minimum import SoftMinimum
 from trainables.shapes import Float
 
@@ -30,5 +32,17 @@ REGULARIZERS: dict[str, Callable[[Float[Tensor, " n"], int, PenaltyForm], Regula
 }
 """Families with a penalty. Each makes the regularizer of a layer from its flat weights, (n,), K and the switches."""
 
-QUANTIZERS: dict[str, Callable[[Float[Tensor, " n"], int, PenaltyForm], LayerQuantizer]] = {**REGULARIZERS}
+QUANTIZERS: dict[str, QuantizerFactory] = {**REGULARIZERS}
 """All families with representatives of their own in the regularize phase."""
+
+
+def quantizer_of(family: str) -> QuantizerFactory | None:
+    """Return the function that makes the quantizer of a layer; None for a family without representatives.
+
+    Args:
+        family: key of `trainables.families.FAMILIES`, or import path of a family.
+
+    Raises:
+        PartError: a family named by import path can't be imported or made.
+    """
+    return own_quantizer(family) if is_import_path(family) else QUANTIZERS.get(family)
