@@ -46,8 +46,8 @@ def check_folder_name(name: str) -> tuple[Path, tuple[int, int] | None]:
     match = _FORM.fullmatch(name.removeprefix(FOLDER))
     if match is None or "://" in name:
         raise ValueError(
-            f"dataset must be {FOLDER}PATH of a folder on every node, with ?size=32 or ?size=48x64 (height×width) after "
-            f"it to resize images, got {name!r}; correct it"
+            f"dataset must be {FOLDER}PATH of a folder on every node, with ?size=32 or ?size=48x64 (height×width) at "
+            f"its end to resize images, got {name!r}; correct it"
         )
     if match["height"] is None:
         return Path(match["path"]).expanduser(), None

@@ -106,8 +106,10 @@ def own_quantizer(name: str) -> QuantizerFactory:
             f"family {name!r} must be callable with ({', '.join(arguments)}), got a {_kind(part)} with the signature "
             f"{inspect.signature(part)}: {error}; correct it"
         ) from None
-    make: QuantizerFactory = part if inspect.isclass(part) else partial(FunctionPenalty, part, declared.trainable)
-    return make
+    if inspect.isclass(part):
+        make: QuantizerFactory = part  # type: ignore[assignment]  # `check_own_family` looks at what it makes
+        return make
+    return partial(FunctionPenalty, part, declared.trainable)
 
 
 def check_own_family(name: str, weights: Float[Tensor, " n"], form: PenaltyForm, *, proximal: bool) -> None:

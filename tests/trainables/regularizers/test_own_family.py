@@ -11,6 +11,7 @@ import torch
 from study.cli.app import app
 from study.config import parse_study
 from trainables.config import TrialConfig
+from trainables.phases import RegularizePhase
 from trainables.preflight import preflight
 from trainables.run import CompressionRun
 
@@ -92,10 +93,11 @@ def test_class_that_is_rm_by_another_name_trains_as_rm_does() -> None:
 
 def test_function_pulls_and_its_representatives_are_trained_and_restored() -> None:
     run = CompressionRun(trial(regularize_epochs=2))
-    before = {name: values.representatives.clone() for name, values in run.phase.quantizers.items()}  # type: ignore
+    assert isinstance(run.phase, RegularizePhase)
+    before = {name: values.representatives.clone() for name, values in run.phase.quantizers.items()}
     first = run.run_epoch()
     assert first["penalty"] > 0
-    after = run.phase.quantizers  # type: ignore[union-attr]
+    after = run.phase.quantizers
     assert any(not torch.equal(before[name], after[name].representatives) for name in before)
     other = CompressionRun(trial(regularize_epochs=2))
     other.load_state_dict(copy.deepcopy(run.state_dict()))
