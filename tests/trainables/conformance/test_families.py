@@ -9,6 +9,7 @@ from trainables.conformance.families import check_family
 from trainables.regularizers import family
 from trainables.regularizers.function_penalty import FunctionPenalty
 from trainables.regularizers.nearest import NearestDistance
+from trainables.regularizers.representatives import FreeRepresentatives, LearnedGrid
 
 
 def squared(weights: Tensor, representatives: Tensor) -> Tensor:
@@ -31,7 +32,7 @@ def test_plain_function_passes(trained: bool) -> None:
 def test_function_equals_the_closed_form_of_the_same_penalty() -> None:
     layer = torch.randn(3000, generator=torch.Generator().manual_seed(0))
     form = PenaltyForm(squared=True, initial="kmeans")
-    ours, own = NearestDistance(layer, 8, form), FunctionPenalty(squared, True, layer, 8, form)
+    ours, own = NearestDistance.free(layer, 8, form), FunctionPenalty(squared, True, layer, 8, form)
     gradients = []
     for regularizer in (ours, own):
         gradient = torch.zeros_like(layer)
@@ -89,8 +90,8 @@ class ByPlace(NearestDistance):
 class Forgetful(NearestDistance):
     count = 0
 
-    def __init__(self, weights: Tensor, num_levels: int, form: PenaltyForm) -> None:
-        super().__init__(weights, num_levels, form)
+    def __init__(self, positions: FreeRepresentatives | LearnedGrid, form: PenaltyForm, num_weights: int) -> None:
+        super().__init__(positions, form, num_weights)
         Forgetful.count += 1
         self._factor = float(Forgetful.count)
 
@@ -118,8 +119,8 @@ class ForgettingRepresentatives(NearestDistance):
         (ForgettingRepresentatives, "gradient of the representatives, K = 2", "the worst representative is"),
     ],
 )
-def test_broken_promises_are_named(wrong: type, promise: str, text: str) -> None:
-    assert text in faults(wrong)[promise]
+def test_broken_promises_are_named(wrong: type[NearestDistance], promise: str, text: str) -> None:
+    assert text in faults(wrong.free)[promise]
 
 
 @family(formula="x", source="y", trained=True)

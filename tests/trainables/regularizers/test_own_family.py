@@ -20,6 +20,7 @@ import torch
 
 from trainables.regularizers import family
 from trainables.regularizers.nearest import NearestDistance
+from trainables.regularizers.representatives import FreeRepresentatives
 
 
 @family(formula="(w - r)²", source="a test", trained=True, title="nearest, squared")
@@ -30,6 +31,9 @@ def pull(weights, representatives):
 @family(formula="|w - r|", source="a test", trained=True)
 class Absolute(NearestDistance):
     """RM by another name."""
+
+    def __init__(self, weights, num_levels, form):
+        super().__init__(FreeRepresentatives(weights, num_levels, form.initial), form, len(weights))
 
 
 @family(formula="x", source="y", trained=False)
