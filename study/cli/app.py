@@ -15,6 +15,7 @@ from study.cli.inspection import dashboard, doctor, status, track
 from study.cli.parts import check, families
 from study.cli.results import clean, evaluate, export, report, reproduce
 from study.cli.running import confirm, launch, resume
+from study.cli.studies import list_, remove, rename
 from study.interruption import interruption
 from study.terminal import say
 
@@ -61,9 +62,12 @@ COMMANDS = (
     evaluate,
     check,
     families,
+    list_,
+    remove,
+    rename,
 )
 for command in COMMANDS:
-    app.command()(command)
+    app.command(command.__name__.rstrip("_"))(command)
 
 
 def _prepare_process() -> None:
