@@ -85,15 +85,15 @@ def clean(
         from study.sizes import size
 
         superfluous = superfluous_checkpoints(folder, check_finished(folder))
-        amount = f"{len(superfluous.paths)} checkpoints, {size(superfluous.num_bytes)}"
+        amount = f"{len(superfluous.names)} checkpoints, {size(superfluous.num_bytes)}"
         exported = f"trials {', '.join(map(str, superfluous.kept))}" if superfluous.kept else "no trial"
         say(f"no longer needed: {amount}")
         say(f"without them, qar export works for {exported}; all other commands work as before")
-        if dry_run or not superfluous.paths:
+        if dry_run or not superfluous.names:
             return
         if not yes and not typer.confirm("remove them?"):
             raise typer.Exit(FAILED)
-        remove_checkpoints(folder, superfluous)
+        remove_checkpoints(folder, superfluous, say)
     say(f"removed {amount}")
 
 

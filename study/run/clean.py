@@ -1,13 +1,11 @@
 """`qar clean`: removes the checkpoints of a finished study that no command needs."""
 
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
-from study.containment import remove_tree
 from study.ledger.front import front_so_far
 from study.ledger.history import History
-from study.ledger.ledger import read_history
 from study.storage.folder import StudyFolder
 from study.storage.liveliness import Liveliness, liveliness
 
@@ -17,12 +15,12 @@ class Superfluous:
     """Checkpoints that can be removed.
 
     Attributes:
-        paths: their folders, relative to the study.
-        num_bytes: their size on disk.
+        names: their names in the study's storage.
+        num_bytes: their total size.
         kept: numbers of the trials whose newest checkpoint is kept, which can still be exported.
     """
 
-    paths: tuple[str, ...]
+    names: tuple[str, ...]
     num_bytes: int
     kept: tuple[int, ...]
 
@@ -31,28 +29,28 @@ def superfluous_checkpoints(folder: StudyFolder, history: History) -> Superfluou
     """Return all checkpoints except the newest one of each trial on the front.
 
     `qar reproduce` and `qar confirm` need no checkpoint: they train from the float baselines or from scratch.
+
+    Raises:
+        StorageError: the study lies in a bucket that can't be reached.
     """
     front = {trial.number: trial.checkpoint.path for trial in front_so_far(history) if trial.checkpoint}
-    existing = [folder.inner(path) for path in sorted(folder.ray.glob("session-*/*/checkpoint_*"))]
-    paths = tuple(path for path in existing if path not in front.values())
-    kept = tuple(sorted(number for number, path in front.items() if path in existing))
-    return Superfluous(paths=paths, num_bytes=sum(_bytes_below(folder.path / path) for path in paths), kept=kept)
+    existing = folder.storage.checkpoints()
+    names = tuple(name for name in existing if name not in front.values())
+    kept = tuple(sorted(number for number, name in front.items() if name in existing))
+    return Superfluous(names=names, num_bytes=sum(existing[name] for name in names), kept=kept)
 
 
 def check_finished(folder: StudyFolder) -> History:
     """Return the history of a study whose checkpoints may be removed.
 
     Raises:
-        ValueError: the study lies in a bucket, holds a symbolic link, or has not finished.
+        ValueError: the study holds a symbolic link, or has not finished.
         DamagedFileError: the files of the study can't be read.
+        StorageError: the study lies in a bucket that can't be reached.
     """
-    if folder.storage.has_working_copy:
-        raise ValueError(
-            f"qar clean needs a study in a folder, got {folder}; remove {folder}/ray with the store's own tools"
-        )
     config = folder.read_config()
     folder.check_no_links()
-    history = read_history(folder.ledger)
+    history = folder.read_history()
     state = liveliness(folder, history, config.trials)
     if state is not Liveliness.FINISHED:
         raise ValueError(
@@ -62,18 +60,18 @@ def check_finished(folder: StudyFolder) -> History:
     return history
 
 
-def remove_checkpoints(folder: StudyFolder, superfluous: Superfluous) -> None:
+def remove_checkpoints(folder: StudyFolder, superfluous: Superfluous, say: Callable[[str], None]) -> None:
     """Remove checkpoints, with the ledger locked so that no driver can start.
+
+    Args:
+        folder: folder of the study.
+        superfluous: the checkpoints.
+        say: called with a line where the lock takes a while.
 
     Raises:
         ValueError: another process runs the study.
-        StorageError: the ledger can't be opened.
+        StorageError: the ledger can't be opened, or the bucket can't be reached.
         OSError: a file can't be removed.
     """
-    with closing(folder.open_ledger(lambda line: None)):
-        for path in superfluous.paths:
-            remove_tree(folder.path, path)
-
-
-def _bytes_below(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    with closing(folder.open_ledger(say)):
+        folder.storage.remove_checkpoints(superfluous.names)

@@ -29,6 +29,9 @@ from study.storage.study_storage import (
 )
 from study.terminal import say
 
+_CHECKPOINT = re.compile(rf"{RAY}/[^/]+/[^/]+/checkpoint_[^/]+(?=/)")
+"""Beginning of the name of an object in a checkpoint: the name of the checkpoint."""
+
 
 class BucketStorage:
     """A study in a bucket; see `StudyStorage`.
@@ -161,16 +164,24 @@ class BucketStorage:
 
     def prune_checkpoints(self, kept: Iterable[str]) -> None:
         """Remove Ray's state and checkpoints from the bucket. Raises StorageError."""
-        kept_names = set(kept)
-        removed: set[str] = set()
+        names = set(kept)
         for name in self.bucket.names(RAY):
-            parts = name.split("/")
-            checkpoint = "/".join(parts[:4])
-            if len(parts) == 3:
+            if name.count("/") == 2:  # directly in the folder of a session
                 self.bucket.remove(name)
-            elif checkpoint not in kept_names | removed and parts[3].startswith("checkpoint_"):
-                removed.add(checkpoint)
-                self.bucket.remove_folder(checkpoint)
+        self.remove_checkpoints(name for name in self.checkpoints() if name not in names)
+
+    def checkpoints(self) -> dict[str, int]:
+        """Return the size of each checkpoint in bytes, by name relative to the study. Raises StorageError."""
+        sizes: dict[str, int] = {}
+        for name, size in self.bucket.sizes(RAY).items():
+            if match := _CHECKPOINT.match(name):
+                sizes[match[0]] = sizes.get(match[0], 0) + size
+        return sizes
+
+    def remove_checkpoints(self, names: Iterable[str]) -> None:
+        """Remove checkpoints from the bucket. Raises StorageError."""
+        for name in names:
+            self.bucket.remove_folder(name)
 
     def ray_options(self) -> dict[str, Any]:
         """Return the file system of the bucket and the folder of Ray's experiments there."""

@@ -97,9 +97,19 @@ class LocalStorage:
             for path in session.iterdir():
                 if path.is_file():
                     remove_file(self.path, self._name(path))
-            for checkpoint in session.glob("*/checkpoint_*"):
-                if self._name(checkpoint) not in names:
-                    remove_tree(self.path, self._name(checkpoint))
+        self.remove_checkpoints(name for name in self.checkpoints() if name not in names)
+
+    def checkpoints(self) -> dict[str, int]:
+        """Return the size of each checkpoint in bytes, by path relative to the study."""
+        return {
+            self._name(checkpoint): sum(file.stat().st_size for file in checkpoint.rglob("*") if file.is_file())
+            for checkpoint in sorted((self.path / RAY).glob("session-*/*/checkpoint_*"))
+        }
+
+    def remove_checkpoints(self, names: Iterable[str]) -> None:
+        """Remove checkpoints; raises OSError."""
+        for name in names:
+            remove_tree(self.path, name)
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()

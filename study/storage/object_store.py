@@ -151,11 +151,16 @@ class BucketFolder:
 
     def names(self, folder: str = "") -> list[str]:
         """Return the sorted names of all objects below a folder, relative to this folder. Raises StorageError."""
+        return list(self.sizes(folder))
+
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        """Return the sizes in bytes of all objects below a folder, in order of their names. Raises StorageError."""
         from pyarrow.fs import FileSelector
 
         selector = FileSelector(f"{self.path}/{folder}".rstrip("/"), allow_not_found=True, recursive=True)
         entries = self._patiently(lambda: self.filesystem.get_file_info(selector))
-        return sorted(entry.path.removeprefix(f"{self.path}/") for entry in entries if entry.is_file)
+        sizes = {entry.path.removeprefix(f"{self.path}/"): entry.size for entry in entries if entry.is_file}
+        return dict(sorted(sizes.items()))
 
     def remove(self, name: str) -> None:
         """Remove an object if it exists. Raises StorageError."""

@@ -92,6 +92,12 @@ class StudyStorage(Protocol):
     def prune_checkpoints(self, kept: Iterable[str]) -> None:
         """Remove what earlier sessions of Ray have left, except the checkpoints with these names."""
 
+    def checkpoints(self) -> dict[str, int]:
+        """Return the size of each checkpoint in bytes, by name in order of names."""
+
+    def remove_checkpoints(self, names: Iterable[str]) -> None:
+        """Remove the checkpoints with these names."""
+
     def ray_options(self) -> dict[str, Any]:
         """Return where Ray Tune keeps its experiments, as arguments of `ray.tune.RunConfig`."""
 

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import threading
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
@@ -15,10 +15,15 @@ from typer.testing import CliRunner
 
 from study.cli import app
 from study.commands.confirm import confirmation_of
+from study.commands.confirmation import add_seeds
+from study.config import StudyConfig
 from study.doctor.probe import remove_marks, unseen_marks, write_mark
 from study.errors import StorageError
 from study.ledger.facts import ASKED, EPOCH
+from study.ledger.history import History
 from study.ledger.ledger import Ledger, read_history
+from study.run.launch import extend
+from study.run.options import RunOptions
 from study.search.searcher import OptunaSearcher
 from study.search.warm_start import read_priors
 from study.storage import lease, object_store, segments
@@ -393,6 +398,89 @@ def test_sweep_of_a_bucket_keeps_what_trials_go_on_from(uri: str, bucket: Bucket
         bucket.write(name, b"x")
     StudyFolder.at(uri).storage.prune_checkpoints([kept])
     assert bucket.names() == [f"{kept}/trial.pt"]
+
+
+def in_bucket(uri: str, local: StudyFolder) -> StudyFolder:
+    """Copy configuration and ledger of a study into a bucket."""
+    StudyFolder.at(uri).create(local.read_config())
+    Segments(BucketFolder.open(uri), local.ledger.read_bytes())
+    return StudyFolder.at(uri)
+
+
+def test_study_in_a_bucket_is_extended_only_while_no_other_driver_runs_it(
+    uri: str, bucket: BucketFolder, tmp_path: Path
+) -> None:
+    """The configuration changes under the lease, so that no driver runs by the old one."""
+    study = in_bucket(uri, make_study(tmp_path / "small"))
+    before = bucket.read("study.yaml")
+    with closing(study.open_ledger(hush)):
+        with pytest.raises(ValueError, match="is being run by process"):
+            extend(StudyFolder.at(uri), 7, RunOptions())
+        assert bucket.read("study.yaml") == before
+    assert extend(StudyFolder.at(uri), 7, RunOptions()).trials == 12
+    assert StudyFolder.at(uri).read_config().trials == 12
+
+    def refused(config: StudyConfig, history: History) -> StudyConfig:
+        with pytest.raises(ValueError, match="is being run by process"):
+            StudyFolder.at(uri).open_ledger(hush)
+        return config
+
+    study.change_config(refused, hush)
+
+
+def test_confirmation_in_a_bucket_gets_more_seeds_only_while_no_other_driver_runs_it(
+    uri: str, bucket: BucketFolder, tmp_path: Path
+) -> None:
+    study = in_bucket(uri, make_study(tmp_path / "small"))
+    confirmation, two = confirmation_of(study, 2, 0.0)
+    confirmation.create(two)
+    _, three = confirmation_of(StudyFolder.at(uri), 3, 0.0)
+    before = bucket.read("confirm/study.yaml")
+    with closing(confirmation.open_ledger(hush)):
+        with pytest.raises(ValueError, match="is being run by process"):
+            add_seeds(StudyFolder.at(below(uri, "confirm")), three, RunOptions())
+        assert bucket.read("confirm/study.yaml") == before
+    add_seeds(StudyFolder.at(below(uri, "confirm")), three, RunOptions())
+    assert StudyFolder.at(below(uri, "confirm")).read_config() == three
+    with pytest.raises(ValueError, match=r"--seeds must be at least 3, which .* has been given, got 2"):
+        add_seeds(confirmation, two, RunOptions())
+
+
+def newest_of(study: StudyFolder, number: int) -> str:
+    """Return the name of the newest checkpoint of a trial."""
+    checkpoint = study.read_history().trials[number].checkpoint
+    assert checkpoint is not None
+    return checkpoint.path
+
+
+def test_clean_removes_from_a_bucket_what_it_removes_from_a_folder(
+    uri: str, bucket: BucketFolder, tmp_path: Path
+) -> None:
+    study = in_bucket(uri, make_study(tmp_path / "small"))
+    newest = [saved.path for trial in study.read_history().trials.values() for saved in trial.checkpoints]
+    written = {*newest, *(f"{name.rpartition('/')[0]}/checkpoint_000000" for name in newest)}
+    for name in written:
+        bucket.write(f"{name}/trial.pt", bytes(1000))
+    kept = {newest_of(study, number) for number in (1, 2)}
+    others = [name for name in bucket.names() if "checkpoint_" not in name and not name.startswith(("ledger/", NAME))]
+    dry = CliRunner().invoke(app, ["clean", uri, "--dry-run"])
+    assert f"no longer needed: {len(written) - 2} checkpoints" in dry.stdout
+    assert set(study.storage.checkpoints()) == written
+    done = CliRunner().invoke(app, ["clean", uri, "--yes"])
+    assert done.exit_code == 0, done.output
+    assert set(study.storage.checkpoints()) == kept
+    assert set(study.storage.checkpoints().values()) == {1000}
+    assert set(others) <= set(bucket.names())
+    assert StudyFolder.at(uri).read_history().num_ended == 5
+
+
+def test_clean_of_a_bucket_is_refused_while_a_driver_runs(uri: str, bucket: BucketFolder, tmp_path: Path) -> None:
+    study = in_bucket(uri, make_study(tmp_path / "small"))
+    bucket.write("ray/session-001/small-00001-0/checkpoint_000000/trial.pt", b"x")
+    with closing(study.open_ledger(hush)):
+        done = CliRunner().invoke(app, ["clean", uri, "--yes"])
+    assert (done.exit_code, "needs a study that has finished" in done.stderr) == (2, True), done.output
+    assert len(study.storage.checkpoints()) == 1
 
 
 def test_study_begins_from_the_results_of_one_in_a_bucket(uri: str, bucket: BucketFolder, tmp_path: Path) -> None:
