@@ -10,24 +10,30 @@ from pathlib import Path
 import torch
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Return the wall-clock seconds of one call, including its work on a GPU."""
+def seconds(work: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+    """Return the seconds of one call by a clock, including its work on a GPU."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    started = time.perf_counter()
+    started = clock()
     work()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    return time.perf_counter() - started
+    return clock() - started
 
 
-def in_turn(works: Sequence[Callable[[], object]], repeats: int, warmups: int = 1) -> list[list[float]]:
+def in_turn(
+    works: Sequence[Callable[[], object]],
+    repeats: int,
+    warmups: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[list[float]]:
     """Time several functions in alternation (A B A B …), so that a drift of the machine's speed affects all alike.
 
     Args:
         works: functions to time.
         repeats: number of timed calls of each.
         warmups: number of calls of each before timing begins.
+        clock: returns seconds; `time.process_time` counts those of the processor, where other work shares it.
 
     Returns:
         Seconds of every timed call, one list for each function.
@@ -38,7 +44,7 @@ def in_turn(works: Sequence[Callable[[], object]], repeats: int, warmups: int = 
     times: list[list[float]] = [[] for _ in works]
     for _ in range(repeats):
         for work, into in zip(works, times, strict=True):
-            into.append(seconds(work))
+            into.append(seconds(work, clock))
     return times
 
 

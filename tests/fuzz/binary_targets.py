@@ -13,7 +13,9 @@ import torch
 from tests.fuzz.target import Target
 from trainables.checkpoint import CHECKPOINT_FILE, CHECKSUM_FILE, read_checkpoint, write_checkpoint
 from trainables.codebooks import artifact as artifacts
+from trainables.codebooks import asymmetric
 from trainables.codebooks.artifact import Artifact, read_artifact, write_artifact
+from trainables.codebooks.bits import ASYMMETRIC
 from trainables.config import TrialConfig
 from trainables.data.datasets import load_dataset
 from trainables.data.npz import read_npz
@@ -64,8 +66,11 @@ class ArtifactTarget(Target):
 
     def write(self, folder: Path) -> Path:
         folder.mkdir(parents=True)
-        write_artifact(folder / "network.qar", replace(_small_run().artifact({"val_accuracy": 0.5})))
+        write_artifact(folder / "network.qar", self.artifact())
         return folder / "network.qar"
+
+    def artifact(self) -> Artifact:
+        return _small_run().artifact({"val_accuracy": 0.5})
 
     def read(self, path: Path) -> Any:
         artifact = read_artifact(path)
@@ -85,6 +90,57 @@ class SealedArtifactTarget(ArtifactTarget):
 
     def accepts(self, damage: str, sound: Any, result: Any) -> bool:
         return isinstance(result, Artifact)
+
+
+def _uneven_levels(shape: torch.Size, num_levels: int) -> torch.Tensor:
+    """Levels, nine in ten of which are the first: Huffman would give each a whole bit."""
+    rng = np.random.default_rng(0)
+    return torch.from_numpy(np.minimum(rng.geometric(0.9, tuple(shape)) - 1, num_levels - 1).astype(np.int32))
+
+
+class EntropyCodedArtifactTarget(ArtifactTarget):
+    """A file all of whose large layers are coded by an asymmetric numeral system."""
+
+    def artifact(self) -> Artifact:
+        artifact = super().artifact()
+        codebooks = {
+            name: (values, _uneven_levels(levels.shape, len(values)))
+            for name, (values, levels) in artifact.codebooks.items()
+        }
+        artifact = replace(artifact, codebooks=codebooks, coding="entropy")
+        assert ASYMMETRIC in {layer.code for layer in artifact.bits.layers.values()}
+        return artifact
+
+
+class SealedEntropyCodedArtifactTarget(SealedArtifactTarget, EntropyCodedArtifactTarget):
+    """The same with a right checksum whatever it holds."""
+
+
+class StreamTarget(Target):
+    """The table and the stream of an asymmetric numeral system, which have no checksum of their own."""
+
+    errors = (ValueError,)
+    num_levels, num_weights = 6, 5000
+
+    def write(self, folder: Path) -> Path:
+        folder.mkdir(parents=True)
+        levels = _uneven_levels(torch.Size([self.num_weights]), self.num_levels).numpy()
+        counts = np.bincount(levels, minlength=self.num_levels).tolist()
+        costs = asymmetric.code_costs(counts)
+        (folder / "stream").write_bytes(bytes(costs) + asymmetric.encode(levels, counts, costs).tobytes())
+        return folder / "stream"
+
+    def read(self, path: Path) -> Any:
+        content = np.frombuffer(path.read_bytes(), np.uint8)
+        costs = content[: self.num_levels].tolist()
+        levels = asymmetric.decode(content[self.num_levels :], costs, self.num_weights)
+        assert len(levels) == self.num_weights
+        assert levels.min() >= 0
+        assert levels.max() < self.num_levels
+        return levels
+
+    def accepts(self, damage: str, sound: Any, result: Any) -> bool:
+        return isinstance(result, np.ndarray)
 
 
 class PreparedTarget(Target):

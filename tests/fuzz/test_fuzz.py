@@ -8,9 +8,12 @@ import pytest
 from tests.fuzz.binary_targets import (
     ArtifactTarget,
     CheckpointTarget,
+    EntropyCodedArtifactTarget,
     PreparedTarget,
     SealedArtifactTarget,
     SealedCheckpointTarget,
+    SealedEntropyCodedArtifactTarget,
+    StreamTarget,
 )
 from tests.fuzz.table_targets import EpochsTarget, TrialsTarget
 from tests.fuzz.target import Target
@@ -25,6 +28,9 @@ TARGETS: dict[str, Target] = {
     "sealed checkpoint": SealedCheckpointTarget(),
     "artifact": ArtifactTarget(),
     "sealed artifact": SealedArtifactTarget(),
+    "entropy-coded artifact": EntropyCodedArtifactTarget(),
+    "sealed entropy-coded artifact": SealedEntropyCodedArtifactTarget(),
+    "stream of levels": StreamTarget(),
     "npz": PreparedTarget(),
 }
 
