@@ -33,6 +33,14 @@ def trainable_representatives(weights: Float[Tensor, " n"], num_levels: int, ini
     return representatives
 
 
+def finite(gradient: Tensor) -> Tensor:
+    """Return a gradient with 0 in place of what is not finite.
+
+    Weights that diverge then leave the representatives where they are, until the run finds the weights out.
+    """
+    return gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+
+
 class FreeRepresentatives:
     """Representatives that are trained one by one.
 
@@ -52,7 +60,7 @@ class FreeRepresentatives:
     def add_gradient(self, by_value: Float[Tensor, " k"]) -> None:
         """Add the gradient with respect to each representative, (K,), to that of the state."""
         assert self.state.grad is not None
-        self.state.grad.add_(by_value.to(self.state.dtype))
+        self.state.grad.add_(finite(by_value.to(self.state.dtype)))
 
 
 class LearnedGrid:
@@ -110,7 +118,7 @@ class LearnedGrid:
         """Add the gradient with respect to each representative, (K,), to that of the state."""
         assert self.state.grad is not None
         by_step = (by_value * self.multiples).sum().to(self.state.dtype)
-        self.state.grad.add_(by_step * self.state.detach().sign())
+        self.state.grad.add_(finite(by_step) * self.state.detach().sign())
 
 
 def mean_spacing(representatives: Float[Tensor, " k"]) -> float:
