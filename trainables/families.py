@@ -178,6 +178,45 @@ FAMILIES = {
         "weights by least squares; times n/K with `scale`; z = ∓1/2 at K = 2",
         has_proximal_step=True,
     ),
+    "PARQ": Family(
+        title="proximal steps of a piecewise-affine penalty that grows steep",
+        kind="sibling",
+        source="Jin, Ma, Liu, Gromov, Defazio, Xiao, PARQ: Piecewise-Affine Regularized Quantization, ICML 2025, "
+        "arXiv 2503.15748; its implementation in torchao.prototype.parq",
+        penalty="0",
+        forward="c + (w − c)/ρ, c the middle of the two r_k around w, no farther than these; ρ falls from 1 to 0",
+        representatives="means of the weights nearest to them, in every step; begun by k-means",
+        trainable=False,
+        given="the proximal map, the schedule of ρ (a sigmoid of steepness 10), and that the gradient at the mapped "
+        "weights moves the weights themselves",
+        ours="representatives of least squared error, instead of sums of scaled signs (LSBQ); ρ falls over the whole "
+        "phase. λ is part of the schedule, and not searched",
+    ),
+    "LSQ": Family(
+        title="quantized forward pass on a grid with a trained step",
+        kind="sibling",
+        source="Esser, McKinstry, Bablani, Appuswamy, Modha, Learned Step Size Quantization, ICLR 2020, "
+        "arXiv 1902.08153",
+        penalty="0",
+        forward="the nearest s z",
+        representatives=f"{GRID}, one trained step s a layer",
+        trainable=True,
+        given="the grid, its first step 2 mean|w|/√Q_P, and both gradients, with rounding as the identity",
+        ours="weights alone are quantized, not activations; Adam's step on s, as on all representatives; any K, with "
+        "z = ∓1/2 at K = 2",
+    ),
+    "DKM": Family(
+        title="forward pass with soft assignments to the centroids of soft k-means",
+        kind="sibling",
+        source="Cho, Alizadeh Vahid, Adya, Rastegari, DKM: Differentiable K-Means Clustering Layer for Neural Network "
+        "Compression, ICLR 2022, arXiv 2108.12659",
+        penalty="0",
+        forward="Σ_j a_j c_j, a_j = softmax_j(−|w − c_j|/τ)",
+        representatives="centroids c_j ← Σ_w a_j w / Σ_w a_j, iterated in every step; begun by k-means",
+        trainable=False,
+        given="attention, iterations from the centroids of the step before, and the gradient through all of them",
+        ours="τ in mean spacings of the first centroids (`penalty.temperature`), at most 5 iterations a step",
+    ),
 }
 
 

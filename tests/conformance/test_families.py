@@ -26,7 +26,8 @@ pytestmark = pytest.mark.usefixtures("quick_names")
 
 COUPLED: dict[str, Any] = {"penalty_application": "coupled", "lam_unit": "gradient"}
 PENALIZED = [name for name, family in FAMILIES.items() if family.has_penalty]
-QUANTIZED_LATER = ["none", *PENALIZED]
+TRANSFORMED = [name for name, family in FAMILIES.items() if family.forward != "w"]
+QUANTIZED_LATER = ["none", *PENALIZED, *TRANSFORMED]
 """Families with a first phase; `quantize-first` has none (tests/trainables/test_statistics.py)."""
 
 
@@ -108,6 +109,46 @@ def test_regularize_step_adds_lambda_times_the_penalty_gradient(family: str) -> 
         moved = (stepped[0.05][name] - stepped[0.0][name]).flatten()
         torch.testing.assert_close(moved, -0.1 * 1.9 * 0.05 * gradient, rtol=1e-4, atol=1e-7)
         assert gradient.abs().max() > 0
+
+
+@pytest.mark.parametrize("family", TRANSFORMED)
+def test_forward_and_backward_pass_use_the_transformed_weights(family: str) -> None:
+    images, labels = batch_in_double()
+    config = quick(family)
+    model, weights = network_in_double(config)
+    phase = RegularizePhase(config, model, weights)
+    before = {name: weight.detach().clone() for name, weight in weights.items()}
+    # The same steps by hand, on quantizers and a network of their own.
+    copied, copies = network_in_double(config)
+    by_hand = RegularizePhase(config, copied, copies)
+    for name, weight in copies.items():
+        by_hand.transforms[name].progress(0.5)
+        weight.data.copy_(by_hand.transforms[name].transform(before[name].flatten()).view_as(weight))
+    expected = copied(images)
+    cross_entropy(expected, labels).backward()
+
+    with phase.forward_weights(0.5 * config.regularize_epochs):
+        logits = model(images)
+        assert any(not torch.equal(weights[name], before[name]) for name in weights)
+        cross_entropy(logits, labels).backward()
+    assert torch.equal(logits, expected)
+    for name, weight in weights.items():
+        assert torch.equal(weight, before[name])
+        assert weight.grad is not None
+        gradient = copies[name].grad
+        assert gradient is not None
+        by_hand.transforms[name].chain(before[name].flatten(), gradient.view(-1))
+        assert torch.equal(weight.grad, gradient)
+
+
+@pytest.mark.parametrize("family", TRANSFORMED)
+def test_weights_are_restored_when_a_forward_pass_fails(family: str) -> None:
+    config = quick(family)
+    model, weights = network_in_double(config)
+    before = {name: weight.detach().clone() for name, weight in weights.items()}
+    with pytest.raises(RuntimeError, match="broken"), RegularizePhase(config, model, weights).forward_weights(0.0):
+        raise RuntimeError("broken")
+    assert all(torch.equal(weights[name], before[name]) for name in weights)
 
 
 @pytest.mark.parametrize("family", PENALIZED)

@@ -51,7 +51,7 @@ def restored(config: TrialConfig, state: bytes) -> CompressionRun:
 
 VARIANTS = {
     **{family: quick(family) for family in FAMILIES},
-    **{f"{family} own": quick(family, placement="own") for family in FAMILIES if FAMILIES[family].has_penalty},
+    **{f"{family} own": quick(family, placement="own") for family in FAMILIES if FAMILIES[family].has_representatives},
     "sgd": quick("RM", recipe=Recipe(batch_size=40, optimizer="sgd", learning_rate=0.03, weight_decay=1e-3)),
     "uniform": quick("RE", placement="uniform", penalty=PenaltyForm(bounded=True, reduction="mean", initial="kmeans")),
     "float": quick("none", num_levels=None),

@@ -8,10 +8,13 @@ from trainables.config import PenaltyForm
 from trainables.import_path import is_import_path
 from trainables.regularizers.bin_regularization import BinRegularization
 from trainables.regularizers.bounded_wells import BoundedWells
+from trainables.regularizers.learned_step import LearnedStep
 from trainables.regularizers.nearest import NearestDistance
 from trainables.regularizers.own_family import QuantizerFactory, own_quantizer
 from trainables.regularizers.periodic import PeriodicWells
-from trainables.regularizers.protocol import Regularizer
+from trainables.regularizers.piecewise_affine import PiecewiseAffine
+from trainables.regularizers.protocol import Regularizer, WeightTransform
+from trainables.regularizers.soft_clusters import SoftClusters
 from trainables.regularizers.soft_minimum import SoftMinimum
 from trainables.shapes import Float
 
@@ -32,7 +35,14 @@ REGULARIZERS: dict[str, Callable[[Float[Tensor, " n"], int, PenaltyForm], Regula
 }
 """Families with a penalty. Each makes the regularizer of a layer from its flat weights, (n,), K and the switches."""
 
-QUANTIZERS: dict[str, QuantizerFactory] = {**REGULARIZERS}
+TRANSFORMS: dict[str, Callable[[Float[Tensor, " n"], int, PenaltyForm], WeightTransform]] = {
+    "PARQ": PiecewiseAffine,
+    "LSQ": LearnedStep,
+    "DKM": SoftClusters,
+}
+"""Families that transform the weights for the forward pass, and have no penalty."""
+
+QUANTIZERS: dict[str, QuantizerFactory] = {**REGULARIZERS, **TRANSFORMS}
 """All families with representatives of their own in the regularize phase."""
 
 

@@ -116,15 +116,18 @@ class LearnedGrid:
 
     def add_gradient(self, by_value: Float[Tensor, " k"]) -> None:
         """Add the gradient with respect to each representative, (K,), to that of the state."""
+        self.add_step_gradient((by_value * self.multiples).sum())
+
+    def add_step_gradient(self, by_step: Float[Tensor, ""]) -> None:
+        """Add the gradient with respect to the step s > 0, a scalar, to that of the state."""
         assert self.state.grad is not None
-        by_step = (by_value * self.multiples).sum().to(self.state.dtype)
-        self.state.grad.add_(finite(by_step) * self.state.detach().sign())
+        self.state.grad.add_(finite(by_step.to(self.state.dtype)) * self.state.detach().sign())
 
 
 def mean_spacing(representatives: Float[Tensor, " k"]) -> float:
     """Return the mean distance of neighbouring representatives; 1 if all are equal, so that one can divide by it.
 
     Args:
-        representatives: (K,) in increasing order, K ≥ 2.
+        representatives: (K,) in increasing order.
     """
-    return float(representatives[-1] - representatives[0]) / (len(representatives) - 1) or 1.0
+    return float(representatives[-1] - representatives[0]) / max(1, len(representatives) - 1) or 1.0
