@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import pandas as pd
 
@@ -32,6 +33,11 @@ class Cost:
     ticks: tuple[float, ...] = ()
     convert: Callable[[pd.Series], pd.Series] = lambda values: values
     more_is_better: bool = False
+
+    @property
+    def empty_corner(self) -> Literal["lower left", "lower right"]:
+        """Corner of the axes where no front passes: low accuracy at high cost."""
+        return "lower left" if self.more_is_better else "lower right"
 
     def of(self, rows: pd.DataFrame) -> pd.Series:
         """Return the measure of each row, as floats; NaN where the table lacks it."""
@@ -72,5 +78,3 @@ COSTS = {
     ),
 }
 """Measures by the name that `qar report --cost` takes."""
-
-BITS = COSTS["bits"]

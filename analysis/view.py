@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from analysis.costs import BITS, Cost
+from analysis.costs import COSTS, Cost
 from analysis.names import Names
 from trainables.result import FINETUNE, REGULARIZE
 
@@ -17,7 +17,7 @@ class View:
     """Choice of the trials that figures and tables show, and of their units and names.
 
     Attributes:
-        cost: measure of the cost, on the x axis.
+        cost_name: measure of the cost, on the x axis: a key of `analysis.costs.COSTS`.
         loss: whether accuracy is shown as its difference from that of the float network, in percentage points.
         families: families to show; None for all.
         levels: values of K to show; None for all.
@@ -26,13 +26,18 @@ class View:
         literature: points from the literature, as `analysis.literature.read_literature` returns them; None for none.
     """
 
-    cost: Cost = BITS
+    cost_name: str = "bits"
     loss: bool = False
     families: Collection[str] | None = None
     levels: Collection[int] | None = None
     phases: Collection[str] = PHASES
     names: Names = field(default_factory=Names)
     literature: pd.DataFrame | None = None
+
+    @property
+    def cost(self) -> Cost:
+        """Measure of the cost, on the x axis."""
+        return COSTS[self.cost_name]
 
     def restrict(self, rows: pd.DataFrame, *, keep: Collection[str] = ()) -> pd.DataFrame:
         """Return the rows of the chosen families and values of K, and those of float networks.

@@ -1,20 +1,21 @@
-"""Shared parts of plots: axes of bits and of levels, thinned crowds, staircases, marks of families."""
+"""Shared parts of plots: axes of costs, of accuracy and of levels, thinned crowds, staircases."""
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator, NullLocator
 
+from analysis.costs import Cost
 from analysis.levels import shown_levels
-from analysis.plots.style import FAMILY_MARKS, MARKS, Mark
+from analysis.names import ACCURACY_LABELS
+from analysis.plots.style import plain
+from analysis.view import View
 
 MOST_DRAWN = 2_000
 """Greatest number of marks in a crowd. More would hide each other, and make a vector figure of many megabytes."""
 
-
-def family_mark(family: str) -> Mark:
-    """Return the mark of a family; families that are not built in share the last one."""
-    return FAMILY_MARKS.get(family, MARKS[-1])
+FEWEST_TICKS, MOST_TICKS = 2, 8
+"""Smallest and greatest number of labels on an axis of a cost."""
 
 
 def thinned(rows: pd.DataFrame, most: int = MOST_DRAWN) -> pd.DataFrame:
@@ -25,13 +26,87 @@ def thinned(rows: pd.DataFrame, most: int = MOST_DRAWN) -> pd.DataFrame:
     return rows.iloc[chosen]
 
 
-def set_bits_axis(ax: Axes) -> None:
-    """Make the x axis one of bits per weight, logarithmic to base 2."""
-    ax.set_xscale("log", base=2)
-    ax.xaxis.set_major_locator(FixedLocator([0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 32]))
+class CostLocator(Locator):
+    """Places of the labels on a logarithmic axis of a cost, whatever part of it is shown."""
+
+    def __init__(self, cost: Cost) -> None:
+        """Create the locator of a cost."""
+        self.cost = cost
+
+    def __call__(self) -> list[float]:
+        """Return the places within the limits of the axis."""
+        return self.tick_values(*self.axis.get_view_interval())  # type: ignore[union-attr]
+
+    def tick_values(self, vmin: float, vmax: float) -> list[float]:
+        """Return places between two values: the ticks of the cost, powers with simple multiples, or even distances."""
+        low, high = sorted((vmin, vmax))
+        exponents = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+        powers = 10.0**exponents
+        candidates = (
+            np.array(self.cost.ticks, dtype=float),
+            np.sort(np.outer((1, 2, 5), powers).ravel()),
+            powers,
+            powers[::2],
+        )
+        for places in candidates:
+            within = places[(places >= low) & (places <= high)]
+            if FEWEST_TICKS <= len(within) <= MOST_TICKS:
+                return within.tolist()
+        ticks = candidates[0]
+        within = ticks[(ticks >= low) & (ticks <= high)]
+        if len(within) > MOST_TICKS:
+            simple = within[np.log2(within) % 1 == 0]
+            return simple[:: int(np.ceil(len(simple) / MOST_TICKS))].tolist()
+        return list(MaxNLocator(4).tick_values(low, high))
+
+
+def set_cost_axis(ax: Axes, view: View) -> None:
+    """Make the x axis one of the cost of a view, logarithmic."""
+    cost = view.cost
+    ax.set_xscale("log", base=cost.base)
+    ax.xaxis.set_major_locator(CostLocator(cost))
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda bits, _: f"{bits:g}"))
-    ax.set_xlabel("bits per weight")
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    custom = view.names.labels.get(view.cost_name)
+    ax.set_xlabel(cost.label if custom is None else plain(custom))
+
+
+class PointsLocator(MaxNLocator):
+    """Places of labels on an axis of accuracies that shows differences from a reference, in percentage points."""
+
+    def __init__(self, reference: float) -> None:
+        """Create the locator.
+
+        Args:
+            reference: the accuracy that is shown as 0.
+        """
+        super().__init__(nbins=6, steps=[1, 2, 2.5, 5, 10])
+        self.reference = reference
+
+    def tick_values(self, vmin: float, vmax: float) -> list[float]:
+        """Return places between two accuracies."""
+        points = super().tick_values(*(100 * (value - self.reference) for value in (vmin, vmax)))
+        return (self.reference + np.asarray(points) / 100).tolist()
+
+
+def set_accuracy_axis(ax: Axes, view: View, source: str, reference: float | None = None) -> None:
+    """Label the y axis as accuracy, or as its difference from the float network.
+
+    Args:
+        ax: axes to change; its y coordinates are accuracies in any case.
+        view: whether differences are shown, and labels.
+        source: key of `analysis.names.ACCURACY_LABELS`.
+        reference: accuracy of the float network; needed for differences.
+    """
+    label = ACCURACY_LABELS[source]
+    if view.loss and reference is not None:
+        label = rf"$\Delta$ {label.replace(' (', ' (points, ') if '(' in label else f'{label} (points)'}"
+        ax.yaxis.set_major_locator(PointsLocator(reference))
+        ax.yaxis.set_major_formatter(
+            FuncFormatter(lambda accuracy, _: f"{round(100 * (accuracy - reference), 6) + 0.0:g}".replace("-", "−"))
+        )
+    custom = view.names.labels.get(source)
+    ax.set_ylabel(label if custom is None else plain(custom))
 
 
 def set_levels_axis(ax: Axes, levels: pd.Series) -> list[int]:
@@ -61,20 +136,31 @@ def dodged(place: int, member: int, members: int, width: float = 0.6) -> float:
     return place + width * ((member + 0.5) / max(members, 1) - 0.5)
 
 
-def staircase(bits: np.ndarray, accuracies: np.ndarray, right: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the corners of a front, for steps of style `steps-post`, extended to the right edge of the axes.
+def set_cost_limits(ax: Axes, costs: pd.Series) -> None:
+    """Set limits of the x axis a little beyond the costs."""
+    low, high = costs.min(), costs.max()
+    margin = max((high / low) ** 0.03, 1.07)
+    ax.set_xlim(low / margin, high * margin)
+
+
+def staircase(costs: pd.Series, accuracies: pd.Series, ax: Axes, cost: Cost) -> tuple[np.ndarray, np.ndarray]:
+    """Return the corners of a front, for steps of style `steps-post`, extended to the edge of the axes.
 
     Args:
-        bits: (n,), increasing.
-        accuracies: (n,).
-        right: right edge of the axes, in bits per weight.
+        costs: (n,), from the best to the worst, as shown on the x axis.
+        accuracies: (n,), not falling.
+        ax: axes whose x limits are set; the front ends at the side of the worst costs.
+        cost: measure on the x axis.
 
     Returns:
         x and y, (n + 1,) each; empty for an empty front.
     """
-    if len(bits) == 0:
+    x, y = costs.to_numpy(dtype=float), accuracies.to_numpy(dtype=float)
+    if len(x) == 0:
         return np.empty(0), np.empty(0)
-    return np.append(bits, max(right, bits[-1])), np.append(accuracies, accuracies[-1])
+    low, high = ax.get_xlim()
+    edge = min(low, x[-1]) if cost.more_is_better else max(high, x[-1])
+    return np.append(x, edge), np.append(y, y[-1])
 
 
 def nothing_to_show(ax: Axes, reason: str) -> Axes:

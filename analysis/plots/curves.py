@@ -7,10 +7,12 @@ from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis.levels import families_of
-from analysis.plots.axes import family_mark, nothing_to_show, thinned
+from analysis.plots.axes import nothing_to_show, set_accuracy_axis, thinned
+from analysis.plots.labels import MOST_IN_LEGEND, LineEnd, label_ends
+from analysis.plots.marks import family_mark
 from analysis.plots.style import plain
-from analysis.statistics.pareto import front
+from analysis.statistics.pareto import float_baseline, front
+from analysis.view import EVERYTHING, View
 from trainables.result import FINETUNE, REGULARIZE, TrialState
 
 MOST_CURVES = 80
@@ -22,7 +24,9 @@ def with_curves(trials: pd.DataFrame) -> pd.DataFrame:
     return trials[trials["num_levels"].notna() & (trials["epochs"] > 0)]
 
 
-def plot_curves(trials: pd.DataFrame, epochs: pd.DataFrame, ax: Axes) -> Axes:
+def plot_curves(
+    trials: pd.DataFrame, epochs: pd.DataFrame, ax: Axes, *, view: View = EVERYTHING, source: str = "search"
+) -> Axes:
     """Draw the accuracy of the hard-quantized network after each epoch, by family; curves of the front are thick.
 
     A vertical line separates the phases. A cross ends the curve of a trial that was stopped early, and a number beside
@@ -32,9 +36,12 @@ def plot_curves(trials: pd.DataFrame, epochs: pd.DataFrame, ax: Axes) -> Axes:
         trials: rows of trials.parquet.
         epochs: columns of epochs.parquet: `trial_id`, `epoch`, `phase`, `val_accuracy`.
         ax: axes to draw on; returned.
+        view: unit of the accuracy, names, and the phases to show.
+        source: as in `plot_front`.
     """
     ax.set_xlabel("epoch")
-    ax.set_ylabel("validation accuracy (search)")
+    set_accuracy_axis(ax, view, source, float_baseline(trials))
+    epochs = epochs[epochs["phase"].isin(list(view.phases))]
     quantized = with_curves(trials)
     best = front(trials)
     rest = quantized[~quantized.index.isin(best.index)]
@@ -43,16 +50,23 @@ def plot_curves(trials: pd.DataFrame, epochs: pd.DataFrame, ax: Axes) -> Axes:
     if rows.empty:
         return nothing_to_show(ax, "no epoch of a quantized trial")
     curves = {str(name): curve.sort_values("epoch") for name, curve in rows.groupby("trial_id")}
-    for family in families_of(quantized["family"]):
+    families = view.names.order(quantized.loc[quantized["trial_id"].isin(curves.keys()), "family"])
+    for family in families:
         _draw(shown[shown["family"] == family], family, curves, ax, thick=False)
         _draw(best[best["family"] == family], family, curves, ax, thick=True)
     _draw_phases(epochs, ax)
     _draw_cuts(quantized, shown, curves, ax)
     low, high = rows["val_accuracy"].min(), rows["val_accuracy"].max()
-    ax.set_xlim(0.5, rows["epoch"].max() + 0.5)
+    ax.set_xlim(rows["epoch"].min() - 0.5, rows["epoch"].max() + 0.5)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_ylim(max(low - 0.05 * (high - low), -0.02), high + 0.05 * max(high - low, 0.02))
-    _legend(quantized, shown, rest, ax)
+    extra = _other_handles(quantized, shown, rest)
+    if len(families) > MOST_IN_LEGEND:
+        _label_families(quantized, families, curves, ax, view)
+    else:
+        extra = [*_family_handles(families, view), *extra]
+    if extra:
+        ax.legend(handles=extra, loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=4)
     return ax
 
 
@@ -110,13 +124,33 @@ def _draw_cuts(quantized: pd.DataFrame, shown: pd.DataFrame, curves: dict[str, p
         ax.plot(ends["epoch"], ends["val_accuracy"], "x", c="0.2", ms=3, mew=0.7, zorder=4)
 
 
-def _legend(quantized: pd.DataFrame, shown: pd.DataFrame, rest: pd.DataFrame, ax: Axes) -> None:
-    handles = [
-        Line2D([], [], c=family_mark(family).colour, ls=family_mark(family).line, label=plain(family))
-        for family in families_of(quantized["family"])
-    ]
+def _label_families(
+    quantized: pd.DataFrame, families: list[str], curves: dict[str, pd.DataFrame], ax: Axes, view: View
+) -> None:
+    """Write the label of each family at the end of its best curve."""
+    last = {name: (curve["epoch"].iloc[-1], curve["val_accuracy"].iloc[-1]) for name, curve in curves.items()}
+    ends = []
+    for family in families:
+        names = [name for name in quantized.loc[quantized["family"] == family, "trial_id"] if name in last]
+        _, accuracy = max(last[name] for name in names)  # of the longest curves, the best
+        label, colour = plain(view.names.family(family)), family_mark(family).colour
+        ends.append(LineEnd(y=float(accuracy), label=label, colour=colour))
+    label_ends(ends, ax)
+
+
+def _family_handles(families: list[str], view: View) -> list[Line2D]:
+    handles = []
+    for family in families:
+        mark, label = family_mark(family), plain(view.names.family(family))
+        handles.append(Line2D([], [], c=mark.colour, ls=mark.line, label=label))
+    return handles
+
+
+def _other_handles(quantized: pd.DataFrame, shown: pd.DataFrame, rest: pd.DataFrame) -> list[Line2D]:
+    """Return entries of the legend for stopped trials, and for curves that are left out."""
+    handles = []
     if (quantized["state"] == TrialState.PRUNED).any():
         handles.append(Line2D([], [], ls="", marker="x", c="0.2", ms=3, label="stopped early"))
     if len(shown) < len(rest):
         handles.append(Line2D([], [], ls="", label=f"{len(shown):,} of {len(rest):,} drawn"))
-    ax.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=4)
+    return handles

@@ -1,4 +1,4 @@
-"""Style and files of figures: widths of a paper, marks of families, file formats."""
+"""Style and files of figures: widths of a paper, and file formats."""
 
 import logging
 import re
@@ -7,7 +7,6 @@ import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,6 @@ import matplotlib as mpl
 from matplotlib.backends.backend_pgf import LatexError
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-
-from analysis.levels import FAMILIES
 
 STYLE_FILE = Path(__file__).with_name("paper.mplstyle")
 """Sizes, fonts and lines of all figures; a user's file changes single keys."""
@@ -29,41 +26,6 @@ PAGE_WIDTH = 7.0
 """Width of both columns, in inches."""
 
 FORMATS = ("pgf", "pdf", "svg", "png")
-
-
-Line = str | tuple[float, tuple[float, ...]]
-"""Style of a line: Matplotlib's name, or an offset and the lengths of dashes and gaps, in points."""
-
-
-@dataclass(frozen=True)
-class Mark:
-    """Colour, marker and line of a family or a study; each alone identifies it, in greyscale too."""
-
-    colour: str
-    marker: str
-    line: Line
-
-
-# Okabe and Ito's palette, which colour-blind readers can distinguish, then colours of Tol's muted one for siblings.
-MARKS = (
-    Mark("#000000", "o", "-"),
-    Mark("#0072B2", "^", "--"),
-    Mark("#56B4E9", "v", "-."),
-    Mark("#D55E00", "s", ":"),
-    Mark("#009E73", "D", (0, (5, 1, 1, 1, 1, 1))),
-    Mark("#CC79A7", "P", (0, (1, 2))),
-    Mark("#E69F00", "X", (0, (8, 2))),
-    Mark("#882255", "<", (0, (3, 1))),
-    Mark("#44AA99", ">", (0, (9, 1, 1, 1))),
-    Mark("#332288", "p", (0, (2, 4))),
-    Mark("#999933", "*", (0, (6, 2, 2, 2))),
-    Mark("#AA4499", "d", (0, (5, 5))),
-    Mark("#661100", "8", (0, (1, 1))),
-    Mark("#117733", "h", (0, (12, 3, 3, 3))),
-    Mark("#888888", "H", (0, (4, 1, 1, 3))),
-)
-
-FAMILY_MARKS = dict(zip(FAMILIES, MARKS, strict=False))
 
 
 @contextmanager

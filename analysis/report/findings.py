@@ -2,17 +2,28 @@
 
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
+from analysis.literature import comparable_points
 from analysis.origin import Named
 from analysis.statistics.confirmation import confirmed, count_unfinished, gaps_of, measured_trials, selected
-from analysis.statistics.family_gains import ACCURACIES, TEST, VALIDATION, best_replicates, gains, improvements
-from analysis.statistics.pareto import candidates
+from analysis.statistics.family_gains import (
+    ACCURACIES,
+    BASELINE,
+    TEST,
+    VALIDATION,
+    best_replicates,
+    gains,
+    improvements,
+)
+from analysis.statistics.pareto import candidates, float_baselines
+from analysis.statistics.stages import AFTER_TUNING, Stage, stages_of
 from analysis.study import StudyResults, read_study
+from analysis.view import EVERYTHING, View
 from trainables.result import FINETUNE
 
 
@@ -31,10 +42,12 @@ class Findings:
     Attributes:
         study: contents of the study's files.
         compute_importances: computes hyperparameter importances, which needs Optuna; None omits them.
+        view: what figures and tables show; the page and the lists show all.
     """
 
     study: StudyResults
     compute_importances: Importances | None = None
+    view: View = EVERYTHING
 
     @property
     def folder(self) -> Path:
@@ -50,6 +63,16 @@ class Findings:
     def trials(self) -> pd.DataFrame:
         """Rows of trials.parquet."""
         return self.study.trials
+
+    @cached_property
+    def shown(self) -> pd.DataFrame:
+        """Trials that figures and tables show."""
+        return self.view.restrict(self.trials)
+
+    @property
+    def source(self) -> str:
+        """Name of the axis of accuracies of single trials: key of `analysis.names.ACCURACY_LABELS`."""
+        return "trials" if self.is_plan else "search"
 
     @property
     def is_plan(self) -> bool:
@@ -95,6 +118,21 @@ class Findings:
         search = self.trials[:0] if self.is_plan else self.trials
         return confirmed(search, self.replicates, split=self.split)
 
+    def results_at(self, stage: Stage) -> pd.DataFrame:
+        """Return the means and intervals that figures and tables show, of the accuracy at a stage."""
+        assert self.replicates is not None
+        search = self.trials[:0] if self.is_plan else stage.at(self.trials, VALIDATION)
+        results = self.results
+        if stage != AFTER_TUNING or results is None:
+            results = confirmed(search, stage.at(self.replicates, self.split), split=self.split)
+        return self.view.restrict(results)
+
+    def float_accuracy(self, split: str) -> float | None:
+        """Return the mean accuracy of the float networks on a split; None if there are none."""
+        trials = self.trials if self.replicates is None or split == VALIDATION else self.replicates
+        accuracies = float_baselines(trials)[ACCURACIES[split][FINETUNE]].dropna()
+        return float(accuracies.mean()) if len(accuracies) else None
+
     @cached_property
     def split(self) -> str:
         """Split that families are compared on: `test` where replicates were measured on it, `validation` otherwise."""
@@ -106,14 +144,16 @@ class Findings:
     def compared(self) -> pd.DataFrame:
         """Trials by which families are compared: those of one configuration for each family and K.
 
-        If a plan has several, it is the configuration with the highest mean validation accuracy.
+        If a plan has several, it is the configuration with the highest mean validation accuracy. `none` is always among
+        the families, since the others are compared with it.
         """
+        trials = self.view.restrict(self.trials, keep=(BASELINE,))
         if self.is_plan:
-            best = best_replicates(self.trials, minimum=1)
+            best = best_replicates(trials, minimum=1)
             return candidates(best, ACCURACIES[self.split][FINETUNE])
         if self.confirmation is None:
-            return best_replicates(self.trials, minimum=1)
-        return selected(self.trials, self.confirmation)
+            return best_replicates(trials, minimum=1)
+        return selected(trials, self.view.restrict(self.confirmation, keep=(BASELINE,)))
 
     @cached_property
     def is_chosen(self) -> bool:
@@ -129,13 +169,36 @@ class Findings:
     @cached_property
     def gains(self) -> pd.DataFrame:
         """Ratios of accuracy to that of plain quantization (`analysis.statistics.family_gains.gains`)."""
-        return gains(self.compared, split=self.split)
+        return self._of_shown_phases(gains(self.compared, split=self.split))
+
+    def gains_at(self, stage: Stage) -> pd.DataFrame:
+        """Return the gains at a stage, whose accuracies may be those with other statistics of batch normalization."""
+        if not stage.statistics:
+            return self.gains
+        column = ACCURACIES[self.split][stage.phase]
+        trials = self.compared.assign(**{column: self.compared[stage.column(self.split)]})
+        return self._of_shown_phases(gains(trials, split=self.split))
+
+    @cached_property
+    def stages(self) -> list[Stage]:
+        """Stages at which families are compared."""
+        return stages_of(self.compared, self.split, self.view.phases)
+
+    def last_stage(self, split: str) -> Stage:
+        """Return the last stage that is shown: after tuning, unless only the first phase is shown."""
+        trials = self.trials if self.replicates is None or split == VALIDATION else self.replicates
+        stages = stages_of(trials, split, self.view.phases)
+        return stages[-1] if stages else AFTER_TUNING
+
+    def _of_shown_phases(self, rows: pd.DataFrame) -> pd.DataFrame:
+        return rows[rows["phase"].isin(list(self.view.phases))]
 
     @cached_property
     def improvements(self) -> pd.DataFrame:
         """Probabilities of improvement over plain quantization; empty if the study has no plain quantization."""
         has_baseline = (self.compared["family"] == "none").any()
-        return improvements(self.compared if has_baseline else self.compared[:0], split=self.split)
+        compared = self.compared if has_baseline else self.compared[:0]
+        return self._of_shown_phases(improvements(compared, split=self.split))
 
 
 def replicates_of(findings: Findings) -> pd.DataFrame:
@@ -151,12 +214,28 @@ def replicates_of(findings: Findings) -> pd.DataFrame:
     return findings.replicates
 
 
-def load_findings(study: Path, importances: Importances | None = None, *, named: Named = str) -> Findings:
+def load_findings(
+    study: Path, importances: Importances | None = None, *, named: Named = str, view: View = EVERYTHING
+) -> Findings:
     """Read a study and return its statistics; raises as `analysis.study.read_study` does.
 
     Args:
         study: folder of the study.
         importances: as in `Findings`.
         named: returns the address to show for a path in the folder.
+        view: what figures and tables show.
     """
-    return Findings(study=read_study(study, named=named), compute_importances=importances)
+    return findings_of(read_study(study, named=named), importances, view)
+
+
+def findings_of(study: StudyResults, importances: Importances | None, view: View) -> Findings:
+    """Return the statistics of a study that was read, with the points from the literature that it compares with.
+
+    Args:
+        study: contents of the study's files.
+        importances: as in `Findings`.
+        view: what figures and tables show.
+    """
+    if view.literature is not None:
+        view = replace(view, literature=comparable_points(view.literature, study.trials))
+    return Findings(study=study, compute_importances=importances, view=view)

@@ -19,7 +19,11 @@ def escape(text: str) -> str:
 
 
 def tabular(
-    header: Sequence[str], blocks: Sequence[tuple[str | None, Sequence[Sequence[str]]]], notes: str, columns: str = ""
+    header: Sequence[str],
+    blocks: Sequence[tuple[str | None, Sequence[Sequence[str]]]],
+    notes: str,
+    columns: str = "",
+    title: str = "",
 ) -> str:
     r"""Return a `tabular` for booktabs with notes below it, to be included with \input inside a table.
 
@@ -28,18 +32,20 @@ def tabular(
         blocks: groups of rows, in LaTeX, each with a title across all columns, or None.
         notes: explanation of the numbers, intervals and marks, in LaTeX.
         columns: alignment of the columns, such as `lrr`; by default, left for the first and right for all others.
+        title: text above the header; empty for none.
     """
     columns = columns or f"l{'r' * (len(header) - 1)}"
     lines = [
         r"% needs \usepackage{booktabs}",
         rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
+        *([rf"\multicolumn{{{len(header)}}}{{@{{}}l@{{}}}}{{{escape(title)}}} \\"] if title else []),
         r"\toprule",
         f"{' & '.join(header)} \\\\",
     ]
-    for title, rows in blocks:
+    for block, rows in blocks:
         lines.append(r"\midrule")
-        if title is not None:
-            lines.append(rf"\multicolumn{{{len(header)}}}{{@{{}}l}}{{\emph{{{title}}}}} \\")
+        if block is not None:
+            lines.append(rf"\multicolumn{{{len(header)}}}{{@{{}}l}}{{\emph{{{block}}}}} \\")
         lines += [f"{' & '.join(row)} \\\\" for row in rows]
     return "\n".join(
         [*lines, r"\bottomrule", r"\end{tabular}", rf"\par\smallskip{{\footnotesize\raggedright {notes}\par}}", ""]

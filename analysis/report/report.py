@@ -10,12 +10,14 @@ import pandas as pd
 
 from analysis.origin import Named
 from analysis.report.attempts import Attempts
-from analysis.report.findings import Findings, Importances, load_findings
+from analysis.report.findings import Findings, Importances, findings_of, load_findings
 from analysis.report.html import write_html
+from analysis.report.options import check_choice
 from analysis.report.provenance import PROVENANCE, write_provenance
 from analysis.report.summary import files_text, summarize, text_of
 from analysis.statistics.pareto import front
 from analysis.study import read_studies
+from analysis.view import EVERYTHING, View
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,10 @@ class Report:
     failures: tuple[str, ...] = ()
 
 
+STUDIES_PARTS = ("studies", "studies-confirmed", "studies-attainment", "studies-hypervolume")
+"""Names of the figures, and of the table, that compare several studies."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Format:
     """Format of a report.
@@ -41,11 +47,13 @@ class Format:
         style: an .mplstyle file whose keys override those of `analysis.plots.style.STYLE_FILE`; None for the default.
         suffixes: formats of figures, among `analysis.plots.style.FORMATS`; None for all available ones.
         named: returns the address to show for a path in a study, on the page and in provenance.json.
+        view: what figures and tables show; the page and the lists show all trials.
     """
 
     style: Path | None = None
     suffixes: tuple[str, ...] | None = None
     named: Named = str
+    view: View = EVERYTHING
 
 
 Writer = Callable[[Findings, Path, Format, Attempts], None]
@@ -60,11 +68,11 @@ def _write_figures(findings: Findings, out: Path, format: Format, attempts: Atte
 
 def _write_front(findings: Findings, out: Path, format: Format, attempts: Attempts) -> None:
     """Write only the figures of the fronts, as at the end of a run."""
-    from analysis.report.figures import FIGURES, WIDTHS, write_figure
+    from analysis.report.figures import WIDTHS, write_figure
 
     folder = _made(out / "figures")
     for name in ["front"] if findings.results is None else ["front", "confirmed"]:
-        write = partial(write_figure, findings, FIGURES[name], folder / name, WIDTHS[""], style=format.style)
+        write = partial(write_figure, findings, name, folder / name, WIDTHS[""], style=format.style)
         attempts.attempt(f"figure {name}", partial(write, formats=("pdf", "svg", "png")))
 
 
@@ -134,10 +142,12 @@ def write_report(
     """
     format = format or Format()
     note = _check(format)
-    findings = load_findings(study, importances, named=format.named)
+    findings = load_findings(study, importances, named=format.named, view=format.view)
+    check_choice(format.view, [findings.study])
     _read_epochs(findings)
     attempts = _write(findings, out, format, WRITERS)
-    files = files_text(out, [*_lines(attempts.omissions), *_lines(note)], _lacks_latex(format))
+    notes = [*_lines(_restriction(format.view)), *_lines(attempts.omissions), *_lines(note)]
+    files = files_text(out, notes, _lacks_latex(format))
     return Report(text=f"{_text_of(findings, attempts)}\n\n{files}", files=attempts.files, failures=attempts.failures)
 
 
@@ -172,10 +182,9 @@ def write_comparison(
 
     format = format or Format()
     note = _check(format)
-    compared = {
-        study.name: Findings(study=study, compute_importances=importances)
-        for study in read_studies(studies, named=format.named)
-    }
+    read = read_studies(studies, named=format.named)
+    check_choice(format.view, read)
+    compared = {study.name: findings_of(study, importances, format.view) for study in read}
     for findings in compared.values():
         _read_epochs(findings)
     parts: list[str] = []
@@ -192,7 +201,8 @@ def write_comparison(
     except OSError as error:
         raise _unwritable(out, error) from None
     parts.append(_comparison_text(studies_table(compared).frame))
-    parts.append(files_text(out, [*omissions, *_lines(note)], _lacks_latex(format)))
+    notes = [*_lines(_restriction(format.view)), *omissions, *_lines(note)]
+    parts.append(files_text(out, notes, _lacks_latex(format)))
     return Report(text="\n\n".join(parts), files=common.files, failures=common.failures)
 
 
@@ -226,6 +236,11 @@ def _text_of(findings: Findings, attempts: Attempts) -> str:
 
     attempts.attempt("the summary", summarized)
     return "".join(texts)
+
+
+def _restriction(view: View) -> str:
+    """Return a line that says what figures and tables leave out; empty if they show all."""
+    return f"figures and tables show {view.restriction}" if view.restriction else ""
 
 
 def _lines(text: str) -> list[str]:
@@ -266,8 +281,19 @@ def _check(format: Format) -> str:
     wrong = [suffix for suffix in format.suffixes or () if suffix not in FORMATS]
     if wrong:
         raise ValueError(f"unknown formats {wrong}; choose from {list(FORMATS)}")
+    _check_titles(format.view)
     fonts = "" if format.style is None else check_style(format.style)
     return f"style: {fonts}" if fonts else ""
+
+
+def _check_titles(view: View) -> None:
+    """Raise ValueError if a title is of no figure or table."""
+    from analysis.report.figures import FIGURES
+    from analysis.report.tables import TABLES
+
+    known = [*FIGURES, *TABLES, *STUDIES_PARTS]
+    if wrong := [name for name in view.names.titles if name not in known]:
+        raise ValueError(f"names: titles must be of a figure or table, got {wrong[0]!r}; choose from {known}")
 
 
 def _suffixes(format: Format) -> tuple[str, ...]:

@@ -66,6 +66,50 @@ def attainment_surfaces(
     )
 
 
+def attainment_difference(
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    *,
+    by: str = "seed",
+    accuracy: str = "val_accuracy",
+    cost: str = BITS,
+) -> pd.DataFrame:
+    """Return where more runs of one set of trials attain an accuracy than of another.
+
+    Only runs that both have are compared, so that shares are of the same number of runs.
+
+    Args:
+        first: rows of trials.parquet, for example those of one family.
+        second: rows of another family.
+        by: column that names the run of a trial.
+        accuracy: column of the accuracy; `test_accuracy` for confirmed trials.
+        cost: column of the cost, as in `attainment_surfaces`.
+
+    Returns:
+        Rectangles, one a row: columns `cost_low`, `cost_high`, `accuracy_low`, `accuracy_high` (infinite without an
+        end), `difference` (share of the runs of `first` that attain the rectangle, less that of `second`, not 0) and
+        `runs` (number of common runs). No rows without a common run.
+
+    Source: López-Ibáñez, Paquete and Stützle, "Exploratory analysis of stochastic local search algorithms in
+    biobjective optimization" (2010), as moocore computes it.
+    """
+    complete = [candidates(trials, accuracy) for trials in (first, second)]
+    complete = [trials[trials[cost].notna()] for trials in complete]
+    common = sorted(set(complete[0][by]) & set(complete[1][by]))
+    columns = ["cost_low", "accuracy_high", "cost_high", "accuracy_low", "difference"]
+    if not common:
+        return pd.DataFrame(columns=[*columns, "runs"], dtype=float)
+    sets = []
+    for trials in complete:
+        rows = trials[trials[by].isin(common)].sort_values(by, kind="stable")
+        run = np.searchsorted(common, rows[by]) + 1
+        sets.append(np.column_stack([rows[cost].astype(float), -rows[accuracy], run]))
+    rectangles = pd.DataFrame(moocore.eafdiff(*sets, rectangles=True), columns=columns)
+    rectangles[["accuracy_high", "accuracy_low"]] *= -1
+    rectangles["difference"] /= len(common)
+    return rectangles[rectangles["difference"] != 0].assign(runs=len(common)).reset_index(drop=True)
+
+
 def _needed(quantile: float, runs: int) -> int:
     """Return ⌈q n⌉, allowing for rounding: 0.07 × 100 is 7.000000000000001."""
     return math.ceil(quantile * runs - 1e-9)

@@ -64,13 +64,18 @@ def compare(trials: pd.DataFrame, *, split: str, confidence: float = 0.95, tests
             means = (len(group), interval.estimate, interval.low, interval.high)
             rows.append((family, levels, phase, *configuration, *means, False, *against, np.nan, False))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    rivals = table.groupby(["phase", "num_levels"])["accuracy"]
-    table["best"] = (table["accuracy"] == rivals.transform("max")) & (rivals.transform("size") > 1)
+    table = mark_best(table)
     if not (split == TEST if tests is None else tests):
         table["p"] = np.nan
     table["p_adjusted"] = holm(table["p"].to_numpy(dtype=float))
     table["significant"] = table["p_adjusted"] < 1 - confidence
     return table
+
+
+def mark_best(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of `compare`, or some rows of it, in which `best` marks the highest mean of a phase and K."""
+    rivals = table.groupby(["phase", "num_levels"])["accuracy"]
+    return table.assign(best=(table["accuracy"] == rivals.transform("max")) & (rivals.transform("size") > 1))
 
 
 def _paired_test(
@@ -106,14 +111,14 @@ def sizes(trials: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns `family`, `num_levels`, `config_hash`, `lam`, `placement`, `n`, then bits per weight (of the network, of
-        convolutions, of fully connected layers, of an index, and the entropy bound), `artifact_bytes`, and
-        `times_smaller`: 32 bits over `bits_per_weight`. Rows are ordered by K and family.
+        convolutions, of fully connected layers, of an index, and the entropy bound), `artifact_bytes`,
+        `weight_bops`, and `times_smaller`: 32 bits over `bits_per_weight`. Rows are ordered by K and family.
     """
     complete = candidates(trials)
     names = ["num_levels", "family", "config_hash"]
     measures = [
         *("bits_per_weight", "conv_bits_per_weight", "linear_bits_per_weight", "index_bits_per_weight"),
-        *("entropy_bits_per_weight", "artifact_bytes"),
+        *("entropy_bits_per_weight", "artifact_bytes", "weight_bops"),
     ]
     grouped = complete.groupby(names, sort=True)
     table = grouped[measures].mean()

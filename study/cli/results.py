@@ -37,10 +37,36 @@ def report(
             help="File formats of the figures, for example pdf,png. Default: pdf,pgf,svg,png.", show_default=False
         ),
     ] = None,
+    cost: Annotated[
+        str, typer.Option(help="Cost in figures and tables: bits (per weight), size (MB), ratio, bops or levels (K).")
+    ] = "bits",
+    loss: Annotated[
+        bool, typer.Option("--loss", help="Show accuracy as its difference from the float network, in points.")
+    ] = False,
+    families: Annotated[
+        str | None, typer.Option(help="Show only these families, for example RM,RE.", show_default=False)
+    ] = None,
+    levels: Annotated[
+        str | None, typer.Option(help="Show only these values of K, for example 2,4,8.", show_default=False)
+    ] = None,
+    phases: Annotated[
+        str | None,
+        typer.Option(
+            help="Show only the accuracy after this phase: regularize (before tuning) or finetune.", show_default=False
+        ),
+    ] = None,
+    names: Annotated[
+        Path | None,
+        typer.Option(help="YAML file with labels and order of families, titles, and axes.", show_default=False),
+    ] = None,
+    literature: Annotated[
+        Path | None, typer.Option(help="CSV file with points from the literature to draw.", show_default=False)
+    ] = None,
 ) -> None:
     """Write a report: figures, tables and an HTML page."""
     folders = [study_at(directory) for directory in directories]
     with one_line_errors(*folders):
+        from analysis.report.options import view_of
         from analysis.report.report import Format, write_comparison, write_report
         from study.commands.importance import hyperparameter_importances
 
@@ -49,7 +75,17 @@ def report(
                 (folder.storage.shown(path) for folder in folders if path.is_relative_to(folder.path)), str(path)
             )
 
-        format = Format(style=style, suffixes=tuple(formats.split(",")) if formats else None, named=named)
+        view = view_of(
+            cost=cost,
+            loss=loss,
+            families=families,
+            levels=levels,
+            phases=phases,
+            names=names,
+            literature=literature,
+        )
+        suffixes = tuple(formats.split(",")) if formats else None
+        format = Format(style=style, suffixes=suffixes, named=named, view=view)
         for folder in folders:
             folder.check_no_links()
             folder.storage.fetch_results()

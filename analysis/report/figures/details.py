@@ -1,26 +1,43 @@
-"""Figures of learning curves, of importances, and of the bits of each kind of layer."""
+"""Figures of learning curves, of the progress of a search, of importances, and of the bits of each kind of layer."""
 
 from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.plots import plot_curves, plot_importances, plot_layers
+from analysis.plots import plot_curves, plot_hypervolume, plot_importances, plot_layers
 from analysis.plots.curves import with_curves
-from analysis.report.figures.kind import FigureKind, name_trials
+from analysis.report.figures.kind import FigureKind, check_units
 from analysis.report.findings import Findings, NothingToShow
-from analysis.statistics.pareto import candidates
+from analysis.statistics.pareto import candidates, float_baseline
+from analysis.statistics.search_progress import hypervolume_band, hypervolume_over_cost
 
 
 def _of_curves(findings: Findings) -> pd.DataFrame:
     if not findings.study.has_epochs:
         raise NothingToShow(f"{findings.folder} has no epochs.parquet")
-    return with_curves(findings.trials)
+    if findings.view.loss:
+        check_units(findings.shown[:0], findings.view, float_baseline(findings.shown))
+    return with_curves(findings.shown)
 
 
 def _curves(findings: Findings, axes: Sequence[Axes]) -> None:
-    plot_curves(findings.trials, findings.study.epochs, axes[0])
-    name_trials(findings, axes[0])
+    plot_curves(findings.shown, findings.study.epochs, axes[0], view=findings.view, source=findings.source)
+
+
+def _of_hypervolume(findings: Findings) -> pd.DataFrame:
+    complete = candidates(findings.shown)
+    if complete.empty:
+        raise NothingToShow("no quantized trial has been trained for the full budget")
+    return complete
+
+
+def _hypervolume(findings: Findings, axes: Sequence[Axes]) -> None:
+    trials = findings.shown
+    runs = [rows for _, rows in trials.groupby("seed")] if findings.is_plan else [trials]
+    quantized = [run for run in runs if run["num_levels"].notna().any()]
+    band = hypervolume_band([hypervolume_over_cost(run) for run in quantized])
+    plot_hypervolume({findings.name: band}, axes[0])
 
 
 def _of_importances(findings: Findings) -> pd.DataFrame:
@@ -36,18 +53,22 @@ def _importances(findings: Findings, axes: Sequence[Axes]) -> None:
 
 
 def _of_layers(findings: Findings) -> pd.DataFrame:
-    complete = candidates(findings.trials)
+    complete = candidates(findings.shown)
     if complete["conv_bits_per_weight"].isna().all() and complete["linear_bits_per_weight"].isna().all():
         raise NothingToShow("no complete trial has separate bits for convolutions and fully connected layers")
     return complete
 
 
 def _layers(findings: Findings, axes: Sequence[Axes]) -> None:
-    plot_layers(findings.trials, axes[0])
+    plot_layers(findings.shown, axes[0])
 
 
 CURVES = FigureKind(
     question="how do networks learn, and when were trials stopped early?", shows=_of_curves, draw=_curves
+)
+
+HYPERVOLUME = FigureKind(
+    question="how fast did the search find its front?", shows=_of_hypervolume, draw=_hypervolume, height=1.9
 )
 
 IMPORTANCES = FigureKind(question="which hyperparameters matter?", shows=_of_importances, draw=_importances, height=1.7)

@@ -3,17 +3,22 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 
-from analysis.plots.style import COLUMN_WIDTH, PAGE_WIDTH
-from analysis.report.findings import Findings
-from analysis.statistics.family_gains import TEST
+from analysis.plots.style import COLUMN_WIDTH, PAGE_WIDTH, plain
+from analysis.report.findings import Findings, NothingToShow
+from analysis.view import View
 
 WIDTHS = {"": COLUMN_WIDTH, "-wide": PAGE_WIDTH}
 """Width of a figure in inches, by the suffix of its file's name."""
+
+LEGEND_COLUMNS = {COLUMN_WIDTH: 4, PAGE_WIDTH: 8}
+"""Entries side by side in a legend above the panels, by the width of the figure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,15 +30,25 @@ class FigureKind:
         shows: returns the trials behind its points, of the study and of its confirmation, including those that a
             crowded figure omits; raises NothingToShow if there are no data.
         draw: draws on the axes, from left to right or from top to bottom; called only if there are data.
-        panels: number of axes.
+        panels: returns the number of axes.
         height: height of a row of axes, in inches.
+        one_legend: whether one legend above all axes replaces those within them.
     """
 
     question: str
     shows: Callable[[Findings], pd.DataFrame]
     draw: Callable[[Findings, Sequence[Axes]], None]
-    panels: int = 1
+    panels: Callable[[Findings], int] = lambda findings: 1
     height: float = 2.3
+    one_legend: bool = False
+
+
+def check_units(trials: pd.DataFrame, view: View, reference: float | None) -> None:
+    """Raise NothingToShow if the trials lack the cost of a view, or the float network that it compares with."""
+    if len(trials) and view.cost.of(trials).isna().all():
+        raise NothingToShow(f"no trial has recorded its {view.cost.label}; trials of this version do")
+    if view.loss and reference is None:
+        raise NothingToShow("a loss of accuracy needs the float network, and no trial of it is complete")
 
 
 def new_figure(panels: int, height: float, width: float) -> tuple[Figure, Sequence[Axes]]:
@@ -46,24 +61,36 @@ def new_figure(panels: int, height: float, width: float) -> tuple[Figure, Sequen
     return figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
 
 
-def one_legend(axes: Sequence[Axes]) -> None:
-    """Draw one legend above panels with the same families, and remove repeated axis labels."""
-    handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure = axes[0].figure
-    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles))
+def set_title(figure: Figure, title: str | None) -> None:
+    """Write a title above a figure, and above its legend, which makes the figure higher; nothing without a title."""
+    if not title:
+        return
+    figure.set_figheight(figure.get_figheight() + 0.2)
+    if figure.legends:
+        figure.legends[0].set_title(plain(title), FontProperties(size="medium"))
+    else:
+        figure.suptitle(plain(title), fontsize="medium")
+
+
+def draw_one_legend(axes: Sequence[Axes]) -> None:
+    """Replace the legends of panels by one above them."""
+    handles: dict[str, Any] = {}
+    for ax in axes:
+        if (legend := ax.get_legend()) is not None:
+            handles |= dict(zip([text.get_text() for text in legend.get_texts()], legend.legend_handles, strict=True))
+            legend.remove()
+    figure = axes[0].get_figure()
+    assert isinstance(figure, Figure)
+    if handles:
+        width = PAGE_WIDTH if figure.get_figwidth() > COLUMN_WIDTH else COLUMN_WIDTH
+        columns = min(len(handles), LEGEND_COLUMNS[width])
+        figure.legend(handles=list(handles.values()), labels=list(handles), loc="outside upper center", ncols=columns)
+
+
+def remove_repeated_labels(axes: Sequence[Axes]) -> None:
+    """Remove labels of axes that a neighbouring panel repeats."""
     for ax, following in pairwise(axes):
         if ax.get_subplotspec().is_last_row():  # type: ignore[union-attr]
             following.set_ylabel("")
         else:
             ax.set_xlabel("")
-
-
-def split_of(findings: Findings) -> str:
-    """Return the word before `accuracy` in the label of an axis: the split, or `search`."""
-    return findings.split if findings.is_plan or findings.split == TEST else "search"
-
-
-def name_trials(findings: Findings, ax: Axes) -> None:
-    """Replace the label of the accuracy axis in a plan, whose trials are not of a search."""
-    if findings.is_plan:
-        ax.set_ylabel("validation accuracy (trials)")

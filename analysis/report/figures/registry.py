@@ -6,14 +6,15 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from analysis.plots.style import paper_style, save_figure
 from analysis.report.attempts import Attempts
 from analysis.report.figures.comparisons import GAINS, IMPROVEMENTS
-from analysis.report.figures.details import CURVES, IMPORTANCES, LAYERS
-from analysis.report.figures.fronts import ATTAINMENT, CONFIRMED, FRONT
-from analysis.report.figures.kind import WIDTHS, FigureKind, new_figure
-from analysis.report.findings import Findings
+from analysis.report.figures.details import CURVES, HYPERVOLUME, IMPORTANCES, LAYERS
+from analysis.report.figures.fronts import ATTAINMENT, CONFIRMED, DIFFERENCE, FRONT
+from analysis.report.figures.kind import WIDTHS, FigureKind, draw_one_legend, new_figure, set_title
+from analysis.report.findings import Findings, NothingToShow
 from analysis.report.provenance import Points
 from analysis.statistics.confirmation import confirmation_named
 
@@ -21,9 +22,11 @@ FIGURES: dict[str, FigureKind] = {
     "front": FRONT,
     "confirmed": CONFIRMED,
     "attainment": ATTAINMENT,
+    "difference": DIFFERENCE,
     "gains": GAINS,
     "improvements": IMPROVEMENTS,
     "curves": CURVES,
+    "hypervolume": HYPERVOLUME,
     "importances": IMPORTANCES,
     "layers": LAYERS,
 }
@@ -63,20 +66,20 @@ def write_figures(
     Raises:
         OSError: the storage cannot be written.
     """
-    for name, kind in FIGURES.items():
+    for name in FIGURES:
         for suffix, width in WIDTHS.items():
-            write = partial(write_figure, findings, kind, out / f"{name}{suffix}", width, style=style, formats=formats)
+            write = partial(write_figure, findings, name, out / f"{name}{suffix}", width, style=style, formats=formats)
             attempts.attempt(f"figure {name}", write)
 
 
 def write_figure(
-    findings: Findings, kind: FigureKind, stem: Path, width: float, *, style: Path | None, formats: Sequence[str]
+    findings: Findings, name: str, stem: Path, width: float, *, style: Path | None, formats: Sequence[str]
 ) -> list[Path]:
     """Write one figure in several formats.
 
     Args:
         findings: statistics of the study.
-        kind: the figure.
+        name: name of the figure, a key of `FIGURES`.
         stem: path of the files without their suffix.
         width: width of the figure, in inches.
         style: as in `write_figures`.
@@ -88,8 +91,24 @@ def write_figure(
     Raises:
         NothingToShow: the figure has no data.
     """
-    kind.shows(findings)
     with paper_style(style):
-        figure, axes = new_figure(kind.panels, kind.height, width)
-        kind.draw(findings, axes)
-        return save_figure(figure, stem, formats)
+        return save_figure(draw_figure(findings, name, width), stem, formats)
+
+
+def draw_figure(findings: Findings, name: str, width: float) -> Figure:
+    """Return a figure, in Matplotlib's present style; the arguments are those of `write_figure`.
+
+    Raises:
+        NothingToShow: the figure has no data.
+    """
+    kind = FIGURES[name]
+    kind.shows(findings)
+    panels = kind.panels(findings)
+    if not panels:
+        raise NothingToShow("the trials have no accuracy at the phases that were chosen")
+    figure, axes = new_figure(panels, kind.height, width)
+    kind.draw(findings, axes)
+    if kind.one_legend:
+        draw_one_legend(axes)
+    set_title(figure, findings.view.names.titles.get(name))
+    return figure

@@ -5,19 +5,28 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.levels import families_of, shown_levels
+from analysis.levels import shown_levels
 from analysis.report.findings import Findings, NothingToShow, replicates_of
 from analysis.report.latex import escape, number, tabular
-from analysis.report.tables.notes import INTERVALS, choice_note, gaps_note, levels_note, mean_optimism, range_of
+from analysis.report.tables.notes import (
+    INTERVALS,
+    choice_note,
+    gaps_note,
+    levels_note,
+    loss_note,
+    mean_optimism,
+    range_of,
+    reference_of,
+)
 from analysis.report.tables.table import CONFIDENCE, PHASES, Table, rows_of
-from analysis.statistics.comparison import compare
+from analysis.statistics.comparison import compare, mark_best
 from analysis.statistics.family_gains import BASELINE, TEST, VALIDATION, best_replicates
 from trainables.result import TrialState
 
 
 def accuracy_table(findings: Findings) -> Table:
     """Return accuracy by family and K, before and after tuning: of the confirmation, or of the search without one."""
-    return _accuracies(findings, findings.compared, findings.split)
+    return _accuracies(findings, findings.compared, findings.split, "accuracy")
 
 
 def search_table(findings: Findings) -> Table:
@@ -25,18 +34,24 @@ def search_table(findings: Findings) -> Table:
     if findings.is_plan:
         raise NothingToShow("a plan has no search")
     replicates_of(findings)
-    return _accuracies(findings, best_replicates(findings.trials, minimum=1), VALIDATION)
+    trials = findings.view.restrict(findings.trials, keep=(BASELINE,))
+    return _accuracies(findings, best_replicates(trials, minimum=1), VALIDATION, "search")
 
 
-def _accuracies(findings: Findings, trials: pd.DataFrame, split: str) -> Table:
+def _accuracies(findings: Findings, trials: pd.DataFrame, split: str, name: str) -> Table:
     has_tests = findings.has_tests and split == findings.split
-    frame = compare(trials, split=split, confidence=CONFIDENCE, tests=has_tests)
+    view = findings.view
+    compared = compare(trials, split=split, confidence=CONFIDENCE, tests=has_tests)
+    frame = mark_best(view.restrict(compared[compared["phase"].isin(list(view.phases))]))
     if frame.empty:
         raise NothingToShow("no quantized trial with its full budget")
-    families = families_of(frame["family"])
+    reference = reference_of(findings, split)
+    if view.loss:
+        frame["loss_points"] = 100 * (frame["accuracy"] - reference)
+    families = view.names.order(frame["family"])
     levels = shown_levels(frame["num_levels"], most=12)
     cells = {
-        (row.phase, row.num_levels, row.family): _accuracy_cell(row)
+        (row.phase, row.num_levels, row.family): _accuracy_cell(row, reference)
         for row in rows_of(frame)
         if row.num_levels in levels
     }
@@ -54,13 +69,19 @@ def _accuracies(findings: Findings, trials: pd.DataFrame, split: str) -> Table:
         )
     elif has_tests:
         notes.append("No significance tests: too few common seeds.")
-    note = " ".join(notes) + levels_note(frame, levels)
-    return Table(frame=frame, latex=tabular(["$K$", *map(escape, families)], blocks, note))
+    note = " ".join(notes) + levels_note(frame, levels) + loss_note(findings, split)
+    header = ["$K$", *(escape(view.names.family(family)) for family in families)]
+    return Table(frame=frame, latex=tabular(header, blocks, note, title=view.names.titles.get(name, "")))
 
 
-def _accuracy_cell(row: Any) -> str:
-    """Return an accuracy in percent, such as 98.3 ± 0.4: bold if it is the best, with a star if significant."""
-    accuracy, low, high = (100 * getattr(row, name) for name in ("accuracy", "low", "high"))
+def _accuracy_cell(row: Any, reference: float) -> str:
+    """Return an accuracy in percent, such as 98.3 ± 0.4: bold if it is the best, with a star if significant.
+
+    Args:
+        row: row of the table.
+        reference: accuracy that is subtracted: 0, or that of the float network.
+    """
+    accuracy, low, high = (100 * (getattr(row, name) - reference) for name in ("accuracy", "low", "high"))
     half = max(high - accuracy, accuracy - low)  # one bound may be clipped at 0 or 100
     shown = number(accuracy, 1)
     if row.best:

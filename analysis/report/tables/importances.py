@@ -23,4 +23,5 @@ def importances_table(findings: Findings) -> Table:
         "with a penalty."
     )
     header = ["hyperparameter", *(objectives[name] for name in shown)]
-    return Table(frame=frame, latex=tabular(header, [(None, rows)], notes))
+    title = findings.view.names.titles.get("importances", "")
+    return Table(frame=frame, latex=tabular(header, [(None, rows)], notes, title=title))

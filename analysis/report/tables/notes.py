@@ -4,8 +4,8 @@ import math
 
 import pandas as pd
 
-from analysis.report.findings import Findings
-from analysis.report.latex import escape
+from analysis.report.findings import Findings, NothingToShow
+from analysis.report.latex import escape, number
 from analysis.statistics.family_gains import VALIDATION
 
 INTERVALS = r"95\% interval (Student's $t$ below 20 seeds, percentile bootstrap from there on)"
@@ -37,6 +37,28 @@ def range_of(counts: pd.Series) -> str:
     """Return the least and the greatest count as a text, such as `3 to 5`."""
     least, most = counts.min(), counts.max()
     return f"{least}" if least == most else f"{least} to {most}"
+
+
+def reference_of(findings: Findings, split: str) -> float:
+    """Return the accuracy that tables subtract: that of the float network where losses are shown, otherwise 0.
+
+    Raises:
+        NothingToShow: losses are shown, and there is no float network.
+    """
+    if not findings.view.loss:
+        return 0.0
+    reference = findings.float_accuracy(split)
+    if reference is None:
+        raise NothingToShow("a loss of accuracy needs the float network, and no trial of it is complete")
+    return reference
+
+
+def loss_note(findings: Findings, split: str) -> str:
+    """Return a sentence about losses of accuracy; empty if accuracies are shown."""
+    if not findings.view.loss:
+        return ""
+    reference = number(100 * reference_of(findings, split), 1)
+    return rf" Accuracies are differences from that of the float network, {reference}\%, in percentage points."
 
 
 def gaps_note(findings: Findings) -> str:

@@ -23,12 +23,14 @@ def studies_table(studies: Mapping[str, Findings]) -> Table:
     """
     rows = []
     for name, findings in studies.items():
-        trials, results = findings.trials, findings.results
+        view = findings.view
+        trials = findings.shown
+        results = None if findings.results is None else view.restrict(findings.results)
         best = knee(trials)
         rows.append(
             {
                 "study": name,
-                "trials": len(trials),
+                "trials": len(findings.trials),
                 "complete": int((trials["state"] == TrialState.COMPLETE).sum()),
                 "finished": findings.finished,
                 "float_val_accuracy": float_baseline(trials),

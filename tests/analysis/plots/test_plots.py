@@ -30,7 +30,7 @@ from analysis.plots import (
 )
 from analysis.plots.axes import MOST_DRAWN, thinned
 from analysis.plots.curves import MOST_CURVES
-from analysis.plots.style import FAMILY_MARKS
+from analysis.plots.marks import FAMILY_MARKS
 from analysis.statistics.attainment import attainment_surfaces
 from analysis.statistics.confirmation import as_trials, confirmed
 from analysis.statistics.family_gains import gains

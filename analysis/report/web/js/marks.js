@@ -29,8 +29,8 @@ const MARKERS = [
   polygon(5),
   polygon(10, 0.45),
   (x, y, r) => `M${x},${y - 1.3 * r}l${0.75 * r},${1.3 * r}l${-0.75 * r},${1.3 * r}l${-0.75 * r},${-1.3 * r}Z`,
-  polygon(8),
+  polygon(6, 0.4),
+  polygon(8, 0.4),
   polygon(6),
-  polygon(8, 0.5),
 ];
 export const marker = (family, x, y, r) => MARKERS[style(family)](round(x), round(y), r);
