@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.costs import COSTS, FLOAT_BITS
+from analysis.costs import COSTS, FLOAT_BITS, Cost
 from trainables.files import read_regular
 
 MOST_BYTES = 10**6
@@ -65,6 +65,11 @@ def comparable_points(table: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame
     for column in ("model", "dataset"):
         fits &= table[column].isin(["", *trials[column].dropna()])
     return table[fits]
+
+
+def shown_points(table: pd.DataFrame, cost: Cost, loss: bool) -> pd.Series:
+    """Return whether each point has the cost, and a float accuracy if losses are shown."""
+    return cost.of(table).notna() & (table["float_accuracy"].notna() if loss else True)
 
 
 def _check_columns(path: Path, columns: list[str]) -> None:

@@ -66,7 +66,7 @@ def read_names(path: Path) -> Names:
         raise ValueError(f"names {path} can't be read: {reason}; give a YAML file with {_expected()}") from None
     content = {} if content is None else content
     if not isinstance(content, dict):
-        raise ValueError(f"names {path} must hold a mapping, got {content!r}; write {_expected()}")
+        raise ValueError(f"names {path} must hold a mapping, got {type(content).__name__}; write {_expected()}")
     if unknown := [key for key in content if key not in SECTIONS]:
         raise ValueError(f"names {path} must hold {_expected()}, got {unknown[0]!r}; remove it")
     sections = {key: _texts(path, key, content.get(key)) for key in SECTIONS}

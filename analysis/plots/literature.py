@@ -4,6 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from analysis.literature import shown_points
 from analysis.plots.style import plain
 from analysis.view import View
 
@@ -24,11 +25,11 @@ def literature_points(view: View, reference: float | None) -> pd.DataFrame:
     """
     if view.literature is None:
         return pd.DataFrame(columns=["x", "y", "number", "citation"])
-    rows = view.literature
+    rows = view.literature[shown_points(view.literature, view.cost, view.loss)]
     accuracy = rows["accuracy"]
     if view.loss:
         accuracy = accuracy - rows["float_accuracy"] + (0.0 if reference is None else reference)
-    points = pd.DataFrame({"x": view.cost.of(rows), "y": accuracy, "citation": rows["citation"]}).dropna()
+    points = pd.DataFrame({"x": view.cost.of(rows), "y": accuracy, "citation": rows["citation"]})
     points["number"] = pd.factorize(points["citation"])[0] + 1
     return points
 

@@ -23,8 +23,8 @@ class Mark:
 
 
 # The first seven colours are Okabe and Ito's palette, which colour-blind readers can distinguish. The others are as far
-# from these and from each other as possible, for them too. The page's marks, in web/report.css and web/js/marks.js, have
-# the same markers and hues.
+# from these and from each other as possible, for them too. The page, in web/report.css and web/js/marks.js, has the
+# same markers and hues.
 MARKS = (
     Mark("#000000", "o", "-"),
     Mark("#0072B2", "^", "--"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.literature import shown_points
 from analysis.origin import Named
 from analysis.report.attempts import Attempts
 from analysis.report.findings import Findings, Importances, findings_of, load_findings
@@ -146,7 +147,7 @@ def write_report(
     check_choice(format.view, [findings.study])
     _read_epochs(findings)
     attempts = _write(findings, out, format, WRITERS)
-    notes = [*_lines(_restriction(format.view)), *_lines(attempts.omissions), *_lines(note)]
+    notes = [*_left_out(format.view), *_lines(attempts.omissions), *_lines(note)]
     files = files_text(out, notes, _lacks_latex(format))
     return Report(text=f"{_text_of(findings, attempts)}\n\n{files}", files=attempts.files, failures=attempts.failures)
 
@@ -201,7 +202,7 @@ def write_comparison(
     except OSError as error:
         raise _unwritable(out, error) from None
     parts.append(_comparison_text(studies_table(compared).frame))
-    notes = [*_lines(_restriction(format.view)), *omissions, *_lines(note)]
+    notes = [*_left_out(format.view), *omissions, *_lines(note)]
     parts.append(files_text(out, notes, _lacks_latex(format)))
     return Report(text="\n\n".join(parts), files=common.files, failures=common.failures)
 
@@ -238,9 +239,16 @@ def _text_of(findings: Findings, attempts: Attempts) -> str:
     return "".join(texts)
 
 
-def _restriction(view: View) -> str:
-    """Return a line that says what figures and tables leave out; empty if they show all."""
-    return f"figures and tables show {view.restriction}" if view.restriction else ""
+def _left_out(view: View) -> list[str]:
+    """Return lines that say what figures and tables leave out; none if they show all."""
+    lines = [f"figures and tables show {view.restriction}"] if view.restriction else []
+    if view.literature is not None:
+        total = len(view.literature)
+        lacking = total - int(shown_points(view.literature, view.cost, view.loss).sum())
+        if lacking:
+            needed = f"no {view.cost.label}{' or no float_accuracy' if view.loss else ''}"
+            lines.append(f"not drawn: {lacking} of {total} points from the literature, which have {needed}")
+    return lines
 
 
 def _lines(text: str) -> list[str]:

@@ -25,10 +25,17 @@ def _curves(findings: Findings, axes: Sequence[Axes]) -> None:
     plot_curves(findings.shown, findings.study.epochs, axes[0], view=findings.view, source=findings.source)
 
 
-def _of_hypervolume(findings: Findings) -> pd.DataFrame:
+def timed(findings: Findings) -> pd.DataFrame:
+    """Return the trials that the hypervolume of a search is computed from.
+
+    Raises:
+        NothingToShow: there are none, or the table has no training times.
+    """
     complete = candidates(findings.shown)
     if complete.empty:
         raise NothingToShow("no quantized trial has been trained for the full budget")
+    if not (complete["train_seconds"] > 0).any():
+        raise NothingToShow("no trial has recorded how long it trained")
     return complete
 
 
@@ -67,9 +74,7 @@ CURVES = FigureKind(
     question="how do networks learn, and when were trials stopped early?", shows=_of_curves, draw=_curves
 )
 
-HYPERVOLUME = FigureKind(
-    question="how fast did the search find its front?", shows=_of_hypervolume, draw=_hypervolume, height=1.9
-)
+HYPERVOLUME = FigureKind(question="how fast did the search find its front?", shows=timed, draw=_hypervolume, height=1.9)
 
 IMPORTANCES = FigureKind(question="which hyperparameters matter?", shows=_of_importances, draw=_importances, height=1.7)
 

@@ -14,6 +14,7 @@ from analysis.plots import plot_attainment, plot_hypervolume, plot_studies
 from analysis.plots.marks import MARKS
 from analysis.plots.style import paper_style, plain, save_figure
 from analysis.report.attempts import Attempts
+from analysis.report.figures.details import timed
 from analysis.report.figures.fronts import attained
 from analysis.report.figures.kind import WIDTHS, check_units, new_figure, set_title
 from analysis.report.findings import Findings, NothingToShow, replicates_of
@@ -44,7 +45,8 @@ def points_of_studies_figures(studies: Mapping[str, Findings]) -> dict[str, Poin
     """Return the trials behind the points of each figure that `write_studies_figures` draws, by its name."""
     cost = _view_of(studies).cost.column
     shown = {"studies": {name: front(findings.shown, cost) for name, findings in studies.items()}}
-    shown["studies-hypervolume"] = {name: candidates(findings.shown) for name, findings in studies.items()}
+    with suppress(NothingToShow):
+        shown["studies-hypervolume"] = {name: timed(findings) for name, findings in studies.items()}
     if _have_test_results(studies):
         names = [name if findings.is_plan else confirmation_named(name) for name, findings in studies.items()]
         on_front = [_on_front_of_results(findings) for findings in studies.values()]
@@ -169,9 +171,9 @@ def _hypervolumes_of(studies: Mapping[str, Findings], ax: Axes) -> None:
     bands = {}
     for members in searches.values():
         name = members[0].name if len(members) == 1 else _common_name([findings.name for findings in members])
-        runs = [hypervolume_over_cost(findings.shown) for findings in members if len(findings.shown)]
-        if runs:
-            bands[name] = hypervolume_band(runs)
+        for findings in members:
+            timed(findings)
+        bands[name] = hypervolume_band([hypervolume_over_cost(findings.shown) for findings in members])
     plot_hypervolume(bands, ax)
 
 
