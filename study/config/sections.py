@@ -1,5 +1,6 @@
 """Sections of a study's configuration: search space, anchors, plan, early stopping and resources."""
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -87,8 +88,13 @@ class Space(Section):
         return self
 
     def lam_range(self, family: str) -> FloatRange:
-        """Return the range of λ of a family."""
+        """Return the range of λ of a family with a penalty."""
         return self.lam_by_family.get(family, self.lam)
+
+    def middle_lam(self, family: str) -> float:
+        """Return the middle of a family's range of λ, on its logarithmic scale; 0 for a family without a penalty."""
+        lam = self.lam_range(family)
+        return math.sqrt(lam.low * lam.high) if FAMILIES[family].has_penalty else 0.0
 
     def placements(self, family: str) -> list[str]:
         """Return the placements of the space that a family supports; its default one if it supports none of them."""
@@ -100,10 +106,13 @@ class Anchors(Section):
     """Trials that come first and are never stopped early, besides the float baseline.
 
     Attributes:
-        num_levels: values of K, for each of which one network is trained without a penalty and quantized by k-means.
+        num_levels: values of K, for each of which one network of each of these families is trained.
+        family: families of the anchors, placed by their default and with λ in the middle of its range, so that they can
+            be compared at equal K.
     """
 
     num_levels: list[Annotated[int, Field(ge=2, le=LARGEST_INTEGER)]] = [2, 4, 16]
+    family: list[Annotated[str, AfterValidator(_known_family)]] = ["none"]
 
 
 def _family_in(values: Any) -> Family | None:

@@ -111,10 +111,10 @@ def timed_trial(config: StudyConfig) -> TrialConfig:
     family = next((name for name in SLOWEST_FIRST if name in searched), "none")
     if family == "none":
         return config.trial_config({"family": "none", "num_levels": None, "init": "scratch"})
-    levels, lam = config.space.num_levels, config.space.lam_range(family)
+    levels = config.space.num_levels
     middle = {
         "num_levels": round((levels.low * levels.high) ** 0.5),
-        "lam": (lam.low * lam.high) ** 0.5,
+        "lam": config.space.middle_lam(family),
         "placement": config.space.placements(family)[0],
     }
     return config.trial_config(middle | {"family": family, "init": "scratch"})

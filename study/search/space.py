@@ -77,11 +77,17 @@ def params_of(searched: dict[str, Any], space: Space) -> dict[str, Any] | None:
     return params
 
 
+def _anchor(family: str, num_levels: int, space: Space) -> dict[str, Any]:
+    """Return the searched fields of an anchor: placed by default, and with λ in the middle of its range."""
+    anchor = {"family": family, "num_levels": num_levels, "placement": FAMILIES[family].default_placement}
+    return anchor | ({"lam": space.middle_lam(family)} if FAMILIES[family].has_penalty else {})
+
+
 def first_trials(study: StudyConfig) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Return the proposals made before the sampler chooses, as pairs of Optuna's parameters and user attributes.
 
-    With a plan, these are its trials. Otherwise the anchors come first: the float baseline, then quantization without a
-    penalty at each K of `anchors`. An anchor outside the space has no parameters. One trial of each family follows,
+    With a plan, these are its trials. Otherwise the anchors come first: the float baseline, then a trial of each family
+    of `anchors` at each of its K. An anchor outside the space has no parameters. One trial of each family follows,
     whose other dimensions the sampler chooses. That trial is an anchor too, so that every family has a result, unless
     `early_stopping.first_of_family` is `compared`.
     """
@@ -89,7 +95,9 @@ def first_trials(study: StudyConfig) -> list[tuple[dict[str, Any], dict[str, Any
         return [({}, {ANCHOR: trial.model_dump()}) for _ in range(study.replicates) for trial in study.plan]
     anchors: list[dict[str, Any]] = [{"family": "none", "num_levels": None}]
     anchors += [
-        {"family": "none", "num_levels": num_levels, "placement": "kmeans"} for num_levels in study.anchors.num_levels
+        _anchor(family, num_levels, study.space)
+        for num_levels in study.anchors.num_levels
+        for family in study.anchors.family
     ]
     first = [(params_of(anchor, study.space) or {}, {ANCHOR: anchor}) for anchor in anchors]
     for family in study.space.family:

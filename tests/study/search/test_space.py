@@ -162,6 +162,21 @@ def test_anchor_inside_the_space_teaches_optuna() -> None:
     assert {"family": "none", "num_levels": 4}.items() <= optuna_trial.params.items()
 
 
+def test_families_of_the_anchors_are_trained_at_each_of_their_levels() -> None:
+    space = {"family": ["none", "RS"], "lam": {"low": 2.0, "high": 32.0}}
+    config = study_config(anchors={"num_levels": [2, 4], "family": ["none", "RS", "RE"]}, space=space)
+    anchors = [attributes[ANCHOR] for _, attributes in first_trials(config)][1:7]
+    assert anchors == [
+        {"family": "none", "num_levels": 2, "placement": "kmeans"},
+        {"family": "RS", "num_levels": 2, "placement": "own", "lam": 8.0},
+        {"family": "RE", "num_levels": 2, "placement": "own", "lam": 8.0},
+        {"family": "none", "num_levels": 4, "placement": "kmeans"},
+        {"family": "RS", "num_levels": 4, "placement": "own", "lam": 8.0},
+        {"family": "RE", "num_levels": 4, "placement": "own", "lam": 8.0},
+    ]
+    assert [bool(parameters) for parameters, _ in first_trials(config)][1:4] == [True, True, False]
+
+
 def test_float_baseline_is_the_first_trial_without_any_other_anchor() -> None:
     first = first_trials(study_config(anchors={"num_levels": []}, space={"family": ["RM"]}))
     assert first == [
