@@ -1,0 +1,142 @@
+"""Choose λ, plan the studies of single seeds, and test the claims of the paper on them: see docs/results.md.
+
+    python benchmarks/decide_claims.py plan LAMBDA_STUDY --seeds 0,1,2,3,4 --out FOLDER
+    python benchmarks/decide_claims.py test LAMBDA_STUDY STUDY... [--split test] [--out FILE.csv]
+
+`plan` reads the study in which λ was searched, on a seed of its own, and writes one study.yaml for each seed: `none`,
+`quantize-first` and every penalty at its λ (those for before and for after tuning), at each K. `qar launch` runs them;
+each is whole by itself. `test` reads their trials.parquet and prints the eight tests that were named in advance.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from measure import print_table
+
+from analysis.load import load_trials
+from analysis.statistics.claims import best_penalty, chosen_lams, decide, planned_claims
+from analysis.statistics.family_gains import TEST, VALIDATION
+from trainables.families import QUANTIZE_FIRST
+from trainables.result import FINETUNE, REGULARIZE
+
+PHASES = {REGULARIZE: "before", FINETUNE: "after"}
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table as dictionaries."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def shown(value: float, form: str) -> str:
+    """Return a number as text; a dash for NaN."""
+    return "–" if pd.isna(value) else format(value, form)
+
+
+def print_lams(lams: pd.DataFrame) -> None:
+    """Print the chosen λ."""
+    rows = [
+        [
+            row["family"],
+            row["num_levels"],
+            PHASES[row["phase"]],
+            shown(row["lam"], "g"),
+            shown(row["accuracy"], ".3f"),
+            row["n"],
+        ]
+        for row in records(lams)
+    ]
+    print_table("λ by validation accuracy", ["family", "K", "tuning", "λ", "accuracy", "n"], rows)
+
+
+def write_plans(lambda_study: Path, seeds: list[int], out: Path) -> None:
+    """Write the study.yaml of each seed into a folder.
+
+    Raises:
+        ValueError: a seed has chosen λ.
+    """
+    trials = load_trials(lambda_study)
+    used = sorted(set(trials["seed"].astype(int)))
+    if common := sorted(set(used) & set(seeds)):
+        raise ValueError(f"seeds must differ from those on which λ was chosen, {used}, got {common}; leave them out")
+    lams = chosen_lams(trials)
+    print_lams(lams)
+    study = yaml.safe_load((lambda_study / "study.yaml").read_text())
+    plan: list[dict[str, Any]] = []
+    for num_levels in sorted({int(level) for level in lams["num_levels"]}):
+        plan += [{"family": family, "num_levels": num_levels} for family in ("none", QUANTIZE_FIRST)]
+        at = lams[lams["num_levels"] == num_levels].drop_duplicates(["family", "lam"])
+        plan += [
+            {"family": row["family"], "num_levels": num_levels, "lam": row["lam"], "placement": "own"}
+            for row in records(at)
+        ]
+    out.mkdir(parents=True, exist_ok=True)
+    for seed in seeds:
+        name = f"{study['name'].removesuffix('-lambda')}-seed{seed}"
+        changes = {"name": name, "seed": seed, "trials": len(plan), "replicates": 1, "plan": plan}
+        changes["trial"] = study["trial"] | {"evaluate_test": True}
+        path = out / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(study | changes, sort_keys=False, allow_unicode=True))
+        print(f"wrote {path}: {len(plan)} trials")
+
+
+def print_tests(lambda_study: Path, studies: list[Path], split: str, out: Path | None) -> None:
+    """Print the tests of the claims, and write them to a CSV.
+
+    Raises:
+        ValueError: a table is missing, or a seed has chosen λ.
+    """
+    search = load_trials(lambda_study)
+    trials = pd.concat([load_trials(study) for study in studies], ignore_index=True)
+    used = set(search["seed"])
+    if common := sorted(int(seed) for seed in set(trials["seed"]) & used):
+        raise ValueError(f"studies must have other seeds than {lambda_study}, got {common} in both; leave them out")
+    lams = chosen_lams(search)
+    print_lams(lams)
+    claims = planned_claims(best_penalty(lams, 4, REGULARIZE), best_penalty(lams, 2, FINETUNE))
+    table = decide(trials, claims, lams, split=split)
+    if out:
+        table.to_csv(out, index=False, float_format="%.6g")
+    for statistics, rows in table.groupby("statistics", sort=False):
+        cells = [
+            [
+                *(row["claim"], row["num_levels"], PHASES[row["phase"]], row["n"]),
+                "{difference:+.3f} [{low:+.3f}, {high:+.3f}]".format(**row),
+                *(shown(value, ".2g") for value in (row["p"], row["p_adjusted"])),
+                row["decision"] or "–",
+                shown(row["detectable"], ".3f"),
+            ]
+            for row in records(rows)
+        ]
+        header = ["claim", "K", "tuning", "n", "difference [95 %]", "p", "p (Holm)", "decision", "detectable"]
+        print_table(f"{split} accuracy, batch statistics {statistics}", header, cells)
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    plan = commands.add_parser("plan", help="write the study of each seed")
+    plan.add_argument("lambda_study", type=Path)
+    plan.add_argument("--seeds", default="0,1,2,3,4")
+    plan.add_argument("--out", type=Path, required=True)
+    test = commands.add_parser("test", help="print the tests of the claims")
+    test.add_argument("lambda_study", type=Path)
+    test.add_argument("studies", type=Path, nargs="+")
+    test.add_argument("--split", choices=[VALIDATION, TEST], default=TEST)
+    test.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    try:
+        if arguments.command == "plan":
+            seeds = [int(seed) for seed in arguments.seeds.split(",")]
+            write_plans(arguments.lambda_study, seeds, arguments.out)
+        else:
+            print_tests(arguments.lambda_study, arguments.studies, arguments.split, arguments.out)
+    except ValueError as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    main()
