@@ -262,19 +262,15 @@ def print_applications(name: str, rows: pd.DataFrame) -> None:
 
 def print_readings(name: str, rows: pd.DataFrame) -> None:
     """Print accuracy before and after tuning, and before tuning by placement, at the best λ of each variant and K."""
-    means = rows.groupby(["variant", "num_levels", "lam"], sort=False)["val_accuracy_pre_tuning"].mean()
-    best = rows.merge(
-        means.groupby(["variant", "num_levels"])
-        .idxmax()
-        .apply(pd.Series)
-        .set_axis(["variant", "num_levels", "lam"], axis=1)
-    )
+    by = ["variant", "num_levels", "lam"]
+    means = rows.groupby(by, sort=False)["val_accuracy_pre_tuning"].mean().sort_values(ascending=False, kind="stable")
+    best = rows.merge(means.reset_index().drop_duplicates(by[:2])[by])
 
     def cell(values: pd.Series) -> str:
         return "–" if values.isna().any() else f"{values.mean():.3f} ± {values.std():.3f}"
 
     table, placements = [], []
-    for (variant, num_levels, lam), chosen in best.groupby(["variant", "num_levels", "lam"], sort=False):
+    for (variant, num_levels, lam), chosen in best.groupby(by, sort=False):
         accuracies = (cell(chosen[column]) for column in READING_COLUMNS[:3])
         table.append([variant, num_levels, f"{lam:g}", len(chosen), *accuracies])
         placed = (cell(chosen[f"pre_tuning_{placement}"]) for placement in PLACEMENTS)

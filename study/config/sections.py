@@ -94,7 +94,7 @@ class Space(Section):
     def middle_lam(self, family: str) -> float:
         """Return the middle of a family's range of λ, on its logarithmic scale; 0 for a family without a penalty."""
         lam = self.lam_range(family)
-        return math.sqrt(lam.low * lam.high) if FAMILIES[family].has_penalty else 0.0
+        return math.sqrt(lam.low * lam.high) if family_of(family).has_penalty else 0.0
 
     def placements(self, family: str) -> list[str]:
         """Return the placements of the space that a family supports; its default one if it supports none of them."""

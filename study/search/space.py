@@ -79,8 +79,8 @@ def params_of(searched: dict[str, Any], space: Space) -> dict[str, Any] | None:
 
 def _anchor(family: str, num_levels: int, space: Space) -> dict[str, Any]:
     """Return the searched fields of an anchor: placed by default, and with λ in the middle of its range."""
-    anchor = {"family": family, "num_levels": num_levels, "placement": FAMILIES[family].default_placement}
-    return anchor | ({"lam": space.middle_lam(family)} if FAMILIES[family].has_penalty else {})
+    anchor = {"family": family, "num_levels": num_levels, "placement": family_of(family).default_placement}
+    return anchor | ({"lam": space.middle_lam(family)} if family_of(family).has_penalty else {})
 
 
 def first_trials(study: StudyConfig) -> list[tuple[dict[str, Any], dict[str, Any]]]:
