@@ -30,7 +30,8 @@ from study.config import load_study
 from study.ledger.facts import ENDED, EPOCH, SESSION_STARTED
 from study.ledger.ledger import read_history
 from study.run.options import RunOptions
-from study.run.study_run import StudyRun, run_study
+from study.run.session import run_study
+from study.run.study_run import StudyRun
 from study.storage.folder import StudyFolder
 from trainables.result import TrialState
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from study.interruption import interruption
 from study.ledger.history import History
-from study.run.study_run import StudyRun, run_study
+from study.run.session import run_study
+from study.run.study_run import StudyRun
 from study.storage.folder import StudyFolder
 from study.storage.liveliness import Liveliness
 from trainables.result import TrialState

@@ -1,6 +1,7 @@
 """Every built-in part passes the checks that `qar check` runs on the parts of users."""
 
 from itertools import product
+from pathlib import Path
 
 import pytest
 
@@ -46,3 +47,10 @@ def test_kinds_of_names_are_known() -> None:
     assert kind_of("torchvision:resnet18") == "model"
     with pytest.raises(ValueError, match="unknown family 'nothing'; choose from"):
         kind_of("nothing")
+
+
+def test_undeclared_penalty_is_told_to_be_declared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "undeclared_penalty.py").write_text("def pull(weights, representatives):\n    return weights\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="must be declared as a family, got a plain function; decorate it"):
+        check_part("undeclared_penalty:pull")

@@ -26,9 +26,9 @@ _PLACEMENT_ARGUMENTS = {"weights", "num_levels", "own"}
 def kind_of(name: str) -> str:
     """Return the kind of the part with a name.
 
-    An import path is imported. A declared function or class is a family; a function of `weights`, `num_levels` or
-    `own` a placement; a class of networks, or a function of `image_shape` or `num_classes`, a model; and any other
-    function a data set.
+    An import path is imported. A declared function or class is a family, and so is a function of `weights` and
+    `representatives`; a function of `weights`, `num_levels` or `own` is a placement; a class of networks, or a function
+    of `image_shape` or `num_classes`, is a model; and any other function is a data set.
 
     Raises:
         ValueError: the name is unknown.
@@ -48,6 +48,8 @@ def kind_of(name: str) -> str:
     if not callable(part):
         raise PartError(f"part {name!r} must be a function or a class, got {type(part).__name__}; correct the name")
     arguments = set(inspect.signature(part).parameters)
+    if {"weights", "representatives"} <= arguments:  # a penalty that lacks its declaration: the check says so
+        return "family"
     if arguments and arguments <= _PLACEMENT_ARGUMENTS:
         return "placement"
     is_network = inspect.isclass(part) and issubclass(part, nn.Module)

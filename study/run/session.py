@@ -1,0 +1,37 @@
+"""One session: the run of a study that has passed all checks, by this process."""
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from study.cluster.connect import quiet_libraries
+from study.ledger.history import History
+from study.run.study_run import StudyRun
+from study.run.tracking import trackers_beside
+
+if TYPE_CHECKING:
+    from ray.tune import Trainable
+
+
+def run_study(run: StudyRun, trainable: "type[Trainable] | None" = None) -> History:
+    """Run the trials of a study that have not ended: all of a new study, the rest of an interrupted one.
+
+    Args:
+        run: the study.
+        trainable: Ray's class of a trial; `CompressionTrial` if None.
+
+    Returns:
+        History of the study. It is not complete if a signal has interrupted the run; the study can then be resumed.
+
+    Raises:
+        ValueError: no trial fits the cluster, or another process runs the study.
+        DamagedFileError: the ledger can't be read.
+        StudyInterrupted: the study can't be written, or its trials can't be trained; it can be resumed.
+    """
+    if not run.options.verbose:
+        quiet_libraries()
+    say = run.options.console.print
+    with closing(run.folder.open_ledger(say)) as ledger, trackers_beside(run.folder, run.config, say):
+        from study.run.driver import Driver  # here, since it imports Ray, which reads the environment then
+
+        Driver(run, ledger, trainable).run()
+    return ledger.history
