@@ -1,11 +1,12 @@
 """Choose λ, plan the studies of single seeds, and test the claims of the paper on them: see docs/results.md.
 
-    python benchmarks/decide_claims.py plan LAMBDA_STUDY --seeds 0,1,2,3,4 --out FOLDER
-    python benchmarks/decide_claims.py test LAMBDA_STUDY STUDY... [--split test] [--out FILE.csv]
+    python benchmarks/decide_claims.py plan LAMBDA_STUDY... --seeds 0,1,2,3,4 --out FOLDER
+    python benchmarks/decide_claims.py test STUDY... --lambda-studies LAMBDA_STUDY... [--split test] [--out FILE.csv]
 
-`plan` reads the study in which λ was searched, on a seed of its own, and writes one study.yaml for each seed: `none`,
-`quantize-first` and every penalty at its λ (those for before and for after tuning), at each K. `qar launch` runs them;
-each is whole by itself. `test` reads their trials.parquet and prints the eight tests that were named in advance.
+`plan` reads the studies in which λ was searched, on seeds of their own, and writes one study.yaml for each seed:
+`none`, `quantize-first` and every penalty at its λ (those for before and for after tuning), at each K. `qar launch`
+runs them; each is whole by itself. `test` reads their trials.parquet and prints the eight tests that were named in
+advance.
 """
 
 import argparse
@@ -35,6 +36,11 @@ def shown(value: float, form: str) -> str:
     return "–" if pd.isna(value) else format(value, form)
 
 
+def merged(studies: list[Path]) -> pd.DataFrame:
+    """Return the trials of all studies, one below the other."""
+    return pd.concat([load_trials(study) for study in studies], ignore_index=True)
+
+
 def print_lams(lams: pd.DataFrame) -> None:
     """Print the chosen λ."""
     rows = [
@@ -51,19 +57,19 @@ def print_lams(lams: pd.DataFrame) -> None:
     print_table("λ by validation accuracy", ["family", "K", "tuning", "λ", "accuracy", "n"], rows)
 
 
-def write_plans(lambda_study: Path, seeds: list[int], out: Path) -> None:
+def write_plans(lambda_studies: list[Path], seeds: list[int], out: Path) -> None:
     """Write the study.yaml of each seed into a folder.
 
     Raises:
         ValueError: a seed has chosen λ.
     """
-    trials = load_trials(lambda_study)
+    trials = merged(lambda_studies)
     used = sorted(set(trials["seed"].astype(int)))
     if common := sorted(set(used) & set(seeds)):
         raise ValueError(f"seeds must differ from those on which λ was chosen, {used}, got {common}; leave them out")
     lams = chosen_lams(trials)
     print_lams(lams)
-    study = yaml.safe_load((lambda_study / "study.yaml").read_text())
+    study = yaml.safe_load((lambda_studies[0] / "study.yaml").read_text())
     plan: list[dict[str, Any]] = []
     for num_levels in sorted({int(level) for level in lams["num_levels"]}):
         plan += [{"family": family, "num_levels": num_levels} for family in ("none", QUANTIZE_FIRST)]
@@ -82,17 +88,17 @@ def write_plans(lambda_study: Path, seeds: list[int], out: Path) -> None:
         print(f"wrote {path}: {len(plan)} trials")
 
 
-def print_tests(lambda_study: Path, studies: list[Path], split: str, out: Path | None) -> None:
-    """Print the tests of the claims, and write them to a CSV.
+def print_tests(lambda_studies: list[Path], studies: list[Path], split: str | None, out: Path | None) -> None:
+    """Print the tests of the claims, and write them to a CSV; on the test split if every trial has evaluated it.
 
     Raises:
         ValueError: a table is missing, or a seed has chosen λ.
     """
-    search = load_trials(lambda_study)
-    trials = pd.concat([load_trials(study) for study in studies], ignore_index=True)
-    used = set(search["seed"])
-    if common := sorted(int(seed) for seed in set(trials["seed"]) & used):
-        raise ValueError(f"studies must have other seeds than {lambda_study}, got {common} in both; leave them out")
+    search, trials = merged(lambda_studies), merged(studies)
+    if common := sorted(int(seed) for seed in set(trials["seed"]) & set(search["seed"])):
+        raise ValueError(f"studies must have other seeds than those of λ, got {common} in both; leave them out")
+    evaluated = trials.loc[trials["num_levels"].notna(), "test_accuracy"].notna().all()
+    split = split or (TEST if evaluated else VALIDATION)
     lams = chosen_lams(search)
     print_lams(lams)
     claims = planned_claims(best_penalty(lams, 4, REGULARIZE), best_penalty(lams, 2, FINETUNE))
@@ -119,21 +125,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     plan = commands.add_parser("plan", help="write the study of each seed")
-    plan.add_argument("lambda_study", type=Path)
+    plan.add_argument("lambda_studies", type=Path, nargs="+")
     plan.add_argument("--seeds", default="0,1,2,3,4")
     plan.add_argument("--out", type=Path, required=True)
     test = commands.add_parser("test", help="print the tests of the claims")
-    test.add_argument("lambda_study", type=Path)
     test.add_argument("studies", type=Path, nargs="+")
-    test.add_argument("--split", choices=[VALIDATION, TEST], default=TEST)
+    test.add_argument("--lambda-studies", type=Path, nargs="+", required=True)
+    test.add_argument("--split", choices=[VALIDATION, TEST])
     test.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     try:
         if arguments.command == "plan":
             seeds = [int(seed) for seed in arguments.seeds.split(",")]
-            write_plans(arguments.lambda_study, seeds, arguments.out)
+            write_plans(arguments.lambda_studies, seeds, arguments.out)
         else:
-            print_tests(arguments.lambda_study, arguments.studies, arguments.split, arguments.out)
+            print_tests(arguments.lambda_studies, arguments.studies, arguments.split, arguments.out)
     except ValueError as error:
         parser.error(str(error))
 

@@ -118,7 +118,7 @@ def decide(
     Args:
         trials: rows of trials.parquet of the studies of single seeds, one below the other.
         claims: the claims, named before the trials are looked at.
-        lams: λ of each penalty, as `chosen_lams` returns them.
+        lams: λ of each penalty, as `chosen_lams` returns them; only used where trials have several.
         split: `validation`, or `test` for trials that evaluated it.
         confidence: nominal coverage of the intervals; 1 − confidence is the error rate of all tests together.
 
@@ -167,7 +167,7 @@ def contrast(
     columns = []
     for family, weight in claim.weights.items():
         rows = at[at["family"] == family]
-        if FAMILIES[family].has_penalty:
+        if rows["lam"].nunique() > 1:
             rows = rows[np.isclose(rows["lam"].astype(float), _lam_of(family, claim, lams), rtol=1e-6)]
         if rows["seed"].duplicated().any():
             seed = rows.loc[rows["seed"].duplicated(), "seed"].iloc[0]

@@ -140,6 +140,14 @@ def test_trials_at_another_lam_and_unfinished_ones_are_left_out() -> None:
     assert np.array_equal(contrast(pd.concat([trials, others]), claim, lams, split="validation"), plain)
 
 
+def test_the_only_lam_of_a_family_needs_no_choice() -> None:
+    trials = study(3)
+    claim = Claim.difference("RC", "none", 4, REGULARIZE)
+    values = contrast(trials, claim, chosen_lams(searched()), split="test")
+    other = trials.assign(lam=trials["lam"] * 2)
+    assert np.array_equal(contrast(other, claim, chosen_lams(searched()), split="test"), values)
+
+
 def test_seed_without_one_of_the_families_is_left_out() -> None:
     trials, lams = study(3), chosen_lams(searched())
     fewer = trials[~((trials["family"] == "none") & (trials["seed"] == 1))]
