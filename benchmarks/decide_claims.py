@@ -4,7 +4,7 @@
     python benchmarks/decide_claims.py test STUDY... --lambda-studies LAMBDA_STUDY... [--split test] [--out FILE.csv]
 
 `plan` reads the studies in which λ was searched, on seeds of their own, and writes one study.yaml for each seed:
-`none`, `quantize-first` and every penalty at its λ (those for before and for after tuning), at each K. `qar launch`
+`none`, `quantize-first` and every penalty at its λ, at each K. `qar launch`
 runs them; each is whole by itself. `test` reads their trials.parquet and prints the eight tests that were named in
 advance.
 """
@@ -18,7 +18,7 @@ import yaml
 from measure import print_table
 
 from analysis.load import load_trials
-from analysis.statistics.claims import best_penalty, chosen_lams, decide, planned_claims
+from analysis.statistics.claims import best_penalty, decide, lam_by_family, planned_claims
 from analysis.statistics.family_gains import TEST, VALIDATION
 from trainables.families import QUANTIZE_FIRST
 from trainables.result import FINETUNE, REGULARIZE
@@ -41,20 +41,10 @@ def merged(studies: list[Path]) -> pd.DataFrame:
     return pd.concat([load_trials(study) for study in studies], ignore_index=True)
 
 
-def print_lams(lams: pd.DataFrame) -> None:
+def print_lams(lams: dict[str, float]) -> None:
     """Print the chosen λ."""
-    rows = [
-        [
-            row["family"],
-            row["num_levels"],
-            PHASES[row["phase"]],
-            shown(row["lam"], "g"),
-            shown(row["accuracy"], ".3f"),
-            row["n"],
-        ]
-        for row in records(lams)
-    ]
-    print_table("λ by validation accuracy", ["family", "K", "tuning", "λ", "accuracy", "n"], rows)
+    rows = [[family, f"{lam:g}"] for family, lam in sorted(lams.items())]
+    print_table("λ with the best validation accuracy before tuning, mean over all K", ["family", "λ"], rows)
 
 
 def write_plans(lambda_studies: list[Path], seeds: list[int], out: Path) -> None:
@@ -67,16 +57,15 @@ def write_plans(lambda_studies: list[Path], seeds: list[int], out: Path) -> None
     used = sorted(set(trials["seed"].astype(int)))
     if common := sorted(set(used) & set(seeds)):
         raise ValueError(f"seeds must differ from those on which λ was chosen, {used}, got {common}; leave them out")
-    lams = chosen_lams(trials)
+    lams = lam_by_family(trials)
     print_lams(lams)
     study = yaml.safe_load((lambda_studies[0] / "study.yaml").read_text())
     plan: list[dict[str, Any]] = []
-    for num_levels in sorted({int(level) for level in lams["num_levels"]}):
+    for num_levels in sorted({int(level) for level in trials["num_levels"].dropna()}):
         plan += [{"family": family, "num_levels": num_levels} for family in ("none", QUANTIZE_FIRST)]
-        at = lams[lams["num_levels"] == num_levels].drop_duplicates(["family", "lam"])
         plan += [
-            {"family": row["family"], "num_levels": num_levels, "lam": row["lam"], "placement": "own"}
-            for row in records(at)
+            {"family": family, "num_levels": num_levels, "lam": lam, "placement": "own"}
+            for family, lam in sorted(lams.items())
         ]
     out.mkdir(parents=True, exist_ok=True)
     for seed in seeds:
@@ -99,9 +88,9 @@ def print_tests(lambda_studies: list[Path], studies: list[Path], split: str | No
         raise ValueError(f"studies must have other seeds than those of λ, got {common} in both; leave them out")
     evaluated = trials.loc[trials["num_levels"].notna(), "test_accuracy"].notna().all()
     split = split or (TEST if evaluated else VALIDATION)
-    lams = chosen_lams(search)
+    lams = lam_by_family(search)
     print_lams(lams)
-    claims = planned_claims(best_penalty(lams, 4, REGULARIZE), best_penalty(lams, 2, FINETUNE))
+    claims = planned_claims(best_penalty(search, lams, 4, REGULARIZE), best_penalty(search, lams, 2, FINETUNE))
     table = decide(trials, claims, lams, split=split)
     if out:
         table.to_csv(out, index=False, float_format="%.6g")

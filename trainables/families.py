@@ -137,8 +137,8 @@ FAMILIES = {
         representatives="trainable, one set a layer",
         trainable=True,
         given="dynamic, with trainable representatives",
-        ours="the formula: E read as exponential, tending to the squared distance as τ → 0; τ is tied to the "
-        "spacing of the representatives when the phase begins; bounded wells by a switch",
+        ours="the formula: E read as exponential, tending to the squared distance as τ → 0; τ counts in the "
+        "squared spacing of the current representatives; bounded wells by a switch",
     ),
     "SinReQ": Family(
         title="wells of a squared sine, symmetric about 0",

@@ -4,7 +4,7 @@ A claim is a contrast of families at one K and after one phase: the weighted sum
 claim does not hold. A seed decides the split, the float network and the order of images of all families, so that each
 seed gives one value of the contrast, and the test is Student's t for one sample.
 
-λ is chosen on seeds of its own, for each family, K and phase by the validation accuracy of that phase (`chosen_lams`).
+λ is chosen on seeds of its own, one for each family (`lam_by_family`).
 """
 
 import math
@@ -76,39 +76,44 @@ def planned_claims(best_before: str, best_after: str) -> list[Claim]:
     ]
 
 
-def chosen_lams(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return the λ with the best validation accuracy of each penalty, K and phase.
+def lam_by_family(trials: pd.DataFrame) -> dict[str, float]:
+    """Return the λ of each penalty with the best mean validation accuracy before tuning, over all K and seeds.
 
     Args:
-        trials: rows of trials.parquet of the study in which λ is chosen; its seeds must be in no claim.
-
-    Returns:
-        Columns `family`, `num_levels`, `phase`, `lam`, `accuracy` (mean over the seeds) and `n` (number of seeds).
+        trials: rows of trials.parquet of the studies in which λ is chosen; their seeds must be in no claim.
     """
-    quantized = _quantized(trials)
-    penalized = quantized[quantized["family"].isin([name for name in FAMILIES if FAMILIES[name].has_penalty])]
-    by = ["family", "num_levels", "lam"]
-    parts = []
-    for phase, column in ACCURACY_AFTER.items():
-        means = penalized.groupby(by)[column].agg(accuracy="mean", n="size").reset_index()
-        best = means.sort_values("accuracy", ascending=False, kind="stable").drop_duplicates(["family", "num_levels"])
-        parts.append(best.assign(phase=phase))
-    chosen = pd.concat(parts).sort_values(["family", "num_levels"], kind="stable", ignore_index=True)
-    return chosen[["family", "num_levels", "phase", "lam", "accuracy", "n"]].astype({"num_levels": int})
+    at = _quantized(trials)
+    at = at[at["family"].isin([name for name, family in FAMILIES.items() if family.has_penalty])]
+    means = at.groupby(["family", "lam"])[ACCURACY_AFTER[REGULARIZE]].mean().sort_values(ascending=False, kind="stable")
+    best = means.reset_index().drop_duplicates("family")
+    return {str(family): float(lam) for family, lam in zip(best["family"], best["lam"], strict=True)}
 
 
-def best_penalty(lams: pd.DataFrame, num_levels: int, phase: str) -> str:
-    """Return the family with the best accuracy at one K and after one phase, from the result of `chosen_lams`."""
-    at = lams[(lams["num_levels"] == num_levels) & (lams["phase"] == phase)]
+def best_penalty(trials: pd.DataFrame, lams: Mapping[str, float], num_levels: int, phase: str) -> str:
+    """Return the penalty with the best mean validation accuracy at its λ, at one K and after one phase.
+
+    Args:
+        trials: as in `lam_by_family`.
+        lams: λ of each penalty.
+        num_levels: K.
+        phase: `regularize` (before tuning) or `finetune` (after it).
+
+    Raises:
+        ValueError: no trial of a penalty has this K.
+    """
+    at = _quantized(trials)
+    at = at[(at["num_levels"] == num_levels) & at["family"].isin(list(lams))]
+    at = at[np.isclose(at["lam"].astype(float), at["family"].map(lams).astype(float))]
     if at.empty:
-        raise ValueError(f"the study of λ must have penalties at K = {num_levels}, got none; add them to its plan")
-    return str(at.sort_values("accuracy", ascending=False, kind="stable")["family"].iloc[0])
+        raise ValueError(f"the studies of λ must have penalties at K = {num_levels}, got none; add them to their plan")
+    means = at.groupby("family")[ACCURACY_AFTER[phase]].mean().sort_values(ascending=False, kind="stable")
+    return str(means.index[0])
 
 
 def decide(
     trials: pd.DataFrame,
     claims: Sequence[Claim],
-    lams: pd.DataFrame,
+    lams: Mapping[str, float],
     *,
     split: str = VALIDATION,
     confidence: float = 0.95,
@@ -118,7 +123,7 @@ def decide(
     Args:
         trials: rows of trials.parquet of the studies of single seeds, one below the other.
         claims: the claims, named before the trials are looked at.
-        lams: λ of each penalty, as `chosen_lams` returns them; only used where trials have several.
+        lams: λ of each penalty, as `lam_by_family` returns them; only used where trials have several.
         split: `validation`, or `test` for trials that evaluated it.
         confidence: nominal coverage of the intervals; 1 − confidence is the error rate of all tests together.
 
@@ -154,7 +159,7 @@ def decide(
 
 
 def contrast(
-    trials: pd.DataFrame, claim: Claim, lams: pd.DataFrame, *, split: str, statistics: str = STATISTICS[0]
+    trials: pd.DataFrame, claim: Claim, lams: Mapping[str, float], *, split: str, statistics: str = STATISTICS[0]
 ) -> np.ndarray:
     """Return the contrast of each seed that has all families of a claim, (n,), in the order of seeds.
 
@@ -168,7 +173,7 @@ def contrast(
     for family, weight in claim.weights.items():
         rows = at[at["family"] == family]
         if rows["lam"].nunique() > 1:
-            rows = rows[np.isclose(rows["lam"].astype(float), _lam_of(family, claim, lams), rtol=1e-6)]
+            rows = rows[np.isclose(rows["lam"].astype(float), lams[family], rtol=1e-6)]
         if rows["seed"].duplicated().any():
             seed = rows.loc[rows["seed"].duplicated(), "seed"].iloc[0]
             raise ValueError(
@@ -192,15 +197,6 @@ def detectable_difference(values: np.ndarray, level: float) -> float:
     critical = float(students.ppf(1 - level / 2, n - 1))
     shift = brentq(lambda shift: float(nct.sf(critical, n - 1, shift)) - POWER, 0.0, 20 * critical)
     return float(shift) * float(values.std(ddof=1)) / math.sqrt(n)
-
-
-def _lam_of(family: str, claim: Claim, lams: pd.DataFrame) -> float:
-    at = lams[(lams["family"] == family) & (lams["num_levels"] == claim.num_levels) & (lams["phase"] == claim.phase)]
-    if at.empty:
-        raise ValueError(
-            f"the study of λ must have {family} at K = {claim.num_levels}, got no such trial; add it to its plan"
-        )
-    return float(at["lam"].iloc[0])
 
 
 def _quantized(trials: pd.DataFrame) -> pd.DataFrame:

@@ -12,10 +12,10 @@ from scipy.stats import ttest_rel
 from analysis.statistics.claims import (
     Claim,
     best_penalty,
-    chosen_lams,
     contrast,
     decide,
     detectable_difference,
+    lam_by_family,
     planned_claims,
 )
 from tests.support.example_studies import trials_frame
@@ -69,21 +69,25 @@ def searched() -> pd.DataFrame:
     )
 
 
-def test_lam_is_the_best_of_each_family_levels_and_phase() -> None:
-    lams = chosen_lams(searched())
-    assert len(lams) == 2 * 2 * 4
-    assert all(row.lam == LAMS[row.family] for row in lams.itertuples())
-    assert set(lams["n"]) == {1}
-    assert best_penalty(lams, 4, REGULARIZE) == "RC"
+def test_lam_is_the_best_of_each_family_over_all_levels() -> None:
+    trials = searched()
+    assert lam_by_family(trials) == LAMS
+    at_two = (trials["family"] == "RS") & (trials["num_levels"] == 2) & (trials["lam"] == 8.0)
+    trials.loc[at_two, "val_accuracy_pre_tuning"] += 0.15
+    assert lam_by_family(trials) == LAMS  # one K alone decides nothing: 0.05 better there, 0.1 worse at the other
+    trials.loc[at_two, "val_accuracy_pre_tuning"] += 0.1
+    assert lam_by_family(trials) == LAMS | {"RS": 8.0}
+
+
+def test_best_penalty_is_that_at_its_lam_and_after_the_phase() -> None:
+    trials = searched()
+    assert best_penalty(trials, LAMS, 4, REGULARIZE) == "RC"
+    trials.loc[(trials["family"] == "RE") & (trials["lam"] == 2.0), "val_accuracy_pre_tuning"] = 0.99
+    assert best_penalty(trials, LAMS, 4, REGULARIZE) == "RC"  # RE's λ is another
+    trials.loc[(trials["family"] == "RM") & (trials["num_levels"] == 2), "val_accuracy"] = 0.99
+    assert best_penalty(trials, LAMS, 2, FINETUNE) == "RM"
     with pytest.raises(ValueError, match="must have penalties at K = 16"):
-        best_penalty(lams, 16, REGULARIZE)
-
-
-def test_lam_of_each_phase_is_chosen_by_its_own_accuracy() -> None:
-    trials = trials_frame(
-        trial("RS", 4, 100, 0.5, lam=2.0, val_accuracy=0.6), trial("RS", 4, 100, 0.4, lam=8.0, val_accuracy=0.7)
-    )
-    assert dict(chosen_lams(trials)[["phase", "lam"]].itertuples(index=False)) == {REGULARIZE: 2.0, FINETUNE: 8.0}
+        best_penalty(trials, LAMS, 16, REGULARIZE)
 
 
 def test_eight_claims_are_planned_whose_weights_cancel() -> None:
@@ -96,7 +100,7 @@ def test_eight_claims_are_planned_whose_weights_cancel() -> None:
 
 @pytest.mark.parametrize("statistics", ["recalibrated", "kept"])
 def test_claim_of_a_difference_is_the_paired_t_test(statistics: str) -> None:
-    trials, lams = study(5), chosen_lams(searched())
+    trials, lams = study(5), LAMS
     claim = Claim.difference("RC", "none", 4, REGULARIZE)
     column = f"val_accuracy_pre_tuning_{statistics}"
     at = trials[trials["num_levels"] == 4].set_index("seed")
@@ -110,7 +114,7 @@ def test_claim_of_a_difference_is_the_paired_t_test(statistics: str) -> None:
 
 
 def test_claim_of_several_families_is_their_weighted_mean_by_seed() -> None:
-    trials, lams = study(4), chosen_lams(searched())
+    trials, lams = study(4), LAMS
     claim = planned_claims("RC", "RM")[4]
     values = contrast(trials.sample(frac=1.0, random_state=0), claim, lams, split="test")
     for seed, value in enumerate(values):
@@ -120,7 +124,7 @@ def test_claim_of_several_families_is_their_weighted_mean_by_seed() -> None:
 
 
 def test_claims_are_confirmed_refuted_or_open_after_holm() -> None:
-    trials, lams = study(6), chosen_lams(searched())
+    trials, lams = study(6), LAMS
     claims = [Claim.difference(first, second, 4, REGULARIZE) for first, second in (("RC", "none"), ("none", "RC"))]
     claims.append(Claim.difference("RE", "quantize-first", 4, REGULARIZE))  # equal but for noise
     table = decide(trials, claims, lams)
@@ -133,7 +137,7 @@ def test_claims_are_confirmed_refuted_or_open_after_holm() -> None:
 
 
 def test_trials_at_another_lam_and_unfinished_ones_are_left_out() -> None:
-    trials, lams = study(3), chosen_lams(searched())
+    trials, lams = study(3), LAMS
     others = trials_frame(trial("RC", 4, 0, 0.99, lam=32.0), trial("RC", 4, 1, 0.99, state="PRUNED"))
     claim = Claim.difference("RC", "none", 4, REGULARIZE)
     plain = contrast(trials, claim, lams, split="validation")
@@ -143,19 +147,19 @@ def test_trials_at_another_lam_and_unfinished_ones_are_left_out() -> None:
 def test_the_only_lam_of_a_family_needs_no_choice() -> None:
     trials = study(3)
     claim = Claim.difference("RC", "none", 4, REGULARIZE)
-    values = contrast(trials, claim, chosen_lams(searched()), split="test")
+    values = contrast(trials, claim, LAMS, split="test")
     other = trials.assign(lam=trials["lam"] * 2)
-    assert np.array_equal(contrast(other, claim, chosen_lams(searched()), split="test"), values)
+    assert np.array_equal(contrast(other, claim, LAMS, split="test"), values)
 
 
 def test_seed_without_one_of_the_families_is_left_out() -> None:
-    trials, lams = study(3), chosen_lams(searched())
+    trials, lams = study(3), LAMS
     fewer = trials[~((trials["family"] == "none") & (trials["seed"] == 1))]
     assert len(contrast(fewer, Claim.difference("RC", "none", 4, REGULARIZE), lams, split="test")) == 2
 
 
 def test_two_trials_of_a_seed_are_refused() -> None:
-    trials, lams = study(2), chosen_lams(searched())
+    trials, lams = study(2), LAMS
     with pytest.raises(ValueError, match="RC must have one trial of each seed at K = 4, got two of seed 0; leave"):
         contrast(pd.concat([trials, trials]), Claim.difference("RC", "none", 4, REGULARIZE), lams, split="test")
 
@@ -163,7 +167,7 @@ def test_two_trials_of_a_seed_are_refused() -> None:
 def test_network_without_batch_statistics_has_one_accuracy_for_both() -> None:
     trials = study(3, test_accuracy_pre_tuning_recalibrated=None)
     trials["test_accuracy_pre_tuning"] = trials["test_accuracy_pre_tuning_kept"]
-    lams = chosen_lams(searched())
+    lams = LAMS
     claim = Claim.difference("RC", "none", 4, REGULARIZE)
     first, second = (contrast(trials, claim, lams, split="test", statistics=name) for name in ("recalibrated", "kept"))
     assert len(first) == 3
@@ -172,7 +176,7 @@ def test_network_without_batch_statistics_has_one_accuracy_for_both() -> None:
 
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_few_seeds_leave_a_claim_open(seeds: int) -> None:
-    table = decide(study(seeds), planned_claims("RC", "RM"), chosen_lams(searched()))
+    table = decide(study(seeds), planned_claims("RC", "RM"), LAMS)
     assert set(table["n"]) == {seeds}
     assert table["p"].isna().all() == (seeds == 1)
     assert set(table.loc[table["statistics"] == "recalibrated", "decision"]) == {"open"} or seeds > 1
