@@ -26,7 +26,8 @@ def decayed_weights(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return the parameters that weight decay may shrink, by name: weights of convolutions and of linear maps.
 
     Biases, normalization, embeddings, position tables, class tokens and layer scales are excluded in any shape.
-    A linear layer that shares its weight with an embedding is excluded with it.
+    A linear layer that shares its weight with an embedding is excluded with it. The input projection of attention
+    (`in_proj_weight`) is included because it is a linear map, although it is not quantized.
     """
     embeddings = {
         id(module.weight) for module in model.modules() if isinstance(module, (nn.Embedding, nn.EmbeddingBag))
