@@ -5,5 +5,9 @@ class DamagedFileError(Exception):
     """A file of a study cannot be read; the message is one line and names the file."""
 
 
+class NonFiniteLossError(Exception):
+    """Training diverged: a batch's cross-entropy, a weight or the penalty is not finite."""
+
+
 class IrregularFileError(ValueError):
     """A path is not a regular file, or the file is too large to read; the message is one line."""

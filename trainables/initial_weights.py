@@ -1,4 +1,4 @@
-"""Float weights of a user, a `state_dict` in a file, from which trials begin."""
+"""Float weights from which trials begin: those of a float baseline, or of a user's file with a `state_dict`."""
 
 import hashlib
 from collections.abc import Mapping
@@ -18,6 +18,28 @@ WRAPPERS = ("state_dict", "model")
 """Keys under which training scripts usually store the `state_dict` beside other values."""
 
 _SAVE = "save it with torch.save(model.state_dict(), path)"
+
+
+def load_float_baseline(model: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
+    """Load the tensors of a float baseline into a network.
+
+    Args:
+        model: the network.
+        weights: tensors of the float baseline, by name.
+        name: name of the model, for error messages.
+
+    Raises:
+        ValueError: the tensors are another network's; one line.
+    """
+    try:
+        model.load_state_dict(weights)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(
+            f"the float baseline must hold the tensors of model {name!r}, got others: {reason}; restore it from a copy"
+        ) from None
 
 
 def load_initial_weights(model: nn.Module, path: str, name: str, fetch: bool = True) -> None:

@@ -7,7 +7,7 @@
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,11 +20,13 @@ from trainables.codebooks.bits import NetworkBits, network_bits
 from trainables.config import TrialConfig
 from trainables.data.batches import Split, test_split, train_and_validation
 from trainables.data.datasets import load_dataset
+from trainables.errors import NonFiniteLossError
 from trainables.families import QUANTIZE_FIRST
-from trainables.initial_weights import load_initial_weights
+from trainables.initial_weights import load_float_baseline, load_initial_weights
 from trainables.models import build_model, quantized_weights
 from trainables.operations import macs_by_weight, weight_bops
 from trainables.phases import FinetunePhase, Phase, RegularizePhase
+from trainables.recalibration import BatchNorm, normalizations, recalibrate, recalibrated
 from trainables.result import (
     FINETUNE,
     PRE_TUNING,
@@ -38,10 +40,6 @@ from trainables.schedule import learning_rate_share, warmup_share
 Metrics = dict[str, Any]
 
 RECALIBRATED = "recalibrated"
-
-
-class NonFiniteLossError(Exception):
-    """Training diverged: a batch's cross-entropy, a weight or the penalty is not finite."""
 
 
 class HardQuantized(NamedTuple):
@@ -104,7 +102,7 @@ class CompressionRun:
         ).to(device=self.device)
         self.model.to(memory_format=torch.channels_last)
         if initial_weights is not None:
-            _load_initial_weights(self.model, initial_weights, config.model)
+            load_float_baseline(self.model, initial_weights, config.model)
         elif config.init == "pretrained" and config.initial_weights is not None:
             load_initial_weights(self.model, config.initial_weights, config.model, fetch)
         self._network = torch.compile(self.model) if config.recipe.compile else self.model
@@ -200,7 +198,7 @@ class CompressionRun:
         """Ends the first phase: places the final representatives and fixes the assignments."""
         self.phase = FinetunePhase(self.config, self.model, self.weights, self.phase.codebooks())
         if self.config.recipe.statistics == RECALIBRATED:
-            self._recalibrate(self._normalizations())
+            recalibrate(self.model, self._normalizations(), self._recalibration_images())
 
     @contextmanager
     def hard_quantized(self) -> Iterator[HardQuantized]:
@@ -253,40 +251,19 @@ class CompressionRun:
             coding=self.config.recipe.coding,
         )
 
-    @contextmanager
-    def _recalibrated(self) -> Iterator[bool]:
-        """Re-estimate the statistics of batch normalization for the time of the block; yields whether there are any."""
-        layers = self._normalizations()
-        before = [{name: buffer.clone() for name, buffer in layer.named_buffers()} for layer in layers]
-        self._recalibrate(layers)
-        try:
-            yield bool(layers)
-        finally:
-            for layer, buffers in zip(layers, before, strict=True):
-                layer.load_state_dict(buffers, strict=False)
+    def _recalibrated(self) -> AbstractContextManager[bool]:
+        """Re-estimate the statistics of batch normalization for the time of a block."""
+        return recalibrated(self.model, self._normalizations(), self._recalibration_images())
 
-    def _normalizations(self) -> list[nn.modules.batchnorm._BatchNorm]:
+    def _normalizations(self) -> list[BatchNorm]:
         """Layers of batch normalization whose statistics are to be re-estimated: none where the recipe says so."""
-        if not self.config.recipe.recalibration_batches:
-            return []
-        return [module for module in self.model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+        return normalizations(self.model) if self.config.recipe.recalibration_batches else []
 
-    @torch.no_grad()
-    def _recalibrate(self, layers: list[nn.modules.batchnorm._BatchNorm]) -> None:
-        """Estimate the statistics of batch normalization anew, from training images in their order."""
-        if not layers:
-            return
-        self.model.eval()
-        momenta = [layer.momentum for layer in layers]
-        for layer in layers:
-            layer.reset_running_stats()
-            layer.momentum = None  # a plain mean over the batches
-            layer.train()
+    def _recalibration_images(self) -> Iterator[Tensor]:
+        """Yield batches of training images, in their order."""
         batches = self.train_split.batches(self.config.recipe.batch_size)
         for _, (images, _) in zip(range(self.config.recipe.recalibration_batches), batches, strict=False):
-            self.model(images)
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
+            yield images
 
     def train_epoch(self) -> float:
         """Trains one epoch of the phase that the trial is in; returns the mean cross-entropy of its batches, nats."""
@@ -385,16 +362,3 @@ def accuracy(model: nn.Module, split: Split, batch_size: int = 1000) -> float:
     model.eval()
     correct = sum((model(images).argmax(1) == labels).sum() for images, labels in split.batches(batch_size))
     return int(correct) / len(split)
-
-
-def _load_initial_weights(model: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
-    """Load the tensors of the float baseline; raise ValueError, in one line, if they are another network's."""
-    try:
-        model.load_state_dict(weights)
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ValueError(
-            f"the float baseline must hold the tensors of model {name!r}, got others: {reason}; restore it from a copy"
-        ) from None

@@ -15,10 +15,10 @@ from ray import tune
 
 from trainables.checkpoint import read_checkpoint, read_weights, write_checkpoint
 from trainables.config import TrialConfig
-from trainables.errors import DamagedFileError
+from trainables.errors import DamagedFileError, NonFiniteLossError
 from trainables.process import give_back_memory, prepare_process
 from trainables.result import FINETUNE
-from trainables.run import CompressionRun, NonFiniteLossError
+from trainables.run import CompressionRun
 
 DRAFT = ".draft"
 """Suffix of the folder in which a checkpoint is written before it is renamed to its final name."""

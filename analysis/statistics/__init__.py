@@ -3,8 +3,9 @@
 Each public name imports its module when it is first used.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from trainables.lazy import lazy_names
 
 if TYPE_CHECKING:
     from analysis.statistics.attainment import attainment_surfaces
@@ -17,34 +18,32 @@ if TYPE_CHECKING:
     from analysis.statistics.pareto import candidates, float_baseline, front, hypervolume, knee
     from analysis.statistics.ratios import paired_ratio_interval, ratio_interval
 else:
-    _MODULES = {
-        "Interval": "interval",
-        "accuracy_interval": "means",
-        "attainment_surfaces": "attainment",
-        "best_replicates": "family_gains",
-        "candidates": "pareto",
-        "compare": "comparison",
-        "confirmed": "confirmation",
-        "float_baseline": "pareto",
-        "front": "pareto",
-        "gains": "family_gains",
-        "hypervolume": "pareto",
-        "improvement_interval": "improvement",
-        "improvements": "family_gains",
-        "knee": "pareto",
-        "load_confirmation": "confirmation",
-        "mean_interval": "means",
-        "paired_ratio_interval": "ratios",
-        "probability_of_improvement": "improvement",
-        "ratio_interval": "ratios",
-        "selected": "confirmation",
-        "sizes": "comparison",
-    }
-
-    def __getattr__(name):
-        if name not in _MODULES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "Interval": "interval",
+            "accuracy_interval": "means",
+            "attainment_surfaces": "attainment",
+            "best_replicates": "family_gains",
+            "candidates": "pareto",
+            "compare": "comparison",
+            "confirmed": "confirmation",
+            "float_baseline": "pareto",
+            "front": "pareto",
+            "gains": "family_gains",
+            "hypervolume": "pareto",
+            "improvement_interval": "improvement",
+            "improvements": "family_gains",
+            "knee": "pareto",
+            "load_confirmation": "confirmation",
+            "mean_interval": "means",
+            "paired_ratio_interval": "ratios",
+            "probability_of_improvement": "improvement",
+            "ratio_interval": "ratios",
+            "selected": "confirmation",
+            "sizes": "comparison",
+        },
+    )
 
 
 __all__ = [

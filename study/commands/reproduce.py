@@ -17,9 +17,10 @@ from study.storage.folder import StudyFolder
 from trainables.checkpoint import read_weights
 from trainables.config import TrialConfig
 from trainables.data.datasets import chosen_data
+from trainables.errors import NonFiniteLossError
 from trainables.process import prepare_process
 from trainables.result import TrialState
-from trainables.run import CompressionRun, NonFiniteLossError
+from trainables.run import CompressionRun
 
 TIMES_AND_PLACES = {"train_seconds", "device", "hostname"}
 """Metrics that are expected to differ in a second run."""

@@ -3,8 +3,9 @@
 Importing this package imports none of its modules: each public name imports its module when it is first used.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from trainables.lazy import lazy_names
 
 if TYPE_CHECKING:
     from study.doctor.check import Check, Node, UnreachableNode, check_lines
@@ -13,23 +14,21 @@ if TYPE_CHECKING:
     from study.doctor.probe import NodeProbe, probe_node
     from study.doctor.study_checks import check_study
 else:
-    _MODULES = {
-        "Check": "check",
-        "Node": "check",
-        "NodeProbe": "probe",
-        "UnreachableNode": "check",
-        "check_cluster": "cluster_checks",
-        "check_lines": "check",
-        "check_study": "study_checks",
-        "examine_cluster": "examine",
-        "probe_cluster": "examine",
-        "probe_node": "probe",
-    }
-
-    def __getattr__(name):
-        if name not in _MODULES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "Check": "check",
+            "Node": "check",
+            "NodeProbe": "probe",
+            "UnreachableNode": "check",
+            "check_cluster": "cluster_checks",
+            "check_lines": "check",
+            "check_study": "study_checks",
+            "examine_cluster": "examine",
+            "probe_cluster": "examine",
+            "probe_node": "probe",
+        },
+    )
 
 
 __all__ = [

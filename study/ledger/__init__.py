@@ -3,8 +3,9 @@
 Importing this package imports none of its modules: each public name imports its module when it is first used.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from trainables.lazy import lazy_names
 
 if TYPE_CHECKING:
     from study.ledger.costs import Costs, costs_of
@@ -13,27 +14,25 @@ if TYPE_CHECKING:
     from study.ledger.ledger import Ledger, LedgerCopy, read_history
     from study.ledger.order import check_order
 else:
-    _MODULES = {
-        "CheckpointRecord": "history",
-        "Costs": "costs",
-        "FACTS": "facts",
-        "Fact": "facts",
-        "History": "history",
-        "KnownResult": "history",
-        "Ledger": "ledger",
-        "LedgerCopy": "ledger",
-        "RungReport": "history",
-        "Session": "history",
-        "Trial": "history",
-        "check_order": "order",
-        "costs_of": "costs",
-        "read_history": "ledger",
-    }
-
-    def __getattr__(name):
-        if name not in _MODULES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "CheckpointRecord": "history",
+            "Costs": "costs",
+            "FACTS": "facts",
+            "Fact": "facts",
+            "History": "history",
+            "KnownResult": "history",
+            "Ledger": "ledger",
+            "LedgerCopy": "ledger",
+            "RungReport": "history",
+            "Session": "history",
+            "Trial": "history",
+            "check_order": "order",
+            "costs_of": "costs",
+            "read_history": "ledger",
+        },
+    )
 
 
 __all__ = [

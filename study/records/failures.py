@@ -19,8 +19,8 @@ from study.errors import (
 from study.ledger.history import History
 from study.storage.folder import StudyFolder
 from trainables.data.datasets import DatasetError
+from trainables.errors import NonFiniteLossError
 from trainables.result import TrialState
-from trainables.run import NonFiniteLossError
 
 MOST_LOSSES = 3
 """Number of times that a trial with a lost actor continues from its last checkpoint before it counts as failed."""

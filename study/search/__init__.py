@@ -3,8 +3,9 @@
 Importing this package imports none of its modules: each public name imports its module when it is first used.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from trainables.lazy import lazy_names
 
 if TYPE_CHECKING:
     from study.search.rungs import RANKINGS, Ranking, Rungs
@@ -16,28 +17,26 @@ if TYPE_CHECKING:
     from study.search.tpe import JointTPE
     from study.search.warm_start import read_priors
 else:
-    _MODULES = {
-        "JointTPE": "tpe",
-        "OptunaSearcher": "searcher",
-        "Proposal": "sampler_history",
-        "RANKINGS": "rungs",
-        "Ranking": "rungs",
-        "RungScheduler": "scheduler",
-        "Rungs": "rungs",
-        "SAMPLERS": "samplers",
-        "SamplerEntry": "samplers",
-        "SamplerView": "sampler_history",
-        "distributions": "space",
-        "first_trials": "space",
-        "make_sampler": "samplers",
-        "make_scheduler": "scheduler",
-        "read_priors": "warm_start",
-    }
-
-    def __getattr__(name):
-        if name not in _MODULES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "JointTPE": "tpe",
+            "OptunaSearcher": "searcher",
+            "Proposal": "sampler_history",
+            "RANKINGS": "rungs",
+            "Ranking": "rungs",
+            "RungScheduler": "scheduler",
+            "Rungs": "rungs",
+            "SAMPLERS": "samplers",
+            "SamplerEntry": "samplers",
+            "SamplerView": "sampler_history",
+            "distributions": "space",
+            "first_trials": "space",
+            "make_sampler": "samplers",
+            "make_scheduler": "scheduler",
+            "read_priors": "warm_start",
+        },
+    )
 
 
 __all__ = [

@@ -17,10 +17,11 @@ from tests.support.quick_runs import (
 )
 from trainables.codebooks.placement import place_representatives
 from trainables.config import PenaltyForm, Recipe
+from trainables.errors import NonFiniteLossError
 from trainables.families import FAMILIES
 from trainables.models import quantized_weights
 from trainables.phases import RegularizePhase
-from trainables.run import CompressionRun, NonFiniteLossError
+from trainables.run import CompressionRun
 
 pytestmark = pytest.mark.usefixtures("quick_names")
 

@@ -24,11 +24,12 @@ from tests.support.quick_runs import (
 )
 from trainables.config import PenaltyForm, Recipe, TrialConfig
 from trainables.data.datasets import load_dataset
+from trainables.errors import NonFiniteLossError
 from trainables.families import FAMILIES
 from trainables.models import MODELS, quantized_weights
 from trainables.phases import FinetunePhase, RegularizePhase
 from trainables.result import EPOCH_COLUMNS, PRE_TUNING, TEST_ACCURACIES
-from trainables.run import CompressionRun, NonFiniteLossError
+from trainables.run import CompressionRun
 
 pytestmark = pytest.mark.usefixtures("quick_names")
 

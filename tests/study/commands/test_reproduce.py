@@ -19,8 +19,9 @@ from tests.support.example_studies import asked, files_below, study_config
 from tests.support.example_trials import quick
 from trainables.checkpoint import write_checkpoint
 from trainables.config import Recipe, TrialConfig
+from trainables.errors import NonFiniteLossError
 from trainables.result import TrialState
-from trainables.run import CompressionRun, NonFiniteLossError
+from trainables.run import CompressionRun
 
 pytestmark = pytest.mark.usefixtures("quick_names")
 

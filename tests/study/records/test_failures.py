@@ -23,8 +23,8 @@ from study.records.failures import (
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import Unwritten, asked, study_config
 from trainables.data.datasets import DatasetError
+from trainables.errors import NonFiniteLossError
 from trainables.result import TrialState
-from trainables.run import NonFiniteLossError
 
 IN_A_BUCKET = OSError("When uploading part for key 'x': AWS Error NETWORK_CONNECTION during UploadPart")
 FULL_NODE = OSError(errno.ENOSPC, "No space left on device", "/tmp/tmp4_1x/trial.pt")
