@@ -101,6 +101,9 @@ class Search(Protocol):
 class UnwrittenLedger:
     """Ledger that keeps facts in memory and writes no file."""
 
+    durable = 0
+    is_quick = True
+
     def __init__(self) -> None:
         """Create an empty ledger."""
         self.history = History()
@@ -110,6 +113,14 @@ class UnwrittenLedger:
     def record(self, fact: str, **content: Any) -> None:
         """Apply a fact to the history."""
         self.history.apply(FACTS[fact](time=float(next(self._time)), **content))
+
+    def submit(self, fact: str, **content: Any) -> int:
+        """Apply a fact to the history, and return a number that counts as durable."""
+        self.record(fact, **content)
+        return 0
+
+    def commit(self) -> None:
+        """Do nothing."""
 
 
 class Ours:

@@ -89,6 +89,7 @@ def report(
         for folder in folders:
             folder.check_no_links()
             folder.storage.fetch_results()
+            folder.check_recorded()
         paths = [folder.path for folder in folders]
         if len(folders) == 1:
             written = write_report(

@@ -1,31 +1,84 @@
-"""Counts of ended trials in a ledger and in the table derived from it, without reading either in full."""
+"""Whether a ledger fits the tables and study.yaml, found out without decoding its facts."""
 
+import mmap
 import re
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from study.ledger.chain import LedgerPosition
 from study.ledger.facts import ENDED
 from trainables.result import END_STATES
 
+POSITION_KEY = b"qar_ledger"
+"""Key in the metadata of a table: offset and checksum of the ledger's last line when the table was made."""
+
 _ENDED = re.compile(rb'"fact": ?"%s"' % ENDED.encode())
 """Part of each such line, and of no other: quotation marks in a text have backslashes before them."""
+_DIGEST_KEY = b'"study_yaml": "'
+_DIGEST = re.compile(rb'"(?:study_yaml|replaces)": "([0-9a-f]{64})"')
+_POSITION = re.compile(rb"(\d{1,18}) ([0-9a-f]{16})")
 
 
-def num_ended_in_ledger(content: bytes) -> int:
-    """Return how many trials have ended according to the whole lines of a ledger."""
-    return sum(1 for _ in _ENDED.finditer(content, 0, content.rfind(b"\n") + 1))
+def position_metadata(position: LedgerPosition | None) -> dict[bytes, bytes]:
+    """Return the metadata of a table that was derived from a ledger up to a position."""
+    return {} if position is None else {POSITION_KEY: f"{position.offset} {position.head}".encode()}
 
 
-def num_ended_in_table(path: Path) -> int:
-    """Return how many trials have ended according to trials.parquet; 0 if it can't be read, for it is made anew."""
-    if not path.is_file():
-        return 0
+def table_position(path: Path) -> LedgerPosition | None:
+    """Return the position in the ledger up to which a table was made; None if it states none or can't be read."""
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            states = file.read(columns=["number", "state"])
-        ended = {row["number"] for row in states.to_pylist() if row["state"] in END_STATES}
-    except (pa.ArrowException, OSError, KeyError, ValueError):
-        return 0
-    return len(ended)
+        match = _POSITION.fullmatch((pq.read_schema(path).metadata or {}).get(POSITION_KEY, b""))
+    except (pa.ArrowException, OSError):
+        return None
+    return LedgerPosition(int(match[1]), match[2].decode()) if match else None
+
+
+class TableWitness:
+    """What trials.parquet says about the ledger that it was derived from.
+
+    A table that can't be read says nothing, for it is made anew. One of an earlier version, or one that another program
+    has written anew, states no position; then the trials that have ended are counted.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the metadata and the states of a table, which need not exist."""
+        self.num_ended = 0
+        self.position: LedgerPosition | None = None
+        if not path.is_file():
+            return
+        try:
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                rows = file.read(columns=["number", "state"]).to_pylist()
+            self.num_ended = len({row["number"] for row in rows if row["state"] in END_STATES})
+        except (pa.ArrowException, OSError, KeyError, ValueError):
+            return
+        self.position = table_position(path)
+
+    def contradiction(self, ledger: BinaryIO) -> str | None:
+        """Return how an open ledger falls short of the table, in words; None if it does not."""
+        if self.position is not None:
+            if self.position.is_in(ledger):
+                return None
+            return f"lacks the line that ends at byte {self.position.offset}, up to which"
+        ledger.seek(0)
+        content = ledger.read()
+        ended = sum(1 for _ in _ENDED.finditer(content, 0, content.rfind(b"\n") + 1))
+        return f"holds {ended} ended trials, of the {self.num_ended} from which" if ended < self.num_ended else None
+
+
+def config_digests(ledger: BinaryIO) -> set[str]:
+    """Return the SHA-256 sums that study.yaml may have according to an open ledger; none if it states none.
+
+    A fact announces the replacement of study.yaml, so until the next session starts, the earlier file is valid too.
+    """
+    if not ledger.seek(0, 2):
+        return set()
+    with mmap.mmap(ledger.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        place = content.rfind(_DIGEST_KEY, 0, content.rfind(b"\n") + 1)
+        if place < 0:
+            return set()
+        line = content[content.rfind(b"\n", 0, place) + 1 : content.find(b"\n", place)]
+    return {digest.decode() for digest in _DIGEST.findall(line)}

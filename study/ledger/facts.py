@@ -88,6 +88,7 @@ Count = Annotated[int, Field(ge=0)]
 Ordinal = Annotated[int, Field(ge=1)]
 Metrics = Annotated[dict[str, Any], AfterValidator(_check_metrics)]
 EpochMetrics = Annotated[dict[str, Any], AfterValidator(_check_epoch_metrics)]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Distributions = Annotated[dict[str, str], AfterValidator(_check_distributions)]
 EndState = Annotated[TrialState, BeforeValidator(_end_state)]
 
@@ -225,13 +226,27 @@ class Ended(Fact):
 
 @dataclass(frozen=True, kw_only=True)
 class SessionStarted(Fact):
-    """A driver started a session; sessions are numbered from 1."""
+    """A driver started a session; sessions are numbered from 1.
+
+    Attributes:
+        study_yaml: SHA-256 of study.yaml; None in facts of earlier versions.
+    """
 
     fact: Literal["session_started"] = "session_started"
     session: Ordinal
     pid: Count
     hostname: str
     provenance: dict[str, Any]
+    study_yaml: Digest | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configured(Fact):
+    """study.yaml, whose SHA-256 is `replaces`, is about to be replaced by one whose SHA-256 is `study_yaml`."""
+
+    fact: Literal["configured"] = "configured"
+    study_yaml: Digest
+    replaces: Digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,7 +260,19 @@ class SessionEnded(Fact):
 
 FACTS: dict[str, type[Fact]] = {
     kind.fact: kind
-    for kind in (Prior, Baseline, Asked, Repeated, Epoch, Lost, Checkpointed, Ended, SessionStarted, SessionEnded)
+    for kind in (
+        Prior,
+        Baseline,
+        Asked,
+        Repeated,
+        Epoch,
+        Lost,
+        Checkpointed,
+        Ended,
+        SessionStarted,
+        SessionEnded,
+        Configured,
+    )
 }
 """All kinds of facts, by their names in the ledger."""
 
@@ -259,6 +286,7 @@ CHECKPOINT = Checkpointed.fact
 ENDED = Ended.fact
 SESSION_STARTED = SessionStarted.fact
 SESSION_ENDED = SessionEnded.fact
+CONFIGURED = Configured.fact
 
 _ADAPTERS: dict[str, TypeAdapter[Fact]] = {name: TypeAdapter(kind) for name, kind in FACTS.items()}
 

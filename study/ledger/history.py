@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from study.ledger import facts
+from study.ledger.chain import LedgerPosition
 from study.ledger.facts import Fact, SessionOutcome
 from trainables.families import QUANTIZE_FIRST
 from trainables.result import END_STATES, TrialState
@@ -158,6 +159,7 @@ class History:
             report alone, so that it decides alike after a restart.
         sessions: sessions in order.
         baseline_seconds: seconds of training of float baselines, by seed and epoch.
+        position: the end of the last fact's line in the ledger; None if that line has no checksum.
     """
 
     trials: dict[int, Trial] = field(default_factory=dict)
@@ -165,10 +167,11 @@ class History:
     rung_reports: list[RungReport] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
     baseline_seconds: dict[int, dict[int, float]] = field(default_factory=dict)
+    position: LedgerPosition | None = None
 
     def apply(self, fact: Fact) -> None:
         """Update the state by one fact, which `study.ledger.order.check_order` has accepted."""
-        if self.sessions and not isinstance(fact, facts.SessionStarted):
+        if self.sessions and not isinstance(fact, facts.SessionStarted | facts.Configured):
             session = self.sessions[-1]
             session.latest = fact.time
             elapsed = fact.time - session.started if fact.elapsed is None else fact.elapsed

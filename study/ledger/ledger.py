@@ -7,14 +7,21 @@ import fcntl
 import os
 import shlex
 import time
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol
 
 from study.errors import StorageError, StorageUnlockable, StorageUnwritable
-from study.ledger.facts import EPOCH, SESSION_STARTED, decode, encode
+from study.ledger.facts import EPOCH, SESSION_STARTED, Fact, decode, encode
+from study.ledger.group_commit import GroupCommit
 from study.ledger.history import History
 from study.ledger.order import check_order
-from trainables.errors import DamagedFileError
+from study.ledger.reading import Reading, read
+
+QUICK_SECONDS = 0.01
+"""Duration of a commit below which it is waited for; disks take a few milliseconds, stores ten to some hundred."""
 
 
 class DerivedFromLedger:
@@ -31,8 +38,8 @@ class LedgerCopy(Protocol):
     Methods raise StorageError if the place can't be written.
     """
 
-    def append(self, line: bytes, durable: bool) -> None:
-        """Write the line of a fact; one that isn't `durable` may be written later."""
+    def append(self, lines: bytes) -> None:
+        """Write the lines of facts; they are durable when this returns."""
 
     def check(self) -> None:
         """Raise what `append` would raise."""
@@ -66,27 +73,20 @@ class Ledger:
         self.path = path
         self._study = shlex.quote(str(path.parent))  # for messages
         self._copy = copy
-        self._unwritable: StorageError | None = None
+        self._waiting: list[bytes] = []
+        """Lines that the copy lacks."""
+        self._waiting_lock = Lock()
+        self._written = 0
+        self._commits = GroupCommit(self._make_durable, self._study)
         self._session_began: float | None = None
-        try:
-            self._file = path.open("ab", buffering=0)
-        except OSError as error:
-            raise StorageUnwritable(self._study, error) from None
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise ValueError(
-                f"{self._study} is being run by another process; watch it with: qar status {self._study}"
-            ) from None
-        except OSError as error:
-            self._file.close()
-            raise StorageUnlockable(self._study, error) from None
-        self.history, intact = _replay(path)
-        self._file.truncate(intact)  # the program never acted on an incomplete last line
+        self._file = lock(path)
+        reading = _read(path)
+        self.history, self._chain = reading.history, reading.chain
+        self._offset = reading.intact
+        self._file.truncate(reading.intact)  # the program never acted on an incomplete last line
 
     def record(self, fact: str, **content: Any) -> None:
-        """Write a fact to disk, then apply it to the history.
+        """Make a fact durable, then apply it to the history.
 
         Args:
             fact: name of the fact, a key of `FACTS`.
@@ -96,31 +96,70 @@ class Ledger:
             ValueError: the fact is invalid, or contradicts the facts before it.
             StorageError: the fact can't be written, or an earlier one could not: no fact may follow a missing one.
         """
-        if self._unwritable:
-            raise self._unwritable
+        checked = self._write(fact, content)
+        self.commit()
+        self._apply(checked)
+
+    def submit(self, fact: str, **content: Any) -> int:
+        """Write a fact and apply it to the history; the commit that makes it durable follows soon.
+
+        Whoever acts on the fact must wait until `durable` has reached the number that is returned. Facts that are
+        submitted during a commit share the next one. An epoch alone causes none: it is part of the next commit.
+
+        Args:
+            fact: name of the fact, a key of `FACTS`.
+            **content: fields of the fact, except its times.
+
+        Returns:
+            Number of the fact, counted from 1 since the ledger was opened.
+
+        Raises:
+            Exception: as `record` raises.
+        """
+        self._apply(self._write(fact, content))
+        if fact != EPOCH:
+            self._commits.request(self._written)
+        return self._written
+
+    @property
+    def durable(self) -> int:
+        """Number of facts since the ledger was opened that are durable, with all before them."""
+        return self._commits.done
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether commits take so little time that waiting for one is cheaper than doing something else meanwhile."""
+        return self._commits.seconds < QUICK_SECONDS
+
+    def commit(self) -> None:
+        """Make all facts durable that were written so far. Raises StorageError."""
+        self._commits.commit(self._written)
+
+    def _write(self, fact: str, content: dict[str, Any]) -> Fact:
+        self._commits.check()
         if fact == SESSION_STARTED:
             self._session_began = time.monotonic()
         entry = {"fact": fact, "time": time.time(), "elapsed": self._elapsed()} | content
         line = encode(entry)
         checked = decode(line)
         check_order(self.history, checked)  # before writing: the file must stay readable
-        try:
-            self._append(line, durable=fact != EPOCH)
-        except OSError as error:
-            self._unwritable = StorageUnwritable(self._study, error)
-            raise self._unwritable from error
-        except StorageError as error:
-            self._unwritable = error
-            raise
-        self.history.apply(checked)
+        line = self._chain.seal(line)
+        with self._commits.failing():
+            self._append(line)
+        self._offset += len(line)
+        self._written += 1
+        return checked
+
+    def _apply(self, fact: Fact) -> None:
+        self.history.apply(fact)
+        self.history.position = self._chain.position(self._offset)
 
     def check(self) -> None:
         """Raise StorageError if the next fact is known to fail.
 
         Ray only logs some of the exceptions that `record` raises in its callbacks, so the driver calls this regularly.
         """
-        if self._unwritable:
-            raise self._unwritable
+        self._commits.check()
         if self._copy:
             self._copy.check()
 
@@ -130,45 +169,54 @@ class Ledger:
             return time.monotonic() - self._session_began
         return self.history.sessions[-1].seconds if self.history.sessions else 0.0
 
-    def _append(self, line: bytes, durable: bool) -> None:
+    def _append(self, line: bytes) -> None:
         rest = line
         while rest:  # a nearly full disk writes only a part
             rest = rest[self._file.write(rest) :]
-        if durable:
-            os.fsync(self._file.fileno())
         if self._copy:
-            self._copy.append(line, durable)
+            with self._waiting_lock:
+                self._waiting.append(line)
+
+    def _make_durable(self) -> None:
+        """Make all lines durable that were written before the call."""
+        os.fsync(self._file.fileno())
+        if self._copy:
+            with self._waiting_lock:
+                lines, self._waiting = self._waiting, []
+            if lines:
+                self._copy.append(b"".join(lines))
 
     def close(self) -> None:
-        """Release the lock and the copy."""
+        """Commit what was written, unless that fails, and release the lock and the copy."""
+        with suppress(StorageError):
+            self.commit()
+        self._commits.close()
         self._file.close()
         if self._copy:
             self._copy.close()
 
 
-def _replay(path: Path) -> tuple[History, int]:
-    """Return the history that follows from a ledger, and the offset after its last complete line.
+def lock(path: Path) -> FileIO:
+    """Open a ledger for appending and lock it until the file is closed; it is created if missing.
 
     Raises:
-        DamagedFileError: a complete line can't be read, or contradicts those before it.
+        ValueError: another process holds the ledger.
+        StorageError: the file can't be opened for writing or locked.
     """
-    history, offset, before = History(), 0, b""
-    lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
-    for number, line in enumerate(lines[:-1], start=1):
-        try:
-            if line == before:
-                raise ValueError("it repeats the line before it")
-            fact = decode(line)
-            check_order(history, fact)
-        except ValueError as error:
-            reason = " ".join(str(error).split())
-            raise DamagedFileError(
-                f"{path} is damaged in line {number}: {reason}; restore the file from a copy"
-            ) from None
-        history.apply(fact)
-        before = line
-        offset += len(line) + 1
-    return history, offset
+    study = shlex.quote(str(path.parent))
+    try:
+        file = path.open("ab", buffering=0)
+    except OSError as error:
+        raise StorageUnwritable(study, error) from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise ValueError(f"{study} is being run by another process; watch it with: qar status {study}") from None
+    except OSError as error:
+        file.close()
+        raise StorageUnlockable(study, error) from None
+    return file
 
 
 def is_being_written(path: Path) -> bool:
@@ -201,4 +249,10 @@ def read_history(path: Path) -> History:
     Raises:
         DamagedFileError: a complete line can't be read, or contradicts those before it.
     """
-    return _replay(path)[0]
+    return _read(path).history
+
+
+def _read(path: Path) -> Reading:
+    reading = read(path.read_bytes() if path.exists() else b"")
+    reading.refuse_damage(path)
+    return reading

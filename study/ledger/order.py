@@ -60,7 +60,7 @@ def _check_session(history: History, fact: Fact) -> None:
         return
     session = history.sessions[-1]
     # Before it starts its session, a driver ends the trials that its predecessor left with a finished last epoch.
-    if session.outcome is not None and not isinstance(fact, facts.Ended):
+    if session.outcome is not None and not isinstance(fact, facts.Ended | facts.Configured):
         raise ValueError(f"only the start of the next session may follow the end of session {session.number}")
     if fact.elapsed is not None and fact.elapsed < session.seconds:
         raise ValueError(f"elapsed must not go back, got {fact.elapsed} after {session.seconds}")

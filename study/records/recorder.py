@@ -13,11 +13,14 @@ from ray.tune import Callback
 
 from study.errors import TrialsFailAlike
 from study.interruption import interruption
+from study.ledger.chain import LedgerPosition
+from study.ledger.completeness import position_metadata
 from study.ledger.facts import CHECKPOINT, ENDED, EPOCH, LOST
 from study.ledger.history import History, Trial
 from study.ledger.ledger import DerivedFromLedger, Ledger
 from study.records.failures import FAILURES_AT_START, FailTrial, Retry, StopStudy, decide, failure_at_start
 from study.records.optuna_mirror import OptunaMirror
+from study.search.gate import Gate
 from study.search.searcher import outcome
 from study.storage.folder import StudyFolder, write_atomically
 from trainables.atomic import replacing
@@ -84,11 +87,14 @@ def epoch_rows(trial: Trial) -> list[dict[str, Any]]:
     ]
 
 
-def _write_table(path: Path, columns: tuple[Column, ...], rows: list[dict[str, Any]]) -> None:
+def _write_table(
+    path: Path, columns: tuple[Column, ...], rows: list[dict[str, Any]], position: LedgerPosition | None
+) -> None:
     fields = [
         pa.field(column.name, _ARROW_TYPES[column.type], metadata={"meaning": column.meaning}) for column in columns
     ]
-    schema = pa.schema(fields, metadata={SCHEMA_VERSION_KEY: str(SCHEMA_VERSION)})
+    version = {SCHEMA_VERSION_KEY.encode(): str(SCHEMA_VERSION).encode()}
+    schema = pa.schema(fields, metadata=version | position_metadata(position))
     with replacing(path) as file:
         pq.write_table(pa.Table.from_pylist(rows, schema), file, write_page_checksum=True)
 
@@ -104,8 +110,9 @@ def write_tables(folder: StudyFolder, history: History) -> None:
         OSError: a file can't be written.
     """
     trials = [trial for _, trial in sorted(history.trials.items())]
-    _write_table(folder.trials, TRIAL_COLUMNS, [trial_row(trial) for trial in trials])
-    _write_table(folder.epochs, EPOCH_COLUMNS, [row for trial in trials for row in epoch_rows(trial)])
+    _write_table(folder.trials, TRIAL_COLUMNS, [trial_row(trial) for trial in trials], history.position)
+    rows = [row for trial in trials for row in epoch_rows(trial)]
+    _write_table(folder.epochs, EPOCH_COLUMNS, rows, history.position)
     write_atomically(folder.study_json, json.dumps(provenance_of(history), indent=2) + "\n")
 
 
@@ -144,6 +151,7 @@ class Recorder(DerivedFromLedger, Callback):
         mirror: OptunaMirror,
         epochs: int,
         seconds_between_tables: float = 10.0,
+        gate: Gate | None = None,
     ) -> None:
         """Create the callback of one session.
 
@@ -153,7 +161,9 @@ class Recorder(DerivedFromLedger, Callback):
             mirror: mirror of the ledger in Optuna's database.
             epochs: full budget of a trial, in epochs.
             seconds_between_tables: least seconds between two writings of the tables.
+            gate: holds trials until their facts are durable; None for none.
         """
+        self._gate = gate
         self._folder = folder
         self._ledger = ledger
         self._mirror = mirror
@@ -170,14 +180,17 @@ class Recorder(DerivedFromLedger, Callback):
         """Record an epoch."""
         if "val_accuracy" in result:  # a trial that fails without an exception reports only the reason
             metrics = {name: value for name, value in result.items() if name in REPORTED}
-            self._ledger.record(EPOCH, number=trial.config["number"], metrics=metrics)
+            self._ledger.submit(EPOCH, number=trial.config["number"], metrics=metrics)
 
     def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any) -> None:
         """Record a checkpoint."""
         if "val_accuracy" not in trial.last_result:
             return  # the trial failed within an epoch
         path = self._folder.storage.name_of(checkpoint.path)
-        self._ledger.record(CHECKPOINT, number=trial.config["number"], epoch=trial.last_result["epoch"], path=path)
+        number, epoch = trial.config["number"], trial.last_result["epoch"]
+        fact = self._ledger.submit(CHECKPOINT, number=number, epoch=epoch, path=path)
+        if self._gate is not None:
+            self._gate.need(number, fact)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Record the end of a trial that was completed or stopped."""
@@ -191,7 +204,7 @@ class Recorder(DerivedFromLedger, Callback):
         losses = self._ledger.history.trials[number].losses
         match decide(_error_of(trial), losses, self._folder, self._whole_baseline(trial)):
             case Retry(reason):
-                self._ledger.record(LOST, number=number, reason=reason)
+                self._ledger.submit(LOST, number=number, reason=reason)
             case FailTrial(reason):
                 self._end(trial, TrialState.FAIL, reason)
             case StopStudy(error):
@@ -203,7 +216,7 @@ class Recorder(DerivedFromLedger, Callback):
         return str(weights) if weights and self._folder.has_baseline(trial.config["trial"]["seed"]) else None
 
     def _end(self, trial: Any, state: str, failure: str | None) -> None:
-        self._ledger.record(ENDED, number=trial.config["number"], state=state, failure=failure)
+        self._ledger.submit(ENDED, number=trial.config["number"], state=state, failure=failure)
         if state == TrialState.FAIL:
             self._common_failure = failure_at_start(self._ledger.history, self._ended_before)
 
@@ -214,10 +227,13 @@ class Recorder(DerivedFromLedger, Callback):
             StudyInterrupted: the ledger can't be written, or the first trials have all failed for the same reason.
         """
         self._ledger.check()
+        if self._gate is not None:
+            self._gate.release()
         if self._common_failure is not None:
             raise TrialsFailAlike(self._folder, self._common_failure, FAILURES_AT_START)
         began = time.monotonic()
         if began > self._tables_due:
+            self._ledger.commit()  # the tables show durable facts alone
             write_tables(self._folder, self._ledger.history)
             self._mirror.sync(self._ledger.history)
             self._folder.publish()

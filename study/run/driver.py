@@ -23,6 +23,7 @@ from study.run.baselines import float_baselines
 from study.run.progress import Progress, SilentReporter
 from study.run.recovery import end_finished_trials, prune_checkpoints
 from study.run.study_run import StudyRun
+from study.search.gate import Gate
 from study.search.rungs import Rungs
 from study.search.scheduler import RungScheduler
 from study.search.searcher import OptunaSearcher
@@ -32,6 +33,9 @@ from trainables.trainable import CompressionTrial
 
 MOST_AT_A_TIME = 10_000
 """Most trials that Ray accepts before the first of them is placed; its own default is to place one after another."""
+
+MOST_AHEAD = 16
+"""Most trials that are proposed together for a study in a bucket, where each durable write takes a request."""
 
 TUNE_SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger holds all results
@@ -102,6 +106,7 @@ class Driver:
             pid=os.getpid(),
             hostname=socket.gethostname(),
             provenance=provenance(modules, config.trial["sources"]),
+            study_yaml=self._run.folder.config_digest(),
         )
 
     def _end_session(self) -> None:
@@ -137,15 +142,20 @@ class Driver:
             remaining=lambda: run.config.trials - history.num_ended,
         )
         with (
-            Progress(history, run.config.trials, run.options.console) as progress,
+            Progress(history, run.config.trials, run.options.console, commit=self._ledger.commit) as progress,
             closing(capacity),
             Watchdog(str(run.folder), local=run.options.address is None, before_end=progress.stop),
             leaving_terminal(progress),
             interruption.deferred(),
             suppress(Interrupted),
         ):
-            searcher = OptunaSearcher(run.config, self._ledger, baselines, capacity.trials, run.folder)
-            tuner = self._tuner(searcher, RungScheduler(rungs), progress)
+            ahead = MOST_AHEAD if run.folder.storage.has_working_copy else 1
+            searcher = OptunaSearcher(
+                run.config, self._ledger, baselines, capacity.trials, run.folder, most_ahead=ahead
+            )
+            gate = Gate(self._ledger)
+            recorder = Recorder(run.folder, self._ledger, self._mirror, run.config.epochs, gate=gate)
+            tuner = self._tuner(searcher, RungScheduler(rungs, gate), [recorder, progress])
             try:
                 tuner.fit()
             except Exception as error:
@@ -155,11 +165,10 @@ class Driver:
                 return failure
         return None
 
-    def _tuner(self, searcher: OptunaSearcher, scheduler: RungScheduler, progress: Progress) -> tune.Tuner:
+    def _tuner(self, searcher: OptunaSearcher, scheduler: RungScheduler, callbacks: list[tune.Callback]) -> tune.Tuner:
         """Return the tuner of Ray for this session."""
         run, verbose = self._run, self._run.options.verbose
         resources = {"cpu": run.config.resources.cpus, "gpu": run.config.resources.gpus}
-        recorder = Recorder(run.folder, self._ledger, self._mirror, run.config.epochs)
         return tune.Tuner(
             tune.with_resources(self._trainable, resources),
             tune_config=tune.TuneConfig(
@@ -175,7 +184,7 @@ class Driver:
                 **run.folder.storage.ray_options(),
                 verbose=2 if verbose else 0,
                 progress_reporter=None if verbose else SilentReporter(),
-                callbacks=[recorder, progress],
+                callbacks=callbacks,
                 checkpoint_config=tune.CheckpointConfig(num_to_keep=CHECKPOINTS_KEPT, checkpoint_frequency=1),
                 failure_config=tune.FailureConfig(max_failures=0),  # the searcher repeats lost trials
             ),

@@ -1,7 +1,7 @@
 """Progress of a study in the terminal: trials by state, the front so far, elapsed and expected time."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ray.tune import Callback, ProgressReporter
@@ -131,7 +131,14 @@ def training_line(history: History, seconds: Mapping[int, float]) -> str:
 class Progress(DerivedFromLedger, Callback):
     """Ray's callback that shows the progress of a study: a live panel in a terminal, plain lines elsewhere."""
 
-    def __init__(self, history: History, trials: int, console: Console, seconds_between_lines: float = 10.0) -> None:
+    def __init__(
+        self,
+        history: History,
+        trials: int,
+        console: Console,
+        seconds_between_lines: float = 10.0,
+        commit: Callable[[], None] = lambda: None,
+    ) -> None:
         """Prepare the display.
 
         Args:
@@ -139,9 +146,11 @@ class Progress(DerivedFromLedger, Callback):
             trials: number of trials of the study.
             console: where to show the progress.
             seconds_between_lines: time between two lines where the console is no terminal.
+            commit: function that makes the facts of the history durable; called before they are shown.
         """
         self._history = history
         self._trials = trials
+        self._commit = commit
         self._console = console
         self._seconds_between_lines = seconds_between_lines if not console.is_terminal else 0.25
         self._ended_before = history.num_ended
@@ -191,6 +200,7 @@ class Progress(DerivedFromLedger, Callback):
         if notice := self._stall.notice(time.monotonic()):
             self._console.print(notice, soft_wrap=True, highlight=False)
         self._shown = time.monotonic()
+        self._commit()
         if self._live:
             self._live.update(self._panel(), refresh=True)
         else:

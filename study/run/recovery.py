@@ -24,7 +24,8 @@ def end_finished_trials(ledger: Ledger, config: StudyConfig) -> Rungs:
             # With the current time, the duration of the last session would grow until now.
             last = ledger.history.sessions[-1]
             times = {"time": last.latest, "elapsed": last.seconds}
-            ledger.record(ENDED, number=trial.number, state=state, failure=failure, **times)
+            ledger.submit(ENDED, number=trial.number, state=state, failure=failure, **times)
+    ledger.commit()
     return rungs
 
 

@@ -8,20 +8,23 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from study.config import StudyConfig
 from study.ledger.history import History
 from study.ledger.ledger import DerivedFromLedger
+from study.search.gate import Gate
 from study.search.rungs import Rungs
 
 
 class RungScheduler(DerivedFromLedger, FIFOScheduler):
     """Ray scheduler that starts trials in the order of their creation and stops those that a rung rejects."""
 
-    def __init__(self, rungs: Rungs) -> None:
+    def __init__(self, rungs: Rungs, gate: Gate | None = None) -> None:
         """Create the scheduler.
 
         Args:
             rungs: rungs with the reports so far.
+            gate: holds trials that continue until their facts are durable; None to let them continue at once.
         """
         super().__init__()
         self._rungs = rungs
+        self._gate = gate
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """Return the newest pending trial, or None.
@@ -33,11 +36,14 @@ class RungScheduler(DerivedFromLedger, FIFOScheduler):
         return next((trial for trial in reversed(tune_controller.get_trials()) if trial.status == Trial.PENDING), None)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Return whether Ray continues or stops a trial after a result."""
-        if "val_accuracy" not in result:  # a trial that fails without an exception reports only the reason
-            return str(TrialScheduler.CONTINUE)
-        continues = self._rungs.report(trial.config["number"], trial.config["anchor"], result)
-        return str(TrialScheduler.CONTINUE if continues else TrialScheduler.STOP)
+        """Return whether Ray continues, stops or holds a trial after a result."""
+        # A trial that fails without an exception reports only the reason.
+        if "val_accuracy" in result:
+            if not self._rungs.report(trial.config["number"], trial.config["anchor"], result):
+                return str(TrialScheduler.STOP)
+            if self._gate is not None:
+                return self._gate.hold(tune_controller, trial)
+        return str(TrialScheduler.CONTINUE)
 
 
 def make_scheduler(config: StudyConfig, history: History) -> TrialScheduler:

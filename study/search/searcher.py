@@ -37,6 +37,7 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
         baselines: Mapping[int, str] | None = None,
         room: Callable[[], float] = lambda: math.inf,
         folder: StudyFolder | None = None,
+        most_ahead: int = 1,
     ) -> None:
         """Continue from the ledger's history; a new study records the priors of its warm start.
 
@@ -46,6 +47,8 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
             baselines: addresses of the float baselines' checkpoints by seed; None for none.
             room: function that returns how many trials may run at the same time; called before each suggestion.
             folder: folder of the study; None for the folder of the ledger.
+            most_ahead: most trials to propose together, without the results of one another. With 1, a suggestion waits
+                until it is durable; with more, Ray has to ask again.
 
         Raises:
             ValueError: the warm start of a new study can't be read.
@@ -53,10 +56,12 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
         super().__init__(metric=list(OBJECTIVES), mode=["max", "min"])
         self._config = config
         self._ledger = ledger
+        self._most_ahead = most_ahead
         self._folder = folder
         self._baselines = baselines or {}
         self._room = room
         self._running: dict[str, int] = {}  # numbers of trials by Ray's names of those that train them
+        self._asked: dict[int, int] = {}  # by number of a trial that was not started: the fact that records it
         self._open = {trial.number: trial for trial in ledger.history.unfinished}
         self._runs: dict[str, list[Trial]] = {}  # by hash of the configuration
         for trial in ledger.history.trials.values():
@@ -83,10 +88,13 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
         if len(self._running) >= self._room():
             return None
         trial = self._orphaned_trial()
-        if trial is None and len(self._ledger.history.trials) < self._config.trials:
-            trial = self._new_trial()
+        if trial is None:
+            self._propose_ahead()
+            trial = self._orphaned_trial()
         if trial is None:
             return None if self._running else Searcher.FINISHED
+        if not self._is_durable(trial):
+            return None  # Ray asks again; meanwhile the driver handles the results of other trials
         self._running[trial_id] = trial.number
         return {
             "number": trial.number,
@@ -103,6 +111,23 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
         self._open = {number: trial for number, trial in self._open.items() if trial.state == TrialState.RUNNING}
         held = set(self._running.values())
         return next((trial for number, trial in self._open.items() if number not in held), None)
+
+    def _propose_ahead(self) -> None:
+        """Record new trials, which one commit makes durable."""
+        left = self._config.trials - len(self._ledger.history.trials)
+        free = self._room() - len(self._running)
+        for _ in range(int(min(left, free, self._most_ahead))):
+            self._new_trial()
+
+    def _is_durable(self, trial: Trial) -> bool:
+        """Whether the record of a trial is durable; wait for that unless Ray has something else to do."""
+        fact = self._asked.get(trial.number, 0)
+        if fact > self._ledger.durable and (not self._running or self._most_ahead == 1):
+            self._ledger.commit()
+        if fact > self._ledger.durable:
+            return False
+        self._asked.pop(trial.number, None)
+        return True
 
     def _checkpoints_of(self, trial: Trial) -> list[str]:
         return (self._folder or StudyFolder(self._ledger.path.parent)).checkpoints_of(trial)
@@ -136,7 +161,7 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
 
     def _record_trial(self, proposal: Proposal, config: TrialConfig) -> Trial:
         number = len(self._ledger.history.trials)
-        self._ledger.record(
+        self._asked[number] = self._ledger.submit(
             ASKED,
             number=number,
             trial_id=f"{self._config.name}-{number:05d}",
@@ -159,7 +184,7 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
         """
         known = next((run for state in END_STATES for run in runs if run.state == state), runs[0])
         ended = known.state != TrialState.RUNNING
-        self._ledger.record(
+        self._ledger.submit(
             REPEATED,
             number=known.number,
             state=known.state if ended else TrialState.FAIL,

@@ -104,4 +104,5 @@ def record_priors(ledger: Ledger, config: StudyConfig) -> None:
         return
     recorded = sum(isinstance(proposal, KnownResult) for proposal in ledger.history.proposals)
     for prior in read_priors(config)[recorded:]:
-        ledger.record(PRIOR, **prior)
+        ledger.submit(PRIOR, **prior)
+    ledger.commit()

@@ -162,6 +162,15 @@ class BucketStorage:
             lease.release()
             raise
 
+    def replace_ledger(self, damaged: bytes, sound: bytes, say: Callable[[str], None]) -> None:
+        """Start a generation of segments with the sound beginning alone; raises as `Lease` does."""
+        lease = Lease(self.bucket, say)
+        try:
+            Segments(self.bucket, sound, replaced=damaged)
+            (self.path / LEDGER).write_bytes(sound)
+        finally:
+            lease.release()
+
     def prune_checkpoints(self, kept: Iterable[str]) -> None:
         """Remove Ray's state and checkpoints from the bucket. Raises StorageError."""
         names = set(kept)
@@ -220,10 +229,10 @@ class BucketLedger:
         self._lease = lease
         self._segments = segments
 
-    def append(self, line: bytes, durable: bool) -> None:
-        """Write a fact; raises StorageError if that fails, or if another driver has taken over."""
+    def append(self, lines: bytes) -> None:
+        """Write facts as one object; raises StorageError if that fails, or if another driver has taken over."""
         self._lease.check()
-        self._segments.append(line, durable)
+        self._segments.append(lines)
 
     def check(self) -> None:
         """Raise what `append` would raise."""

@@ -1,6 +1,7 @@
 """The folder of a study, `<storage>/<name>/`, and the files in it."""
 
 import errno
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -10,7 +11,8 @@ from study.config import StudyConfig, parse_written_study
 from study.config.yaml_loading import MOST_CHARACTERS, dump_yaml, load_written_yaml
 from study.containment import check_no_links
 from study.errors import StorageError
-from study.ledger.completeness import num_ended_in_ledger, num_ended_in_table
+from study.ledger.completeness import TableWitness, config_digests
+from study.ledger.facts import CONFIGURED
 from study.ledger.history import History, Trial
 from study.ledger.ledger import Ledger, read_history
 from study.storage.local import LocalStorage, remove_empty
@@ -37,6 +39,10 @@ def write_atomically(path: Path, text: str) -> None:
     """Write a text file atomically: readers see either the old or the new content. Raises OSError."""
     with replacing(path) as file:
         file.write(text.encode())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _as_yaml(config: StudyConfig) -> bytes:
@@ -234,6 +240,8 @@ class StudyFolder:
         """
         with closing(self.open_ledger(say)) as ledger:
             config = change(self.read_config(), ledger.history)
+            digests = {"study_yaml": _digest(_as_yaml(config)), "replaces": self.config_digest()}
+            ledger.record(CONFIGURED, **digests)
             self.replace_config(config)
         return config
 
@@ -242,8 +250,14 @@ class StudyFolder:
 
         Raises:
             ValueError: the folder holds no study.
-            DamagedFileError: the file can't be read or is invalid.
+            DamagedFileError: the file can't be read, is invalid, or is not the one that the ledger has recorded.
         """
+        config = self.parse_config()
+        self.check_recorded()
+        return config
+
+    def parse_config(self) -> StudyConfig:
+        """Read study.yaml, which may have been edited. Raises as `read_config` does otherwise."""
         if not self.exists():
             raise ValueError(f"{self} is no study folder (it has no study.yaml); give the folder of a study")
         try:
@@ -252,6 +266,28 @@ class StudyFolder:
         except (ValueError, OSError) as error:
             text = " ".join(str(error).split()).removeprefix(f"{self.study_yaml}: ")
             raise DamagedFileError(f"{self.study_yaml} is damaged: {text}") from None
+
+    def check_recorded(self) -> None:
+        """Check that study.yaml is the file that the ledger has recorded, if it has recorded any.
+
+        Raises:
+            DamagedFileError: it is another.
+            OSError: it can't be read.
+        """
+        try:
+            with open_regular(self.ledger) as ledger:
+                recorded = config_digests(ledger)
+        except (OSError, IrregularFileError):
+            return  # reading the ledger will raise the error
+        if recorded and self.config_digest() not in recorded:
+            raise DamagedFileError(
+                f"{self.study_yaml} is damaged or was edited: it is not the file that {self.ledger.name} has recorded; "
+                f"restore it from a copy, or keep what it says now with: qar repair {self} --keep-config"
+            )
+
+    def config_digest(self) -> str:
+        """Return the SHA-256 sum of study.yaml, as facts hold it. Raises OSError."""
+        return _digest(read_regular(self.study_yaml, MOST_CHARACTERS))
 
     def open_ledger(self, say: Callable[[str], None]) -> Ledger:
         """Open the ledger for writing, which only one driver at a time can do.
@@ -285,27 +321,23 @@ class StudyFolder:
         return read_history(self.ledger)
 
     def _check_ledger(self) -> None:
-        """Raise DamagedFileError if the ledger holds fewer facts than the study's other files show.
-
-        The tables are derived from the ledger, so they hold no trial that has not ended there.
-        """
-        ended = num_ended_in_table(self.trials)  # first: a driver may run
+        """Raise DamagedFileError if the ledger is not the one, or an earlier part of it, that the tables come from."""
+        witness = TableWitness(self.trials)  # first: a driver may run
         try:
-            with open_regular(self.ledger) as file:
-                ledger = file.read()
+            with open_regular(self.ledger) as ledger:
+                if not ledger.readline().endswith(b"\n"):
+                    self._refuse_missing_ledger()
+                elif contradiction := witness.contradiction(ledger):
+                    raise DamagedFileError(
+                        f"{self.ledger} {contradiction} {self.trials.name} was made: its end is lost, or it is an "
+                        f"older copy; restore it, or keep what is there with: qar repair {self}"
+                    )
         except FileNotFoundError:
-            ledger = b""
+            self._refuse_missing_ledger()
         except OSError:
             return  # opening the ledger will raise the error
         except IrregularFileError as error:
             raise DamagedFileError(str(error)) from None
-        if b"\n" not in ledger:
-            self._refuse_missing_ledger()
-        elif (facts := num_ended_in_ledger(ledger)) < ended:
-            raise DamagedFileError(
-                f"{self.ledger} holds {facts} ended trials, {self.trials.name} {ended}: its end is lost, or it is an "
-                "older copy; restore it"
-            )
 
     def _refuse_missing_ledger(self) -> None:
         present = self.storage.names()

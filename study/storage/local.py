@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from study.containment import check_no_links, remove_file, remove_tree
-from study.ledger.ledger import is_being_written
+from study.ledger.ledger import is_being_written, lock
 from study.storage.study_storage import CONFIRM, LEDGER, RAY, STUDY_YAML
-from trainables.atomic import is_draft
+from trainables.atomic import is_draft, replacing
 
 
 def remove_empty(folders: list[Path]) -> None:
@@ -88,6 +88,15 @@ class LocalStorage:
 
     def drive(self, say: Callable[[str], None]) -> None:
         """Return None: the lock of the ledger's file is the claim."""
+
+    def replace_ledger(self, damaged: bytes, sound: bytes, say: Callable[[str], None]) -> None:
+        """Replace the file atomically while its lock is held; raises ValueError as `lock` does, or if it has grown."""
+        path = self.path / LEDGER
+        with lock(path):
+            if path.read_bytes() != damaged:
+                raise ValueError(f"{self} has changed since it was read; try again: qar repair {self}")
+            with replacing(path) as file:
+                file.write(sound)
 
     def prune_checkpoints(self, kept: Iterable[str]) -> None:
         """Remove Ray's state and checkpoints; raises ValueError if the study holds a symbolic link, OSError."""

@@ -75,18 +75,19 @@ def _chosen(names: list[str]) -> tuple[str, list[str], int | None]:
 class Segments:
     """A generation of segments, open for writing."""
 
-    def __init__(self, bucket: BucketFolder, ledger: bytes) -> None:
+    def __init__(self, bucket: BucketFolder, ledger: bytes, *, replaced: bytes | None = None) -> None:
         """Start a generation with all facts so far, and remove earlier generations.
 
         Args:
             bucket: folder of the study.
-            ledger: result of `read_ledger`; facts that it lacks are never removed.
+            ledger: content of the generation.
+            replaced: result of `read_ledger`, which may be removed; `ledger` if None. Facts that it lacks never are.
 
         Raises:
             StorageError: the store can't be reached, or the bucket holds facts that `ledger` lacks.
             DamagedFileError: a segment is missing.
         """
-        if not ledger.startswith(read_ledger(bucket)):
+        if not (ledger if replaced is None else replaced).startswith(read_ledger(bucket)):
             raise StorageError(f"{bucket} has changed since it was read; try again: qar resume {bucket}")
         generations = {match["generation"] for match in map(_NAME.fullmatch, bucket.names(FOLDER)) if match}
         number = max((int(name.partition("-")[0]) for name in generations), default=0) + 1
@@ -95,25 +96,13 @@ class Segments:
         self._bucket = bucket
         self._next = 0
         self._unfolded: list[bytes] = []
-        self._waiting = b""
         self._write(ledger)
         for generation in generations:
             bucket.remove_folder(f"{FOLDER}/{generation}")
 
-    def append(self, line: bytes, durable: bool) -> None:
-        """Write a fact, together with earlier ones that were held back.
-
-        Args:
-            line: line of the fact.
-            durable: whether to write now; other facts are held back until the next durable one.
-
-        Raises:
-            StorageError: the store can't be reached.
-        """
-        self._waiting += line
-        if durable:
-            self._write(self._waiting)
-            self._waiting = b""
+    def append(self, lines: bytes) -> None:
+        """Write the lines of facts as one segment. Raises StorageError."""
+        self._write(lines)
 
     def _write(self, content: bytes) -> None:
         self._bucket.write(f"{self._name}/{self._next:08}.jsonl", content)

@@ -89,6 +89,18 @@ class StudyStorage(Protocol):
             ValueError: another driver runs the study.
         """
 
+    def replace_ledger(self, damaged: bytes, sound: bytes, say: Callable[[str], None]) -> None:
+        """Put the sound beginning of a damaged ledger in its place.
+
+        Args:
+            damaged: content of the ledger as it was read; it must not have changed since.
+            sound: content to write.
+            say: called with a line where claiming the study takes a while.
+
+        Raises:
+            ValueError: a driver runs the study.
+        """
+
     def prune_checkpoints(self, kept: Iterable[str]) -> None:
         """Remove what earlier sessions of Ray have left, except the checkpoints with these names."""
 

@@ -17,10 +17,11 @@ from tests.fuzz.binary_targets import (
 )
 from tests.fuzz.table_targets import EpochsTarget, TrialsTarget
 from tests.fuzz.target import Target
-from tests.fuzz.text_targets import LedgerTarget, StudyYamlTarget
+from tests.fuzz.text_targets import EarlierLedgerTarget, LedgerTarget, StudyYamlTarget
 
 TARGETS: dict[str, Target] = {
     "ledger": LedgerTarget(),
+    "ledger of an earlier version": EarlierLedgerTarget(),
     "study.yaml": StudyYamlTarget(),
     "trials.parquet": TrialsTarget(),
     "epochs.parquet": EpochsTarget(),

@@ -471,7 +471,7 @@ def test_extension_that_could_not_begin_is_not_made_twice(here: Path, monkeypatc
 
     monkeypatch.undo()
     monkeypatch.chdir(here)
-    study.replace_config(study.read_config().model_copy(update={"trials": 12}))  # and then its driver died
+    study.change_config(lambda config, _: config.model_copy(update={"trials": 12}), print)  # and then its driver died
     refused = run("resume", "small", "--trials", "7")
     assert_refused(
         refused, "--trials extends a study that has finished, got 7 for small (interrupted); finish it first"

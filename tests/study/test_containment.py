@@ -1,9 +1,9 @@
 """Nothing outside of a study is written or removed, whatever the study's files say or link to."""
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -14,6 +14,7 @@ from study.ledger.ledger import read_history
 from study.run.recovery import prune_checkpoints
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import files_below, make_study
+from tests.support.ledgers import change_facts
 from trainables.errors import DamagedFileError
 
 LINKED = (
@@ -151,11 +152,14 @@ def test_file_names_are_plain(name: object) -> None:
 )
 def test_a_fact_that_leads_out_of_the_study_is_damage(fact: str, key: str, value: str, tmp_path: Path) -> None:
     study = make_study(tmp_path / "small", ended=False)
-    facts = [json.loads(line) for line in study.ledger.read_text().splitlines()]
-    changed = next(content for content in facts if content["fact"] == fact)
-    changed[key] = value
-    study.ledger.write_text("".join(json.dumps(content) + "\n" for content in facts))
-    with pytest.raises(DamagedFileError, match=f"damaged in line {facts.index(changed) + 1}"):
+    places = []
+
+    def forge(facts: list[dict[str, Any]]) -> None:
+        places.append(next(place for place, content in enumerate(facts) if content["fact"] == fact))
+        facts[places[0]][key] = value
+
+    change_facts(study.ledger, forge)
+    with pytest.raises(DamagedFileError, match=f"damaged in line {places[0] + 1}: {key}"):
         read_history(study.ledger)
 
 

@@ -1,7 +1,7 @@
 """Printed text can't control the terminal, nor display other text than it holds."""
 
 import io
-import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,6 +13,7 @@ from study.cli import app
 from study.doctor.check import Check, CheckStatus, check_lines
 from study.terminal import PlainConsole, one_line, printable
 from tests.support.example_studies import make_study
+from tests.support.ledgers import change_facts
 
 HOSTILE = {
     "colour": ("\x1b[31mred\x1b[0m", "red"),
@@ -47,11 +48,13 @@ def test_nothing_that_controls_a_terminal_is_left(text: str) -> None:
 def test_status_shows_a_hostile_failure_as_one_harmless_line(tmp_path) -> None:  # type: ignore[no-untyped-def]
     study = make_study(tmp_path / "small")
     hostile = "".join(text for text, _ in HOSTILE.values()) + "\ntrial 99 failed: forged"
-    facts = [json.loads(line) for line in study.ledger.read_text().splitlines()]
-    for fact in facts:
-        if fact["fact"] == "ended" and fact["state"] == "FAIL":
-            fact["failure"] = hostile
-    study.ledger.write_text("".join(json.dumps(fact) + "\n" for fact in facts))
+
+    def forge(facts: list[dict[str, Any]]) -> None:
+        for fact in facts:
+            if fact["fact"] == "ended" and fact["state"] == "FAIL":
+                fact["failure"] = hostile
+
+    change_facts(study.ledger, forge)
     done = CliRunner().invoke(app, ["status", str(study.path)])
     assert done.exit_code == 0
     assert printable(done.stdout) == done.stdout

@@ -44,11 +44,11 @@ def install(operation: str, number: int) -> None:
     if operation == "torn line":
         append = ledger.Ledger._append
 
-        def torn(self: ledger.Ledger, line: bytes, durable: bool) -> None:
+        def torn(self: ledger.Ledger, line: bytes) -> None:
             if is_time():
-                append(self, line[: len(line) // 2], durable)
+                append(self, line[: len(line) // 2])
                 die()
-            append(self, line, durable)
+            append(self, line)
 
         ledger.Ledger._append = torn  # type: ignore[method-assign]
         return

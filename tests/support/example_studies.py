@@ -77,16 +77,27 @@ def metrics(epoch: int, *, accuracy: float = 0.5, bits: float = 2.0, phase: str 
 class Unwritten:
     """Takes facts as a ledger does, and writes no file."""
 
+    durable = 0
+    is_quick = True
+
     def __init__(self) -> None:
         self.history = History()
 
     def record(self, fact: str, **content: Any) -> None:
         self.history.apply(FACTS[fact](time=0.0, **content))
 
+    def submit(self, fact: str, **content: Any) -> int:
+        self.record(fact, **content)
+        return 0
 
-def start_session(ledger: Ledger) -> None:
+    def commit(self) -> None:
+        pass
+
+
+def start_session(ledger: Ledger, study: StudyFolder | None = None) -> None:
     session = len(ledger.history.sessions) + 1
-    ledger.record(SESSION_STARTED, session=session, pid=1, hostname="head", provenance=PROVENANCE)
+    started = {"session": session, "pid": 1, "hostname": "head", "provenance": PROVENANCE}
+    ledger.record(SESSION_STARTED, **started, study_yaml=study.config_digest() if study else None)
 
 
 def train(ledger: Ledger | Unwritten, number: int, epochs: int, *, accuracy: float = 0.5, bits: float = 2.0) -> None:
@@ -113,7 +124,7 @@ def make_study(folder: Path, config: StudyConfig | None = None, *, ended: bool =
     study = StudyFolder(folder)
     study.create(config)
     ledger = Ledger(study.ledger)
-    start_session(ledger)
+    start_session(ledger, study)
     trials: list[tuple[dict[str, Any], int, float, float, str, str | None]] = [
         ({"family": "none", "num_levels": None}, 4, 0.97, 32.0, TrialState.COMPLETE, None),
         ({"family": "none", "num_levels": 2}, 4, 0.80, 1.3, TrialState.COMPLETE, None),
@@ -152,7 +163,7 @@ def make_explored_study(folder: Path, name: str = "explored", *, bonus: float = 
     study = StudyFolder(folder)
     study.create(config)
     ledger = Ledger(study.ledger)
-    start_session(ledger)
+    start_session(ledger, study)
     plan: list[tuple[dict[str, Any], int, float, float, str]] = [
         ({"family": "none", "num_levels": None}, 4, 0.97, 32.0, TrialState.COMPLETE)
     ]

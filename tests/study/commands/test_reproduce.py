@@ -1,6 +1,5 @@
 """`qar reproduce`: equal where nothing has changed, and plain about what has."""
 
-import json
 import socket
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from study.records.provenance import provenance
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import asked, files_below, study_config
 from tests.support.example_trials import quick
+from tests.support.ledgers import change_facts
 from trainables.checkpoint import write_checkpoint
 from trainables.config import Recipe, TrialConfig
 from trainables.errors import NonFiniteLossError
@@ -58,11 +58,13 @@ def record(folder: Path, config: TrialConfig, epochs: int, state: str, weights: 
 
 def alter(study: StudyFolder, epoch: int, metric: str, value: Any) -> None:
     """Makes the ledger tell another number."""
-    facts = [json.loads(line) for line in study.ledger.read_text().splitlines()]
-    for fact in facts:
-        if fact["fact"] == EPOCH and fact["metrics"]["epoch"] == epoch:
-            fact["metrics"][metric] = value
-    study.ledger.write_text("".join(json.dumps(fact) + "\n" for fact in facts))
+
+    def change(facts: list[dict[str, Any]]) -> None:
+        for fact in facts:
+            if fact["fact"] == EPOCH and fact["metrics"]["epoch"] == epoch:
+                fact["metrics"][metric] = value
+
+    change_facts(study.ledger, change)
 
 
 def run(study: StudyFolder, *options: str) -> Result:

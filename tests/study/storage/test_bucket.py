@@ -80,25 +80,22 @@ def test_ledger_of_segments_is_what_was_written_at_any_moment(bucket: BucketFold
     generation = Segments(bucket, written)
     for number in range(11):
         line = f"fact {number}\n".encode()
-        generation.append(line, durable=True)
+        generation.append(line)
         written += line
         assert read_ledger(bucket) == written
 
 
-def test_facts_that_can_wait_are_written_with_the_next_that_can_not(bucket: BucketFolder) -> None:
+def test_facts_of_one_commit_are_one_object(bucket: BucketFolder) -> None:
     generation = Segments(bucket, b"")
     before = len(bucket.names())
-    generation.append(b"one\n", durable=False)
-    generation.append(b"two\n", durable=False)
-    assert (read_ledger(bucket), len(bucket.names())) == (b"", before)
-    generation.append(b"three\n", durable=True)
+    generation.append(b"one\ntwo\nthree\n")
     assert (read_ledger(bucket), len(bucket.names())) == (b"one\ntwo\nthree\n", before + 1)
 
 
 def test_folded_segments_spare_readers_most_requests(bucket: BucketFolder, store: FaultyStore) -> None:
     generation = Segments(bucket, b"")
     for number in range(16):
-        generation.append(b"%d\n" % number, durable=True)
+        generation.append(b"%d\n" % number)
     before = store.requests["GET"]
     assert len(read_ledger(bucket).splitlines()) == 16
     assert store.requests["GET"] - before == 1 + 16 // 4  # the list, and the folded
@@ -106,7 +103,7 @@ def test_folded_segments_spare_readers_most_requests(bucket: BucketFolder, store
 
 def test_new_generation_holds_the_ledger_and_sweeps_the_earlier_away(bucket: BucketFolder) -> None:
     first = Segments(bucket, b"")
-    first.append(b"one\n", durable=True)
+    first.append(b"one\n")
     Segments(bucket, read_ledger(bucket))
     assert read_ledger(bucket) == b"one\n"
     assert len(bucket.names(FOLDER)) == 1
@@ -114,10 +111,10 @@ def test_new_generation_holds_the_ledger_and_sweeps_the_earlier_away(bucket: Buc
 
 def test_driver_that_was_taken_over_from_writes_what_nobody_reads(bucket: BucketFolder) -> None:
     late = Segments(bucket, b"")
-    late.append(b"one\n", durable=True)
+    late.append(b"one\n")
     second = Segments(bucket, read_ledger(bucket))
-    late.append(b"too late\n", durable=True)
-    second.append(b"two\n", durable=True)
+    late.append(b"too late\n")
+    second.append(b"two\n")
     assert read_ledger(bucket) == b"one\ntwo\n"
 
 
@@ -133,7 +130,7 @@ def test_reader_gets_a_whole_ledger_while_drivers_follow_each_other(bucket: Buck
     reader = threading.Thread(target=read)
     reader.start()
     for number in range(24):
-        generation.append(b"%d\n" % number, durable=True)
+        generation.append(b"%d\n" % number)
         if number % 6 == 5:
             generation = Segments(bucket, read_ledger(bucket))
     over.set()
@@ -148,7 +145,7 @@ def test_reader_gets_a_whole_ledger_while_drivers_follow_each_other(bucket: Buck
 def test_missing_segment_is_refused_by_name_and_nothing_is_removed(missing: str, bucket: BucketFolder) -> None:
     generation = Segments(bucket, b"")
     for number in range(6):  # of which the first four are folded as well
-        generation.append(b"%d\n" % number, durable=True)
+        generation.append(b"%d\n" % number)
     for name in bucket.names(FOLDER):
         if missing in name or (missing == "00000002" and "-0000" in name):
             bucket.remove(name)
@@ -163,8 +160,8 @@ def test_missing_segment_is_refused_by_name_and_nothing_is_removed(missing: str,
 
 def test_ledger_that_was_not_read_whole_is_not_replaced(bucket: BucketFolder) -> None:
     generation = Segments(bucket, b"")
-    generation.append(b"one\n", durable=True)
-    generation.append(b"two\n", durable=True)
+    generation.append(b"one\n")
+    generation.append(b"two\n")
     with pytest.raises(StorageError, match="has changed since it was read"):
         Segments(bucket, b"one\n")
     assert read_ledger(bucket) == b"one\ntwo\n"
@@ -318,7 +315,7 @@ def test_working_copy_is_published_but_for_what_is_not_its(uri: str) -> None:
 def test_confirmation_of_a_study_in_a_bucket_is_a_study_in_its_bucket(uri: str, tmp_path: Path) -> None:
     folder = StudyFolder.at(uri)
     local = make_study(tmp_path / "small")
-    folder.create(local.read_config())
+    folder.create(study_config(trials=5))
     Segments(BucketFolder.open(uri), local.ledger.read_bytes())
     confirmation, config = confirmation_of(StudyFolder.at(uri), seeds=1, margin=0.0)
     confirmation.create(config)
@@ -330,7 +327,7 @@ def test_confirmation_of_a_study_in_a_bucket_is_a_study_in_its_bucket(uri: str, 
 
 def test_status_of_a_study_in_a_bucket_is_that_of_its_folder(uri: str, tmp_path: Path) -> None:
     local = make_study(tmp_path / "small")
-    StudyFolder.at(uri).create(local.read_config())
+    StudyFolder.at(uri).create(study_config(trials=5))
     Segments(BucketFolder.open(uri), local.ledger.read_bytes())
     result = CliRunner().invoke(app, ["status", uri])
     assert result.stdout == CliRunner().invoke(app, ["status", str(local.path)]).stdout
@@ -340,7 +337,7 @@ def test_status_of_a_study_in_a_bucket_is_that_of_its_folder(uri: str, tmp_path:
 def test_report_of_a_study_in_a_bucket_names_its_uri_and_no_working_copy(uri: str, tmp_path: Path) -> None:
     local = make_study(tmp_path / "small")
     remote = StudyFolder.at(uri)
-    remote.create(local.read_config())
+    remote.create(study_config(trials=5))
     for name in ("study.json", "trials.parquet", "epochs.parquet"):
         shutil.copy(local.path / name, remote.path / name)
     remote.publish()
@@ -356,9 +353,8 @@ def test_report_of_a_study_in_a_bucket_names_its_uri_and_no_working_copy(uri: st
 
 
 def test_report_of_a_damaged_study_in_a_bucket_names_its_uri(uri: str, tmp_path: Path) -> None:
-    local = make_study(tmp_path / "small")
     remote = StudyFolder.at(uri)
-    remote.create(local.read_config())
+    remote.create(study_config(trials=5))
     (remote.path / "trials.parquet").write_bytes(b"PAR1 and no more")
     remote.publish()
     result = CliRunner().invoke(app, ["report", uri, "--formats", "svg"])
@@ -372,7 +368,7 @@ def test_report_of_a_damaged_study_in_a_bucket_names_its_uri(uri: str, tmp_path:
 def test_trial_in_a_bucket_goes_on_from_addresses_that_every_node_understands(uri: str, tmp_path: Path) -> None:
     local = make_study(tmp_path / "small", ended=False)
     folder = StudyFolder.at(uri)
-    folder.create(local.read_config())
+    folder.create(study_config(trials=5))
     history = read_history(local.ledger)
     (address,) = folder.checkpoints_of(history.trials[2])
     BucketFolder.open(address).write("x", b"content")
@@ -561,13 +557,13 @@ def test_study_without_its_ledger_in_the_bucket_is_not_begun_anew(
 ) -> None:
     """All segments are gone, or only the last ones; nothing is claimed or written."""
     local = make_study(tmp_path / "small")
-    StudyFolder.at(uri).create(local.read_config())
+    StudyFolder.at(uri).create(study_config(trials=5))
     lines = local.ledger.read_bytes().splitlines(keepends=True)
     Segments(bucket, b"".join(lines[:-2]))
     for name in ("study.json", "trials.parquet", "epochs.parquet"):
         bucket.write(name, (local.path / name).read_bytes())
     before = bucket.names()
-    with pytest.raises(DamagedFileError, match=r"holds 4 ended trials, trials\.parquet 5: .*restore it"):
+    with pytest.raises(DamagedFileError, match=r"lacks the line .* trials\.parquet was made: .*restore it"):
         StudyFolder.at(uri).open_ledger(hush)
     assert bucket.names() == before
     bucket.remove_folder(FOLDER)

@@ -4,6 +4,7 @@ import os
 import threading
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -12,9 +13,10 @@ from study.ledger.facts import ENDED
 from study.storage import folder as folder_module
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import files_below, make_study, study_config
+from tests.support.ledgers import without_checksums
 from trainables.atomic import create, is_draft
 from trainables.errors import DamagedFileError
-from trainables.result import TrialState
+from trainables.result import SCHEMA_VERSION, SCHEMA_VERSION_KEY, TrialState
 
 
 def test_of_launches_at_once_one_claims_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,13 +67,34 @@ def test_ledger_that_holds_less_than_the_tables_is_refused(tmp_path: Path) -> No
     *kept, last_end, _ = study.ledger.read_bytes().splitlines(keepends=True)
     assert b'"ended"' in last_end
     study.ledger.write_bytes(b"".join(kept) + last_end[:-1])
-    before = files_below(tmp_path)
+    _assert_refused(study, "lacks the line that ends at byte")
+
+
+def test_ledger_is_refused_that_holds_less_than_tables_of_an_earlier_version(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small")
+    table = pq.read_table(study.trials)
+    pq.write_table(table.replace_schema_metadata({SCHEMA_VERSION_KEY: str(SCHEMA_VERSION)}), study.trials)
+    assert study.read_history().num_ended == 5
+    *kept, last_end, _ = without_checksums(study.ledger.read_bytes()).splitlines(keepends=True)
+    study.ledger.write_bytes(b"".join(kept) + last_end[:-1])
+    _assert_refused(study, "holds 4 ended trials, of the 5 from which")
+
+
+def _assert_refused(study: StudyFolder, reason: str) -> None:
+    before = files_below(study.path)
     for use in (study.read_history, lambda: study.open_ledger(print)):
-        with pytest.raises(
-            DamagedFileError, match=r"ledger\.jsonl holds 4 ended trials, trials\.parquet 5: .*restore it"
-        ):
+        with pytest.raises(DamagedFileError, match=rf"ledger\.jsonl {reason}.* trials\.parquet was made: .*restore it"):
             use()
-    assert files_below(tmp_path) == before
+    assert files_below(study.path) == before
+
+
+def test_every_shorter_ledger_of_a_finished_study_is_refused(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small")
+    content = study.ledger.read_bytes()
+    for length in range(0, len(content), 97):
+        study.ledger.write_bytes(content[:length])
+        with pytest.raises(DamagedFileError):
+            study.read_history()
 
 
 @pytest.mark.parametrize("content", [None, b"PAR1 and no more"], ids=["removed", "damaged"])
