@@ -13,6 +13,7 @@ import typer
 from study.cli.errors import WRONG_REQUEST
 from study.cli.inspection import dashboard, doctor, status, track
 from study.cli.parts import check, families
+from study.cli.repairing import repair
 from study.cli.results import clean, evaluate, export, report, reproduce
 from study.cli.running import confirm, launch, resume
 from study.cli.studies import list_, remove, rename
@@ -57,6 +58,7 @@ COMMANDS = (
     track,
     report,
     clean,
+    repair,
     export,
     reproduce,
     evaluate,

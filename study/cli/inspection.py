@@ -2,14 +2,18 @@
 
 import json
 import signal
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from study.cli.errors import FAILED, one_line_errors, study_at
-from study.cli.options import Address, Folder, Storage, TrustAddresses, Verbose
+from study.cli.options import Address, Folder, Storage, TrustAddresses, Verbose, without_credentials
 from study.interruption import interruption
 from study.terminal import PlainConsole, say
+
+if TYPE_CHECKING:
+    from study.doctor.check import Check
 
 
 def status(
@@ -36,7 +40,13 @@ def status(
 
 def doctor(
     study: Annotated[
-        str | None, typer.Argument(help="Name of an installed study, or path of a YAML file.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="[STUDY|DIR]",
+            help="Name of an installed study, path of a YAML file, or folder or URI of a study to verify.",
+            show_default=False,
+            callback=without_credentials,
+        ),
     ] = None,
     address: Address = None,
     storage: Storage = "studies",
@@ -52,13 +62,15 @@ def doctor(
     ] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Check a cluster, and estimate the time and cost of a study.
+    """Check a cluster, and estimate the time and cost of a study; or verify all files of a study that exists.
 
     The exit status is 1 if a check fails.
     """
+    if study is not None and _is_study_folder(study):
+        _show_checks(_verified(study))
+        return
     with one_line_errors():
         from study.config import load_study
-        from study.doctor.check import CheckStatus, check_lines
         from study.doctor.disk import disk_check
         from study.doctor.examine import examine_cluster
         from study.sources import code_folders, make_importable, with_sources
@@ -70,6 +82,28 @@ def doctor(
         checks = examine_cluster(config, address, storage, price, quick, verbose)
         if config is not None:
             checks.append(disk_check(config))
+    _show_checks(checks)
+
+
+def _is_study_folder(study: str) -> bool:
+    """Whether an argument of `doctor` names a study that exists; an installed study of the same name has precedence."""
+    from study.config import named_studies
+
+    return study not in named_studies() and ("://" in study or Path(study).is_dir())
+
+
+def _verified(directory: str) -> "list[Check]":
+    folder = study_at(directory)
+    with one_line_errors(folder):
+        from study.doctor.verification import verify_study
+
+        return verify_study(folder)
+
+
+def _show_checks(checks: "list[Check]") -> None:
+    """Print checks, and exit with status 1 if one has failed."""
+    from study.doctor.check import CheckStatus, check_lines
+
     console = PlainConsole()
     for line in check_lines(checks, console.width if console.is_terminal else None):
         console.print(line)

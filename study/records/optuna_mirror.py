@@ -89,6 +89,22 @@ class OptunaMirror:
             self.trouble = f"Optuna's storage {self.uri} can't be brought up to date: {first_line(error)}"
             self._storage = None
 
+    def contradiction(self, history: History) -> str | None:
+        """Return how the database file in the study's folder contradicts the ledger, in words; None if it does not.
+
+        Nothing is written. A database that is behind the ledger does not contradict it.
+        """
+        assert self._own_file is not None
+        if not _is_sound(self._own_file):
+            return "has damaged pages, or is no database"
+        try:
+            storage = RDBStorage(f"sqlite:///file:{self._own_file.resolve()}?mode=ro&uri=true")
+            study_id = storage.get_study_id_from_name(self._name)
+            trials = storage.get_all_trials(study_id)
+        except Exception as error:  # of any driver's own type
+            return f"can't be read: {first_line(error)}"
+        return None if _matches(trials, history) else "holds other trials than the ledger"
+
     def _bring_up_to_date(self, history: History) -> None:
         if self._storage is None:
             self._storage = self._connect(history)

@@ -398,7 +398,10 @@ def test_sweep_of_a_bucket_keeps_what_trials_go_on_from(uri: str, bucket: Bucket
 
 def in_bucket(uri: str, local: StudyFolder) -> StudyFolder:
     """Copy configuration and ledger of a study into a bucket."""
-    StudyFolder.at(uri).create(local.read_config())
+    folder = StudyFolder.at(uri)
+    folder.create(local.read_config())
+    folder.study_yaml.write_bytes(local.study_yaml.read_bytes())  # the file that the ledger has recorded
+    folder.publish()
     Segments(BucketFolder.open(uri), local.ledger.read_bytes())
     return StudyFolder.at(uri)
 
