@@ -1,4 +1,4 @@
-"""Measure the cost of a regularizer: regularized training steps against plain ones, in alternation.
+"""Measure the cost of a family: training steps of its regularize phase against plain ones, in alternation.
 
     python benchmarks/bench_regularizers.py [--repeats N] [--models vgg16 alexnet] [--families RM RE] [--threads T]
 
@@ -15,9 +15,11 @@ from measure import in_turn, print_table, ratios, spread
 from torch.nn.functional import cross_entropy
 
 from trainables.config import PenaltyForm, Recipe, TrialConfig
+from trainables.families import FAMILIES
 from trainables.models import build_model, quantized_weights
 from trainables.phases import RegularizePhase
-from trainables.regularizers.registry import REGULARIZERS
+from trainables.regularizers.protocol import Regularizer, WeightTransform
+from trainables.regularizers.registry import QUANTIZERS
 
 LEVELS = (2, 16, 256)
 BATCH = 128
@@ -30,15 +32,16 @@ def stepper(model: torch.nn.Module, family: str, num_levels: int) -> Callable[[]
     images = torch.randn(BATCH, 3, 32, 32, generator=generator).to(device, memory_format=torch.channels_last)
     labels = torch.randint(10, (BATCH,), generator=generator).to(device)
     recipe = Recipe(optimizer="sgd", learning_rate=1e-3, batch_size=BATCH)
-    lam = 0.0 if family == "none" else 1e-4
+    lam = 1e-4 if FAMILIES[family].has_penalty else 0.0
     config = TrialConfig(family=family, num_levels=num_levels, lam=lam, recipe=recipe)
     phase = RegularizePhase(config, model, quantized_weights(model), batches_per_epoch=1)
     model.train()
 
     def step() -> None:
         model.zero_grad()
-        cross_entropy(model(images), labels).backward()
-        phase.step(1.0)
+        with phase.forward_weights(0.0):
+            cross_entropy(model(images), labels).backward()
+        phase.step(0.0)
 
     return step
 
@@ -65,16 +68,24 @@ def peak_memory_mib(family: str, num_levels: int, num_weights: int = 2_359_296) 
     """
     weights = torch.randn(num_weights, generator=torch.Generator().manual_seed(0)) * 0.05
     gradient = torch.zeros_like(weights)
-    regularizer = REGULARIZERS[family](weights, num_levels, PenaltyForm())
+    quantizer = QUANTIZERS[family](weights, num_levels, PenaltyForm())
+
+    def call(size: int) -> None:
+        if isinstance(quantizer, WeightTransform):
+            quantizer.transform(weights[:size])
+            quantizer.chain(weights[:size], gradient[:size])
+        else:
+            assert isinstance(quantizer, Regularizer)
+            quantizer.add_gradient(weights[:size], gradient[:size], 1e-4)
 
     def status(field: str) -> int:
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
-    regularizer.add_gradient(weights[:1], gradient[:1], 1e-4)
+    call(num_levels)
     Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before = status("VmRSS")
-    regularizer.add_gradient(weights, gradient, 1e-4)
+    call(num_weights)
     return max(0, status("VmHWM") - before) / 1024
 
 
@@ -83,7 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--models", nargs="+", default=["vgg16", "alexnet"])
-    parser.add_argument("--families", nargs="+", choices=list(REGULARIZERS), default=list(REGULARIZERS))
+    parser.add_argument("--families", nargs="+", choices=list(QUANTIZERS), default=list(QUANTIZERS))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

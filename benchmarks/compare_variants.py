@@ -1,12 +1,17 @@
 """Compare variants of the method on a small data set: the tables of docs/method.md.
 
     python benchmarks/compare_variants.py applications digits|vgg16 [--levels 2,4,8] [--seeds N] [--data-dir DIR]
+    python benchmarks/compare_variants.py siblings digits [--levels 2,4] [--seeds N]
     python benchmarks/compare_variants.py readings digits|cifar10 [--data-dir DIR]
 
 `applications` compares ways to apply and to set up the penalties. A float network is trained once per seed; every
 variant begins from it, and is trained for one short regularize phase at each K. The tables show means over the seeds:
 accuracy before tuning with the statistics of batch normalization kept and re-estimated, quantization error at the
 beginning and at the end of the phase, bits per weight.
+
+`siblings` compares the paper's families with the controls and with published methods of the same kind. Every family
+begins from the float network, and is trained for both phases. The tables show means over the seeds: accuracy before and
+after tuning with re-estimated statistics, at the λ with the best mean accuracy before tuning.
 
 `readings` compares readings of RM and RE and the places where their representatives begin. Every variant is trained
 from random weights through both phases, at each K, λ and seed, with the coupled application of earlier versions. The
@@ -81,6 +86,18 @@ APPLICATIONS = (
     *(_application(f"RE decoupled, τ 0.02, λ = {lam:g}", "RE", lam) for lam in (8.0, 32.0, 128.0)),
 )
 
+WEAK_TO_STRONG = (2.0, 8.0, 32.0)
+PENALTIES = ("RS", "RC", "RM", "RE", "SinReQ", "MSQE", "BinReg")
+SIBLINGS = (
+    *(Variant(name=family, family=family) for family in ("none", "quantize-first")),
+    *(Variant(name=family, family=family, lams=WEAK_TO_STRONG) for family in PENALTIES),
+    Variant(name="MSQE proximal", family="MSQE", lams=WEAK_TO_STRONG, recipe=PROXIMAL),
+    Variant(name="PARQ", family="PARQ"),
+    Variant(name="LSQ", family="LSQ"),
+    Variant(name="DKM, τ 0.02", family="DKM"),
+    Variant(name="DKM, τ 0.1", family="DKM", form={"temperature": 0.1, "final_temperature": 0.1}),
+)
+
 EARLIER_RECIPE = COUPLED | {"recalibration_batches": 0, "finetune_learning_rate": 1e-3}
 EARLIER_FORM = QUANTILES | MINMAX | FALLING | FIXED_UNIT
 
@@ -148,6 +165,11 @@ SETTINGS: dict[tuple[str, str], Setting] = {
         recipe={"learning_rate": 2e-3, "augmentation": "crop_flip"},
         levels=(4, 2, 8),
         seeds=1,
+    ),
+    ("siblings", "digits"): Setting(
+        baseline_epochs=12,
+        common={"dataset": "digits", "regularize_epochs": 3, "finetune_epochs": 3},
+        recipe={"learning_rate": 1e-3},
     ),
     ("readings", "digits"): Setting(
         common={"dataset": "digits", "regularize_epochs": 12, "finetune_epochs": 6}, recipe={}, lams=(1e-3, 1e-2)
@@ -221,6 +243,21 @@ def run_application(job: Job) -> Row:
     return job.row(measured | {"seconds": time.perf_counter() - started})
 
 
+SIBLING_COLUMNS = ("val_accuracy_pre_tuning_kept", "val_accuracy_pre_tuning", "val_accuracy", "bits_per_weight")
+
+
+def run_sibling(job: Job) -> Row:
+    """Train both phases; return the row, with the quantization error at the end of the first one."""
+    run = job.start()
+    started = time.perf_counter()
+    error = None
+    while not run.finished:
+        metrics = run.run_epoch()
+        error = metrics["quantization_error"] if metrics["quantization_error"] is not None else error
+    measured = {"quantization_error": error} | {name: metrics[name] for name in SIBLING_COLUMNS}
+    return job.row(measured | {"seconds": time.perf_counter() - started})
+
+
 def run_reading(job: Job) -> Row:
     """Train both phases; return the row, with the accuracy before tuning under each placement."""
     run = job.start()
@@ -260,6 +297,26 @@ def print_applications(name: str, rows: pd.DataFrame) -> None:
         print_table(f"{name}, K = {num_levels}, n = {rows['seed'].nunique()}: accuracy before tuning", header, table)
 
 
+def print_siblings(name: str, rows: pd.DataFrame) -> None:
+    """Print accuracy before and after tuning at the best λ of each family, a table for each K."""
+    by = ["variant", "num_levels", "lam"]
+    means = rows.groupby(by, sort=False)["val_accuracy_pre_tuning"].mean().sort_values(ascending=False, kind="stable")
+    best = means.reset_index().drop_duplicates(by[:2])[by].set_index(by[:2])["lam"]
+    for num_levels in sorted(rows["num_levels"].unique()):
+        table = []
+        for variant in rows["variant"].unique():
+            lam = best[variant, num_levels]
+            chosen = rows[(rows["variant"] == variant) & (rows["num_levels"] == num_levels) & (rows["lam"] == lam)]
+            cells = [
+                *(f"{chosen[column].mean():.3f} ± {chosen[column].std():.3f}" for column in SIBLING_COLUMNS[:3]),
+                *(f"{chosen[column].mean():.3f}" for column in ("quantization_error", "bits_per_weight")),
+            ]
+            table.append([variant, f"{lam:g}" if lam else "–", *("–" if cell == "nan" else cell for cell in cells)])
+        header = ["family", "λ", "before, kept", "before, re-estimated", "after tuning", "error", "bits"]
+        title = f"{name}, K = {num_levels}, n = {rows['seed'].nunique()}: accuracy (mean ± standard deviation)"
+        print_table(title, header, table)
+
+
 def print_readings(name: str, rows: pd.DataFrame) -> None:
     """Print accuracy before and after tuning, and before tuning by placement, at the best λ of each variant and K."""
     by = ["variant", "num_levels", "lam"]
@@ -283,6 +340,7 @@ def print_readings(name: str, rows: pd.DataFrame) -> None:
 
 COMPARISONS: dict[str, tuple[tuple[Variant, ...], Callable[[Job], Row], Callable[[str, pd.DataFrame], None]]] = {
     "applications": (APPLICATIONS, run_application, print_applications),
+    "siblings": (SIBLINGS, run_sibling, print_siblings),
     "readings": (READINGS, run_reading, print_readings),
 }
 

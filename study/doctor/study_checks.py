@@ -98,7 +98,7 @@ def _data(nodes: list[Node]) -> Check:
     )
 
 
-SLOWEST_FIRST = ("RE", "RM", "RC", "RS", "none")
+SLOWEST_FIRST = ("DKM", "RE", "BinReg", "MSQE", "RM", "PARQ", "LSQ", "SinReQ", "RC", "RS", "none")
 """Families from the slowest epoch to the fastest; a family that isn't listed counts as `none`."""
 
 

@@ -13,11 +13,11 @@ class PenaltyForm:
     Attributes:
         reduction: `sum` over a layer's weights, so that the pull on a weight does not depend on the size of
             its layer, or `mean`.
-        squared: square the distance-like penalties of RS, RC and RM.
+        squared: square the distance-like penalties of RS, RC and RM. Those of SinReQ and MSQE always are squares.
         scale: divide out the size of a well, so that one λ means the same pull for every family and K.
         bounded: RE's bounded wells 1 − max_k exp(−(w − r_k)²/τ) instead of the soft minimum.
         temperature: RE's τ at the start, in squared mean spacings of the representatives. Bounded wells reach about
-            √τ far, and need a larger one.
+            √τ far, and need a larger one. DKM's τ in mean spacings of its first centroids.
         final_temperature: the same at the end of the phase; τ falls geometrically between the two.
         temperature_spacing: the mean spacing that τ counts in. `current`: that of the representatives at each step, so
             that RE stays the same function of weights in spacings when its representatives approach each other;

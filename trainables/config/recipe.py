@@ -15,8 +15,8 @@ class Recipe:
         batch_size: images in a batch, at least 2: batch normalization can't train on a single image.
         penalty_application: how the penalty moves the weights. `decoupled`: after the optimizer's step, each weight is
             drawn along the penalty's slope, never past its representative; `proximal`: the same by the penalty's
-            proximal step (RM); `coupled`: the penalty's gradient is added to the loss's and goes through the optimizer,
-            where Adam divides it by its second moment, so that one λ means something else in each layer.
+            proximal step (RM, MSQE, BinReg); `coupled`: the penalty's gradient is added to the loss's and goes through
+            the optimizer, where Adam divides it by its second moment, so that one λ means something else in each layer.
         lam_unit: what λ counts. `half_spacings`: how many half-spacings of a layer's representatives a weight at the
             steepest slope is drawn over the whole phase, whatever the learning rate, the number of epochs, K and the
             layer (not with `coupled`); `gradient`: λ multiplies the penalty's gradient.

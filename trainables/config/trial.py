@@ -23,7 +23,7 @@ class TrialConfig:
         family: a key of `trainables.families.FAMILIES`, or the import path of a family
             (`trainables.regularizers.own_family`).
         num_levels: K ≥ 2, or None for the float baseline, which is never quantized (family `none` only).
-        lam: λ ≥ 0, the weight of the penalty in the loss; 0 for family `none`.
+        lam: λ ≥ 0, the weight of the penalty in the loss; 0 for a family without a penalty.
         placement: where the final representatives lie: `own` (the family's), `kmeans` or `uniform`; left empty, `own`
             for a family with representatives, else `kmeans`.
         seed: of the split, the initial weights and the order of the images.

@@ -294,7 +294,8 @@ def test_node_that_does_not_answer_is_not_waited_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("families", "expected"), [(["none", "RS", "RC", "RM", "RE"], "RE"), (["none", "RS"], "RS"), (["none"], "none")]
+    ("families", "expected"),
+    [(["none", "RS", "RC", "RM", "RE"], "RE"), (["none", "RS"], "RS"), (["none"], "none"), (["RS", "DKM"], "DKM")],
 )
 def test_the_timed_epoch_has_the_slowest_penalty_that_is_searched(families: list[str], expected: str) -> None:
     """Without a penalty, an epoch promised 1:37 for a study that took 2:42."""
