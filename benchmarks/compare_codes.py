@@ -40,14 +40,18 @@ PLACEMENTS = {
     "RE": "own",
 }
 """Placement of the levels by variant, which is named after its family."""
-LEARNING_RATES = {"vgg16": 2e-3, "alexnet": 1e-3}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "vgg16": {"learning_rate": 2e-3},
+    "alexnet": {"learning_rate": 1e-3, "weight_decay": 5e-2},
+}
+"""Settings of the recipe by model; only the float network's weights are decayed."""
 Network = tuple[dict[str, Any], dict[str, tuple[torch.Tensor, torch.Tensor]]]
 
 
 def trial_config(model: str, variant: str, num_levels: int | None, data_dir: str) -> TrialConfig:
     """Return the configuration of a float network (`num_levels` None) or of a trial that begins from it."""
     recipe = Recipe(
-        learning_rate=LEARNING_RATES[model],
+        **SETTINGS[model],
         finetune_learning_rate=5e-4,
         warmup_epochs=0.5,
         augmentation="crop_flip",
@@ -216,7 +220,7 @@ def print_tables(rows: pd.DataFrame) -> None:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", choices=list(LEARNING_RATES))
+    parser.add_argument("model", choices=list(SETTINGS))
     parser.add_argument("--data-dir", default="data")
     parser.add_argument("--levels", default="2,3,4,5,8,16")
     parser.add_argument("--networks", type=Path, help="folder of the trained networks")

@@ -150,6 +150,8 @@ def decode(
 
 
 def _model(costs: Sequence[int]) -> constriction.stream.model.Categorical:
+    if len(costs) < 2:
+        raise ValueError(f"a table must have the costs of at least 2 levels, got {len(costs)}; export the file again")
     # constriction gives each level one slot, and divides the others in proportion to the numbers that it gets: here
     # exactly as many as there are.
     return constriction.stream.model.Categorical(np.array(frequencies(costs), np.float64) - 1, perfect=False)

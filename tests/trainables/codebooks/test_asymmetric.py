@@ -144,6 +144,12 @@ def test_decode_refuses_or_reads_a_foreign_stream(counts: list[int], data: st.Da
     assert (encode(levels, read, costs) == stream).all()
 
 
+@pytest.mark.parametrize("costs", [[], [0], [ABSENT], [ABSENT, ABSENT]])
+def test_table_without_a_choice_of_levels_is_refused(costs: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"a table .* must have .*; export the file again|at least 2 levels, got 1"):
+        decode(np.full(8, 7, np.uint8), costs, 3)
+
+
 def test_stream_too_short_for_its_levels_is_refused_before_it_is_decoded() -> None:
     """2^50 levels would take 4 PiB."""
     for costs in ([0, 0], [0, 100, 254]):
