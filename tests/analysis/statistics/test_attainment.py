@@ -3,12 +3,13 @@
 import math
 from fractions import Fraction
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.statistics.attainment import attainment_surfaces
+from analysis.statistics.attainment import attainment_difference, attainment_surfaces
 from analysis.statistics.pareto import front
 from tests.support.example_studies import trials_frame
 from trainables.result import TrialState
@@ -112,3 +113,40 @@ def test_trials_without_a_run_are_refused() -> None:
         attainment_surfaces(runs((0, 0.5, 2.0), (None, 0.5, 2.0)))
     with pytest.raises(ValueError, match=r"^by must be a column of the trials, got 'run';"):
         attainment_surfaces(runs((0, 0.5, 2.0)), by="run")
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 2), st.integers(1, 6), st.integers(0, 5)), max_size=16))
+def test_difference_of_attainment_is_that_of_counting(points: list[tuple[int, int, int, int]]) -> None:
+    """At points between all coordinates, seeds are counted that have a trial no worse in both."""
+    families = [
+        trials_frame(
+            *(
+                {"seed": seed, "bits_per_weight": float(bits), "val_accuracy": accuracy / 5}
+                for family, seed, bits, accuracy in points
+                if family == wanted
+            )
+        )
+        for wanted in (0, 1)
+    ]
+    regions = attainment_difference(*families)
+    common = set(families[0]["seed"]) & set(families[1]["seed"])
+    for bits in np.arange(0.5, 7, 1.0):
+        for accuracy in np.arange(-0.1, 1.1, 0.2):
+            shares = [
+                sum(
+                    ((rows["bits_per_weight"] <= bits) & (rows["val_accuracy"] >= accuracy)).any()
+                    for seed, rows in family.groupby("seed")
+                    if seed in common
+                )
+                / max(len(common), 1)
+                for family in families
+            ]
+            inside = regions[
+                regions["cost_low"].le(bits)
+                & regions["cost_high"].gt(bits)
+                & regions["accuracy_low"].lt(accuracy)
+                & regions["accuracy_high"].ge(accuracy)
+            ]
+            assert inside["difference"].sum() == pytest.approx(shares[0] - shares[1])
+            assert len(inside) <= 1
