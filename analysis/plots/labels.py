@@ -54,7 +54,14 @@ def label_ends(ends: Sequence[LineEnd], ax: Axes) -> None:
             fontsize=size,
             color=end.colour,
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": end.colour, "lw": 0.5, "shrinkA": 0, "shrinkB": 0},
+            arrowprops={
+                "arrowstyle": "-",
+                "relpos": (0.0, 0.5),
+                "color": end.colour,
+                "lw": 0.5,
+                "shrinkA": 0,
+                "shrinkB": 0,
+            },
         )
 
 
