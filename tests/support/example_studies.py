@@ -265,6 +265,7 @@ def confirmed_rows(seeds: int = 3) -> list[dict[str, Any]]:
             "conv_bits_per_weight": 0.9 + levels / 2,
             "entropy_bits_per_weight": 0.8 + levels / 2,
             "artifact_bytes": 1000 * levels,
+            "train_seconds": 60.0,
             "val_accuracy": 0.8 + above[family],
             "test_accuracy_pre_tuning": 0.3 + 2 * above[family] + (seed * (1 + len(family)) % 5) / 100,
             "test_accuracy": 0.7 + levels / 40 + above[family] + (seed * (1 + len(family)) % 5) / 500,

@@ -389,7 +389,8 @@ def test_fronts_of_two_seeds_have_no_median(tmp_path: Path) -> None:
         write_confirmed_study(tmp_path / name, seeds)
     report = write_comparison([tmp_path / "one", tmp_path / "two"], tmp_path / "out", format=SVG)
     compared = {path.stem for path in report.files if path.name.startswith("studies")}
-    assert compared == {"studies", "studies-wide", "studies-confirmed", "studies-confirmed-wide"}
+    shown = ("studies", "studies-confirmed", "studies-hypervolume")
+    assert compared == {f"{name}{suffix}" for name in shown for suffix in WIDTHS}
     assert "one: omitted: figure attainment (the median needs at least 3 seeds of each configuration" in report.text
 
 
