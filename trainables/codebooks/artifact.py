@@ -181,7 +181,7 @@ def read_artifact(path: Path, may_import: Callable[[str], bool] = _never) -> Art
             header = file.read(min(int.from_bytes(start, "little"), MOST_BYTES, size))
             place = _CHECKSUM.search(start + header)
             if place is None:
-                raise DamagedFileError(f"{path} is not an artifact of qar; give a complete file that qar export wrote")
+                raise DamagedFileError(f"{path} is not an artifact of qar; give a complete file of --format qar")
             declared = _declared_bytes(header)
             if declared != size - len(start) - len(header) or size > MOST_BYTES:
                 rule = f"its header must declare the tensors of {size} bytes, of at most {MOST_BYTES}"
