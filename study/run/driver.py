@@ -108,6 +108,7 @@ class Driver:
             provenance=provenance(modules, config.trial["sources"]),
             study_yaml=self._run.folder.config_digest(),
         )
+        self._mirror.sync(self._ledger.history)  # so that a dashboard shows what earlier sessions did
 
     def _end_session(self) -> None:
         history = self._ledger.history
