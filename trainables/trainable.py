@@ -4,7 +4,7 @@ import gc
 import glob
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,9 +32,10 @@ class CompressionTrial(tune.Trainable):
 
     Ray's `config` holds `trial`, a `TrialConfig` as the ledger stores it. It may also hold paths or URIs of
     checkpoints: `restore_from` is a list, and training resumes from the first undamaged one, or starts from scratch if
-    there is none; `initial_weights` holds the weights of the float baseline to start from. A result consists of the
-    metrics that `CompressionRun.run_epoch` returns, and of `device`. If the loss is not finite, the trial ends with a
-    result that holds the reason in `failure`; a retry would fail in the same way.
+    there is none; `checksums` may hold the checksums of their files by path or URI, and then they must match.
+    `initial_weights` holds the weights of the float baseline to start from. A result consists of the metrics that
+    `CompressionRun.run_epoch` returns, and of `device`. If the loss is not finite, the trial ends with a result that
+    holds the reason in `failure`; a retry would fail in the same way.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -48,7 +49,7 @@ class CompressionTrial(tune.Trainable):
             with tune.Checkpoint(checkpoint).as_directory() as folder:
                 weights = read_weights(Path(folder), device)
         self.run = CompressionRun(TrialConfig.from_stored(config["trial"]), device, weights)
-        if (state := _first_undamaged(config.get("restore_from", []), self.run.device)) is not None:
+        if (state := _restored(config, self.run.device)) is not None:
             self._load(state)
 
     @property
@@ -142,7 +143,7 @@ def train_baseline(trial: dict[str, Any], cpus: int, folder: str) -> Iterator[di
     run = CompressionRun(TrialConfig.from_dict(trial), "cuda" if torch.cuda.is_available() else "cpu")
     unfinished = _with_suffix(folder, ".so-far")
     past_metrics: list[dict[str, Any]] = []
-    if (state := _first_undamaged([unfinished, *_drafts(unfinished)], run.device)) and METRICS_KEY in state:
+    if (state := _first_undamaged([unfinished, *_drafts(unfinished)], run.device, {})) and METRICS_KEY in state:
         state["generator"] = state["generator"].cpu()
         run.load_state_dict(state)
         past_metrics = state[METRICS_KEY]
@@ -164,7 +165,14 @@ def train_baseline(trial: dict[str, Any], cpus: int, folder: str) -> Iterator[di
     give_back_memory()
 
 
-def _first_undamaged(checkpoints: Iterable[str], device: torch.device) -> dict[str, Any] | None:
+def _restored(config: dict[str, Any], device: torch.device) -> dict[str, Any] | None:
+    """Return the state from which a trial continues; None if it starts from epoch 0."""
+    return _first_undamaged(config.get("restore_from", []), device, config.get("checksums", {}))
+
+
+def _first_undamaged(
+    checkpoints: Iterable[str], device: torch.device, checksums: Mapping[str, str]
+) -> dict[str, Any] | None:
     """Return the state in the first of these paths or URIs whose checkpoint can be read; None if there is none.
 
     Epochs that only a damaged, newer checkpoint covered are trained again, with the same result.
@@ -172,7 +180,7 @@ def _first_undamaged(checkpoints: Iterable[str], device: torch.device) -> dict[s
     for checkpoint in checkpoints:
         try:
             with tune.Checkpoint(checkpoint).as_directory() as folder:
-                return read_checkpoint(Path(folder), device)
+                return read_checkpoint(Path(folder), device, checksums.get(checkpoint))
         except (DamagedFileError, FileNotFoundError):
             continue
     return None

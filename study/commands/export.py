@@ -104,7 +104,7 @@ def _restore(trial: Trial, folder: StudyFolder, fetch: bool) -> CompressionRun:
     folder.storage.fetch_folder(trial.checkpoint.path)
     if not path.is_dir():
         raise ValueError(f"the checkpoint of trial {trial.number} is gone from {path}; choose another --trial")
-    state = read_checkpoint(path)
+    state = read_checkpoint(path, expected=trial.checkpoint.sha256)
     config = TrialConfig.from_stored(trial.config)
     run = CompressionRun(config, initial_weights=state["model"] if config.init == "pretrained" else None, fetch=fetch)
     try:

@@ -126,7 +126,12 @@ def _checkpoints(folder: StudyFolder, history: History) -> Check:
     kept = [record for trial in history.trials.values() for record in trial.checkpoints]
     existing = [record for record in kept if (folder.path / record.path).is_dir()]
 
-    damaged = _damaged([folder.path / record.path for record in existing], read_checkpoint)
+    sums = {folder.path / record.path: record.sha256 for record in existing}
+
+    def verify(path: Path) -> object:
+        return read_checkpoint(path, expected=sums[path])
+
+    damaged = _damaged(list(sums), verify)
     gone = [trial.number for trial in history.unfinished if trial.checkpoint and not folder.checkpoints_of(trial)]
     if damaged:
         remedy = "restore them; a trial that continues uses the one before, and qar export needs the last one"

@@ -206,12 +206,18 @@ class Lost(Fact):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpointed(Fact):
-    """A checkpoint of a trial after an epoch was written, at a path relative to the study."""
+    """A checkpoint of a trial after an epoch was written, at a path relative to the study.
+
+    Attributes:
+        sha256: checksum of its file; None in a bucket, where reading it would take a request, and in facts of earlier
+            versions.
+    """
 
     fact: Literal["checkpoint"] = "checkpoint"
     number: Count
     epoch: Ordinal
     path: Annotated[str, AfterValidator(_check_path)]
+    sha256: Digest | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

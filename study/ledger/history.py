@@ -20,10 +20,12 @@ class CheckpointRecord:
     Attributes:
         epoch: epoch after which it was written.
         path: path relative to the study folder.
+        sha256: checksum of its file; None if the ledger does not hold it.
     """
 
     epoch: int
     path: str
+    sha256: str | None = None
 
 
 @dataclass
@@ -196,7 +198,7 @@ class History:
                 trial = self.trials[fact.number]
                 trial.checkpoints = [
                     *trial.checkpoints[1 - CHECKPOINTS_KEPT :],
-                    CheckpointRecord(fact.epoch, fact.path),
+                    CheckpointRecord(fact.epoch, fact.path, fact.sha256),
                 ]
             case facts.Ended():
                 trial = self.trials[fact.number]

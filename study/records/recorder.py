@@ -188,7 +188,8 @@ class Recorder(DerivedFromLedger, Callback):
             return  # the trial failed within an epoch
         path = self._folder.storage.name_of(checkpoint.path)
         number, epoch = trial.config["number"], trial.last_result["epoch"]
-        fact = self._ledger.submit(CHECKPOINT, number=number, epoch=epoch, path=path)
+        checksum = self._folder.checkpoint_sum(path)
+        fact = self._ledger.submit(CHECKPOINT, number=number, epoch=epoch, path=path, sha256=checksum)
         if self._gate is not None:
             self._gate.need(number, fact)
 

@@ -96,13 +96,15 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
         if not self._is_durable(trial):
             return None  # Ray asks again; meanwhile the driver handles the results of other trials
         self._running[trial_id] = trial.number
+        folder = self._folder or StudyFolder(self._ledger.path.parent)
         return {
             "number": trial.number,
             "trial_id": trial.trial_id,
             "anchor": trial.anchor,
             "trial": trial.config,
             "initial_weights": self._baselines.get(trial.config["seed"]),
-            "restore_from": self._checkpoints_of(trial),
+            "restore_from": folder.checkpoints_of(trial),
+            "checksums": folder.checkpoint_sums(trial),
             "attempt": trial.losses,
         }
 
@@ -128,9 +130,6 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
             return False
         self._asked.pop(trial.number, None)
         return True
-
-    def _checkpoints_of(self, trial: Trial) -> list[str]:
-        return (self._folder or StudyFolder(self._ledger.path.parent)).checkpoints_of(trial)
 
     def _new_trial(self) -> Trial:
         """Ask for proposals until one is to be trained, and record the trial.

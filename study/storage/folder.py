@@ -379,6 +379,17 @@ class StudyFolder:
         """Return the path relative to the study, as facts hold it."""
         return path.relative_to(self.path).as_posix()
 
+    def checkpoint_sum(self, name: str) -> str | None:
+        """Return the checksum of a checkpoint that was just written; None in a bucket, or if it states none."""
+        from trainables.checkpoint import read_sum
+
+        return None if self.storage.has_working_copy else read_sum(self.path / name)
+
+    def checkpoint_sums(self, trial: Trial) -> dict[str, str]:
+        """Return the checksums of a trial's checkpoints by their addresses, as far as the ledger holds them."""
+        records = [checkpoint for checkpoint in trial.checkpoints if checkpoint.sha256 is not None]
+        return {self.storage.address_of(record.path): str(record.sha256) for record in records}
+
     def checkpoints_of(self, trial: Trial) -> list[str]:
         """Return the addresses of a trial's checkpoints, newest first; without any, the trial starts from epoch 0."""
         paths = [checkpoint.path for checkpoint in reversed(trial.checkpoints)]

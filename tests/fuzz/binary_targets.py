@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from tests.fuzz.target import Target
-from trainables.checkpoint import CHECKPOINT_FILE, CHECKSUM_FILE, read_checkpoint, write_checkpoint
+from trainables.checkpoint import CHECKPOINT_FILE, CHECKSUM_FILE, read_checkpoint, read_sum, write_checkpoint
 from trainables.codebooks import artifact as artifacts
 from trainables.codebooks import asymmetric
 from trainables.codebooks.artifact import Artifact, read_artifact, write_artifact
@@ -48,7 +48,34 @@ class CheckpointTarget(Target):
 
 
 class SealedCheckpointTarget(CheckpointTarget):
-    """`trial.pt` whose checksum is right whatever it holds: another value of a tensor can't be noticed."""
+    """`trial.pt` of a trial whose checksum was made anew after the damage: the ledger holds the right one."""
+
+    recorded: str | None = None
+
+    def write(self, folder: Path) -> Path:
+        path = super().write(folder)
+        self.recorded = read_sum(folder)
+        assert self.recorded is not None
+        return path
+
+    def read(self, path: Path) -> Any:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        (path.parent / CHECKSUM_FILE).write_text(f"{digest}  {CHECKPOINT_FILE}\n")
+        state = read_checkpoint(path.parent, expected=self.recorded)
+        return {name: _digest(tensor) for name, tensor in state["model"].items()}
+
+
+class UnrecordedCheckpointTarget(SealedCheckpointTarget):
+    """The same of a float baseline, or of a trial in a bucket, whose checksum the ledger does not hold.
+
+    Such a file is by definition another valid checkpoint: nothing else holds the values of its tensors, so another
+    value can't be noticed. It must still be harmless and hold a dictionary.
+    """
+
+    def write(self, folder: Path) -> Path:
+        path = super().write(folder)
+        self.recorded = None
+        return path
 
     def read(self, path: Path) -> Any:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -78,7 +105,11 @@ class ArtifactTarget(Target):
 
 
 class SealedArtifactTarget(ArtifactTarget):
-    """The same with a right checksum whatever it holds."""
+    """The same with a checksum that was made anew after the damage.
+
+    Such a file is by definition another valid artifact. It travels alone, without the study that it comes from, so
+    nothing else holds its values. It must still be harmless, and describe a network that can be built.
+    """
 
     def read(self, path: Path) -> Any:
         content = path.read_bytes()

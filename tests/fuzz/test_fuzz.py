@@ -14,6 +14,7 @@ from tests.fuzz.binary_targets import (
     SealedCheckpointTarget,
     SealedEntropyCodedArtifactTarget,
     StreamTarget,
+    UnrecordedCheckpointTarget,
 )
 from tests.fuzz.table_targets import EpochsTarget, TrialsTarget
 from tests.fuzz.target import Target
@@ -27,6 +28,7 @@ TARGETS: dict[str, Target] = {
     "epochs.parquet": EpochsTarget(),
     "checkpoint": CheckpointTarget(),
     "sealed checkpoint": SealedCheckpointTarget(),
+    "unrecorded checkpoint": UnrecordedCheckpointTarget(),
     "artifact": ArtifactTarget(),
     "sealed artifact": SealedArtifactTarget(),
     "entropy-coded artifact": EntropyCodedArtifactTarget(),

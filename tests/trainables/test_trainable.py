@@ -13,7 +13,7 @@ from ray.tune import PlacementGroupFactory
 from ray.tune.result import TRIAL_INFO
 
 from tests.support.example_trials import quick
-from trainables.checkpoint import CHECKPOINT_FILE, read_checkpoint
+from trainables.checkpoint import CHECKPOINT_FILE, read_checkpoint, read_sum, write_checkpoint
 from trainables.config import Recipe, TrialConfig
 from trainables.families import FAMILIES
 from trainables.run import CompressionRun, Metrics
@@ -87,6 +87,21 @@ def test_damaged_checkpoint_is_passed_over_for_the_one_before_it(tmp_path: Path)
     newer = checkpoint(trial, tmp_path / "newer")
     (newer / CHECKPOINT_FILE).write_bytes((newer / CHECKPOINT_FILE).read_bytes()[:-1])
     assert steps(CompressionTrial(config=ray_config(quick(), newer, older))) == following
+
+
+def test_checkpoint_with_a_forged_checksum_is_passed_over_where_the_ledger_holds_the_right_one(tmp_path: Path) -> None:
+    trial = CompressionTrial(config=ray_config(quick()))
+    folders = []
+    for epoch in (1, 2):
+        trial.step()
+        folders.append(checkpoint(trial, tmp_path / str(epoch)))
+    sums = {str(folder): read_sum(folder) for folder in folders}
+    write_checkpoint(folders[1], read_checkpoint(folders[0]))  # another sound checkpoint in its place
+    config = ray_config(quick(), folders[1], folders[0]) | {"checksums": sums}
+    assert CompressionTrial(config=config).run.epoch == 1
+    forged = {str(folders[1]): "0" * 64}
+    assert CompressionTrial(config=ray_config(quick(), folders[1]) | {"checksums": forged}).run.epoch == 0
+    assert CompressionTrial(config=ray_config(quick(), folders[1])).run.epoch == 1, "nothing else knows"
 
 
 def test_trial_begins_anew_when_every_checkpoint_is_damaged(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Files written from histories made by hand; the recorder is fed with Ray's own trial objects."""
 
 import errno
+import hashlib
 import json
 import shlex
 import subprocess
@@ -38,6 +39,7 @@ from tests.support.example_studies import (
     study_config,
     train,
 )
+from trainables.checkpoint import write_checkpoint
 from trainables.data.datasets import DatasetError
 from trainables.errors import DamagedFileError
 from trainables.result import EPOCH_COLUMNS, SCHEMA_VERSION, TRIAL_COLUMNS, TrialState
@@ -340,6 +342,18 @@ def test_recorder_writes_checkpoints_relative_to_the_study(recording: Recording)
     recording.report(metrics(1))
     recording.recorder.on_checkpoint(0, [], recording.trial, Checkpoint.from_directory(str(folder)))
     assert recording.recorded_trial.checkpoint == CheckpointRecord(1, "ray/session-001/small-00000/checkpoint_000000")
+
+
+def test_recorder_keeps_the_checksum_of_a_checkpoint(recording: Recording) -> None:
+    folder = recording.study.ray / "session-001" / "small-00000" / "checkpoint_000000"
+    folder.mkdir(parents=True)
+    write_checkpoint(folder, {"model": {}})
+    recording.report(metrics(1))
+    recording.recorder.on_checkpoint(0, [], recording.trial, Checkpoint.from_directory(str(folder)))
+    trial = recording.recorded_trial
+    digest = hashlib.sha256((folder / "trial.pt").read_bytes()).hexdigest()
+    assert trial.checkpoint.sha256 == digest
+    assert recording.study.checkpoint_sums(trial) == dict.fromkeys(recording.study.checkpoints_of(trial), digest)
 
 
 def test_recorder_keeps_no_checkpoint_of_an_epoch_that_diverged(recording: Recording) -> None:
