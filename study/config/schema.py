@@ -1,7 +1,10 @@
 """The configuration of a study: the schema of study.yaml, which suffices to launch the study again."""
 
+import copy
 import re
+from collections.abc import Iterator
 from dataclasses import fields
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -10,7 +13,9 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from study.config.code import check_code
 from study.config.constraints import check as check_constraints
 from study.config.credentials import redacted, refuse_credentials
-from study.config.sections import MOST_LEVELS, Anchors, Count, EarlyStopping, PlannedTrial, Resources, Section, Space
+from study.config.grid import with_expanded_plan
+from study.config.section import Section
+from study.config.sections import ABSENT, MOST_LEVELS, Anchors, Count, EarlyStopping, PlannedTrial, Resources, Space
 from trainables.config import LARGEST_INTEGER, TrialConfig
 from trainables.import_path import PATH_PREFIXES
 
@@ -53,7 +58,8 @@ class StudyConfig(Section):
         warm_start: folders or tables (`trials.parquet`) of studies from whose results the sampler learns.
         code: text of the Python files of parts named by import path, by relative path. A launch fills it in from the
             folder of the YAML file and the working directory.
-        plan: configurations to run `replicates` times each instead of a search, as `qar confirm` writes them.
+        plan: configurations to run `replicates` times each instead of a search, as `qar confirm` writes them; or a
+            grid of values, `{grid: {family: […], num_levels: […], lam: […], …}, seeds: N}`.
         optuna_storage: URI, without a password, of the database that optuna-dashboard shows
             (`postgresql://user@host/database`); an SQLite file in the study's folder if not given.
         loggers: trackers that show the study while it runs: `tensorboard`, `mlflow`, `wandb`.
@@ -85,6 +91,7 @@ class StudyConfig(Section):
         """Fill in the defaults of `trial`, so that study.yaml is complete and later defaults can't change a study."""
         if not isinstance(values, dict) or not isinstance(values.get("trial", {}), dict):
             return values
+        values = dict(with_expanded_plan(values))
         common = values.get("trial", {})
         known = {field.name for field in fields(TrialConfig)} - set(SEARCHED)
         for key in common:
@@ -142,9 +149,14 @@ class StudyConfig(Section):
             raise ValueError(f"trials must be plan × replicates ({product}), got {self.trials}; set it so")
         for place, trial in enumerate(self.plan):
             try:
-                self.trial_config(trial.model_dump())
+                self.trial_config(trial.searched)
             except ValueError as error:
                 raise ValueError(f"plan.{place}: {error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _space_holds_valid_trials(self) -> Self:
+        check_space(self)
         return self
 
     @model_validator(mode="after")
@@ -230,12 +242,22 @@ class StudyConfig(Section):
         """Return the configuration of one trial.
 
         Args:
-            searched: fields of `TrialConfig` that differ from those of `trial`.
+            searched: fields of `TrialConfig` that differ from those of `trial`, by dotted name. All trials have as
+                many epochs in all: `finetune_epochs` follows a searched `regularize_epochs`.
 
         Raises:
             ValueError: a field is invalid.
         """
-        return TrialConfig.from_dict(self.trial | {"seed": self.seed} | searched)
+        values = copy.deepcopy(self.trial) | {"seed": self.seed}
+        if "regularize_epochs" in searched and "finetune_epochs" not in searched:
+            values["finetune_epochs"] = max(0, self.epochs - searched["regularize_epochs"])
+        for name, value in searched.items():
+            *sections, key = name.split(".")
+            section = values
+            for part in sections:
+                section = section[part]
+            section[key] = value
+        return TrialConfig.from_dict(values)
 
     @property
     def baseline_seeds(self) -> range:
@@ -254,7 +276,57 @@ class StudyConfig(Section):
         """Return the configuration of the float baseline of a seed, which is trained for its first phase alone."""
         length = self.baseline_epochs or self.trial["regularize_epochs"]
         plain = {"family": "none", "num_levels": None, "init": "scratch"}
-        return self.trial_config(plain | {"seed": seed, "regularize_epochs": length})
+        lengths = {"regularize_epochs": length, "finetune_epochs": self.trial["finetune_epochs"]}
+        return self.trial_config(plain | {"seed": seed} | lengths)
+
+
+MOST_COMBINATIONS = 2000
+"""Combinations of values of a space that are checked; of more, the first ones."""
+
+
+def check_space(config: StudyConfig) -> None:
+    """Check that trials may have the values of a space: each of a list, and both ends of each range.
+
+    Lists are checked in combination, since rules of a trial may concern two fields.
+
+    Raises:
+        ValueError: a trial would break a rule; one line.
+    """
+    space = config.space
+    whole = space.fields.get("regularize_epochs")
+    if whole is not None and (highest := max(whole.examples())) > config.epochs:
+        raise ValueError(
+            f"space.regularize_epochs must be at most the epochs of both phases ({config.epochs}), got {highest}; "
+            "lower it, or raise trial.finetune_epochs"
+        )
+    fixed_network = config.trial["init"] == "pretrained" and {"model", "width"} | {
+        name for name in space.fields if name.startswith("model_options.")
+    }
+    for name in space.fields:
+        if fixed_network and name in fixed_network:
+            raise ValueError(
+                f"space.{name} must be left out where trials begin from one float network (trial.init 'pretrained'), "
+                "got it; set it under trial, or trial.init to 'scratch'"
+            )
+    for family in space.family if space.fields else ():
+        base = {"family": family, "num_levels": 2, "placement": space.placements(family)[0]}
+        for chosen in islice(_combinations(space, {"family": family}), MOST_COMBINATIONS):
+            try:
+                config.trial_config(base | {name: value for name, value in chosen.items() if name != "family"})
+            except ValueError as error:
+                raise ValueError(f"space must hold valid trials, got {chosen}: {error}") from None
+
+
+def _combinations(space: Space, chosen: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the combinations of examples of all fields that exist for chosen values."""
+    waiting = next((name for name in space.fields if name not in chosen), None)
+    if waiting is None:
+        yield {name: value for name, value in chosen.items() if value is not ABSENT}
+        return
+    dimension = space.fields[waiting]
+    values = dimension.examples() if space.exists(waiting, chosen) else [ABSENT]
+    for value in values:
+        yield from _combinations(space, chosen | {waiting: value})
 
 
 def _absolute(path: str) -> str:

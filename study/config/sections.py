@@ -4,8 +4,10 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from study.config.dimensions import FAMILY, Dimension, types_of, with_fields
+from study.config.section import Section
 from trainables.config import LARGEST_INTEGER
 from trainables.families import Family, check_placement, family_of
 from trainables.import_path import is_import_path
@@ -13,13 +15,10 @@ from trainables.import_path import is_import_path
 MOST_LEVELS = 65_536
 """Largest K of a new study, whose index has 16 bits. A bfloat16 weight has as many and needs no codebook."""
 
+ABSENT = object()
+"""Value of a dimension that does not exist for a trial, which equals no other."""
+
 Count = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
-
-
-class Section(BaseModel):
-    """Base of all sections: unknown keys are refused, and values are not converted to other types."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class IntegerRange(Section):
@@ -71,6 +70,8 @@ class Space(Section):
         lam_by_family: range of λ of families that need another one.
         placement: placements of representatives to search. A family without representatives of its own is placed by
             `kmeans` where only `own` is given.
+        fields: further fields of a trial by dotted name, such as `recipe.learning_rate`, which may also be written
+            beside the other keys.
     """
 
     family: list[Annotated[str, AfterValidator(_known_family)]] = Field(min_length=1)
@@ -78,6 +79,34 @@ class Space(Section):
     lam: FloatRange = FloatRange(low=1.0, high=32.0)
     lam_by_family: dict[Annotated[str, AfterValidator(_known_family)], FloatRange] = Field(default_factory=dict)
     placement: list[Annotated[str, AfterValidator(_known_placement)]] = Field(["own"], min_length=1)
+    fields: dict[str, Dimension] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _collect_fields(cls, values: Any) -> Any:
+        return with_fields(values, cls.model_fields)
+
+    @field_validator("fields")
+    @classmethod
+    def _typed_fields(cls, dimensions: dict[str, Dimension]) -> dict[str, Dimension]:
+        return {name: dimension.typed_as(name) for name, dimension in dimensions.items()}
+
+    @model_validator(mode="after")
+    def _conditions_name_choices(self) -> Self:
+        choices: dict[str, list[Any]] = {FAMILY: list(self.family)}
+        for name, dimension in self.fields.items():
+            for parent, values in dimension.when.items():
+                key = f"space.{name}.when.{parent}"
+                if parent not in choices:
+                    raise ValueError(
+                        f"{key} must name family, or a dimension above it with a list of values, got {parent!r}; "
+                        f"choose from {sorted(choices)}"
+                    )
+                if unknown := [value for value in values if value not in choices[parent]]:
+                    raise ValueError(f"{key} must be among {choices[parent]}, got {unknown[0]!r}; correct it")
+            if dimension.values is not None:
+                choices[name] = dimension.values
+        return self
 
     @model_validator(mode="after")
     def _ranges_are_of_penalties(self) -> Self:
@@ -86,6 +115,16 @@ class Space(Section):
                 got = f"{family}: [{values.low}, {values.high}]"
                 raise ValueError(f"lam_by_family must name families with a penalty, got {got}; leave it out")
         return self
+
+    def exists(self, name: str, chosen: Mapping[str, Any]) -> bool:
+        """Return whether a field of `fields` is searched, given the values of the dimensions above it.
+
+        Args:
+            name: dotted name of the field.
+            chosen: values by name; those of dimensions that do not exist are missing, or `ABSENT`.
+        """
+        when = self.fields[name].when
+        return all(chosen.get(parent, ABSENT) in values for parent, values in when.items())
 
     def lam_range(self, family: str) -> FloatRange:
         """Return the range of λ of a family with a penalty."""
@@ -111,8 +150,8 @@ class Anchors(Section):
             be compared at equal K.
     """
 
-    num_levels: list[Annotated[int, Field(ge=2, le=LARGEST_INTEGER)]] = [2, 4, 16]
-    family: list[Annotated[str, AfterValidator(_known_family)]] = ["none"]
+    num_levels: list[Annotated[int, Field(ge=2, le=LARGEST_INTEGER)]] = Field(default=[2, 4, 16])
+    family: list[Annotated[str, AfterValidator(_known_family)]] = Field(default=["none"])
 
 
 def _family_in(values: Any) -> Family | None:
@@ -127,16 +166,37 @@ class PlannedTrial(Section):
     """A configuration to run instead of a proposal of the sampler: the fields of `TrialConfig` that differ.
 
     A placement that is left out is the family's default.
+
+    Attributes:
+        family: its family.
+        num_levels: K; None for a float network.
+        lam: λ.
+        placement: placement of representatives.
+        fields: further fields by dotted name, which may also be written beside the other keys.
     """
 
     family: Annotated[str, AfterValidator(_known_family)]
     num_levels: int | None = Field(ge=2, le=LARGEST_INTEGER)
     lam: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     placement: Annotated[str, AfterValidator(_known_placement)] = ""
+    fields: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def searched(self) -> dict[str, Any]:
+        """Fields of the trial by dotted name, as `StudyConfig.trial_config` takes them."""
+        return self.model_dump(exclude={"fields"}) | self.fields
+
+    @field_validator("fields")
+    @classmethod
+    def _known_fields(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for name in values:
+            types_of(name)
+        return values
 
     @model_validator(mode="before")
     @classmethod
     def _placed_by_default(cls, values: Any) -> Any:
+        values = with_fields(values, cls.model_fields)
         family = _family_in(values)
         return values if family is None else {"placement": family.default_placement} | values
 

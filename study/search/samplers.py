@@ -9,6 +9,7 @@ import optuna
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
 
 from study.config import StudyConfig
+from study.search.space import dimensions
 from study.search.tpe import JointTPE
 
 POPULATION = 24
@@ -34,7 +35,7 @@ class SamplerEntry:
 
 
 def _tpe(config: StudyConfig, seed: int) -> BaseSampler:
-    return JointTPE(config.space, seed)
+    return JointTPE(dimensions(config.space), seed)
 
 
 def _optuna_tpe(config: StudyConfig, seed: int) -> BaseSampler:

@@ -1,52 +1,137 @@
-"""The search space: dimensions of a study as Optuna's distributions, some of which depend on the family."""
+"""The search space: dimensions of a study as Optuna's distributions, some of which depend on the family or others."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from study.config import Space, StudyConfig
+from study.config.dimensions import FAMILY, Dimension
 from trainables.families import family_of
 
 ANCHOR = "anchor"
 """User attribute of an anchor's Optuna trial, which is never stopped early. It holds the fixed searched fields."""
 
 
-def _placement_key(family: str) -> str:
-    # Optuna allows one distribution per name, and a family without representatives of its own has fewer placements.
-    return "placement" if family_of(family).has_representatives else "placement_none"
+@dataclass(frozen=True, kw_only=True)
+class SearchDimension:
+    """One dimension as a sampler sees it.
+
+    Attributes:
+        name: name of Optuna's parameter. Optuna allows one distribution per name, so a field whose range depends on the
+            family has several parameters.
+        field: dotted name of the field of a trial.
+        distribution: values of the dimension.
+        when: values of other parameters at which the dimension exists.
+    """
+
+    name: str
+    field: str
+    distribution: BaseDistribution
+    when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    def exists(self, params: Mapping[str, Any]) -> bool:
+        """Return whether the dimension exists for parameters of the dimensions before it."""
+        return all(parent in params and params[parent] in values for parent, values in self.when.items())
 
 
-def _lam_key(family: str, space: Space) -> str:
-    # One distribution per name here too: a family with a range of its own has a name of its own.
-    return f"lam_{family}" if family in space.lam_by_family else "lam"
+def dimensions(space: Space) -> list[SearchDimension]:
+    """Return all dimensions of a space; those that one depends on come before it."""
+    levels = space.num_levels
+    found = [
+        SearchDimension(name=FAMILY, field=FAMILY, distribution=CategoricalDistribution(space.family)),
+        SearchDimension(
+            name="num_levels", field="num_levels", distribution=IntDistribution(levels.low, levels.high, log=True)
+        ),
+    ]
+    for family in space.family:
+        for one in _dimensions_of_family(space, family):
+            if one.name not in {other.name for other in found}:
+                found.append(one)
+    found += [
+        SearchDimension(
+            name=name,
+            field=name,
+            distribution=_distribution(dimension),
+            when={parent: tuple(values) for parent, values in dimension.when.items()},
+        )
+        for name, dimension in space.fields.items()
+    ]
+    return found
+
+
+def _dimensions_of_family(space: Space, family: str) -> list[SearchDimension]:
+    """Return the dimensions of placement and λ of a family, which it may share with others."""
+    representatives = family_of(family).has_representatives
+    alike = tuple(name for name in space.family if family_of(name).has_representatives == representatives)
+    found = [
+        SearchDimension(
+            name="placement" if representatives else "placement_none",
+            field="placement",
+            distribution=CategoricalDistribution(space.placements(family)),
+            when={FAMILY: alike},
+        )
+    ]
+    if family_of(family).has_penalty:
+        own = family in space.lam_by_family
+        shared = tuple(n for n in space.family if family_of(n).has_penalty and n not in space.lam_by_family)
+        lam = space.lam_range(family)
+        found.append(
+            SearchDimension(
+                name=f"lam_{family}" if own else "lam",
+                field="lam",
+                distribution=FloatDistribution(lam.low, lam.high, log=True),
+                when={FAMILY: (family,) if own else shared},
+            )
+        )
+    return found
+
+
+def _distribution(dimension: Dimension) -> BaseDistribution:
+    if dimension.values is not None:
+        return CategoricalDistribution(dimension.values)
+    assert dimension.low is not None
+    assert dimension.high is not None
+    if isinstance(dimension.low, int) and isinstance(dimension.high, int):
+        return IntDistribution(dimension.low, dimension.high, log=dimension.log)
+    return FloatDistribution(dimension.low, dimension.high, log=dimension.log)
 
 
 def suggest(optuna_trial: optuna.Trial, space: Space) -> dict[str, Any]:
-    """Ask Optuna for the searched fields of a `TrialConfig`; λ only for families with a penalty."""
-    family = optuna_trial.suggest_categorical("family", space.family)
-    searched = {
-        "family": family,
-        "num_levels": optuna_trial.suggest_int("num_levels", space.num_levels.low, space.num_levels.high, log=True),
-        "placement": optuna_trial.suggest_categorical(_placement_key(family), space.placements(family)),
-    }
-    if family_of(family).has_penalty:
-        lam = space.lam_range(family)
-        searched["lam"] = optuna_trial.suggest_float(_lam_key(family, space), lam.low, lam.high, log=True)
+    """Ask Optuna for the searched fields of a `TrialConfig`, by dotted name; λ only for families with a penalty."""
+    params: dict[str, Any] = {}
+    searched = {}
+    for dimension in dimensions(space):
+        if dimension.exists(params):
+            params[dimension.name] = _suggested(optuna_trial, dimension)
+            searched[dimension.field] = params[dimension.name]
     return searched
 
 
+def _suggested(optuna_trial: optuna.Trial, dimension: SearchDimension) -> Any:
+    match dimension.distribution:
+        case CategoricalDistribution(choices=choices):
+            return optuna_trial.suggest_categorical(dimension.name, choices)
+        case IntDistribution(low=low, high=high, log=log):
+            return optuna_trial.suggest_int(dimension.name, low, high, log=log)
+        case FloatDistribution(low=low, high=high, log=log):
+            return optuna_trial.suggest_float(dimension.name, low, high, log=log)
+        case other:
+            raise TypeError(f"no dimension has the distribution {other}")
+
+
 def distributions(space: Space, family: str) -> dict[str, BaseDistribution]:
-    """Return the distributions that `suggest` uses for a family, by Optuna's parameter names."""
-    by_name: dict[str, BaseDistribution] = {
-        "family": CategoricalDistribution(space.family),
-        "num_levels": IntDistribution(space.num_levels.low, space.num_levels.high, log=True),
-        _placement_key(family): CategoricalDistribution(space.placements(family)),
+    """Return the distributions that `suggest` may use for a family, by Optuna's parameter names.
+
+    A dimension that depends on others than the family is included.
+    """
+    return {
+        dimension.name: dimension.distribution
+        for dimension in dimensions(space)
+        if family in dimension.when.get(FAMILY, (family,))
     }
-    if family_of(family).has_penalty:
-        lam = space.lam_range(family)
-        by_name[_lam_key(family, space)] = FloatDistribution(lam.low, lam.high, log=True)
-    return by_name
 
 
 def first_value(distribution: BaseDistribution) -> Any:
@@ -57,23 +142,16 @@ def first_value(distribution: BaseDistribution) -> Any:
     return distribution.low
 
 
-def params_of(searched: dict[str, Any], space: Space) -> dict[str, Any] | None:
+def params_of(searched: Mapping[str, Any], space: Space) -> dict[str, Any] | None:
     """Return Optuna's parameters for searched fields (the inverse of `suggest`); None if they lie outside the space."""
-    family, num_levels, placement = searched["family"], searched["num_levels"], searched.get("placement")
-    inside = (
-        family in space.family
-        and num_levels is not None
-        and space.num_levels.low <= num_levels <= space.num_levels.high
-        and placement in space.placements(family)
-    )
-    if not inside:
-        return None
-    params = {"family": family, "num_levels": num_levels, _placement_key(family): placement}
-    if family_of(family).has_penalty:
-        lam, allowed = searched.get("lam"), space.lam_range(family)
-        if lam is None or not allowed.low <= lam <= allowed.high:
+    params: dict[str, Any] = {}
+    for dimension in dimensions(space):
+        if not dimension.exists(params):
+            continue
+        value = searched.get(dimension.field)
+        if not _holds(dimension.distribution, value):
             return None
-        params[_lam_key(family, space)] = lam
+        params[dimension.name] = value
     return params
 
 
@@ -83,23 +161,46 @@ def _anchor(family: str, num_levels: int, space: Space) -> dict[str, Any]:
     return anchor | ({"lam": space.middle_lam(family)} if family_of(family).has_penalty else {})
 
 
+def _holds(distribution: BaseDistribution, value: Any) -> bool:
+    """Return whether a value lies in a dimension; a number has the dimension's type."""
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    is_number = isinstance(value, int if isinstance(distribution, IntDistribution) else int | float)
+    return is_number and not isinstance(value, bool) and distribution.low <= value <= distribution.high
+
+
+def value_at(trial: Mapping[str, Any], name: str) -> Any:
+    """Return the value of a field of a trial's configuration; None if an option of the model is not set.
+
+    Args:
+        trial: nested dictionary of a `TrialConfig`.
+        name: dotted name of the field.
+    """
+    value: Any = trial
+    for part in name.split("."):
+        value = value.get(part)
+    return value
+
+
 def first_trials(study: StudyConfig) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Return the proposals made before the sampler chooses, as pairs of Optuna's parameters and user attributes.
 
     With a plan, these are its trials. Otherwise the anchors come first: the float baseline, then a trial of each family
-    of `anchors` at each of its K. An anchor outside the space has no parameters. One trial of each family follows,
-    whose other dimensions the sampler chooses. That trial is an anchor too, so that every family has a result, unless
-    `early_stopping.first_of_family` is `compared`.
+    of `anchors` at each of its K, with the values of `trial` in all further fields. An anchor outside the space has no
+    parameters. One trial of each family follows, whose other dimensions the sampler chooses. That trial is an anchor
+    too, so that every family has a result, unless `early_stopping.first_of_family` is `compared`.
     """
     if study.plan:
-        return [({}, {ANCHOR: trial.model_dump()}) for _ in range(study.replicates) for trial in study.plan]
+        return [({}, {ANCHOR: trial.searched}) for _ in range(study.replicates) for trial in study.plan]
     anchors: list[dict[str, Any]] = [{"family": "none", "num_levels": None}]
     anchors += [
         _anchor(family, num_levels, study.space)
         for num_levels in study.anchors.num_levels
         for family in study.anchors.family
     ]
-    first = [(params_of(anchor, study.space) or {}, {ANCHOR: anchor}) for anchor in anchors]
+    others = {name: value_at(study.trial, name) for name in study.space.fields}
+    first = [(params_of(others | anchor, study.space) or {}, {ANCHOR: anchor}) for anchor in anchors]
     for family in study.space.family:
         is_anchor = study.early_stopping.first_of_family == "finished"
         first.append(({"family": family}, {ANCHOR: {"family": family}} if is_anchor else {}))

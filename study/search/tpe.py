@@ -5,17 +5,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import moocore
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 from scipy.special import ndtr, ndtri
 
-from study.config import Space
+from study.search.optuna_trials import DIRECTIONS
 from study.search.rungs import best_by_front
-from study.search.space import distributions
+from study.search.space import SearchDimension
 
 STARTUP_TRIALS = 10
 """Number of finished trials before which all proposals are random."""
@@ -34,9 +36,10 @@ class JointTPE(BaseSampler):
 
     Both densities are mixtures of one kernel for each trial and a flat one. A kernel is a product over the dimensions.
     For a number (the logarithm of K or λ) it is a normal distribution truncated at the bounds. For a category it is the
-    trial's choice with a small weight of all others. In a dimension that the trial does not have it is flat. The family
-    determines which dimensions a proposal has, and only those enter its density. Good trials are chosen feasible before
-    infeasible, then front by front; a subset that covers it is chosen from the last front, as at a rung.
+    trial's choice with a small weight of all others. In a dimension that the trial does not have it is flat. A
+    dimension may exist only at some values of others, such as the family; only those that a proposal has enter its
+    density. Good trials are chosen feasible before infeasible, then front by front; a subset that covers it is chosen
+    from the last front, as at a rung.
 
     Running trials count as other trials, so that concurrent proposals differ.
 
@@ -47,51 +50,74 @@ class JointTPE(BaseSampler):
     2304.11127; the random share: Falkner, Klein and Hutter, "BOHB" (ICML 2018).
     """
 
-    def __init__(self, space: Space, seed: int) -> None:
+    def __init__(
+        self,
+        dimensions: Sequence[SearchDimension] | None,
+        seed: int,
+        *,
+        startup_trials: int = STARTUP_TRIALS,
+        random_share: float = RANDOM_SHARE,
+    ) -> None:
         """Create the sampler of one proposal.
 
         Args:
-            space: search space of the study.
+            dimensions: dimensions of the search space; those that one depends on come before it. None for a space that
+                is known from earlier trials alone, where every dimension is proposed.
             seed: seed of all draws.
+            startup_trials: number of finished trials before which all proposals are random.
+            random_share: share of later proposals that are random.
         """
-        self._distributions_by_family = {family: distributions(space, family) for family in space.family}
-        self._rng = np.random.default_rng(seed)
-        self._random_sampler = RandomSampler(seed=seed)
+        self._startup_trials, self._random_share = startup_trials, random_share
+        self._dimensions = None if dimensions is None else list(dimensions)
+        self._seed = seed
+        self.reseed_rng()
+
+    def reseed_rng(self) -> None:
+        """Start all draws anew from the seed."""
+        self._rng = np.random.default_rng(self._seed)
+        self._random_sampler = RandomSampler(seed=self._seed)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Return the distributions of all families, by parameter name."""
-        return {name: kind for by_name in self._distributions_by_family.values() for name, kind in by_name.items()}
+        """Return the distributions of all dimensions, by parameter name."""
+        if self._dimensions is not None:
+            return {dimension.name: dimension.distribution for dimension in self._dimensions}
+        finished = study.get_trials(deepcopy=False, states=(OptunaState.COMPLETE, OptunaState.PRUNED))
+        latest = {name: kind for other in finished for name, kind in other.distributions.items()}
+        return {name: kind for name, kind in latest.items() if not kind.single()}
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Return a value for each dimension of a proposal; empty if the proposal is to be random."""
-        if self._rng.random() < RANDOM_SHARE:
+        if self._rng.random() < self._random_share or not search_space:
             return {}
         finished = study.get_trials(deepcopy=False, states=(OptunaState.COMPLETE, OptunaState.PRUNED))
-        if len(finished) < STARTUP_TRIALS:
+        if len(finished) < self._startup_trials:
             return {}
         running = study.get_trials(deepcopy=False, states=(OptunaState.RUNNING,))
-        good, bad = split(finished, self._rng)
-        dimensions = list(search_space.items())
-        likely = Mixture.of(good, dimensions)
-        unlikely = Mixture.of([*bad, *(other for other in running if other.number != trial.number)], dimensions)
+        good, bad = split(finished, self._rng, study.directions)
+        space = list(search_space.items())
+        likely = Mixture.of(good, space)
+        unlikely = Mixture.of([*bad, *(other for other in running if other.number != trial.number)], space)
         candidates = likely.draw(CANDIDATES, self._rng)
-        counts = self._counting(candidates, search_space)
+        counts = self._counting(candidates, space)
         best = int(np.argmax(likely.log_density(candidates, counts) - unlikely.log_density(candidates, counts)))
         return {
             name: value_of(distribution, candidates[best, place])
-            for place, (name, distribution) in enumerate(dimensions)
+            for place, (name, distribution) in enumerate(space)
             if counts[best, place]
         }
 
-    def _counting(self, candidates: np.ndarray, search_space: dict[str, BaseDistribution]) -> np.ndarray:
-        """Return an array of shape (c, d): whether each of c candidates, by its family, has each of d dimensions."""
-        names = list(search_space)
-        by_family = np.array(
-            [[name in by_name for name in names] for by_name in self._distributions_by_family.values()]
-        )
-        counts: np.ndarray = by_family[candidates[:, names.index("family")].astype(int)]
+    def _counting(self, candidates: np.ndarray, space: Sequence[tuple[str, BaseDistribution]]) -> np.ndarray:
+        """Return an array of shape (c, d): whether each of c candidates has each of d dimensions."""
+        counts = np.ones(candidates.shape, dtype=bool)
+        places = {name: place for place, (name, _) in enumerate(space)}
+        conditions = {one.name: one.when for one in self._dimensions or ()}
+        for place, (name, _) in enumerate(space):
+            for parent, values in conditions.get(name, {}).items():
+                at = places[parent]
+                allowed = positions_of(space[at][1], values)
+                counts[:, place] &= counts[:, at] & np.isin(candidates[:, at], allowed)
         return counts
 
     def sample_independent(
@@ -101,12 +127,17 @@ class JointTPE(BaseSampler):
         return self._random_sampler.sample_independent(study, trial, param_name, param_distribution)
 
 
-def split(finished: Sequence[FrozenTrial], rng: np.random.Generator) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
+def split(
+    finished: Sequence[FrozenTrial],
+    rng: np.random.Generator,
+    directions: Sequence[StudyDirection] = DIRECTIONS,
+) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
     """Split trials that were completed or stopped early into the good ones and all others.
 
     Args:
         finished: trials in the state COMPLETE or PRUNED.
         rng: generator for the choice within a front.
+        directions: directions of the objectives.
 
     Returns:
         The good trials and the others, each in order.
@@ -119,13 +150,31 @@ def split(finished: Sequence[FrozenTrial], rng: np.random.Generator) -> tuple[li
     feasible = np.flatnonzero(fulfils)
     if len(feasible) > number:
         values = np.array([trial.values for trial, fine in zip(finished, fulfils, strict=True) if fine])
-        good[feasible[best_by_front(values, number, rng)]] = True
+        good[feasible[_best(values, number, rng, directions)]] = True
     else:  # infeasible trials with the smallest violations follow, and trials that were stopped early come last
         good[np.lexsort((missed, ~complete))[:number]] = True
     return (
         [trial for trial, chosen in zip(finished, good, strict=True) if chosen],
         [trial for trial, chosen in zip(finished, good, strict=True) if not chosen],
     )
+
+
+def _best(
+    values: np.ndarray, number: int, rng: np.random.Generator, directions: Sequence[StudyDirection]
+) -> np.ndarray:
+    """Return which of n trials, by their objectives (n, m), are the best `number`.
+
+    Accuracy and bits are compared as at a rung; other objectives by rank of non-domination, then by their sum of ranks.
+    """
+    if tuple(directions) == DIRECTIONS and (values[:, 1] > 0).all():
+        return best_by_front(values, number, rng)
+    signs = np.array([1.0 if direction == StudyDirection.MINIMIZE else -1.0 for direction in directions])
+    signed = np.nan_to_num(values * signs, nan=np.inf)
+    front = moocore.pareto_rank(signed) if signed.shape[1] > 1 else np.zeros(len(signed))
+    ranks = signed.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable").sum(axis=1)
+    chosen = np.zeros(len(values), dtype=bool)
+    chosen[np.lexsort((ranks, front))[:number]] = True
+    return chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,8 +289,10 @@ def positions_of(distribution: BaseDistribution, values: Sequence[Any]) -> np.nd
     assert isinstance(distribution, IntDistribution | FloatDistribution)
     low, high = _bounds(distribution)
     places = np.asarray(values, dtype=float)
-    places = np.log(places) if distribution.log else places
-    return (places - low) / (high - low) if high > low else np.full(len(values), 0.5)
+    if distribution.log:
+        places = np.log(np.maximum(places, np.finfo(float).tiny))
+    # A trial may lie outside, where a study changes the bounds of a dimension as it goes on.
+    return np.clip((places - low) / (high - low), 0.0, 1.0) if high > low else np.full(len(values), 0.5)
 
 
 def value_of(distribution: BaseDistribution, position: float) -> Any:
@@ -252,5 +303,7 @@ def value_of(distribution: BaseDistribution, position: float) -> Any:
     low, high = _bounds(distribution)
     value = low + position * (high - low)
     value = math.exp(value) if distribution.log else value
-    value = round(value) if isinstance(distribution, IntDistribution) else value
-    return min(max(value, distribution.low), distribution.high)
+    if distribution.step is not None:
+        value = distribution.low + distribution.step * round((value - distribution.low) / distribution.step)
+    kind = int if isinstance(distribution, IntDistribution) else float
+    return kind(min(max(value, distribution.low), distribution.high))

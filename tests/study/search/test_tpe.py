@@ -15,7 +15,7 @@ from scipy.integrate import quad
 
 from study.config import Space
 from study.config.sections import FloatRange, IntegerRange
-from study.search.space import distributions, suggest
+from study.search.space import dimensions, distributions, suggest
 from study.search.tpe import MOST_GOOD, JointTPE, Mixture, positions_of, split, value_of
 from trainables.families import FAMILIES
 
@@ -138,7 +138,7 @@ def test_good_trials_fulfil_the_constraints_first() -> None:
 
 
 def test_search_draws_near_what_is_good() -> None:
-    sampler = JointTPE(SPACE, seed=0)
+    sampler = JointTPE(dimensions(SPACE), seed=0)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
 
     def objective(trial: optuna.Trial) -> tuple[float, float]:
