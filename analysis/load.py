@@ -13,6 +13,8 @@ from trainables.tables import read_table
 def load_trials(study: Path) -> pd.DataFrame:
     """Return the table of trials: one row for each trial, with the columns `trainables.result.TRIAL_COLUMNS`.
 
+    Columns of further searched fields follow, such as `recipe.learning_rate` (`searched_columns`).
+
     Args:
         study: folder of the study.
 
@@ -21,6 +23,12 @@ def load_trials(study: Path) -> pd.DataFrame:
         DamagedFileError: the file cannot be read, was written by a newer version, or breaks a rule of its schema.
     """
     return _load(study, "trials.parquet", TRIAL_COLUMNS, TRIAL_KEYS)
+
+
+def searched_columns(trials: pd.DataFrame) -> list[str]:
+    """Return the names of the columns of further searched fields in a table of trials."""
+    known = {column.name for column in TRIAL_COLUMNS}
+    return [str(name) for name in trials.columns if name not in known]
 
 
 def load_epochs(study: Path, columns: list[str] | None = None) -> pd.DataFrame:
@@ -65,5 +73,6 @@ def _load(
         columns,
         keys=[key for key in keys if names.issuperset(key)],
         remedy=f"write it anew with: qar resume {shlex.quote(str(study))}",
+        searched=schema is TRIAL_COLUMNS,
     )
     return table.to_pandas()

@@ -15,6 +15,12 @@ It increases with every column that is added; columns are never removed.
 
 SCHEMA_VERSION_KEY = "qar_schema_version"
 
+SEARCHED_KEY = "qar_searched"
+"""Key of the types of further searched fields in the metadata of the table of trials, by dotted name, as JSON.
+
+Each has a column of that name: `recipe.learning_rate`.
+"""
+
 
 class TrialState(StrEnum):
     """State of a trial, in the ledger, in the tables and on the screen.
@@ -220,6 +226,17 @@ TRIAL_COLUMNS = (
     Column("failure", "str", "why the trial failed; null otherwise"),
     Column("checkpoint", "str", "the newest, relative to the study's folder; null without one", since=3),
 )
+
+
+def searched_column(name: str, kind: str) -> Column:
+    """Return the column of a further searched field of a trial.
+
+    Args:
+        name: dotted name of the field.
+        kind: type of its values, as in `Column`.
+    """
+    return Column(name, kind, "searched field of the trial's configuration")
+
 
 TRIAL_KEYS = (("trial_id",), ("number",))
 """Columns of the table of trials that name a row, each by itself."""

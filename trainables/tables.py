@@ -1,5 +1,6 @@
 """Reader of a study's Parquet tables; checks them, since other versions or programs may have written them."""
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trainables.errors import DamagedFileError
-from trainables.result import SCHEMA_VERSION, SCHEMA_VERSION_KEY, Column
+from trainables.result import SCHEMA_VERSION, SCHEMA_VERSION_KEY, SEARCHED_KEY, Column, searched_column
 
 ARROW_TYPES = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa.string()}
 
@@ -28,6 +29,7 @@ def read_table(
     keys: Sequence[Sequence[str]] = (),
     shown_as: str | None = None,
     remedy: str,
+    searched: bool = False,
 ) -> pa.Table:
     """Return the given columns of a Parquet table, with the types of the schema, sorted by the last key.
 
@@ -41,6 +43,7 @@ def read_table(
         keys: groups of columns; the values of each group must identify a row. The last group holds whole numbers.
         shown_as: name of the file in error messages; None for its path.
         remedy: last part of the error message, which says how to repair the file.
+        searched: whether to return the columns of further searched fields too, which the file names itself.
 
     Raises:
         DamagedFileError: the file cannot be read, has a newer schema version, or breaks a rule of a column.
@@ -48,6 +51,8 @@ def read_table(
     shown_as = shown_as or str(path)
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            if searched:
+                columns = [*columns, *_searched_columns(file.schema_arrow, {column.name for column in columns})]
             names = {column.name for column in columns}
             # Not pq.read_table, which would turn a parent folder named `a=b` into a column.
             table = file.read(columns=[name for name in file.schema_arrow.names if name in names])
@@ -68,6 +73,21 @@ def read_table(
     except _RuleError as error:
         raise DamagedFileError(f"{shown_as} is damaged: {error}; {remedy}") from None
     return _sorted(table, keys[-1]) if keys else table
+
+
+def _searched_columns(schema: pa.Schema, known: set[str]) -> list[Column]:
+    """Return the columns of further searched fields that a table names in its metadata and holds."""
+    try:
+        kinds = json.loads((schema.metadata or {}).get(SEARCHED_KEY.encode(), b"{}"))
+    except ValueError:
+        return []
+    if not isinstance(kinds, dict):
+        return []
+    return [
+        searched_column(name, kind)
+        for name, kind in kinds.items()
+        if name in schema.names and name not in known and kind in ARROW_TYPES
+    ]
 
 
 def _with_range_index(table: pa.Table, schema: pa.Schema, names: set[str]) -> pa.Table:

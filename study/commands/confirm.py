@@ -4,13 +4,14 @@ The accuracy of the best of many trials, on the split by which they were compare
 runs whose accuracies were not used to choose them.
 """
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 
 import moocore
 import numpy as np
 
-from study.config import EarlyStopping, PlannedTrial, StudyConfig, parse_study
+from study.config import EarlyStopping, PlannedTrial, Space, StudyConfig, parse_study
 from study.ledger.history import History, Trial
+from study.search.space import value_at
 from study.storage.folder import StudyFolder
 from study.storage.study_storage import CONFIRM
 from trainables.config import LARGEST_INTEGER
@@ -35,7 +36,9 @@ def worth_confirming(history: History, margin: float) -> list[Trial]:
     return sorted(chosen, key=lambda trial: float(trial.last["bits_per_weight"]))
 
 
-def best_of_families(history: History, levels: Set[int], everywhere: bool = False) -> list[PlannedTrial]:
+def best_of_families(
+    history: History, levels: Set[int], everywhere: bool = False, space: Space | None = None
+) -> list[PlannedTrial]:
     """Return the most accurate configuration of each family at each K; the one with fewer bits wins a tie.
 
     Args:
@@ -43,27 +46,42 @@ def best_of_families(history: History, levels: Set[int], everywhere: bool = Fals
         levels: values of K.
         everywhere: whether to include families without a candidate for the front at a K. Such a family gets λ and
             placement of its best trial at the nearest K by ratio; the smaller K wins a tie.
+        space: space of the search. Each value of a scientific dimension counts as a family of its own; of all nuisances
+            the best values count. None for a space without further fields.
     """
+    fields = list(space.fields) if space else []
+    scientific = [name for name in fields if space and space.fields[name].role == "scientific"]
+
     candidates = [trial for trial in history.trials.values() if trial.is_front_candidate]
     candidates.sort(key=lambda trial: (-trial.last["val_accuracy"], trial.last["bits_per_weight"]))
-    best: dict[str, dict[int, Trial]] = {}
+    best: dict[tuple[str, ...], dict[int, Trial]] = {}
     for trial in candidates:
-        best.setdefault(trial.config["family"], {}).setdefault(trial.config["num_levels"], trial)
+        group = (trial.config["family"], *(str(value_at(trial.config, name)) for name in scientific))
+        best.setdefault(group, {}).setdefault(trial.config["num_levels"], trial)
     chosen = []
     for num_levels in sorted(levels):
         for _, at in sorted(best.items()):
             nearest = min(at, key=lambda other: (max(other / num_levels, num_levels / other), other))
             if everywhere or nearest == num_levels:
-                chosen.append(planned(at[nearest]).model_copy(update={"num_levels": num_levels}))
+                chosen.append(planned(at[nearest], fields).model_copy(update={"num_levels": num_levels}))
     return chosen
 
 
-def planned(trial: Trial) -> PlannedTrial:
-    """Return the configuration of a trial of the search, to be run again."""
-    return PlannedTrial(**{name: trial.config[name] for name in PlannedTrial.model_fields})
+def planned(trial: Trial, fields: Iterable[str] = ()) -> PlannedTrial:
+    """Return the configuration of a trial of the search, to be run again.
+
+    Args:
+        trial: trial of the search.
+        fields: dotted names of further searched fields.
+    """
+    own = set(PlannedTrial.model_fields) - {"fields"}
+    searched = {name: value_at(trial.config, name) for name in fields}
+    return PlannedTrial(**{name: trial.config[name] for name in own}, fields=searched)
 
 
-def plan_of(history: History, margin: float, only: Set[int] | None = None) -> list[PlannedTrial]:
+def plan_of(
+    history: History, margin: float, only: Set[int] | None = None, space: Space | None = None
+) -> list[PlannedTrial]:
     """Return the configurations to confirm: the float baseline, the trials of `worth_confirming`, and their rivals.
 
     Rivals are, at each of their K, `none` with k-means and the best trial of each family, so that families are compared
@@ -72,6 +90,7 @@ def plan_of(history: History, margin: float, only: Set[int] | None = None) -> li
     Args:
         history: history of the search.
         margin: as in `worth_confirming`.
+        space: space of the search, as in `best_of_families`.
         only: values of K to confirm, each with every family; None for those of `worth_confirming`.
 
     Raises:
@@ -86,9 +105,10 @@ def plan_of(history: History, margin: float, only: Set[int] | None = None) -> li
             f"got {outside}; leave these out"
         )
     plain = [PlannedTrial(family="none", num_levels=num_levels) for num_levels in [None, *sorted(levels)]]
-    best = best_of_families(history, levels, everywhere=only is not None)
+    best = best_of_families(history, levels, everywhere=only is not None, space=space)
+    fields = list(space.fields) if space else []
     plan: list[PlannedTrial] = []
-    for trial in [*plain, *(planned(trial) for trial in worthy if trial.config["num_levels"] in levels), *best]:
+    for trial in [*plain, *(planned(trial, fields) for trial in worthy if trial.config["num_levels"] in levels), *best]:
         if trial not in plan:
             plan.append(trial)
     return plan
@@ -155,7 +175,7 @@ def confirmation_of(
         if history.num_ended >= searched.trials:
             remedy = f"see why with: qar status {folder}; then extend it: qar resume {folder} --trials N"
         raise ValueError(f"{folder} has no quantized trial with its full budget to confirm; {remedy}")
-    plan = plan_of(history, margin, only)
+    plan = plan_of(history, margin, only, searched.space)
     values = searched.model_dump() | {
         "name": f"{searched.name}-{CONFIRM}",
         "trials": len(plan) * seeds,

@@ -10,7 +10,7 @@ from optuna.importance import FanovaImportanceEvaluator
 from optuna.trial import FrozenTrial, create_trial
 
 from study.search.optuna_trials import OBJECTIVES
-from trainables.result import TrialState
+from trainables.result import TRIAL_COLUMNS, TrialState
 
 COLUMNS = ("objective", "parameter", "importance", "n")
 
@@ -45,7 +45,8 @@ def hyperparameter_importances(trials: pd.DataFrame) -> pd.DataFrame:
     of = trials[usable].assign(lam=lambda rows: _without_zeros(rows["lam"]))
     if len(of) > MOST:
         of = of.sample(MOST, random_state=0)
-    varied = [name for name in PARAMETERS if of[name].nunique() > 1]
+    further = [str(name) for name in trials.columns if name not in {column.name for column in TRIAL_COLUMNS}]
+    varied = [name for name in (*PARAMETERS, *further) if of[name].nunique(dropna=False) > 1]
     rows: list[tuple[str, str, float, int]] = []
     if len(of) >= FEWEST and varied:
         optuna_study = _as_optuna_study(of, varied)
@@ -78,7 +79,7 @@ def _as_optuna_study(trials: pd.DataFrame, names: list[str]) -> optuna.Study:
     finally:
         optuna.logging.set_verbosity(verbosity)
     distributions = {name: _distribution(trials[name]) for name in names}
-    kinds = {"num_levels": int, "lam": float, "family": str, "placement": str}
+    kinds = {name: _kind(trials[name]) for name in names}
     optuna_study.add_trials(
         [
             create_trial(
@@ -95,6 +96,15 @@ def _as_optuna_study(trials: pd.DataFrame, names: list[str]) -> optuna.Study:
 def _distribution(values: pd.Series) -> BaseDistribution:
     if values.name == "num_levels":
         return IntDistribution(int(values.min()), int(values.max()), log=True)
-    if values.name == "lam":
-        return FloatDistribution(float(values.min()), float(values.max()), log=True)
-    return CategoricalDistribution(sorted(values.unique()))
+    if _kind(values) is float:
+        low, high = float(values.min()), float(values.max())
+        return FloatDistribution(low, high, log=low > 0)
+    return CategoricalDistribution(sorted(values.astype(str).unique()))
+
+
+def _kind(values: pd.Series) -> type[str] | type[float] | type[int]:
+    """Return the type by which a forest sees a hyperparameter; what is no number, or missing in a trial, is a name."""
+    if values.name == "num_levels":
+        return int
+    numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    return float if numeric and values.notna().all() else str

@@ -41,7 +41,7 @@ def _all_fields(section: type, prefix: str) -> Iterator[tuple[str, tuple[type, .
         if isinstance(item.type, type) and is_dataclass(item.type):
             yield from _all_fields(item.type, f"{prefix}{item.name}.")
         elif get_origin(item.type) is not dict:
-            yield f"{prefix}{item.name}", get_args(item.type) or (item.type,)  # type: ignore[misc]
+            yield f"{prefix}{item.name}", get_args(item.type) or (item.type,)
 
 
 def types_of(name: str) -> tuple[type, ...] | None:
@@ -207,8 +207,7 @@ def with_fields(space: Any, known: Mapping[str, Any]) -> Any:
     dotted, nested = ({k: v for k, v in others.items() if ("." in k) == with_dot} for with_dot in (True, False))
     for name, value in [*dotted.items(), *_flattened(nested, "")]:
         before = found.get(name)
-        both = isinstance(before, Mapping) and isinstance(value, Mapping)
-        found[name] = {**before, **value} if both else value
+        found[name] = {**before, **value} if isinstance(before, Mapping) and isinstance(value, Mapping) else value
     return own | {"fields": found}
 
 

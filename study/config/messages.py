@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -71,6 +71,7 @@ def _choices(model: Any, location: Collection[int | str]) -> list[str]:
     """Return the keys that are allowed at a location within a model."""
     for part in location:
         field = getattr(model, "model_fields", {}).get(str(part))
-        # An index leads into a list: its entries have the type that the list is annotated with.
-        model = field.annotation if field is not None else getattr(model, "__args__", [None])[0]
+        # An index leads into a list, a key into a mapping: their entries have the type that they are annotated with.
+        entries = getattr(model, "__args__", [None])
+        model = field.annotation if field is not None else entries[-1 if get_origin(model) is dict else 0]
     return sorted(getattr(model, "model_fields", {}))

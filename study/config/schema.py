@@ -260,6 +260,13 @@ class StudyConfig(Section):
         return TrialConfig.from_dict(values)
 
     @property
+    def searched_fields(self) -> list[str]:
+        """Dotted names of the fields that `space.fields` or a plan sets for each trial, besides `SEARCHED`."""
+        if self.plan:
+            return sorted({name for trial in self.plan for name in trial.fields})
+        return list(self.space.fields)
+
+    @property
     def baseline_seeds(self) -> range:
         """Seeds of the float baselines from which trials start; empty unless `trial.init` is `pretrained`.
 

@@ -86,6 +86,13 @@ class Space(Section):
     def _collect_fields(cls, values: Any) -> Any:
         return with_fields(values, cls.model_fields)
 
+    @field_validator("fields", mode="before")
+    @classmethod
+    def _fields_of_trials(cls, values: Any) -> Any:
+        for name in values if isinstance(values, Mapping) else ():
+            types_of(name)
+        return values
+
     @field_validator("fields")
     @classmethod
     def _typed_fields(cls, dimensions: dict[str, Dimension]) -> dict[str, Dimension]:

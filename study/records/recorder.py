@@ -3,6 +3,7 @@
 import json
 import pickle
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ray.tune import Callback
 
+from study.config.dimensions import types_of
 from study.errors import TrialsFailAlike
 from study.interruption import interruption
 from study.ledger.chain import LedgerPosition
@@ -22,6 +24,7 @@ from study.records.failures import FAILURES_AT_START, FailTrial, Retry, StopStud
 from study.records.optuna_mirror import OptunaMirror
 from study.search.gate import Gate
 from study.search.searcher import outcome
+from study.search.space import value_at
 from study.storage.folder import StudyFolder, write_atomically
 from trainables.atomic import replacing
 from trainables.config import TrialConfig
@@ -31,10 +34,12 @@ from trainables.result import (
     PRE_TUNING,
     SCHEMA_VERSION,
     SCHEMA_VERSION_KEY,
+    SEARCHED_KEY,
     TEST_ACCURACIES,
     TRIAL_COLUMNS,
     Column,
     TrialState,
+    searched_column,
 )
 
 MIN_INTERVAL_FACTOR = 30
@@ -51,6 +56,30 @@ REPORTED = {column.name for column in EPOCH_COLUMNS} - {"trial_id", "number", "s
 """Metrics of an epoch that the ledger keeps; Ray adds others to its results."""
 
 _ARROW_TYPES = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa.string()}
+
+
+def searched_columns(fields: Sequence[str], trials: Sequence[Trial]) -> list[Column]:
+    """Return the columns of further searched fields.
+
+    Args:
+        fields: dotted names of the fields; those that have a column anyway are left out.
+        trials: trials of the study, whose values decide the type of an option of the model.
+    """
+    known = {column.name for column in TRIAL_COLUMNS}
+    columns = []
+    for name in fields:
+        if name not in known:
+            kinds = types_of(name) or tuple({type(value_at(trial.config, name)) for trial in trials})
+            columns.append(searched_column(name, _kind_of(kinds)))
+    return columns
+
+
+def _kind_of(kinds: Sequence[type]) -> str:
+    """Return the type of a column that holds values of all these types, besides nulls."""
+    plain = set(kinds) - {type(None)}
+    if plain == {int, float}:
+        return "float"
+    return {int: "int", float: "float", bool: "bool"}.get(plain.pop(), "str") if len(plain) == 1 else "str"
 
 
 def trial_row(trial: Trial) -> dict[str, Any]:
@@ -87,30 +116,48 @@ def epoch_rows(trial: Trial) -> list[dict[str, Any]]:
     ]
 
 
+def _row_of(further: Sequence[Column], trial: Trial) -> dict[str, Any]:
+    """Return the values of further searched fields of a trial; texts where its column has that type."""
+    values = {column.name: (column.type, value_at(trial.config, column.name)) for column in further}
+    return {
+        name: str(value) if kind == "str" and value is not None else value for name, (kind, value) in values.items()
+    }
+
+
 def _write_table(
-    path: Path, columns: tuple[Column, ...], rows: list[dict[str, Any]], position: LedgerPosition | None
+    path: Path,
+    columns: tuple[Column, ...],
+    rows: list[dict[str, Any]],
+    position: LedgerPosition | None,
+    further: Sequence[Column] = (),
 ) -> None:
     fields = [
-        pa.field(column.name, _ARROW_TYPES[column.type], metadata={"meaning": column.meaning}) for column in columns
+        pa.field(column.name, _ARROW_TYPES[column.type], metadata={"meaning": column.meaning})
+        for column in (*columns, *further)
     ]
-    version = {SCHEMA_VERSION_KEY.encode(): str(SCHEMA_VERSION).encode()}
-    schema = pa.schema(fields, metadata=version | position_metadata(position))
+    metadata = {SCHEMA_VERSION_KEY.encode(): str(SCHEMA_VERSION).encode()} | position_metadata(position)
+    if further:
+        metadata[SEARCHED_KEY.encode()] = json.dumps({column.name: column.type for column in further}).encode()
+    schema = pa.schema(fields, metadata=metadata)
     with replacing(path) as file:
         pq.write_table(pa.Table.from_pylist(rows, schema), file, write_page_checksum=True)
 
 
-def write_tables(folder: StudyFolder, history: History) -> None:
+def write_tables(folder: StudyFolder, history: History, fields: Sequence[str] = ()) -> None:
     """Write both tables and study.json; each file is replaced atomically.
 
     Args:
         folder: folder of the study.
         history: history of the ledger.
+        fields: dotted names of further searched fields, which get a column each in trials.parquet.
 
     Raises:
         OSError: a file can't be written.
     """
     trials = [trial for _, trial in sorted(history.trials.items())]
-    _write_table(folder.trials, TRIAL_COLUMNS, [trial_row(trial) for trial in trials], history.position)
+    further = searched_columns(fields, trials)
+    rows = [trial_row(trial) | _row_of(further, trial) for trial in trials]
+    _write_table(folder.trials, TRIAL_COLUMNS, rows, history.position, further)
     rows = [row for trial in trials for row in epoch_rows(trial)]
     _write_table(folder.epochs, EPOCH_COLUMNS, rows, history.position)
     write_atomically(folder.study_json, json.dumps(provenance_of(history), indent=2) + "\n")
@@ -152,6 +199,7 @@ class Recorder(DerivedFromLedger, Callback):
         epochs: int,
         seconds_between_tables: float = 10.0,
         gate: Gate | None = None,
+        fields: Sequence[str] = (),
     ) -> None:
         """Create the callback of one session.
 
@@ -162,8 +210,10 @@ class Recorder(DerivedFromLedger, Callback):
             epochs: full budget of a trial, in epochs.
             seconds_between_tables: least seconds between two writings of the tables.
             gate: holds trials until their facts are durable; None for none.
+            fields: dotted names of further searched fields.
         """
         self._gate = gate
+        self._fields = fields
         self._folder = folder
         self._ledger = ledger
         self._mirror = mirror
@@ -235,7 +285,7 @@ class Recorder(DerivedFromLedger, Callback):
         began = time.monotonic()
         if began > self._tables_due:
             self._ledger.commit()  # the tables show durable facts alone
-            write_tables(self._folder, self._ledger.history)
+            write_tables(self._folder, self._ledger.history, self._fields)
             self._mirror.sync(self._ledger.history)
             self._folder.publish()
             seconds = time.monotonic() - began

@@ -5,7 +5,7 @@ from study.doctor.check import CheckStatus, check_lines
 from study.records.optuna_mirror import OptunaMirror
 from study.run.options import RunOptions
 from study.search.warm_start import check_warm_start
-from study.sources import import_paths_of
+from study.sources import import_paths_of, models_of
 from study.storage.folder import StudyFolder
 from study.storage.liveliness import Liveliness, liveliness
 from study.trackers.registry import check_trackers
@@ -20,10 +20,13 @@ def check_new_study(folder: StudyFolder, config: StudyConfig, options: RunOption
     """
     folder.check_free()
     check_other_studies(folder, config)
-    trial = config.trial_config({"family": "none", "num_levels": None, "init": "scratch"})
     parts = import_paths_of(config)
     families, placements = parts.get("family", []), parts.get("placement", [])
-    for line in preflight(trial, config.most_levels, families, placements):
+    warnings: dict[str, None] = {}
+    for model in models_of(config):
+        trial = config.trial_config({"family": "none", "num_levels": None, "init": "scratch", "model": model})
+        warnings |= dict.fromkeys(preflight(trial, config.most_levels, families, placements))
+    for line in warnings:
         options.say(f"warning: {line}")
     check_cluster(config, folder.storage.parent, options)
 

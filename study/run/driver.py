@@ -155,7 +155,8 @@ class Driver:
                 run.config, self._ledger, baselines, capacity.trials, run.folder, most_ahead=ahead
             )
             gate = Gate(self._ledger)
-            recorder = Recorder(run.folder, self._ledger, self._mirror, run.config.epochs, gate=gate)
+            fields = run.config.searched_fields
+            recorder = Recorder(run.folder, self._ledger, self._mirror, run.config.epochs, gate=gate, fields=fields)
             tuner = self._tuner(searcher, RungScheduler(rungs, gate), [recorder, progress])
             try:
                 tuner.fit()
@@ -194,7 +195,7 @@ class Driver:
     def _write_records(self) -> None:
         """Write all files that are derived from the ledger."""
         folder, history = self._run.folder, self._ledger.history
-        write_tables(folder, history)
+        write_tables(folder, history, self._run.config.searched_fields)
         self._mirror.sync(history)
         folder.publish()
         if self._mirror.trouble:

@@ -22,13 +22,13 @@ class SearchDimension:
     Attributes:
         name: name of Optuna's parameter. Optuna allows one distribution per name, so a field whose range depends on the
             family has several parameters.
-        field: dotted name of the field of a trial.
+        searched: dotted name of the field of a trial.
         distribution: values of the dimension.
         when: values of other parameters at which the dimension exists.
     """
 
     name: str
-    field: str
+    searched: str
     distribution: BaseDistribution
     when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
@@ -41,9 +41,9 @@ def dimensions(space: Space) -> list[SearchDimension]:
     """Return all dimensions of a space; those that one depends on come before it."""
     levels = space.num_levels
     found = [
-        SearchDimension(name=FAMILY, field=FAMILY, distribution=CategoricalDistribution(space.family)),
+        SearchDimension(name=FAMILY, searched=FAMILY, distribution=CategoricalDistribution(space.family)),
         SearchDimension(
-            name="num_levels", field="num_levels", distribution=IntDistribution(levels.low, levels.high, log=True)
+            name="num_levels", searched="num_levels", distribution=IntDistribution(levels.low, levels.high, log=True)
         ),
     ]
     for family in space.family:
@@ -53,7 +53,7 @@ def dimensions(space: Space) -> list[SearchDimension]:
     found += [
         SearchDimension(
             name=name,
-            field=name,
+            searched=name,
             distribution=_distribution(dimension),
             when={parent: tuple(values) for parent, values in dimension.when.items()},
         )
@@ -69,7 +69,7 @@ def _dimensions_of_family(space: Space, family: str) -> list[SearchDimension]:
     found = [
         SearchDimension(
             name="placement" if representatives else "placement_none",
-            field="placement",
+            searched="placement",
             distribution=CategoricalDistribution(space.placements(family)),
             when={FAMILY: alike},
         )
@@ -81,7 +81,7 @@ def _dimensions_of_family(space: Space, family: str) -> list[SearchDimension]:
         found.append(
             SearchDimension(
                 name=f"lam_{family}" if own else "lam",
-                field="lam",
+                searched="lam",
                 distribution=FloatDistribution(lam.low, lam.high, log=True),
                 when={FAMILY: (family,) if own else shared},
             )
@@ -106,7 +106,7 @@ def suggest(optuna_trial: optuna.Trial, space: Space) -> dict[str, Any]:
     for dimension in dimensions(space):
         if dimension.exists(params):
             params[dimension.name] = _suggested(optuna_trial, dimension)
-            searched[dimension.field] = params[dimension.name]
+            searched[dimension.searched] = params[dimension.name]
     return searched
 
 
@@ -148,7 +148,7 @@ def params_of(searched: Mapping[str, Any], space: Space) -> dict[str, Any] | Non
     for dimension in dimensions(space):
         if not dimension.exists(params):
             continue
-        value = searched.get(dimension.field)
+        value = searched.get(dimension.searched)
         if not _holds(dimension.distribution, value):
             return None
         params[dimension.name] = value

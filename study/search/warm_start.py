@@ -39,8 +39,9 @@ def read_priors(config: StudyConfig) -> list[dict[str, Any]]:
 
 def _priors_of(source: str, config: StudyConfig) -> list[dict[str, Any]]:
     metrics = [*OBJECTIVES, *(Constraint.parse(text).metric for text in config.constraints)]
-    needed = list(dict.fromkeys(["state", *_SEARCHED, *metrics]))
     table, shown_as = _table_of(source)
+    fields = [name for name in config.space.fields if name in table.column_names]
+    needed = list(dict.fromkeys(["state", *_SEARCHED, *fields, *metrics]))
     priors = []
     for row in table.select(needed).to_pylist():
         if row["state"] != TrialState.COMPLETE:
@@ -50,7 +51,7 @@ def _priors_of(source: str, config: StudyConfig) -> list[dict[str, Any]]:
         if params is None or any(value is None or not math.isfinite(value) for value in result.values()):
             continue
         by_name = distributions(config.space, row["family"])
-        texts = {name: distribution_to_json(distribution) for name, distribution in by_name.items()}
+        texts = {name: distribution_to_json(by_name[name]) for name in params}
         priors.append({"params": params, "distributions": texts, "metrics": result, "source": shown_as})
     if not priors:
         raise ValueError(
@@ -83,7 +84,12 @@ def _table_of(source: str) -> tuple[pa.Table, str]:
         )
     try:
         table = read_table(
-            path, TRIAL_COLUMNS, keys=TRIAL_KEYS, shown_as=shown_as, remedy="name another table, or leave it out"
+            path,
+            TRIAL_COLUMNS,
+            keys=TRIAL_KEYS,
+            shown_as=shown_as,
+            remedy="name another table, or leave it out",
+            searched=True,
         )
     except DamagedFileError as error:
         raise ValueError(f"warm_start: {error}") from None

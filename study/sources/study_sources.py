@@ -13,13 +13,20 @@ from trainables.initial_weights import checksum_of_file
 def import_paths_of(config: StudyConfig) -> dict[str, list[str]]:
     """Return the import paths in a configuration, each once, by the kind of part: `model`, `dataset`, and so on."""
     named = {
-        "model": [config.trial["model"]],
+        "model": models_of(config),
         "dataset": [config.trial["dataset"]],
         "family": [*config.space.family, *(trial.family for trial in config.plan)],
         "placement": [*config.space.placement, *(trial.placement for trial in config.plan)],
     }
     paths = {kind: [name for name in dict.fromkeys(names) if is_import_path(name)] for kind, names in named.items()}
     return {kind: names for kind, names in paths.items() if names}
+
+
+def models_of(config: StudyConfig) -> list[str]:
+    """Return the names of all models of a study, each once, that of `trial` first."""
+    searched = config.space.fields.get("model")
+    names = [config.trial["model"], *(searched.values or () if searched else ())]
+    return list(dict.fromkeys([*names, *(trial.fields["model"] for trial in config.plan if "model" in trial.fields)]))
 
 
 def code_folders(study: str) -> list[Path]:
