@@ -233,7 +233,7 @@ def test_figures_of_several_studies_name_their_points(names: tuple[str, str], tm
     known = Counter((point["study"], point["trial_id"]) for point in content["trials"])
     assert set(known.values()) == {1}
     for name, points in content["figures"].items():
-        confirm = "" if name == "studies" else "-confirm"
+        confirm = "" if name in ("studies", "studies-hypervolume") else "-confirm"
         assert list(points) == [f"one{confirm}", f"other{confirm}"]
         assert {(study, trial_id) for study, trial_ids in points.items() for trial_id in trial_ids} <= set(known)
     page = (tmp_path / "both" / "report.html").read_text()
