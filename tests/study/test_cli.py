@@ -237,6 +237,39 @@ def test_report_refuses_a_style_and_a_format_that_there_are_not(here: Path) -> N
     assert files_below(here) == before
 
 
+WRONG_VIEWS = {
+    "cost": (["--cost", "money"], ["'money'", "ratio"]),
+    "family": (["--families", "RX"], ["'RX'", "RE"]),
+    "K": (["--levels", "99"], ["K = 99"]),
+    "levels": (["--levels", "two"], ["levels", "'two'"]),
+    "phase": (["--phases", "tuning"], ["'tuning'", "finetune"]),
+    "names": (["--names", "nosuch.yaml"], ["nosuch.yaml", "No such file"]),
+    "title of nothing": (["--names", "titles.yaml"], ["'fronts'", "front"]),
+    "literature": (["--literature", "nosuch.csv"], ["nosuch.csv", "No such file"]),
+}
+
+
+@pytest.mark.parametrize(("options", "fragments"), WRONG_VIEWS.values(), ids=WRONG_VIEWS)
+def test_report_refuses_a_view_that_no_figure_has(options: list[str], fragments: list[str], here: Path) -> None:
+    make_study(here / "small")
+    (here / "titles.yaml").write_text("titles: {fronts: A title}\n")
+    before = files_below(here)
+    assert_refused(run("report", "small", *options), *fragments)
+    assert files_below(here) == before
+
+
+def test_report_says_what_its_figures_leave_out(here: Path) -> None:
+    make_study(here / "small")
+    (here / "others.csv").write_text("citation,accuracy,bits_per_weight\nHan,0.9,2\n")
+    options = ("--families", "RE", "--phases", "finetune", "--cost", "levels", "--literature", "others.csv")
+    result = run("report", "small", "--formats", "svg", *options)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "figures and tables show only families RE; phase finetune" in result.stdout
+    assert "not drawn: 1 of 1 points from the literature, which have no levels per layer K" in result.stdout
+    assert "RE" in (here / "small/report/table-accuracy.tex").read_text()
+    assert "none" in (here / "small/report/front.csv").read_text()  # lists hold all trials
+
+
 def test_report_of_two_studies_refuses_one_that_is_none(here: Path) -> None:
     make_study(here / "small")
     before = files_below(here)

@@ -1,6 +1,7 @@
 """Figures of accuracy against cost: of the search, and of means over seeds."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,7 +13,7 @@ from analysis.statistics.attainment import attainment_difference, attainment_sur
 from analysis.statistics.confirmation import measured_trials
 from analysis.statistics.family_gains import ACCURACIES, BASELINE, VALIDATION
 from analysis.statistics.pareto import candidates, float_baseline, float_baselines, front, hypervolume
-from analysis.statistics.stages import Stage, stages_of
+from analysis.statistics.stages import AFTER_TUNING, Stage, stages_of
 from trainables.result import FINETUNE
 
 FEWEST_SEEDS = 3
@@ -53,7 +54,9 @@ def _of_confirmed(findings: Findings) -> pd.DataFrame:
 def _confirmed(findings: Findings, axes: Sequence[Axes]) -> None:
     for stage, ax in zip(_stages_of_results(findings), axes, strict=False):
         searched = None if findings.is_plan else stage.at(findings.shown, VALIDATION)
-        plot_confirmed(findings.results_at(stage), ax, searched, split=findings.split, view=findings.view)
+        # Results of other papers are of networks that were tuned.
+        view = findings.view if stage == AFTER_TUNING else replace(findings.view, literature=None)
+        plot_confirmed(findings.results_at(stage), ax, searched, split=findings.split, view=view)
         if len(axes) > 1 or stage.phase != FINETUNE:
             ax.set_title(stage.title)
     remove_repeated_labels(axes)

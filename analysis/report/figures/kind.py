@@ -21,6 +21,10 @@ LEGEND_COLUMNS = {COLUMN_WIDTH: 4, PAGE_WIDTH: 8}
 """Entries side by side in a legend above the panels, by the width of the figure."""
 
 
+WIDEST_LEGEND = 0.95
+"""Greatest width of a legend, as a share of the figure's; the fonts of a LaTeX document may be wider."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FigureKind:
     """One figure of a report.
@@ -73,7 +77,7 @@ def set_title(figure: Figure, title: str | None) -> None:
 
 
 def draw_one_legend(axes: Sequence[Axes]) -> None:
-    """Replace the legends of panels by one above them."""
+    """Replace the legends of panels by one above them, with as many entries side by side as fit."""
     handles: dict[str, Any] = {}
     for ax in axes:
         if (legend := ax.get_legend()) is not None:
@@ -81,10 +85,17 @@ def draw_one_legend(axes: Sequence[Axes]) -> None:
             legend.remove()
     figure = axes[0].get_figure()
     assert isinstance(figure, Figure)
-    if handles:
-        width = PAGE_WIDTH if figure.get_figwidth() > COLUMN_WIDTH else COLUMN_WIDTH
-        columns = min(len(handles), LEGEND_COLUMNS[width])
-        figure.legend(handles=list(handles.values()), labels=list(handles), loc="outside upper center", ncols=columns)
+    if not handles:
+        return
+    width = PAGE_WIDTH if figure.get_figwidth() > COLUMN_WIDTH else COLUMN_WIDTH
+    for columns in range(min(len(handles), LEGEND_COLUMNS[width]), 0, -1):
+        drawn = figure.legend(
+            handles=list(handles.values()), labels=list(handles), loc="outside upper center", ncols=columns
+        )
+        figure.draw_without_rendering()
+        if columns == 1 or drawn.get_window_extent().width <= WIDEST_LEGEND * figure.bbox.width:
+            return
+        drawn.remove()
 
 
 def remove_repeated_labels(axes: Sequence[Axes]) -> None:

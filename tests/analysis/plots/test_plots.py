@@ -17,7 +17,9 @@ from matplotlib.lines import Line2D
 from matplotlib.markers import CARETDOWNBASE, CARETUPBASE, MarkerStyle
 from matplotlib.patches import Rectangle
 
+from analysis.costs import COSTS
 from analysis.levels import shown_levels
+from analysis.names import Names
 from analysis.plots import (
     plot_attainment,
     plot_confirmed,
@@ -35,6 +37,7 @@ from analysis.statistics.attainment import attainment_surfaces
 from analysis.statistics.confirmation import as_trials, confirmed
 from analysis.statistics.family_gains import gains
 from analysis.statistics.pareto import front, knee
+from analysis.view import View
 from tests.support.example_plots import CONFIRMATION, FAMILY_TABLE, IMPORTANCES, RESULTS, epochs_of, legend, texts
 from tests.support.example_studies import trials_frame
 from trainables.families import FAMILIES
@@ -318,3 +321,53 @@ def test_plot_importances_draws_a_bar_for_each_share(ax: Axes) -> None:
 def test_plot_studies_names_each_study(ax: Axes) -> None:
     plot_studies({"one": FAMILY_TABLE, "another": FAMILY_TABLE, "empty": trials_frame()}, ax)
     assert legend(ax) == ["one", "another"]
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_front_ends_at_the_side_of_high_costs(name: str, ax: Axes) -> None:
+    """A staircase holds its accuracy towards worse costs, which are at the left where more is better."""
+    trials = FAMILY_TABLE.assign(artifact_bytes=1000 * FAMILY_TABLE["bits_per_weight"], weight_bops=2.0)
+    trials["weight_bops"] = trials["weight_bops"] * trials["bits_per_weight"]
+    view = View(cost_name=name)
+    line = staircase(plot_front(trials, ax, view=view))
+    assert line is not None
+    x = np.asarray(line.get_xdata(), dtype=float)
+    assert (np.diff(x) <= 0).all() if view.cost.more_is_better else (np.diff(x) >= 0).all()
+    assert x[-1] == pytest.approx(ax.get_xlim()[0 if view.cost.more_is_better else 1])
+    assert (np.diff(np.asarray(line.get_ydata(), dtype=float)) >= 0).all()
+    assert ax.get_xlabel() == view.cost.label
+
+
+def test_trials_without_the_cost_leave_the_axes_empty_with_the_reason(ax: Axes) -> None:
+    plot_front(FAMILY_TABLE, ax, view=View(cost_name="bops"))
+    assert texts(ax) == ["no trial has recorded its weight-only BOPs (millions)"]
+
+
+def test_loss_is_labelled_in_points_below_the_float_network(ax: Axes) -> None:
+    rows: list[dict[str, Any]] = [
+        {"family": "none", "num_levels": None, "val_accuracy": 0.9},
+        {"val_accuracy": 0.8},
+        {"val_accuracy": 0.86},
+    ]
+    plot_front(trials_frame(*rows), ax, view=View(loss=True))
+    ax.figure.draw_without_rendering()
+    labels = {tick.get_text(): place for tick, place in zip(ax.get_yticklabels(), ax.get_yticks(), strict=True)}
+    for text, place in labels.items():
+        assert 100 * (place - 0.9) == pytest.approx(float(text.replace("−", "-")), abs=1e-6)
+    assert "0" in labels
+    assert ax.get_ylabel() == r"$\Delta$ validation accuracy (points, search)"
+
+
+def test_names_of_families_and_axes_are_those_of_the_view(ax: Axes) -> None:
+    names = Names(families={"RE": "smooth minimum", "RS": "sine"}, labels={"bits": "bits/weight"})
+    plot_front(trials_frame({"family": "RS"}, {"family": "RE"}), ax, view=View(names=names))
+    assert legend(ax)[:2] == ["smooth minimum", "sine"]
+    assert ax.get_xlabel() == "bits/weight"
+
+
+@pytest.mark.parametrize("count", [4, 5])
+def test_five_studies_have_labels_at_their_lines_and_no_legend(count: int, ax: Axes) -> None:
+    studies = {f"study {place}": FAMILY_TABLE for place in range(count)}
+    plot_studies(studies, ax)
+    labels = [text for text in texts(ax) if text.startswith("study")]
+    assert (legend(ax), labels) == ((list(studies), []) if count < 5 else ([], list(studies)))

@@ -3,6 +3,7 @@
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -20,9 +21,18 @@ from tests.support.many_families import findings_with_many_families, overlapping
 SMALLEST_TEXT = 6.0
 """Points, at the size of print."""
 
+LITERATURE = pd.DataFrame(
+    {
+        "citation": ["Han, Mao and Dally, 2016, at twice the size", "Choi, El-Khamy and Lee, 2020"],
+        "accuracy": [0.9, 0.8],
+        "bits_per_weight": [1.6, 2.5],
+    }
+)
+
 VIEWS = {
     "bits": View(),
     "loss in points over size": View(cost_name="size", loss=True),
+    "literature": View(literature=LITERATURE),
     "two families with titles": View(
         families=("RM", "none"), cost_name="ratio", names=Names(titles=dict.fromkeys(FIGURES, "A title"))
     ),
