@@ -246,7 +246,7 @@ def _left_out(view: View) -> list[str]:
         total = len(view.literature)
         lacking = total - int(shown_points(view.literature, view.cost, view.loss).sum())
         if lacking:
-            needed = f"no {view.cost.label}{' or no float_accuracy' if view.loss else ''}"
+            needed = f"no {view.cost.label.replace('$', '')}{' or no float_accuracy' if view.loss else ''}"
             lines.append(f"not drawn: {lacking} of {total} points from the literature, which have {needed}")
     return lines
 
