@@ -13,6 +13,7 @@ from study.config import EarlyStopping, PlannedTrial, Space, StudyConfig, parse_
 from study.ledger.history import History, Trial
 from study.search.space import value_at
 from study.storage.folder import StudyFolder
+from study.storage.liveliness import is_complete
 from study.storage.study_storage import CONFIRM
 from trainables.config import LARGEST_INTEGER
 
@@ -172,7 +173,7 @@ def confirmation_of(
     trials = history.trials.values()
     if not any(trial.is_front_candidate for trial in trials):
         remedy = f"run the study to its end: qar resume {folder}"
-        if history.num_ended >= searched.trials:
+        if is_complete(history, searched):
             remedy = f"see why with: qar status {folder}; then extend it: qar resume {folder} --trials N"
         raise ValueError(f"{folder} has no quantized trial with its full budget to confirm; {remedy}")
     plan = plan_of(history, margin, only, searched.space)
@@ -188,6 +189,7 @@ def confirmation_of(
         ).model_dump(),
         "warm_start": [],
         "constraints": [],
+        "stop": None,
     }
     config = parse_study(values, str(folder.path))
     confirmation = folder.confirmation

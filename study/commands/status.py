@@ -9,8 +9,9 @@ from study.ledger.costs import costs_of
 from study.ledger.front import front_so_far
 from study.ledger.history import History, Trial
 from study.run.progress import cost_lines, failure_lines, seconds_left, states_line
+from study.search.stopping import StopWatch
 from study.storage.folder import StudyFolder
-from study.storage.liveliness import Liveliness, liveliness
+from study.storage.liveliness import Liveliness, liveliness, rule_met
 from trainables.result import TrialState
 
 
@@ -51,6 +52,7 @@ class StudyStatus:
         summary |= {"front": points, "wall_seconds": round(self.history.seconds, 1), "train_seconds": asdict(costs)}
         left = self._seconds_left
         summary["seconds_left"] = None if left is None else round(left, 1)
+        summary["stopped"] = rule_met(self.history, self.config)
         return summary
 
     def lines(self) -> list[str]:
@@ -67,8 +69,17 @@ class StudyStatus:
                 for trial in history.unfinished
             ),
             *failure_lines(history),
+            *self._stop_lines(),
             *cost_lines(costs),
         ]
+
+    def _stop_lines(self) -> list[str]:
+        """Return a line about the rules of the section `stop`: which has ended the study, or how near each is."""
+        if self.config.stop is None:
+            return []
+        if reason := rule_met(self.history, self.config):
+            return [f"ended by its rule: {reason}"]
+        return [f"ends by: {'; '.join(gauge.text for gauge in StopWatch(self.config, self.history).gauges())}"]
 
 
 def status_of(folder: StudyFolder) -> StudyStatus:
@@ -80,4 +91,4 @@ def status_of(folder: StudyFolder) -> StudyStatus:
     """
     config = folder.read_config()
     history = folder.read_history()
-    return StudyStatus(config=config, history=history, state=liveliness(folder, history, config.trials))
+    return StudyStatus(config=config, history=history, state=liveliness(folder, history, config))

@@ -75,7 +75,7 @@ def _summary(name: str, address: str) -> StudySummary:
     try:
         folder = StudyFolder.at(address)
         config, history = folder.read_config(), folder.read_history()
-        state = liveliness(folder, history, config.trials)
+        state = liveliness(folder, history, config)
     except (ValueError, DamagedFileError, StorageError, OSError) as error:
         return StudySummary(name=name, problem=" ".join(str(error).split()))
     front = front_so_far(history)

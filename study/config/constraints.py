@@ -37,8 +37,12 @@ class Constraint:
     bound: float
 
     @classmethod
-    def parse(cls, text: str) -> "Constraint":
+    def parse(cls, text: str, name: str = "constraints") -> "Constraint":
         """Return the constraint written as `METRIC >= NUMBER` or `METRIC <= NUMBER`.
+
+        Args:
+            text: the constraint.
+            name: key of the configuration that holds it, for messages.
 
         Raises:
             ValueError: the text has another form or names an unknown metric; one line.
@@ -46,10 +50,9 @@ class Constraint:
         form = _FORM.fullmatch(text)
         if form is None:
             raise ValueError(
-                f"constraints must be METRIC >= NUMBER or METRIC <= NUMBER, got {text!r}; "
-                "for example 'val_accuracy >= 0.9'"
+                f"{name} must be METRIC >= NUMBER or METRIC <= NUMBER, got {text!r}; for example 'val_accuracy >= 0.9'"
             )
-        choose("metric in constraints", form["metric"], METRICS)
+        choose(f"metric in {name}", form["metric"], METRICS)
         return cls(form["metric"], ">=" if form["relation"] == ">=" else "<=", float(form["bound"]))
 
     def __str__(self) -> str:

@@ -16,6 +16,7 @@ from study.config.credentials import redacted, refuse_credentials
 from study.config.grid import with_expanded_plan
 from study.config.section import Section
 from study.config.sections import ABSENT, MOST_LEVELS, Anchors, Count, EarlyStopping, PlannedTrial, Resources, Space
+from study.config.stopping import StopRules
 from trainables.config import LARGEST_INTEGER, TrialConfig
 from trainables.import_path import PATH_PREFIXES
 
@@ -63,6 +64,7 @@ class StudyConfig(Section):
         optuna_storage: URI, without a password, of the database that optuna-dashboard shows
             (`postgresql://user@host/database`); an SQLite file in the study's folder if not given.
         loggers: trackers that show the study while it runs: `tensorboard`, `mlflow`, `wandb`.
+        stop: rules that end the study before its last trial, such as a time or a front that no longer grows.
         notify: URL to which JSON is posted at a new knee of the front, at a failure and at the end.
     """
 
@@ -84,6 +86,7 @@ class StudyConfig(Section):
     code: Annotated[dict[str, str], AfterValidator(check_code)] = Field(default_factory=dict)
     loggers: list[Literal["tensorboard", "mlflow", "wandb"]] = Field(default_factory=list)
     notify: str | None = None
+    stop: StopRules | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -133,6 +136,16 @@ class StudyConfig(Section):
             raise ValueError(
                 f"early_stopping.grace_period must be at most the last epoch ({self.epochs}), "
                 f"got {self.early_stopping.grace_period}; lower it, or train for more epochs"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _stop_rules_make_sense(self) -> Self:
+        if self.stop is not None and self.plan:
+            raise ValueError("stop must be left out where there is a plan, whose trials are all wanted; leave it out")
+        if self.stop is not None and self.stop.gpu_hours is not None and not self.resources.gpus:
+            raise ValueError(
+                f"stop.gpu_hours must be left out where trials use no GPU, got {self.stop.gpu_hours}; use hours or cost"
             )
         return self
 

@@ -231,6 +231,22 @@ class Ended(Fact):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stopped(Fact):
+    """A rule of the section `stop` was met, so that no further trial is created.
+
+    Attributes:
+        reason: the rule, in words.
+        trials: number of trials of the study at that time.
+        rules: the section `stop` at that time. The study goes on if it is extended, or if its rules are changed.
+    """
+
+    fact: Literal["stopped"] = "stopped"
+    reason: str
+    trials: Ordinal
+    rules: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
 class SessionStarted(Fact):
     """A driver started a session; sessions are numbered from 1.
 
@@ -275,6 +291,7 @@ FACTS: dict[str, type[Fact]] = {
         Lost,
         Checkpointed,
         Ended,
+        Stopped,
         SessionStarted,
         SessionEnded,
         Configured,
@@ -290,6 +307,7 @@ EPOCH = Epoch.fact
 LOST = Lost.fact
 CHECKPOINT = Checkpointed.fact
 ENDED = Ended.fact
+STOPPED = Stopped.fact
 SESSION_STARTED = SessionStarted.fact
 SESSION_ENDED = SessionEnded.fact
 CONFIGURED = Configured.fact

@@ -162,6 +162,7 @@ class History:
         sessions: sessions in order.
         baseline_seconds: seconds of training of float baselines, by seed and epoch.
         position: the end of the last fact's line in the ledger; None if that line has no checksum.
+        stopped: the latest fact of a rule that has ended the study; None if there is none.
     """
 
     trials: dict[int, Trial] = field(default_factory=dict)
@@ -170,6 +171,7 @@ class History:
     sessions: list[Session] = field(default_factory=list)
     baseline_seconds: dict[int, dict[int, float]] = field(default_factory=dict)
     position: LedgerPosition | None = None
+    stopped: facts.Stopped | None = None
 
     def apply(self, fact: Fact) -> None:
         """Update the state by one fact, which `study.ledger.order.check_order` has accepted."""
@@ -203,6 +205,8 @@ class History:
             case facts.Ended():
                 trial = self.trials[fact.number]
                 trial.state, trial.failure = fact.state, fact.failure
+            case facts.Stopped():
+                self.stopped = fact
             case facts.SessionStarted():
                 self._start_session(fact)
             case facts.SessionEnded():

@@ -40,7 +40,7 @@ def check_existing_study(folder: StudyFolder, config: StudyConfig, options: RunO
     """
     if options.address is None:
         return
-    state = liveliness(folder, folder.read_history(), config.trials)
+    state = liveliness(folder, folder.read_history(), config)
     if state not in (Liveliness.FINISHED, Liveliness.RUNNING):
         check_cluster(config, folder.storage.parent, options)
 

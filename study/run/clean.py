@@ -51,7 +51,7 @@ def check_finished(folder: StudyFolder) -> History:
     config = folder.read_config()
     folder.check_no_links()
     history = folder.read_history()
-    state = liveliness(folder, history, config.trials)
+    state = liveliness(folder, history, config)
     if state is not Liveliness.FINISHED:
         raise ValueError(
             f"qar clean needs a study that has finished, got {folder} ({state}); its checkpoints are needed to go on: "

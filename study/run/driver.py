@@ -157,7 +157,9 @@ class Driver:
             gate = Gate(self._ledger)
             fields = run.config.searched_fields
             recorder = Recorder(run.folder, self._ledger, self._mirror, run.config.epochs, gate=gate, fields=fields)
-            tuner = self._tuner(searcher, RungScheduler(rungs, gate), [recorder, progress])
+            rules = run.config.stop
+            cuts = searcher.stops if rules is not None and rules.running == "cut" else None
+            tuner = self._tuner(searcher, RungScheduler(rungs, gate, cuts), [recorder, progress])
             try:
                 tuner.fit()
             except Exception as error:

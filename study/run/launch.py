@@ -13,7 +13,7 @@ from study.run.outcome import StudyOutcome, run_and_report
 from study.run.study_run import StudyRun
 from study.sources import code_folders, make_importable, with_sources
 from study.storage.folder import StudyFolder
-from study.storage.liveliness import Liveliness, liveliness
+from study.storage.liveliness import Liveliness, is_complete, liveliness
 from study.storage.object_store import below, is_uri
 from study.storage.shown_errors import shown_errors
 
@@ -113,7 +113,7 @@ def _extended(folder: StudyFolder, config: StudyConfig, trials: int) -> StudyCon
             f"--trials extends a search, got {trials} for {folder}, which runs a plan; more seeds of a confirmation "
             "are trained with: qar confirm STUDY --seeds N"
         )
-    state = liveliness(folder, folder.read_history(), config.trials)
+    state = liveliness(folder, folder.read_history(), config)
     if state is not Liveliness.FINISHED:
         raise _unfinished(folder, trials, state)
     return config.model_copy(update={"trials": config.trials + trials})
@@ -134,7 +134,7 @@ def extend(folder: StudyFolder, trials: int, options: RunOptions) -> StudyConfig
     """
 
     def extended(config: StudyConfig, history: History) -> StudyConfig:
-        if history.num_ended < config.trials:  # another process has extended it meanwhile
+        if not is_complete(history, config):  # another process has extended it meanwhile
             raise _unfinished(folder, trials, Liveliness.INTERRUPTED)
         return config.model_copy(update={"trials": config.trials + trials})
 

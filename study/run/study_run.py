@@ -6,6 +6,7 @@ from study.config import StudyConfig
 from study.ledger.history import History
 from study.run.options import RunOptions
 from study.storage.folder import StudyFolder
+from study.storage.liveliness import is_complete
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,5 +26,5 @@ class StudyRun:
     confirmed: StudyFolder | None = None
 
     def is_complete(self, history: History) -> bool:
-        """Whether all trials of the study have ended."""
-        return history.num_ended >= self.config.trials
+        """Whether the study has nothing left to train."""
+        return is_complete(history, self.config)

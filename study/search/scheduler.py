@@ -1,5 +1,6 @@
 """Early stopping of trials before their full budget: Ray's interface to `study.search.rungs`."""
 
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune.experiment import Trial
@@ -15,16 +16,19 @@ from study.search.rungs import Rungs
 class RungScheduler(DerivedFromLedger, FIFOScheduler):
     """Ray scheduler that starts trials in the order of their creation and stops those that a rung rejects."""
 
-    def __init__(self, rungs: Rungs, gate: Gate | None = None) -> None:
+    def __init__(self, rungs: Rungs, gate: Gate | None = None, cuts: Callable[[], bool] | None = None) -> None:
         """Create the scheduler.
 
         Args:
             rungs: rungs with the reports so far.
             gate: holds trials that continue until their facts are durable; None to let them continue at once.
+            cuts: function that returns whether a rule ends all trials that run, called after each epoch; None if no
+                rule does.
         """
         super().__init__()
         self._rungs = rungs
         self._gate = gate
+        self._cuts = cuts
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """Return the newest pending trial, or None.
@@ -39,7 +43,8 @@ class RungScheduler(DerivedFromLedger, FIFOScheduler):
         """Return whether Ray continues, stops or holds a trial after a result."""
         # A trial that fails without an exception reports only the reason.
         if "val_accuracy" in result:
-            if not self._rungs.report(trial.config["number"], trial.config["anchor"], result):
+            continues = self._rungs.report(trial.config["number"], trial.config["anchor"], result)
+            if not continues or (self._cuts is not None and self._cuts()):
                 return str(TrialScheduler.STOP)
             if self._gate is not None:
                 return self._gate.hold(tune_controller, trial)

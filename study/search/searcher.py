@@ -9,13 +9,15 @@ import optuna
 from ray.tune.search import Searcher
 
 from study.config import StudyConfig
-from study.ledger.facts import ASKED, REPEATED
+from study.ledger.facts import ASKED, REPEATED, STOPPED
 from study.ledger.history import KnownResult, Trial
 from study.ledger.ledger import DerivedFromLedger, Ledger
 from study.search.optuna_trials import OBJECTIVES
 from study.search.sampler_history import Proposal, SamplerView
+from study.search.stopping import StopWatch
 from study.search.warm_start import record_priors
 from study.storage.folder import StudyFolder
+from study.storage.liveliness import rule_met
 from trainables.config import TrialConfig
 from trainables.result import END_STATES, TrialState
 
@@ -68,6 +70,7 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
             self._runs.setdefault(trial.config_hash, []).append(trial)
         record_priors(ledger, config)
         self._view = SamplerView(config, ledger.history)
+        self._watch = StopWatch(config, ledger.history)
 
     @property
     def optuna_study(self) -> optuna.Study:
@@ -108,6 +111,15 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
             "attempt": trial.losses,
         }
 
+    def stops(self) -> bool:
+        """Whether a rule of the section `stop` has ended the study; records the rule when it is met."""
+        if self._config.stop is None:
+            return False
+        if rule_met(self._ledger.history, self._config) is None and (reason := self._watch.reason()) is not None:
+            rules = self._config.stop.model_dump(mode="json")
+            self._ledger.record(STOPPED, reason=reason, trials=self._config.trials, rules=rules)
+        return rule_met(self._ledger.history, self._config) is not None
+
     def _orphaned_trial(self) -> Trial | None:
         """Return the first unfinished trial that no trial of Ray trains; None if there is none."""
         self._open = {number: trial for number, trial in self._open.items() if trial.state == TrialState.RUNNING}
@@ -117,6 +129,8 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
     def _propose_ahead(self) -> None:
         """Record new trials, which one commit makes durable."""
         left = self._config.trials - len(self._ledger.history.trials)
+        if left <= 0 or self.stops():
+            return
         free = self._room() - len(self._running)
         for _ in range(int(min(left, free, self._most_ahead))):
             self._new_trial()

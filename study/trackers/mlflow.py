@@ -13,6 +13,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from study.config import StudyConfig
 from study.ledger.history import History, Trial
+from study.storage.liveliness import is_complete
 from study.trackers.tracker import epochs_after, front_rows, numbers_of, settings_of
 from trainables.result import TrialState
 
@@ -111,7 +112,7 @@ class MLflow:
             return
         run_id = self._run_of_study()
         self._client.log_dict(run_id, _table(front_rows(history)), FRONT_FILE)
-        done = history.num_ended >= config.trials
+        done = is_complete(history, config)
         self._client.set_tag(run_id, "qar.trials_ended", history.num_ended)
         self._client.update_run(run_id, RunStatus.to_string(RunStatus.FINISHED if done else RunStatus.RUNNING))
         self._shown = history.num_ended

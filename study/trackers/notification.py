@@ -9,6 +9,7 @@ from typing import Any
 from study.config import StudyConfig
 from study.ledger.front import front_so_far, knee_of
 from study.ledger.history import History, Trial
+from study.storage.liveliness import is_complete, rule_met
 from study.trackers.tracker import front_rows
 from trainables.atomic import replacing
 from trainables.result import TrialState
@@ -63,5 +64,9 @@ def _events(config: StudyConfig, history: History) -> Iterator[tuple[str, str, d
     if knee is not None:
         row = next(row for row in front_rows(history) if row["trial"] == knee.number)
         yield f"knee-{knee.trial_id}", "knee", {"knee": row}
-    if history.num_ended >= config.trials:
-        yield f"ended-{history.num_ended}", "ended", {"trials": history.num_ended, "front": front_rows(history)}
+    if is_complete(history, config):
+        yield (
+            f"ended-{history.num_ended}",
+            "ended",
+            {"trials": history.num_ended, "stopped": rule_met(history, config), "front": front_rows(history)},
+        )

@@ -16,6 +16,7 @@ import wandb
 
 from study.config import StudyConfig
 from study.ledger.history import History, Trial
+from study.storage.liveliness import is_complete
 from study.trackers.tracker import front_rows, numbers_of, settings_of
 from trainables.atomic import replacing
 from trainables.result import TrialState
@@ -55,7 +56,7 @@ class WandB:
     def update_study(self, config: StudyConfig, history: History) -> None:
         """Send the front as a table once all trials have ended."""
         rows = front_rows(history)
-        if history.num_ended < config.trials or not rows:
+        if not is_complete(history, config) or not rows:
             return
         name = f"{self._name}-front-{history.num_ended}"
         with self._sending(name, {"study": self._address}, tag="front") as run:

@@ -122,7 +122,7 @@ def test_front_table_shows_every_point_with_its_configuration(tmp_path: Path) ->
     assert header == ["bits/weight", "val", "accuracy", "family", "K", "λ", "placement", "trial"]
     assert rows == [
         ["1.30", "0.8000", "none", "2", "–", "kmeans", "1"],
-        ["3.30", "0.9500", "RE", "8", "1.0e-03", "own", "2"],
+        ["3.30", "0.9500", "RE", "8", "0.001", "own", "2"],
     ]
 
 
@@ -243,20 +243,22 @@ def test_silent_reporter_reports_nothing(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_liveliness_tells_every_condition_of_a_study(tmp_path: Path) -> None:
     finished = make_study(tmp_path / "finished")
-    assert liveliness(finished, read_history(finished.ledger), 5) == "finished"
-    assert liveliness(finished, read_history(finished.ledger), 12) == "interrupted", "extended, and not begun with"
+    assert liveliness(finished, read_history(finished.ledger), study_config(trials=5)) == "finished"
+    assert liveliness(finished, read_history(finished.ledger), study_config(trials=12)) == "interrupted", (
+        "extended, and not begun with"
+    )
 
     died = make_study(tmp_path / "died", ended=False)
-    assert liveliness(died, read_history(died.ledger), 5) == "died"
+    assert liveliness(died, read_history(died.ledger), study_config(trials=5)) == "died"
 
     ledger = Ledger(died.ledger)
-    assert liveliness(died, ledger.history, 5) == "running"
+    assert liveliness(died, ledger.history, study_config(trials=5)) == "running"
     ledger.record("session_ended", session=1, outcome="interrupted")
     ledger.close()
-    assert liveliness(died, read_history(died.ledger), 5) == "interrupted"
+    assert liveliness(died, read_history(died.ledger), study_config(trials=5)) == "interrupted"
 
     unstarted = StudyFolder(tmp_path / "unstarted")
-    assert liveliness(unstarted, read_history(unstarted.ledger), 5) == "not started"
+    assert liveliness(unstarted, read_history(unstarted.ledger), study_config(trials=5)) == "not started"
 
 
 def test_line_names_the_epoch_of_each_running_trial(monkeypatch: pytest.MonkeyPatch) -> None:
