@@ -59,7 +59,12 @@ def export_trial(
         DamagedFileError: the study's files can't be read, or the file classifies an image otherwise than the network.
     """
     choose("format", format_name, FORMATS)
-    choose("coding", coding or "entropy", CODES)
+    if coding is not None:
+        choose("coding", coding, CODES)
+        if format_name != "qar":
+            raise ValueError(
+                f"coding must be left out for format {format_name!r}, got {coding!r}; only qar codes levels"
+            )
     check_code(folder.read_config(), trusted=fetch)
     if out.exists() and not force:
         raise ValueError(f"{out} exists already; choose another --out, or replace it with --force")

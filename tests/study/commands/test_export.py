@@ -141,6 +141,8 @@ def test_export_refuses_an_unknown_format_or_coding(study: Path, tmp_path: Path)
     out = tmp_path / "network"
     assert_refused(export(study, 3, out, "--format", "zip"), "unknown format 'zip'; choose from", "safetensors")
     assert_refused(export(study, 3, out, "--coding", "zip"), "unknown coding 'zip'; choose from", "huffman")
+    dense = export(study, 3, out, "--format", "torch", "--coding", "entropy")
+    assert_refused(dense, "coding must be left out for format 'torch', got 'entropy'; only qar codes levels")
     assert not out.exists()
 
 

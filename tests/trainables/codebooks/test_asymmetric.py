@@ -33,22 +33,30 @@ def test_decode_inverts_encode_and_counts_give_the_size(counts: list[int], order
     assert (decode(stream, costs, len(levels)) == levels).all()
 
 
-@settings(max_examples=30)
+@settings(max_examples=40)
 @given(
     shares=st.lists(st.floats(0.001, 1), min_size=2, max_size=40),
     size=st.integers(10_001, 60_000),
     order=st.sampled_from(ORDERS),
 )
 def test_large_layers_lie_within_a_hundredth_of_their_entropy(shares: list[float], size: int, order: str) -> None:
-    """The stream and its table; below 0.4 bits a weight, two bytes more, for they are less than that."""
+    """The stream and its table, where a hundredth is more than the table and the four bytes of any stream."""
     counts = np.random.default_rng(0).multinomial(size, np.array(shares) / sum(shares)).tolist()
     stream = encode(ordered_levels(counts, order), counts, code_costs(counts))
     entropy_bytes = size * entropy_bits(counts) / 8
-    assert entropy_bytes <= len(stream) <= 1.01 * entropy_bytes + 4
+    assert entropy_bytes <= len(stream) <= 1.002 * entropy_bytes + 4
     layer = LayerBits(counts, "entropy")
-    assert layer.payload_bytes - layer.codebook_bytes <= 1.01 * entropy_bytes + 4 + len(counts)
-    if entropy_bytes > 0.4 * size / 8 and len(counts) <= 8 < entropy_bytes / 1000:
-        assert layer.bytes_by_code[ASYMMETRIC] <= 1.01 * entropy_bytes
+    levels_bytes = layer.payload_bytes - layer.codebook_bytes
+    assert levels_bytes <= layer.bytes_by_code[ASYMMETRIC] == len(counts) + len(stream)
+    if len(counts) + 4 <= 0.008 * entropy_bytes:
+        assert levels_bytes <= 1.01 * entropy_bytes
+
+
+@pytest.mark.parametrize("counts", [[9_000, 1_001], [5_000, 4_000, 1_001], [6_000, 2_000, 1_500, 501]])
+def test_layer_of_ten_thousand_weights_lies_within_a_hundredth_of_its_entropy(counts: list[int]) -> None:
+    layer = LayerBits(counts, "entropy")
+    assert layer.code == ASYMMETRIC
+    assert layer.bytes_by_code[ASYMMETRIC] <= 1.01 * layer.num_weights * entropy_bits(counts) / 8 + len(counts)
 
 
 @given(counts=counts_of_levels)
