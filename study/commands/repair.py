@@ -12,7 +12,7 @@ from pathlib import Path
 from study.ledger.completeness import TableWitness
 from study.ledger.facts import CONFIGURED
 from study.ledger.reading import read
-from study.records.recorder import write_tables
+from study.records.tables import write_tables
 from study.storage.folder import StudyFolder
 from trainables.atomic import create
 from trainables.errors import DamagedFileError
@@ -61,10 +61,11 @@ def repair_ledger(folder: StudyFolder, say: Callable[[str], None]) -> Repair | N
 
     Raises:
         ValueError: the study holds a symbolic link, or another process runs it.
-        DamagedFileError: not even the first line is sound.
+        DamagedFileError: not even the first line is sound, or study.yaml is invalid.
         StorageError: the study can't be written.
     """
     folder.check_no_links()
+    fields = folder.parse_config().searched_fields
     folder.storage.fetch_results()
     content = folder.ledger.read_bytes()
     reading = read(content)
@@ -80,7 +81,7 @@ def repair_ledger(folder: StudyFolder, say: Callable[[str], None]) -> Repair | N
     folder.publish()
     if reading.damage:
         folder.storage.replace_ledger(content, content[: reading.intact], say)
-    write_tables(folder, reading.history)
+    write_tables(folder, reading.history, fields)
     folder.publish()
     lost = Counter(match[1].decode() for match in _KIND.finditer(rest))
     return Repair(kept=reading.lines, damage=reading.damage, lost=lost, originals=copies)

@@ -9,7 +9,7 @@ from study.ledger.completeness import TableWitness, table_position
 from study.ledger.history import History
 from study.ledger.reading import Reading, read
 from study.records.optuna_mirror import OptunaMirror
-from study.records.recorder import epoch_rows, trial_row
+from study.records.tables import epoch_rows, trial_row
 from study.storage.folder import StudyFolder
 from trainables.checkpoint import read_checkpoint
 from trainables.codebooks.artifact import read_artifact

@@ -10,7 +10,8 @@ from trainables.lazy import lazy_names
 if TYPE_CHECKING:
     from study.records.failures import FailTrial, Retry, StopStudy, decide
     from study.records.optuna_mirror import OptunaMirror
-    from study.records.recorder import Recorder, write_tables
+    from study.records.recorder import Recorder
+    from study.records.tables import write_tables
 else:
     __getattr__ = lazy_names(
         __name__,
@@ -21,7 +22,7 @@ else:
             "Retry": "failures",
             "StopStudy": "failures",
             "decide": "failures",
-            "write_tables": "recorder",
+            "write_tables": "tables",
         },
     )
 

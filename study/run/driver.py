@@ -18,7 +18,8 @@ from study.ledger.history import CHECKPOINTS_KEPT
 from study.ledger.ledger import Ledger
 from study.records.optuna_mirror import OptunaMirror
 from study.records.provenance import provenance
-from study.records.recorder import Recorder, write_tables
+from study.records.recorder import Recorder
+from study.records.tables import write_tables
 from study.run.baselines import float_baselines
 from study.run.progress import Progress, SilentReporter
 from study.run.recovery import end_finished_trials, prune_checkpoints

@@ -13,7 +13,7 @@ from study.config import StudyConfig, parse_study
 from study.ledger.facts import ASKED, CHECKPOINT, ENDED, EPOCH, FACTS, SESSION_ENDED, SESSION_STARTED
 from study.ledger.history import History
 from study.ledger.ledger import Ledger, read_history
-from study.records.recorder import write_tables
+from study.records.tables import write_tables
 from study.storage.folder import StudyFolder
 from trainables.config import TrialConfig
 from trainables.result import EPOCH_COLUMNS, TRIAL_COLUMNS, Column, TrialState

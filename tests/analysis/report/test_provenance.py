@@ -20,7 +20,7 @@ from study.cli import app
 from study.commands.importance import hyperparameter_importances
 from study.ledger.facts import SESSION_STARTED
 from study.ledger.ledger import Ledger
-from study.records.recorder import write_tables
+from study.records.tables import write_tables
 from tests.support.example_studies import (
     PROVENANCE,
     confirm_study,

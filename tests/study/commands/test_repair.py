@@ -7,7 +7,7 @@ from typer.testing import CliRunner, Result
 
 from study.cli import app
 from study.ledger.ledger import Ledger, read_history
-from study.records.recorder import write_tables
+from study.records.tables import write_tables
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import files_below, make_study
 

@@ -21,13 +21,14 @@ from ray.tune.experiment import Trial
 
 from analysis.load import load_epochs, load_trials
 from study.errors import NodeLacksDataset, NodeUnusable, StorageNotShared, StorageUnwritable
-from study.ledger.facts import ASKED, ENDED, LOST
+from study.ledger.facts import ASKED, ENDED, EPOCH, LOST
 from study.ledger.history import CheckpointRecord
 from study.ledger.ledger import Ledger, read_history
 from study.records.failures import MOST_LOSSES
 from study.records.optuna_mirror import OptunaMirror
 from study.records.provenance import provenance
-from study.records.recorder import Recorder, epoch_rows, trial_row, write_tables
+from study.records.recorder import Recorder
+from study.records.tables import TableWriter, epoch_rows, trial_row, write_tables
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import (
     ARROW_TYPES,
@@ -483,3 +484,27 @@ def test_error_that_cant_be_read_counts_as_a_lost_actor(recording: Recording) ->
 
 def test_recorder_survives_pickling_by_ray_as_nothing(recording: Recording) -> None:
     assert recording.recorder.__getstate__() == {}
+
+
+def test_tables_written_as_a_study_grows_equal_those_written_once(tmp_path: Path) -> None:
+    """Rows of trials that have ended are kept between two writings; trials end in another order than they begin."""
+    study = StudyFolder(tmp_path / "small")
+    study.create(study_config())
+    ledger = Ledger(study.ledger)
+    start_session(ledger)
+    writer, config = TableWriter(study), study_config().trial_config({"family": "none", "num_levels": 2})
+    for number in range(6):
+        ledger.record(ASKED, **asked(number, config))
+        train(ledger, number, 1)
+    for number in (4, 1, 0, 5):
+        writer.write(ledger.history)
+        ledger.record(EPOCH, number=number, metrics=metrics(2))
+        ledger.record(ENDED, number=number, state=TrialState.PRUNED, failure=None)
+    writer.write(ledger.history)
+    written = {path.name: pq.read_table(path) for path in (study.trials, study.epochs)}
+    write_tables(study, ledger.history)
+    ledger.close()
+    for path in (study.trials, study.epochs):
+        once = pq.read_table(path)
+        assert written[path.name].equals(once, check_metadata=True)
+    assert written["trials.parquet"]["number"].to_pylist() == list(range(6))

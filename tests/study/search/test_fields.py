@@ -146,7 +146,7 @@ def test_malformed_fields_are_refused_in_one_line(case: str) -> None:
 
 
 def test_tables_importances_warm_start_and_confirmation_follow(tmp_path: Path) -> None:
-    from study.records.recorder import write_tables
+    from study.records.tables import write_tables
     from study.storage.folder import StudyFolder
     from trainables.result import TRIAL_COLUMNS
     from trainables.tables import read_table

@@ -1,0 +1,193 @@
+"""The files derived from the ledger: trials.parquet, epochs.parquet and study.json."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from study.config.dimensions import types_of
+from study.ledger.completeness import position_metadata
+from study.ledger.history import History, Trial
+from study.search.space import value_at
+from study.storage.folder import StudyFolder, write_atomically
+from trainables.atomic import replacing
+from trainables.config import TrialConfig
+from trainables.families import family_of
+from trainables.result import (
+    EPOCH_COLUMNS,
+    SCHEMA_VERSION,
+    SCHEMA_VERSION_KEY,
+    SEARCHED_KEY,
+    TRIAL_COLUMNS,
+    Column,
+    TrialState,
+    searched_column,
+)
+
+_ARROW_TYPES = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa.string()}
+
+
+def searched_columns(fields: Sequence[str], trials: Sequence[Trial]) -> list[Column]:
+    """Return the columns of further searched fields.
+
+    Args:
+        fields: dotted names of the fields; those that have a column anyway are left out.
+        trials: trials of the study, whose values decide the type of an option of the model.
+    """
+    known = {column.name for column in TRIAL_COLUMNS}
+    columns = []
+    for name in fields:
+        if name not in known:
+            kinds = types_of(name) or tuple({type(value_at(trial.config, name)) for trial in trials})
+            columns.append(searched_column(name, _kind_of(kinds)))
+    return columns
+
+
+def _kind_of(kinds: Sequence[type]) -> str:
+    """Return the type of a column that holds values of all these types, besides nulls."""
+    plain = set(kinds) - {type(None)}
+    if plain == {int, float}:
+        return "float"
+    return {int: "int", float: "float", bool: "bool"}.get(plain.pop(), "str") if len(plain) == 1 else "str"
+
+
+def trial_row(trial: Trial) -> dict[str, Any]:
+    """Return the row of a trial in trials.parquet: a value for each of `TRIAL_COLUMNS`."""
+    config = TrialConfig.from_stored(trial.config)
+    quantized = config.num_levels is not None
+    row = {column.name: trial.last.get(column.name) for column in TRIAL_COLUMNS}
+    return row | {
+        "trial_id": trial.trial_id,
+        "number": trial.number,
+        "state": trial.state,
+        "anchor": trial.anchor,
+        "family": config.family,
+        "num_levels": config.num_levels,
+        "lam": config.lam if family_of(config.family).has_penalty else None,
+        "placement": config.placement if quantized else None,
+        "seed": config.seed,
+        "model": config.model,
+        "dataset": config.dataset,
+        "epochs": len(trial.epochs),
+        "train_seconds": sum(metrics["train_seconds"] for metrics in trial.epochs.values()),
+        "config_hash": trial.config_hash,
+        "failure": trial.failure,
+        "checkpoint": trial.checkpoint.path if trial.checkpoint else None,
+    }
+
+
+def epoch_rows(trial: Trial) -> list[dict[str, Any]]:
+    """Return the rows of a trial in epochs.parquet, in order of the epochs."""
+    return [
+        {column.name: metrics.get(column.name) for column in EPOCH_COLUMNS}
+        | {"trial_id": trial.trial_id, "number": trial.number, "session": trial.sessions[epoch]}
+        for epoch, metrics in sorted(trial.epochs.items())
+    ]
+
+
+def _row_of(further: Sequence[Column], trial: Trial) -> dict[str, Any]:
+    """Return the values of further searched fields of a trial; texts where its column has that type."""
+    values = {column.name: (column.type, value_at(trial.config, column.name)) for column in further}
+    return {
+        name: str(value) if kind == "str" and value is not None else value for name, (kind, value) in values.items()
+    }
+
+
+def _schema(columns: Sequence[Column]) -> pa.Schema:
+    return pa.schema(
+        [pa.field(column.name, _ARROW_TYPES[column.type], metadata={"meaning": column.meaning}) for column in columns]
+    )
+
+
+class TableWriter:
+    """Writes the tables of a study again and again.
+
+    The rows of a trial that has ended never change, so they are converted once and kept in Arrow's columns.
+    """
+
+    def __init__(self, folder: StudyFolder, fields: Sequence[str] = ()) -> None:
+        """Prepare to write.
+
+        Args:
+            folder: folder of the study.
+            fields: dotted names of further searched fields, which get a column each in trials.parquet.
+        """
+        self._folder = folder
+        self._fields = fields
+        self._ended: set[int] = set()  # numbers of the trials whose rows are kept
+        self._trials: list[pa.Table] = []
+        self._epochs: list[pa.Table] = []
+
+    def write(self, history: History) -> None:
+        """Write both tables and study.json; each file is replaced atomically.
+
+        Args:
+            history: history of the ledger; it may only have grown since the last call.
+
+        Raises:
+            OSError: a file can't be written.
+        """
+        further = searched_columns(self._fields, list(history.trials.values()))
+        if self._trials and not self._trials[0].schema.equals(_schema([*TRIAL_COLUMNS, *further])):
+            self._ended, self._trials, self._epochs = set(), [], []  # a later value has changed a column's type
+        new = [trial for number, trial in history.trials.items() if number not in self._ended]
+        ended = [trial for trial in new if trial.state != TrialState.RUNNING]
+        running = [trial for trial in new if trial.state == TrialState.RUNNING]
+        self._ended |= {trial.number for trial in ended}
+        self._trials.append(_trials_table(ended, further))
+        self._epochs.append(_epochs_table(ended))
+        metadata = {SCHEMA_VERSION_KEY.encode(): str(SCHEMA_VERSION).encode()} | position_metadata(history.position)
+        searched = {column.name: column.type for column in further}
+        named = {SEARCHED_KEY.encode(): json.dumps(searched).encode()} if further else {}
+        trials = pa.concat_tables([*self._trials, _trials_table(running, further)]).sort_by("number")
+        self._write(self._folder.trials, trials, metadata | named)
+        epochs = pa.concat_tables([*self._epochs, _epochs_table(running)])
+        self._write(self._folder.epochs, epochs.sort_by([("number", "ascending"), ("epoch", "ascending")]), metadata)
+        write_atomically(self._folder.study_json, json.dumps(provenance_of(history), indent=2) + "\n")
+
+    def _write(self, path: Path, table: pa.Table, metadata: dict[bytes, bytes]) -> None:
+        with replacing(path) as file:
+            pq.write_table(table.replace_schema_metadata(metadata), file, write_page_checksum=True)
+
+
+def _trials_table(trials: Sequence[Trial], further: Sequence[Column]) -> pa.Table:
+    rows = [trial_row(trial) | _row_of(further, trial) for trial in trials]
+    return pa.Table.from_pylist(rows, _schema([*TRIAL_COLUMNS, *further]))
+
+
+def _epochs_table(trials: Sequence[Trial]) -> pa.Table:
+    return pa.Table.from_pylist([row for trial in trials for row in epoch_rows(trial)], _schema(EPOCH_COLUMNS))
+
+
+def write_tables(folder: StudyFolder, history: History, fields: Sequence[str] = ()) -> None:
+    """Write the tables and study.json of a study once; see `TableWriter`."""
+    TableWriter(folder, fields).write(history)
+
+
+def provenance_of(history: History) -> dict[str, Any]:
+    """Return the content of study.json: seeds, hosts and sessions of a study."""
+
+    def instant(seconds: float) -> str:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+    trials = history.trials.values()
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "seeds": sorted({trial.config["seed"] for trial in trials}),
+        "hosts": sorted({trial.last["hostname"] for trial in trials if "hostname" in trial.last}),
+        "wall_seconds": round(history.seconds, 1),
+        "sessions": [
+            {
+                "started": instant(session.started),
+                "latest": instant(session.latest),
+                "outcome": session.outcome,
+                "driver": session.hostname,
+                **session.provenance,
+            }
+            for session in history.sessions
+        ],
+    }
