@@ -9,6 +9,8 @@ failed trial lets the others go on. An anchor with these four exceptions would b
 
 import time
 
+import ray
+from ray.exceptions import RayError
 from rich.console import Console
 
 from study.config import StudyConfig
@@ -16,8 +18,10 @@ from study.durations import duration
 from study.interruption import interruption
 from study.ledger.facts import BASELINE
 from study.ledger.ledger import Ledger
+from study.records.failures import baseline_failure
 from study.run.stall import StallDetector
 from study.storage.folder import StudyFolder
+from trainables import trainable
 
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_CHECKS = 0.5
@@ -42,15 +46,9 @@ def float_baselines(folder: StudyFolder, config: StudyConfig, ledger: Ledger, co
         ValueError: a baseline diverges.
         StudyInterrupted: the ledger can't be written, a node lacks the data set, or training fails there.
     """
-    import ray
-    from ray.exceptions import RayError
-
-    from study.records.failures import baseline_failure
-    from trainables.trainable import train_baseline
-
     missing = [seed for seed in config.baseline_seeds if not folder.has_baseline(seed)]
     resources = {"num_cpus": config.resources.cpus, "num_gpus": config.resources.gpus}
-    task = ray.remote(train_baseline).options(num_returns="streaming", **resources)
+    task = ray.remote(trainable.train_baseline).options(num_returns="streaming", **resources)
     trials = {seed: config.baseline_config(seed) for seed in missing}
     training = {
         task.remote(trial.to_dict(), config.resources.cpus, folder.baseline_address(seed)): seed

@@ -15,6 +15,7 @@ from study.ledger.completeness import TableWitness, config_digests
 from study.ledger.facts import CONFIGURED
 from study.ledger.history import History, Trial
 from study.ledger.ledger import Ledger, read_history
+from study.storage.bucket import BucketStorage
 from study.storage.local import LocalStorage, remove_empty
 from study.storage.study_storage import (
     BASELINE,
@@ -71,8 +72,6 @@ class StudyFolder:
         """
         if "://" not in address:
             return cls(Path(address))
-        from study.storage.bucket import BucketStorage
-
         return cls(BucketStorage.open(address))
 
     @property
