@@ -6,9 +6,13 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.report.findings import Findings
+from analysis.statistics.before_tuning import accuracies_before_tuning
 from analysis.statistics.family_gains import ACCURACIES, TEST
 from analysis.statistics.pareto import REFERENCE, candidates, float_baseline, front, hypervolume, knee
 from trainables.result import FINETUNE, TrialState
+
+MOST_LEVELS = 3
+"""Greatest number of K for which the terminal shows accuracies before tuning."""
 
 MOST_ROWS = 200
 """Greatest number of rows of a front in the terminal; front.csv holds all."""
@@ -36,11 +40,32 @@ def summarize(findings: Findings) -> dict[str, object]:
 def text_of(findings: Findings) -> str:
     """Return the summary for a terminal: results of the search, then means over seeds of the confirmation."""
     parts = ["\n".join(_counts(findings)) if findings.is_plan else _search_text(findings)]
+    if comparison := _before_tuning_text(findings):
+        parts.append(comparison)
     if findings.gaps:
         parts.append("\n".join(findings.gaps))
     if findings.results is not None:
         parts.append(_planned_text(findings) if findings.is_plan else _confirmed_text(findings.results))
     return "\n\n".join(parts)
+
+
+def _before_tuning_text(findings: Findings) -> str:
+    """Return the accuracies of families before tuning at the few smallest K; empty if none can be compared."""
+    try:
+        table = accuracies_before_tuning(findings.trials)
+    except ValueError:  # trials of several models or data sets can't be compared
+        return ""
+    lines = []
+    for levels in sorted(table["num_levels"].unique())[:MOST_LEVELS]:
+        at = table[table["num_levels"] == levels]
+        families = (
+            f"{family} {_accuracy(recalibrated)} ({_accuracy(kept)})"
+            for family, recalibrated, kept in zip(at["family"], at["recalibrated"], at["kept"], strict=True)
+        )
+        if at[["recalibrated", "kept"]].notna().any(axis=None):
+            lines.append(f"K = {levels}: {', '.join(families)}")
+    title = "before tuning, validation accuracy with batch statistics re-estimated (and kept):"
+    return "\n".join([title, *lines]) if lines else ""
 
 
 def _counts(findings: Findings) -> list[str]:

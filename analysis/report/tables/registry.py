@@ -7,6 +7,7 @@ from pathlib import Path
 from analysis.report.attempts import Attempts
 from analysis.report.findings import Findings
 from analysis.report.tables.accuracies import accuracy_table, search_table
+from analysis.report.tables.before_tuning import before_tuning_table
 from analysis.report.tables.configurations import confirmed_table
 from analysis.report.tables.gains import gains_table
 from analysis.report.tables.importances import importances_table
@@ -18,6 +19,7 @@ TABLES: dict[str, Callable[[Findings], Table]] = {
     "search": search_table,
     "sizes": sizes_table,
     "gains": gains_table,
+    "before-tuning": before_tuning_table,
     "confirmed": confirmed_table,
     "importances": importances_table,
 }
