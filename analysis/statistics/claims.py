@@ -145,13 +145,15 @@ def decide(
             interval = mean_interval(values, confidence=confidence) if len(values) else None
             bounds = (interval.estimate, interval.low, interval.high) if interval else (math.nan,) * 3
             spread = len(values) > 1 and not np.allclose(values, values[0], rtol=0, atol=1e-12)
-            p = float(ttest_1samp(values, 0.0).pvalue) if spread else math.nan
+            p_value = float(ttest_1samp(values, 0.0).pvalue) if spread else math.nan
             detectable = detectable_difference(values, (1 - confidence) / len(claims)) if spread else math.nan
             place = (claim.name, claim.num_levels, claim.phase, statistics, len(values))
-            rows.append((*place, *bounds, p, math.nan, "", detectable))
+            rows.append((*place, *bounds, p_value, math.nan, "", detectable))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     decisive = table["statistics"] == STATISTICS[0]
-    table.loc[decisive, "p_adjusted"] = holm(table.loc[decisive, "p"].to_numpy(dtype=float))
+    p = table.loc[decisive, "p"]
+    # A test that can't be run yet counts as one all the same: it was named.
+    table.loc[decisive, "p_adjusted"] = pd.Series(holm(p.fillna(1.0).to_numpy(dtype=float)), p.index).where(p.notna())
     significant = table["p_adjusted"] < 1 - confidence
     table.loc[decisive, "decision"] = "open"
     table.loc[significant, "decision"] = np.where(table["difference"] > 0, "confirmed", "refuted")[significant]

@@ -136,6 +136,13 @@ def test_claims_are_confirmed_refuted_or_open_after_holm() -> None:
     assert kept["p_adjusted"].isna().all()
 
 
+def test_tests_that_cannot_be_run_yet_count_in_the_adjustment() -> None:
+    trials = study(4)
+    claims = [Claim.difference("RC", "none", 4, REGULARIZE), Claim.difference("RC", "none", 16, FINETUNE)]
+    row = decide(trials, claims, LAMS).iloc[0]
+    assert row["p_adjusted"] == pytest.approx(min(1.0, 2 * row["p"]))
+
+
 def test_trials_at_another_lam_and_unfinished_ones_are_left_out() -> None:
     trials, lams = study(3), LAMS
     others = trials_frame(trial("RC", 4, 0, 0.99, lam=32.0), trial("RC", 4, 1, 0.99, state="PRUNED"))
