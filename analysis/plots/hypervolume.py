@@ -12,13 +12,15 @@ from analysis.plots.style import plain
 
 
 def plot_hypervolume(bands: Mapping[str, pd.DataFrame], ax: Axes) -> Axes:
-    """Draw the hypervolume of searches over the hours of training, with bands over runs with other seeds.
+    """Draw the hypervolume of searches over the time of training, with bands over runs with other seeds.
 
     Args:
         bands: results of `analysis.statistics.search_progress.hypervolume_band`, by the name of the search.
         ax: axes to draw on; returned.
     """
-    ax.set_xlabel("hours of training, all trials")
+    longest = max((band["hours"].max() for band in bands.values() if len(band)), default=1.0)
+    unit, per_hour = ("hours", 1) if longest >= 1 else ("minutes", 60)
+    ax.set_xlabel(f"{unit} of training, all trials")
     ax.set_ylabel("hypervolume")
     bands = {name: band for name, band in bands.items() if len(band) and band["median"].max() > 0}
     if not bands:
@@ -28,15 +30,16 @@ def plot_hypervolume(bands: Mapping[str, pd.DataFrame], ax: Axes) -> Axes:
         mark = MARKS[place % len(MARKS)]
         runs = int(band["runs"].iloc[0])
         label = plain(name) + (f" ({runs} seeds)" if runs > 1 else "")
-        ax.step(band["hours"], band["median"], where="post", c=mark.colour, ls=mark.line, label=label)
+        times = per_hour * band["hours"]
+        ax.step(times, band["median"], where="post", c=mark.colour, ls=mark.line, label=label)
         if runs > 1:
-            ax.fill_between(band["hours"], band["low"], band["high"], step="post", color=mark.colour, alpha=0.2, lw=0)
+            ax.fill_between(times, band["low"], band["high"], step="post", color=mark.colour, alpha=0.2, lw=0)
         ends.append(LineEnd(y=float(band["median"].iloc[-1]), label=label, colour=mark.colour))
     greatest = max(band["high"].max() for band in bands.values())
     first = min(band.loc[band["median"] > 0, "median"].min() for band in bands.values())
     height = max(greatest - first, 0.01 * greatest)
     ax.set_ylim(max(first - 0.1 * height, 0.0), greatest + 0.05 * height)
-    ax.set_xlim(0, 1.02 * max(band["hours"].max() for band in bands.values()))
+    ax.set_xlim(0, 1.02 * per_hour * longest)
     if len(bands) > MOST_IN_LEGEND:
         label_ends(ends, ax)
     elif len(bands) > 1 or next(iter(bands.values()))["runs"].iloc[0] > 1:
