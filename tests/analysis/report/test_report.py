@@ -74,7 +74,7 @@ def test_brief_report_of_a_study_says_and_writes_it_all(tmp_path: Path) -> None:
     assert "float baseline: validation accuracy 0.9700" in text
     rows = [line.split() for line in text.splitlines()]
     assert ["*", "1.30", "0.8000", "0.4000", "none", "2", "–", "kmeans", "small-00001"] in rows
-    assert ["3.30", "0.9500", "0.4000", "RE", "8", "1.0e-03", "own", "small-00002"] in rows
+    assert ["3.30", "0.9500", "0.4000", "RE", "8", "0.001", "own", "small-00002"] in rows
     assert "small-00003" not in text  # PRUNED
     assert f"hypervolume {hypervolume(load_trials(study)):.4f}" in text
     assert str(study / "report" / "figures" / "front.pdf") in text
@@ -108,7 +108,8 @@ def test_whole_report_has_every_figure_in_every_format_and_width(whole: tuple[Re
 def test_whole_report_has_every_table_for_latex_and_as_csv(whole: tuple[Report, Path]) -> None:
     report, out = whole
     names = {path.stem for path in report.files if path.name.startswith("table-")}
-    assert names == {f"table-{name}" for name in TABLES if name != "importances"}
+    lacking = {"importances", "before-tuning"}  # too few trials; no accuracies by the statistics of batch normalization
+    assert names == {f"table-{name}" for name in TABLES if name not in lacking}
     for name in names:
         assert "\\toprule" in (out / f"{name}.tex").read_text()
         assert len(pd.read_csv(out / f"{name}.csv"))
