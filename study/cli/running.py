@@ -56,6 +56,14 @@ def resume(
     trials: Annotated[
         int | None, typer.Option(min=1, help="Extend a finished study by this number of trials.", show_default=False)
     ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a key under stop, resources, loggers or notify for good, for example stop.hours=12.",
+        ),
+    ] = None,
     address: Address = None,
     trust_addresses: TrustAddresses = False,
     verbose: Verbose = False,
@@ -69,7 +77,7 @@ def resume(
         from study.run.options import RunOptions
 
         options = RunOptions(address=address, verbose=verbose, trust_addresses=trust_addresses)
-        outcome = run_resume(directory, trials, options)
+        outcome = run_resume(directory, trials, options, set_ or ())
     _finish(outcome)
 
 

@@ -128,12 +128,12 @@ def rename_study(folder: StudyFolder, name: str, say: Callable[[str], None]) -> 
     config = folder.read_config()
     renamed = parse_study(config.model_dump() | {"name": name}, "NAME")
     target = folder.path.resolve().with_name(name)
-    with closing(folder.open_ledger(say)):
+    with closing(folder.open_ledger(say)) as ledger:
         if target.exists():
             raise ValueError(f"NAME must be free, got {name!r}, but {target} exists; choose another")
         if config.optuna_storage is None:
             folder.optuna_db.unlink(missing_ok=True)  # made again from the ledger, under the new name
-        folder.replace_config(config.model_copy(update={"name": renamed.name}))
+        folder.record_config(config.model_copy(update={"name": renamed.name}), ledger)
         os.rename(folder.path.resolve(), target)
     if config.optuna_storage:
         say(f"the study {config.name!r} in {config.optuna_storage} keeps its name; the next session adds {name!r}")

@@ -2,7 +2,7 @@
 
 from study.config.constraints import Constraint
 from study.config.credentials import redacted, refuse_credentials
-from study.config.loading import changes_by, load_study, named_studies, parse_study, parse_written_study
+from study.config.loading import changed_by, changes_by, load_study, named_studies, parse_study, parse_written_study
 from study.config.schema import SEARCHED, StudyConfig
 from study.config.sections import GPU_PARTS, Anchors, EarlyStopping, PlannedTrial, Resources, Space
 
@@ -16,6 +16,7 @@ __all__ = [
     "Resources",
     "Space",
     "StudyConfig",
+    "changed_by",
     "changes_by",
     "load_study",
     "named_studies",

@@ -105,6 +105,32 @@ def changes_by(overrides: Sequence[str], config: StudyConfig) -> list[str]:
     return [override for override in overrides if changes(override)]
 
 
+CHANGEABLE = ("stop", "resources", "loggers", "notify")
+"""Keys that may change while a study goes on: they decide neither what is proposed nor what a trial results in."""
+
+
+def changed_by(overrides: Sequence[str], config: StudyConfig) -> StudyConfig:
+    """Return the configuration of an existing study with keys overridden.
+
+    Args:
+        overrides: `key=value` pairs, as in `load_study`, of `CHANGEABLE` keys.
+        config: configuration of the study.
+
+    Raises:
+        ValueError: an override is invalid, or its key can't change in a study that exists; one line.
+    """
+    for override in overrides:
+        key = override.partition("=")[0]
+        if key.partition(".")[0] not in CHANGEABLE:
+            raise ValueError(
+                f"--set must change one of {list(CHANGEABLE)} in a study that exists, got {redacted(override)!r}, with "
+                "which its trials would not be comparable; launch another study with it, and warm_start from this one"
+            )
+    values = config.model_dump()
+    _override(values, overrides)
+    return parse_study(values, "--set", stored=True)
+
+
 def _override(values: dict[str, Any], overrides: Sequence[str]) -> None:
     for override in overrides:
         key, separator, value = override.partition("=")
@@ -115,7 +141,9 @@ def _override(values: dict[str, Any], overrides: Sequence[str]) -> None:
 
 def _set(values: dict[str, Any], keys: list[str], value: Any) -> None:
     for key in keys[:-1]:
-        inner = values.setdefault(key, {})
+        if values.get(key) is None:  # a section that is not there, such as stop
+            values[key] = {}
+        inner = values[key]
         if not isinstance(inner, dict):
             raise ValueError(f"--set {'.'.join(keys)}: {key!r} holds no keys, got {inner!r}; leave out what follows it")
         values = inner

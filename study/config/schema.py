@@ -200,7 +200,6 @@ class StudyConfig(Section):
         refuse_credentials(
             "optuna_storage", self.optuna_storage, "put them into ~/.pgpass or the environment variable PGPASSWORD"
         )
-        refuse_credentials("notify", self.notify, "let the receiver tell studies apart by the path")
         return self
 
     @model_validator(mode="after")
@@ -226,6 +225,7 @@ class StudyConfig(Section):
     def _web_address(cls, url: str | None) -> str | None:
         if url is not None and not url.startswith(("http://", "https://")):
             raise ValueError(f"notify must begin with http:// or https://, got {redacted(url)!r}; correct it")
+        refuse_credentials("notify", url, "let the receiver tell studies apart by the path")
         return url
 
     def with_absolute_paths(self) -> "StudyConfig":

@@ -216,6 +216,11 @@ class StudyFolder:
     def _unusable(self, error: OSError) -> ValueError:
         return ValueError(f"storage {self} can't be written: {error.strerror}; choose another --storage")
 
+    def record_config(self, config: StudyConfig, ledger: Ledger) -> None:
+        """Record in the ledger that study.yaml changes, then replace it; raises as `replace_config` does."""
+        ledger.record(CONFIGURED, study_yaml=_digest(_as_yaml(config)), replaces=self.config_digest())
+        self.replace_config(config)
+
     def replace_config(self, config: StudyConfig) -> None:
         """Replace study.yaml atomically. Raises ValueError if the study holds a symbolic link."""
         self.check_no_links()
@@ -239,9 +244,7 @@ class StudyFolder:
         """
         with closing(self.open_ledger(say)) as ledger:
             config = change(self.read_config(), ledger.history)
-            digests = {"study_yaml": _digest(_as_yaml(config)), "replaces": self.config_digest()}
-            ledger.record(CONFIGURED, **digests)
-            self.replace_config(config)
+            self.record_config(config, ledger)
         return config
 
     def read_config(self) -> StudyConfig:

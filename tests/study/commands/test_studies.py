@@ -52,10 +52,11 @@ def test_removed_study_leaves_its_neighbours(tmp_path: Path) -> None:
 
 def test_renamed_study_keeps_its_trials(tmp_path: Path) -> None:
     folder = make_study(tmp_path / "small")
+    folder.change_config(lambda config, _: config.model_copy(update={"trials": 6}), pytest.fail)  # as recorded
     trials = folder.read_history().trials
     renamed = rename_study(folder, "better", pytest.fail)
     assert renamed.path == tmp_path / "better"
-    assert renamed.read_config().name == "better"
+    assert renamed.read_config().name == "better", "the ledger knows the new study.yaml"
     assert renamed.read_history().trials == trials
     assert not folder.path.exists()
 

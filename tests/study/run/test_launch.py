@@ -80,3 +80,32 @@ def test_resumption_of_a_finished_study_returns_its_outcome(tmp_path: Path) -> N
     assert outcome.report.text
     assert not outcome.report.warnings
     assert (study.path / "report" / "figures" / "front.pdf").exists()
+
+
+def test_rules_and_resources_change_while_a_study_goes_on(tmp_path: Path) -> None:
+    """The study is finished, so that the resumption trains nothing."""
+    study = make_study(tmp_path / "small")
+    resume(str(study.path), overrides=["stop.hours=3", "resources.max_concurrent=1", "loggers=[tensorboard]"])
+    config = study.read_config()
+    assert config.stop is not None
+    assert (config.stop.hours, config.resources.max_concurrent, config.loggers) == (3.0, 1, ["tensorboard"])
+    assert len(study.read_history().trials) == 5
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trial.model=vgg16", "would not be comparable; launch another study with it, and warm_start from this one"),
+        ("space.lam.high=9", "must change one of .'stop', 'resources', 'loggers', 'notify'."),
+        ("seed=3", "would not be comparable"),
+        ("stop.hours=-1", "--set: stop.hours must be"),
+        ("stop", "--set must"),
+        ("notify=https://user:word@host/", "notify must hold no credentials"),
+    ],
+)
+def test_changes_that_a_study_cannot_take_are_refused(override: str, message: str, tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small")
+    before = study.study_yaml.read_bytes(), study.ledger.read_bytes()
+    with pytest.raises(ValueError, match=message):
+        resume(str(study.path), overrides=[override])
+    assert (study.study_yaml.read_bytes(), study.ledger.read_bytes()) == before
