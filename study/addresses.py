@@ -14,7 +14,7 @@ from pathlib import Path
 from study.config import StudyConfig
 from study.config.code import checksum_of
 from study.sources import import_paths_of, make_importable
-from trainables.data.datasets import DatasetError, load_dataset
+from trainables.data.datasets import is_downloaded
 from trainables.data.fetched import is_uri
 from trainables.files import read_regular
 from trainables.import_path import FOLDER, NPZ, is_import_path
@@ -112,21 +112,14 @@ def check_addresses(config: StudyConfig, trusted: bool, on_cluster: bool, keys: 
     for key, address in addresses_of(config).items():
         if (keys is not None and key not in keys) or _checksum(address) in known:
             continue
-        if key == "trial.dataset" and not is_uri(address) and not on_cluster and _is_here(config):
+        may_be_here = key == "trial.dataset" and not is_uri(address) and not on_cluster
+        if may_be_here and is_downloaded(config.trial["dataset"], config.trial["data_dir"]):
             continue
         kind, advice = ("code", "read it, and allow") if key in code else ("an address", "allow")
         raise ValueError(
             f"{key} must be {kind} that you have launched a study with, since this study may be another's, got "
             f"{_shown(address)!r}; {advice} it with --trust-addresses"
         )
-
-
-def _is_here(config: StudyConfig) -> bool:
-    try:
-        load_dataset(config.trial["dataset"], config.trial["data_dir"], fetch=False)
-    except DatasetError:
-        return False
-    return True
 
 
 def _shown(address: str) -> str:

@@ -29,6 +29,7 @@ from study.search.rungs import Rungs
 from study.search.scheduler import RungScheduler
 from study.search.searcher import OptunaSearcher
 from study.sources import import_paths_of
+from study.storage.liveliness import is_complete
 from trainables.import_path import module_of
 from trainables.trainable import CompressionTrial
 
@@ -82,7 +83,7 @@ class Driver:
             optuna.logging.set_verbosity(optuna.logging.ERROR)
         history = self._ledger.history
         rungs = end_finished_trials(self._ledger, self._run.config)
-        if self._run.is_complete(history):  # the last driver may have died before it recorded that
+        if is_complete(history, self._run.config):  # the last driver may have died before it recorded that
             if history.sessions[-1].outcome is None:
                 prune_checkpoints(self._run.folder, history)  # Ray's state is older than the ledger
             self._write_records()
@@ -113,7 +114,7 @@ class Driver:
 
     def _end_session(self) -> None:
         history = self._ledger.history
-        outcome = SessionOutcome.FINISHED if self._run.is_complete(history) else SessionOutcome.INTERRUPTED
+        outcome = SessionOutcome.FINISHED if is_complete(history, self._run.config) else SessionOutcome.INTERRUPTED
         self._ledger.record(SESSION_ENDED, session=len(history.sessions), outcome=outcome)
 
     def _train_baselines(self) -> dict[int, str]:

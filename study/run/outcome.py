@@ -9,7 +9,7 @@ from study.ledger.history import History
 from study.run.session import run_study
 from study.run.study_run import StudyRun
 from study.storage.folder import StudyFolder
-from study.storage.liveliness import Liveliness
+from study.storage.liveliness import Liveliness, is_complete
 from trainables.result import TrialState
 
 
@@ -63,7 +63,7 @@ def run_and_report(run: StudyRun) -> StudyOutcome:
     interruption.last_words = resume
     with suppress(KeyboardInterrupt):
         history = run_study(run)
-        if run.is_complete(history):
+        if is_complete(history, run.config):
             return StudyOutcome(
                 folder=run.folder,
                 state=Liveliness.FINISHED,

@@ -3,10 +3,8 @@
 from dataclasses import dataclass, field
 
 from study.config import StudyConfig
-from study.ledger.history import History
 from study.run.options import RunOptions
 from study.storage.folder import StudyFolder
-from study.storage.liveliness import is_complete
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +22,3 @@ class StudyRun:
     config: StudyConfig
     options: RunOptions = field(default_factory=RunOptions)
     confirmed: StudyFolder | None = None
-
-    def is_complete(self, history: History) -> bool:
-        """Whether the study has nothing left to train."""
-        return is_complete(history, self.config)

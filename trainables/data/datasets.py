@@ -98,12 +98,32 @@ def _prepared_or_torchvision(name: str, torchvision_name: str, data_dir: str | P
     return checked_dataset(folder, arrays)
 
 
+OF_TORCHVISION = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "fashion_mnist": "FashionMNIST"}
+"""Data sets that torchvision downloads, with the names of its classes."""
+
 DATASETS: dict[str, Callable[[str | Path, bool], Dataset]] = {
     "digits": _digits,
-    "cifar10": partial(_prepared_or_torchvision, "cifar10", "CIFAR10"),
-    "cifar100": partial(_prepared_or_torchvision, "cifar100", "CIFAR100"),
-    "fashion_mnist": partial(_prepared_or_torchvision, "fashion_mnist", "FashionMNIST"),
+    **{name: partial(_prepared_or_torchvision, name, kind) for name, kind in OF_TORCHVISION.items()},
 }
+
+
+def is_downloaded(name: str, data_dir: str | Path) -> bool:
+    """Return whether a data set of torchvision is on this machine, prepared or as torchvision stores it.
+
+    Args:
+        name: a key of `OF_TORCHVISION`.
+        data_dir: folder of data sets on this machine.
+    """
+    folder = Path(data_dir).expanduser()
+    if (folder / f"{name}.npz").exists() or (folder / name / "x_train.npy").exists():
+        return True
+    from torchvision import datasets  # slow to import
+
+    try:
+        getattr(datasets, OF_TORCHVISION[name])(folder, download=False)
+    except (OSError, EOFError, RuntimeError):
+        return False
+    return True
 
 
 def check_dataset_name(name: str) -> str:
