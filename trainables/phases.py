@@ -5,7 +5,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -68,13 +68,25 @@ def _sum_of_pull_shares(config: TrialConfig, batches_per_epoch: int) -> float:
 
 def _sort(optimizer: torch.optim.Optimizer, representatives: Tensor) -> None:
     """Put representatives, (K,), back in increasing order, and Adam's moments with them."""
-    order = representatives.detach().argsort(stable=True)
+    values = representatives.detach()
+    if values.device.type == "cpu" and bool((values[1:] >= values[:-1]).all()):
+        return  # as they nearly always are
+    order = values.argsort(stable=True)
     representatives.data.copy_(representatives.data[order])
     for moment in optimizer.state[representatives].values():
         if moment.shape == representatives.shape:
             moment.copy_(moment[order])
 
 
+def _set_learning_rates(optimizers: list[torch.optim.Optimizer], share: float) -> None:
+    """Set every learning rate to a share of its highest."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+            group["lr"] = group["initial_lr"] * share
+
+
+@runtime_checkable
 class Phase(Protocol):
     """The interface of a phase.
 
@@ -83,9 +95,12 @@ class Phase(Protocol):
     Attributes:
         name: `regularize` or `finetune`.
         optimizers: optimizers whose learning rates follow the recipe's schedule.
+        on_device: whether a step reads all that changes from step to step from the device, so that neither its
+            argument nor learning rates need to be given, and the host waits for nothing.
     """
 
     name: str
+    on_device: bool
     optimizers: list[torch.optim.Optimizer]
 
     def forward_weights(self, epochs_done: float) -> AbstractContextManager[None]:
@@ -96,6 +111,12 @@ class Phase(Protocol):
         Args:
             epochs_done: epochs of the phase that are over before this step.
         """
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Prepare the steps of an epoch, counted from 0 over the phase; called before each."""
+
+    def set_learning_rates(self, share: float) -> None:
+        """Set every learning rate to a share of its highest; called before each step."""
 
     def step(self, epochs_done: float) -> None:
         """Update all that is trained, from the gradients that a backward pass has left in the weights' `.grad`.
@@ -127,6 +148,7 @@ class RegularizePhase:
     """
 
     name = REGULARIZE
+    on_device = False
 
     def __init__(
         self,
@@ -182,9 +204,12 @@ class RegularizePhase:
         others = [parameter for parameter in self._parameters if id(parameter) not in chosen]
         return _weight_optimizer(recipe, decayed, others, recipe.learning_rate)
 
-    @contextmanager
-    def forward_weights(self, epochs_done: float) -> Iterator[None]:
+    def forward_weights(self, epochs_done: float) -> AbstractContextManager[None]:
         """Transform the weights for the time of the block; see `Phase.forward_weights`."""
+        return self._transformed(epochs_done)
+
+    @contextmanager
+    def _transformed(self, epochs_done: float) -> Iterator[None]:
         self._progress(epochs_done)
         before = {}
         for name, transform in self.transforms.items():
@@ -206,12 +231,19 @@ class RegularizePhase:
         for quantizer in self.quantizers.values():
             quantizer.progress(epochs_done / self.config.regularize_epochs)
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Do nothing: a step is told how much of the phase is over."""
+
+    def set_learning_rates(self, share: float) -> None:
+        """Set every learning rate to a share of its highest."""
+        _set_learning_rates(self.optimizers, share)
+
     def step(self, epochs_done: float) -> None:
         """Update all that is trained; see `Phase.step`."""
         self._progress(epochs_done)
         weight_optimizer, *representative_optimizers = self.optimizers
         if self.config.recipe.penalty_application == "coupled":
-            strength = self.config.lam * warmup_share(epochs_done, self.config.recipe.lam_warmup_epochs)
+            strength = self.amount(epochs_done, 0.0)
             for regularizer, weight, grad in self._layers():
                 regularizer.add_gradient(weight, grad, strength)
             weight_optimizer.step()
@@ -224,6 +256,19 @@ class RegularizePhase:
                 _sort(optimizer, *group["params"])
             optimizer.zero_grad(set_to_none=False)
 
+    def amount(self, epochs_done: float, learning_rate: float) -> float:
+        """Return λ as it counts in one step.
+
+        Returns:
+            The factor of the penalty's gradient (coupled), or how far a weight is drawn at slope 1: in units of the
+            weights, or in half-spacings at the steepest slope, as `Recipe.lam_unit` says.
+        """
+        recipe = self.config.recipe
+        if recipe.lam_unit == "half_spacings":
+            return self.config.lam * _pull_share(self.config, epochs_done) / self._sum_of_shares
+        warmed = self.config.lam * warmup_share(epochs_done, recipe.lam_warmup_epochs)
+        return warmed if recipe.penalty_application == "coupled" else warmed * learning_rate
+
     def _layers(self) -> Iterator[tuple[Regularizer, Tensor, Tensor]]:
         """Yield each regularizer with its layer's weights and their gradient, both flat views, (n,)."""
         for name, regularizer in self.regularizers.items():
@@ -234,15 +279,12 @@ class RegularizePhase:
     def _draw(self, epochs_done: float) -> None:
         """Draw the weights to their representatives. Their gradients, used by then, serve as scratch memory."""
         recipe = self.config.recipe
-        share = _pull_share(self.config, epochs_done)
-        learning_rate = self.optimizers[0].param_groups[0]["lr"]
+        amount = self.amount(epochs_done, self.optimizers[0].param_groups[0]["lr"])
         proximal = recipe.penalty_application == "proximal"
         for regularizer, weight, scratch in self._layers():
+            distance = amount
             if recipe.lam_unit == "half_spacings":
-                way = self.config.lam * regularizer.half_spacing * share / self._sum_of_shares
-                distance = way / regularizer.steepest
-            else:
-                distance = self.config.lam * learning_rate * warmup_share(epochs_done, recipe.lam_warmup_epochs)
+                distance = amount * regularizer.half_spacing / regularizer.steepest
             if proximal:
                 assert isinstance(regularizer, ProximalRegularizer)
                 regularizer.shrink(weight, scratch, distance)
@@ -296,6 +338,7 @@ class FinetunePhase:
     """
 
     name = FINETUNE
+    on_device = False
 
     def __init__(
         self,
@@ -317,8 +360,8 @@ class FinetunePhase:
         }
         quantized = {id(weight) for weight in self.weights.values()}
         free = [parameter for parameter in model.parameters() if id(parameter) not in quantized]
-        learning_rate = config.recipe.finetune_learning_rate or config.recipe.learning_rate
-        self.optimizers = [_weight_optimizer(config.recipe, [], free, learning_rate)]
+        self.highest_learning_rate = config.recipe.finetune_learning_rate or config.recipe.learning_rate
+        self.optimizers = [_weight_optimizer(config.recipe, [], free, self.highest_learning_rate)]
         trained = [(values, values) for values in self.representatives.values()]
         if optimizer := _representative_optimizer(config.recipe, trained):
             self.optimizers.append(optimizer)
@@ -332,6 +375,13 @@ class FinetunePhase:
     def forward_weights(self, epochs_done: float) -> AbstractContextManager[None]:
         """Do nothing: the network holds quantized weights."""
         return nullcontext()
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Do nothing: a step is told how much of the phase is over."""
+
+    def set_learning_rates(self, share: float) -> None:
+        """Set every learning rate to a share of its highest."""
+        _set_learning_rates(self.optimizers, share)
 
     def step(self, epochs_done: float) -> None:
         """Update all that is trained; see `Phase.step`."""

@@ -13,15 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from trainables.codebooks.artifact import Artifact
+from trainables.codebooks.assignment import Codebook
 from trainables.codebooks.bits import NetworkBits, network_bits
 from trainables.config import TrialConfig
 from trainables.data.batches import Split, test_split, train_and_validation
 from trainables.data.datasets import load_dataset
 from trainables.errors import NonFiniteLossError
 from trainables.families import QUANTIZE_FIRST
+from trainables.fused.phases import FusedFinetunePhase, FusedRegularizePhase, is_fused_by_default
 from trainables.initial_weights import load_float_baseline, load_initial_weights
 from trainables.models import build_model, quantized_weights
 from trainables.operations import macs_by_weight, weight_bops
@@ -35,7 +36,8 @@ from trainables.result import (
     VALIDATION_ACCURACIES,
     pre_tuning_name,
 )
-from trainables.schedule import learning_rate_share, warmup_share
+from trainables.schedule import PhaseSchedule
+from trainables.training import EpochTraining
 
 Metrics = dict[str, Any]
 
@@ -69,6 +71,7 @@ class CompressionRun:
         device: str | torch.device = "cpu",
         initial_weights: Mapping[str, Tensor] | None = None,
         fetch: bool = True,
+        fused: bool | None = None,
     ) -> None:
         """Prepares a trial.
 
@@ -78,6 +81,7 @@ class CompressionRun:
             initial_weights: of the float baseline, as `model.state_dict()`, when `config.init` is `pretrained`; None
                 where `config.initial_weights` names them.
             fetch: whether the data set may be downloaded or fetched.
+            fused: whether all layers are trained at once, by `trainables.fused`; None for where that is faster.
 
         Raises:
             ValueError: the data set or the model can't be had, or `initial_weights` doesn't fit the model or
@@ -90,6 +94,7 @@ class CompressionRun:
             raise ValueError(f"initial weights must be given only where init is 'pretrained', got {config.init!r}")
         self.config = config
         self.device = torch.device(device)
+        self._fused = is_fused_by_default(self.device) if fused is None else fused
         self.epoch = 0
         self._fetch = fetch
         dataset = load_dataset(config.dataset, config.data_dir, fetch)
@@ -105,12 +110,12 @@ class CompressionRun:
             load_float_baseline(self.model, initial_weights, config.model)
         elif config.init == "pretrained" and config.initial_weights is not None:
             load_initial_weights(self.model, config.initial_weights, config.model, fetch)
-        self._network = torch.compile(self.model) if config.recipe.compile else self.model
         self.weights = quantized_weights(self.model)
         self.generator = torch.Generator().manual_seed(order_seed)
         self.macs = macs_by_weight(self.model, dataset.image_shape)
         self.batches_per_epoch = math.ceil(len(self.train_split) / config.recipe.batch_size)
-        self.phase: Phase = RegularizePhase(config, self.model, self.weights, batches_per_epoch=self.batches_per_epoch)
+        self._training = EpochTraining(self.model, self.train_split, config.recipe, on_device=self._fused)
+        self.phase: Phase = self._regularize()
         self.float_val_accuracy: float | None = None
         self.pre_tuning: dict[str, float | None] = dict.fromkeys(PRE_TUNING)
         if config.family == QUANTIZE_FIRST:
@@ -196,7 +201,7 @@ class CompressionRun:
 
     def quantize(self) -> None:
         """Ends the first phase: places the final representatives and fixes the assignments."""
-        self.phase = FinetunePhase(self.config, self.model, self.weights, self.phase.codebooks())
+        self.phase = self._finetune(self.phase.codebooks())
         if self.config.recipe.statistics == RECALIBRATED:
             recalibrate(self.model, self._normalizations(), self._recalibration_images())
 
@@ -267,45 +272,48 @@ class CompressionRun:
 
     def train_epoch(self) -> float:
         """Trains one epoch of the phase that the trial is in; returns the mean cross-entropy of its batches, nats."""
-        recipe = self.config.recipe
-        first, length = (
-            (0, self.config.regularize_epochs)
-            if self.phase.name == REGULARIZE
-            else (0, self.config.epochs)
-            if self.config.family == QUANTIZE_FIRST
-            else (self.config.regularize_epochs, self.config.finetune_epochs)
-        )
-        warmup = recipe.warmup_epochs if self.phase.name == REGULARIZE else 0.0
-        num_batches = self.batches_per_epoch
-        self.model.train()
-        losses = []
+        from_start = self.phase.name == REGULARIZE or self.config.family == QUANTIZE_FIRST
+        first = 0 if from_start else self.config.regularize_epochs
+        schedule = self._schedule(self.phase.name)
         # Dropout draws from the global generator: lend it one that the trial's own decides.
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(int(torch.randint(2**62, (), generator=self.generator)))
-            for index, (images, labels) in enumerate(
-                self.train_split.batches(recipe.batch_size, self.generator, recipe.augmentation)
-            ):
-                epochs_done = self.epoch - first + index / num_batches
-                # The first step of a warm-up is a small one, not none.
-                share = learning_rate_share(recipe.schedule, epochs_done / length)
-                _set_learning_rates(self.phase.optimizers, share * warmup_share(epochs_done + 1 / num_batches, warmup))
-                self.model.zero_grad()
-                with self.phase.forward_weights(epochs_done):
-                    # bfloat16 is emulated on most CPUs, and slow.
-                    with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-                        loss = cross_entropy(self._network(images), labels)
-                    losses.append(loss.item())
-                    self._require_finite("loss", losses[-1])
-                    loss.backward()
-                self.phase.step(epochs_done)
-        for parameter in self.model.parameters():
-            self._require_finite("largest weight", parameter.abs().max().item())
+            losses = self._training.run_epoch(self.phase, schedule, self.epoch - first, self.generator)
+        for batch, loss in enumerate(losses, start=1):
+            self._require_finite("loss", loss, f", batch {batch}")
+        largest = [parameter.detach().abs().max() for parameter in self.model.parameters()]
+        for value in torch.stack(largest).tolist():
+            self._require_finite("largest weight", value)
         return sum(losses) / len(losses)
 
-    def _require_finite(self, name: str, value: float) -> None:
+    def _schedule(self, phase: str) -> PhaseSchedule:
+        """Return how the learning rates change over a phase."""
+        regularize, config = phase == REGULARIZE, self.config
+        tuned = config.epochs if config.family == QUANTIZE_FIRST else config.finetune_epochs
+        return PhaseSchedule(
+            schedule=config.recipe.schedule,
+            epochs=config.regularize_epochs if regularize else tuned,
+            batches_per_epoch=self.batches_per_epoch,
+            warmup_epochs=config.recipe.warmup_epochs if regularize else 0.0,
+        )
+
+    def _regularize(self, num_levels: Mapping[str, int] | None = None) -> Phase:
+        """Return the first phase at its beginning; see `RegularizePhase` for `num_levels`."""
+        if self._fused:
+            schedule = self._schedule(REGULARIZE)
+            return FusedRegularizePhase(self.config, self.model, self.weights, schedule, num_levels)
+        return RegularizePhase(self.config, self.model, self.weights, num_levels, self.batches_per_epoch)
+
+    def _finetune(self, codebooks: dict[str, Codebook]) -> Phase:
+        """Return the second phase at its beginning."""
+        if self._fused:
+            return FusedFinetunePhase(self.config, self.model, self.weights, codebooks, self._schedule(FINETUNE))
+        return FinetunePhase(self.config, self.model, self.weights, codebooks)
+
+    def _require_finite(self, name: str, value: float, batch: str = "") -> None:
         if not math.isfinite(value):
             raise NonFiniteLossError(
-                f"the {name} is not finite ({value}) in epoch {self.epoch + 1}; lower the learning rate or λ"
+                f"the {name} is not finite ({value}) in epoch {self.epoch + 1}{batch}; lower the learning rate or λ"
             )
 
     def state_dict(self) -> dict[str, Any]:
@@ -328,12 +336,12 @@ class CompressionRun:
         if state["phase"] == FINETUNE:
             assignments = phase_state["assignments"]
             codebooks = {name: (values, assignments[name]) for name, values in phase_state["representatives"].items()}
-            self.phase = FinetunePhase(self.config, self.model, self.weights, codebooks)
+            self.phase = self._finetune(codebooks)
         elif isinstance(self.phase, RegularizePhase):
             # Earlier versions gave a layer K representatives even if it had fewer weights.
             num_levels = {name: len(values) for name, values in phase_state["representatives"].items()}
             if any(len(self.phase.quantizers[name].state) != size for name, size in num_levels.items()):
-                self.phase = RegularizePhase(self.config, self.model, self.weights, num_levels, self.batches_per_epoch)
+                self.phase = self._regularize(num_levels)
         self.phase.load_state_dict(phase_state)
         self.model.load_state_dict(state["model"])
         self.generator.set_state(state["generator"])
@@ -346,14 +354,6 @@ def trial_seeds(seed: int) -> tuple[int, int, int]:
     """Independent seeds of a trial's split, initial weights, and order of images."""
     split, weights, order = np.random.SeedSequence(seed).generate_state(3).tolist()
     return split, weights, order
-
-
-def _set_learning_rates(optimizers: list[torch.optim.Optimizer], share: float) -> None:
-    """Sets every learning rate to a share of its highest."""
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group.setdefault("initial_lr", group["lr"])
-            group["lr"] = group["initial_lr"] * share
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """Schedules of the learning rates and of λ over a phase."""
 
 import math
+from dataclasses import dataclass
 
 
 def learning_rate_share(schedule: str, done: float) -> float:
@@ -23,3 +24,26 @@ def warmup_share(epochs_done: float, warmup_epochs: float) -> float:
         warmup_epochs: length of the rise; 0 for none.
     """
     return min(1.0, epochs_done / warmup_epochs) if warmup_epochs else 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseSchedule:
+    """Learning rates over the steps of one phase.
+
+    Attributes:
+        schedule: as for `learning_rate_share`.
+        epochs: length of the phase.
+        batches_per_epoch: steps of an epoch.
+        warmup_epochs: over which the learning rates rise from 0.
+    """
+
+    schedule: str
+    epochs: int
+    batches_per_epoch: int
+    warmup_epochs: float
+
+    def share(self, epochs_done: float) -> float:
+        """Return the learning rates as a share of their highest values, when `epochs_done` are over before a step."""
+        # The first step of a warm-up is a small one, not none.
+        warmed = warmup_share(epochs_done + 1 / self.batches_per_epoch, self.warmup_epochs)
+        return learning_rate_share(self.schedule, epochs_done / self.epochs) * warmed

@@ -106,25 +106,52 @@ class Split:
         Raises:
             ValueError: the augmentation is unknown, or needs a generator and there is none.
         """
+        if generator is None:
+            if choose("augmentation", augmentation, AUGMENTATIONS) != "none":
+                raise ValueError(f"generator must be given for augmentation {augmentation!r}, got None; set it")
+            for start in range(0, len(self), batch_size):
+                yield self.read(slice(start, start + batch_size))
+            return
         device = self.labels.device
-        augmented = choose("augmentation", augmentation, AUGMENTATIONS) == "crop_flip"
-        if augmented and generator is None:
-            raise ValueError("generator must be given for augmentation 'crop_flip', got None; set it")
-        order = crop_flips = None
-        if generator is not None:
-            order = torch.randperm(len(self), generator=generator).to(device)
-            crop_flips = draw_crop_flips(len(self), generator).to(device) if augmented else None
-        for start in range(0, len(self), batch_size):
-            stop = min(start + batch_size, len(self))
-            if stop - start == 1 and generator is not None and start > 0:
-                return  # batch normalization can't train on a single image
-            chosen = slice(start, stop) if order is None else order[start:stop]
-            at = chosen if self.indices is None else self.indices[chosen]
-            images = self.pool[at].to(torch.float32, memory_format=torch.channels_last)
-            images.sub_(self.mean[:, None, None]).div_(self.std[:, None, None])
-            if crop_flips is not None:
-                images = crop_flip(images, crop_flips[start:stop])
-            yield images, self.labels[chosen]
+        order, crop_flips = self.draw(generator, augmentation)
+        order = order.to(device)
+        crop_flips = None if crop_flips is None else crop_flips.to(device)
+        for size, start in zip(self.batch_sizes(batch_size), range(0, len(self), batch_size), strict=False):
+            chosen = slice(start, start + size)
+            yield self.read(order[chosen], None if crop_flips is None else crop_flips[chosen])
+
+    def batch_sizes(self, batch_size: int) -> list[int]:
+        """Return the sizes of the batches of an epoch of training.
+
+        The last one is smaller, or left out if it were a single image, on which batch normalization can't train.
+        """
+        whole, rest = divmod(len(self), batch_size)
+        return [batch_size] * whole + ([rest] if rest > 1 or (rest == 1 and whole == 0) else [])
+
+    def draw(
+        self, generator: torch.Generator, augmentation: str = "none"
+    ) -> tuple[Int[Tensor, " n"], Int[Tensor, "n 3"] | None]:
+        """Draw the order of an epoch, and in that order the images' crops and flips, if any; both on the CPU."""
+        order = torch.randperm(len(self), generator=generator)
+        if choose("augmentation", augmentation, AUGMENTATIONS) == "none":
+            return order, None
+        return order, draw_crop_flips(len(self), generator)
+
+    def read(
+        self, chosen: slice | Int[Tensor, " b"], crop_flips: Int[Tensor, "b 3"] | None = None
+    ) -> tuple[Float[Tensor, "b c h w"], Int[Tensor, " b"]]:
+        """Return images of the split, normalized and augmented, and their classes.
+
+        Args:
+            chosen: which images of the split.
+            crop_flips: crop and flip of each; None for none.
+        """
+        images = self.pool[chosen if self.indices is None else self.indices[chosen]]
+        images = images.to(torch.float32, memory_format=torch.channels_last)
+        images.sub_(self.mean[:, None, None]).div_(self.std[:, None, None])
+        if crop_flips is not None:
+            images = crop_flip(images, crop_flips)
+        return images, self.labels[chosen]
 
 
 def channel_moments(

@@ -15,9 +15,11 @@ NEGLIGIBLE = 16.0
 NARROWEST, WIDEST = 0.02, 0.07
 """Bounds of a bin's greatest width, in √τ; narrow bins are rarely sharp, so it is as small as `BINS` bins allow."""
 BINS = 1 << 13
-TOLERANCE = 2e-5
+WEIGHTS_A_BIN = 16
+"""Weights per bin below which bins are made wider, if they may be: a bin costs as much as evaluating some weights."""
+TOLERANCE = 5e-6
 """Error of a tabulated slope, in distances of representatives, above which a bin is sharp."""
-LEFT_OUT = 1e-5
+LEFT_OUT = 5e-6
 """Part of a tabulated slope, in √τ, that is left out if that saves a look-up for every weight of the layer."""
 MOST_BINS = 1 << 16
 
@@ -50,15 +52,18 @@ class SlopeTable:
         self._bins = bins
         self._values = values
         self._tau = tau
-        # The window of a bin holds its representatives. Past the last one there is padding, infinitely far away.
-        self._window = first[:, None] + torch.arange(size, device=values.device)
-        self._padded = torch.cat([values, values.new_full((size,), math.inf)])
+        # A column holds the representatives that count in a bin. Past the last one, it is repeated with share 0. Sums
+        # over so few rows are vectorized over the bins, which those over the short rows of a transposed table are not.
+        window = first + torch.arange(size, device=values.device)[:, None]
+        self._repeated = window >= len(values)
+        self._window = window.clamp(max=len(values) - 1)
         self._centres = bins.centres().to(values)
-        offset = self._centres[:, None] - self._padded[self._window]
-        self._share = offset.square().div_(-tau).softmax(1)
-        self._offset = offset.masked_fill_(offset.isinf(), 0.0)  # c − r; the share of padding is 0
-        mean_offset = (self._share * offset).sum(1)  # c − μ
-        self._deviation = mean_offset[:, None] - offset  # r − μ
+        self._offset = self._centres - values.index_select(0, self._window.flatten()).view(size, -1)  # c − r
+        exponents = self._offset.square().div_(-tau)
+        share = exponents.sub_(exponents.amax(0)).exp_().masked_fill_(self._repeated, 0.0)
+        self._share = share.div_(share.sum(0))
+        mean_offset = (self._share * self._offset).sum(0)  # c − μ
+        self._deviation = mean_offset - self._offset  # r − μ
         second, third, fourth = self._central_moments()
         self._second = second
         rate = 2 / tau
@@ -88,12 +93,13 @@ class SlopeTable:
         if not math.isfinite(high - low):
             return None  # training has diverged; evaluating each weight keeps what is not finite
         unit = math.sqrt(tau)
-        bins = DyadicBins(low, high, min(max((high - low) / BINS, NARROWEST * unit), WIDEST * unit))
+        narrowest = (high - low) / min(BINS, max(1, len(weights) // WEIGHTS_A_BIN))
+        bins = DyadicBins(low, high, min(max(narrowest, NARROWEST * unit), WIDEST * unit))
         if bins.count > min(MOST_BINS, len(weights)) or not bins.exact:
             return None
         centres = bins.centres().to(values)
-        nearest = (centres - values[assign(centres, values)]).abs() + bins.width
-        radius = (nearest.square() + NEGLIGIBLE * tau).sqrt()
+        nearest = values.index_select(0, assign(centres, values)).sub_(centres).abs_().add_(bins.width)
+        radius = nearest.square_().add_(NEGLIGIBLE * tau).sqrt_()
         first = torch.searchsorted(values, centres - radius)
         last = torch.searchsorted(values, centres + radius, right=True)
         size = int((last - first).max())
@@ -105,10 +111,9 @@ class SlopeTable:
     def _central_moments(self) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"], Float[Tensor, " b"]]:
         """Return m_2, m_3 and m_4 of each bin."""
         weighted = self._share * self._deviation
-        second = (weighted * self._deviation).sum(1)
-        weighted.mul_(self._deviation)
-        third = (weighted * self._deviation).sum(1)
-        fourth = (weighted.mul_(self._deviation) * self._deviation).sum(1)
+        second = weighted.mul_(self._deviation).sum(0)
+        third = weighted.mul_(self._deviation).sum(0)
+        fourth = weighted.mul_(self._deviation).sum(0)
         return second, third, fourth
 
     def _remainder(self, rate: float) -> Float[Tensor, " b"]:
@@ -116,7 +121,7 @@ class SlopeTable:
         # Between two representatives a distance s apart, the fifth cumulant is at most m_2 s³.
         level = torch.searchsorted(self._values, self._centres)
         padded = torch.cat([self._values[:1], self._values, self._values[-1:]])
-        gap = (padded[level + 1] - padded[level]).clamp_(min=math.sqrt(self._tau))
+        gap = padded.diff().clamp_(min=math.sqrt(self._tau)).index_select(0, level)
         return self._second * gap.square_() * (rate * self._bins.width / 2) ** 4 / 12
 
     def add_gradient(
@@ -134,7 +139,7 @@ class SlopeTable:
         """
         *lower, highest = (row.mul(strength).masked_fill_(self._sharp, 0.0) for row in self._polynomial)
         moments = torch.zeros(3, self._bins.count, dtype=torch.float64, device=weights.device)
-        pull = torch.zeros_like(self._padded, dtype=torch.float64)
+        pull = torch.zeros_like(self._values, dtype=torch.float64)
         for weight, grad in chunks(weights, gradient):
             bins, offset = self._bins.positions(weight)
             slope = highest.index_select(0, bins)
@@ -146,7 +151,7 @@ class SlopeTable:
             moments.add_(self._moments(bins, offset))
         moments[:, self._sharp] = 0.0
         pull.add_(self._pull_of_bins(moments.to(weights.dtype)), alpha=2 * strength)
-        return pull[: len(self._values)]
+        return pull
 
     def _moments(self, bins: Int[Tensor, " m"], offset: Float[Tensor, " m"]) -> Float[Tensor, "3 b"]:
         """Return the sums by bin of the offset's powers 0, 1 and 2; overwrites `offset`."""
@@ -162,26 +167,29 @@ class SlopeTable:
         weights: Float[Tensor, " m"],
         gradient: Float[Tensor, " m"],
         bins: Int[Tensor, " m"],
-        pull: Float[Tensor, " padded"],
+        pull: Float[Tensor, " k"],
         strength: float,
     ) -> None:
         """Evaluate the weights of sharp bins one by one; add to their gradient and to `pull` in place."""
         chosen = self._sharp.index_select(0, bins).nonzero().squeeze(1)
-        window = self._window[bins[chosen]]
-        offset = weights[chosen, None] - self._padded[window]
-        share = offset.square().div_(-self._tau).softmax(1)
-        pulls = offset.masked_fill_(offset.isinf(), 0.0).mul_(share).mul_(2 * strength)
-        gradient.index_add_(0, chosen, pulls.sum(1))
+        columns = bins.index_select(0, chosen)
+        window = self._window.index_select(1, columns)
+        offset = weights[chosen] - self._values.index_select(0, window.flatten()).view_as(window)
+        share = (
+            offset.square().div_(-self._tau).masked_fill_(self._repeated.index_select(1, columns), -math.inf).softmax(0)
+        )
+        pulls = offset.mul_(share).mul_(2 * strength)
+        gradient.index_add_(0, chosen, pulls.sum(0))
         pull.index_add_(0, window.flatten(), pulls.flatten().double())
 
-    def _pull_of_bins(self, moments: Float[Tensor, "3 b"]) -> Float[Tensor, " padded"]:
+    def _pull_of_bins(self, moments: Float[Tensor, "3 b"]) -> Float[Tensor, " k"]:
         """Return Σ p_k (w − r_k) by representative, over the weights that have these moments in their bins."""
         # g_k = p_k (w − r_k) and its derivatives: p_k′ = p_k a_k, a_k = (2/τ)(r_k − μ), a_k′ = −(2/τ)² m_2.
         rate = 2 / self._tau
-        zeroth, first, second = (moment[:, None] * self._bins.width**power for power, moment in enumerate(moments))
+        zeroth, first, second = (moment * self._bins.width**power for power, moment in enumerate(moments))
         tilt = self._deviation * rate
-        pull = tilt.square().sub_(rate**2 * self._second[:, None]).mul_(self._offset).add_(tilt, alpha=2)
+        pull = tilt.square().sub_(rate**2 * self._second).mul_(self._offset).add_(tilt, alpha=2)
         pull.mul_(second / 2).add_(tilt.mul_(self._offset).add_(1).mul_(first)).add_(self._offset * zeroth)
         pull.mul_(self._share)
-        total = torch.zeros_like(self._padded, dtype=torch.float64)
+        total = torch.zeros_like(self._values, dtype=torch.float64)
         return total.index_add_(0, self._window.flatten(), pull.flatten().double())

@@ -1,0 +1,141 @@
+"""Count what a training step on a GPU launches, and what the host waits for; no GPU is needed.
+
+    python benchmarks/count_launches.py [--models vgg16 alexnet] [--levels 2 16 256]
+
+The step of `trainables.training` runs on tensors without data (`FakeTensorMode`) on the device `cuda`. Every operator of
+PyTorch that computes counts as one launch, although some launch several kernels; each operator of `trainables.fused`
+launches exactly one. Reading a number from the device (`aten._local_scalar_dense`) makes the host wait. The backward
+pass, the same for all families, can't be run without a GPU and is left out: gradients are there already.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from measure import print_table
+from torch import Tensor
+from torch._ops import OpOverload
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from trainables.config import PenaltyForm, Recipe, TrialConfig
+from trainables.data.batches import Split
+from trainables.data.device_batches import DeviceBatches
+from trainables.fused.phases import FusedFinetunePhase, FusedRegularizePhase
+from trainables.models import build_model, quantized_weights
+from trainables.phases import Phase
+from trainables.schedule import PhaseSchedule
+from trainables.training import EpochTraining
+
+BATCH = 128
+WAITS = "aten::_local_scalar_dense"
+ALLOCATIONS = {"aten::empty", "aten::empty_like", "aten::empty_strided", "aten::new_empty", "aten::lift_fresh"}
+LAUNCH_FREE = ALLOCATIONS | {"aten::detach", "aten::_unsafe_view", "aten::as_strided_", WAITS}
+
+
+class Counts(TorchDispatchMode):
+    """Counts operators by name; numbers that are read from tensors without data are 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operators: Counter[str] = Counter()
+
+    def __torch_dispatch__(
+        self, operator: OpOverload, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        name = operator._schema.name
+        if not operator.is_view:
+            self.operators[name] += 1
+        if name == WAITS:
+            return 1.0
+        if name.startswith("aten::_fused_"):
+            return None  # in place, and not implemented for tensors without data
+        return operator(*args, **(kwargs or {}))
+
+    @property
+    def launches(self) -> int:
+        """Operators that compute."""
+        return sum(
+            count
+            for name, count in self.operators.items()
+            if name.startswith(("aten::", "qar::")) and name not in LAUNCH_FREE
+        )
+
+    @property
+    def waits(self) -> int:
+        """Numbers read from the device."""
+        return self.operators[WAITS]
+
+
+def count_step(model_name: str, family: str, num_levels: int, phase_name: str = "regularize", **recipe: Any) -> Counts:
+    """Return the operators of one step, after two others."""
+    with FakeTensorMode(allow_non_fake_inputs=True), Counts(), torch.device("cuda"):
+        model = build_model(model_name, (3, 32, 32), 10, seed=0)
+        weights = quantized_weights(model)
+        config = TrialConfig(
+            family=family,
+            num_levels=num_levels,
+            lam=0.0 if family == "none" else 8.0,
+            regularize_epochs=2,
+            recipe=Recipe(batch_size=BATCH, augmentation="crop_flip", **recipe),
+            # Representatives that are placed among the weights need these; a step does not depend on the place.
+            penalty=PenaltyForm(initial="grid"),
+        )
+        schedule = PhaseSchedule(schedule="cosine", epochs=2, batches_per_epoch=4, warmup_epochs=0.0)
+        phase: Phase = FusedRegularizePhase(config, model, weights, schedule)
+        if phase_name == "finetune":
+            books = {
+                name: (torch.zeros(num_levels), torch.zeros(weight.shape, dtype=torch.int32))
+                for name, weight in weights.items()
+            }
+            phase = FusedFinetunePhase(config, model, weights, books, schedule)
+        assert phase.on_device
+        pool: Tensor = torch.zeros((BATCH, 3, 32, 32), dtype=torch.uint8)
+        labels = torch.zeros(BATCH, dtype=torch.int64)
+        split = Split(pool=pool, labels=labels, mean=torch.zeros(3), std=torch.ones(3))
+        training = EpochTraining(model, split, config.recipe, on_device=True)
+        batches = DeviceBatches(split, config.recipe.augmentation)
+        model.train()
+        gradients = [torch.empty_like(parameter) for parameter in model.parameters()]
+
+        def backward(_: Tensor) -> None:
+            for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+                parameter.grad = gradient
+
+        with patch.object(Tensor, "backward", backward):
+            for _ in range(3):
+                with Counts() as counts:
+                    training.step_on_device(phase, batches, BATCH)
+    return counts
+
+
+def main() -> None:
+    """Parse the command line, count and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=["vgg16", "alexnet"])
+    parser.add_argument("--levels", type=int, nargs="+", default=[2, 16, 256])
+    parser.add_argument("--families", nargs="+", default=["RS", "RC", "RM", "RE"])
+    parser.add_argument("--optimizer", choices=["sgd", "adam"], default="sgd")
+    arguments = parser.parse_args()
+    rows: list[list[object]] = []
+    for model in arguments.models:
+        plain = count_step(model, "none", 2, optimizer=arguments.optimizer)
+        rows.append([model, "none", "any", plain.launches, "–", plain.waits])
+        for family in arguments.families:
+            for num_levels in arguments.levels:
+                step = count_step(model, family, num_levels, optimizer=arguments.optimizer)
+                rows.append([model, family, num_levels, step.launches, step.launches - plain.launches, step.waits])
+        tuned = count_step(model, "none", 16, "finetune", optimizer=arguments.optimizer)
+        rows.append([model, "any, finetune", 16, tuned.launches, tuned.launches - plain.launches, tuned.waits])
+    print_table(
+        f"A training step of {BATCH} images, {arguments.optimizer}",
+        ["model", "family", "K", "launches, forward and step", "over none", "waits of the host"],
+        rows,
+    )
+
+
+if __name__ == "__main__":
+    main()

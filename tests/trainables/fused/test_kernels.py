@@ -1,0 +1,246 @@
+"""The kernels against the oracle that holds the code for CPUs, and against that code, on the same layers."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tests.conformance.test_regularizers import (
+    FORMS,
+    SPECIAL_KINDS,
+    assert_matches_reference,
+    displaced,
+    draw_weights,
+    layers,
+    special_weights,
+)
+from tests.support.autograd_oracle import TRAINED, Reference
+from trainables.config import PenaltyForm
+from trainables.fused.layers import FusedCodebooks, FusedPenalty
+from trainables.fused.layout import AMOUNT, CONTROLS, TEMPERATURE, UNIT
+from trainables.regularizers.application import draw, shrink_squared
+from trainables.regularizers.protocol import Regularizer
+from trainables.regularizers.registry import REGULARIZERS
+from trainables.regularizers.representatives import mean_spacing
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+CHUNK = 256
+FUSED = ("RS", "RC", "RM", "RE", "SinReQ")
+
+
+def controls(form: PenaltyForm, amount: float, fraction: float = 0.0) -> Tensor:
+    """The numbers of a step: λ and the temperature after a fraction of the phase; learning rates of 0."""
+    numbers = torch.zeros(CONTROLS)
+    numbers[AMOUNT] = amount
+    numbers[TEMPERATURE] = form.temperature * (form.final_temperature / form.temperature) ** fraction
+    return numbers.to(DEVICE)
+
+
+class FusedLayer:
+    """A regularizer whose gradient the kernels compute, in the middle of other layers."""
+
+    def __init__(self, regularizer: Any, form: PenaltyForm, fraction: float, family: str) -> None:
+        self._inner, self._form, self._fraction = regularizer, form, fraction
+        self.representatives: Tensor = regularizer.representatives
+        self.state: Tensor = regularizer.state
+        self._spacing_at_first = mean_spacing(regularizer.representatives.detach())
+        others = [draw_weights("normal", size, size) for size in (CHUNK + 3, 5)]
+        self._others = [
+            (layer, REGULARIZERS[family](layer, levels, form)) for layer, levels in zip(others, (5, 2), strict=True)
+        ]
+
+    def add_gradient(self, weights: Tensor, gradient: Tensor, strength: float) -> None:
+        (before, left), (after, right) = self._others
+        penalty = FusedPenalty(
+            [layer.to(DEVICE) for layer in (before, weights, after)],
+            [left, self._inner, right],
+            half_spacings=False,
+            learning_rates=[0.0] * 3,
+            chunk=CHUNK,
+        )
+        if self._form.temperature_spacing == "initial":
+            penalty.representatives.layout.constants[1, UNIT] = self._spacing_at_first**2
+        now = controls(self._form, strength, self._fraction)
+        gradients = [torch.zeros_like(before), gradient, torch.zeros_like(after)]
+        moved = [one.to(DEVICE, copy=True) for one in gradients]
+        penalty.add_gradient(moved, now)
+        gradient.copy_(moved[1])
+        if penalty.trained:
+            penalty.step_representatives(now)
+            # Drawn or added, the gradient is without λ or with it, as that of the weights is.
+            summed = penalty.representatives.layout.by_layer(penalty.representatives.gradient)[1]
+            assert self.representatives.grad is not None
+            self.representatives.grad.add_(summed.cpu())
+
+    def value(self, weights: Tensor) -> float:
+        return float(self._inner.value(weights))
+
+
+@pytest.mark.parametrize("switches", FORMS, ids=lambda form: "-".join(str(value) for value in form.values()))
+@pytest.mark.parametrize("family", FUSED)
+@settings(max_examples=3, deadline=None)
+@given(
+    layer=layers(),
+    num_levels=st.sampled_from([2, 3, 4, 7, 16]),
+    fraction=st.sampled_from([0.0, 0.5, 0.9375]),
+    displacement=st.sampled_from(["none", "moved", "equal pair", "all equal", "empty level"]),
+    kinds=st.sets(st.sampled_from(SPECIAL_KINDS)),
+    strength=st.sampled_from([0.0, 1e-3, 1.0, 7.3]),
+    seed=st.integers(0, 99),
+)
+def test_gradient_of_the_kernels_matches_autograd(
+    family: str,
+    switches: dict[str, Any],
+    layer: Tensor,
+    num_levels: int,
+    fraction: float,
+    displacement: str,
+    kinds: set[str],
+    strength: float,
+    seed: int,
+) -> None:
+    form = PenaltyForm(**switches, temperature=0.25, final_temperature=0.025, temperature_spacing="initial")
+    regularizer = REGULARIZERS[family](layer, num_levels, form)
+    fused = FusedLayer(regularizer, form, fraction, family)
+    reference = Reference.of(family, form, layer, regularizer.representatives.detach().double(), fraction)
+    regularizer.progress(fraction)
+    spacing_at_first = regularizer.representatives.detach().clone()
+    if family in TRAINED:
+        regularizer.representatives.data.copy_(displaced(spacing_at_first, displacement, seed))
+    special = special_weights(reference, regularizer.representatives.detach(), kinds)
+    weights = torch.cat([layer, torch.tensor(special, dtype=torch.float32)])
+    weights = weights[~reference.uncertain(weights.double(), regularizer.representatives.detach().double())]
+    if len(weights):
+        assert_matches_reference(fused, reference, weights, strength)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", ["normal", "uniform", "heavy-tailed", "two clusters"])
+@pytest.mark.parametrize("num_levels", [2, 16, 256])
+@pytest.mark.parametrize("family", FUSED)
+def test_gradient_of_the_kernels_matches_autograd_on_a_layer(family: str, num_levels: int, shape: str) -> None:
+    layer = 0.05 * draw_weights(shape, 1500, seed=num_levels)
+    form = PenaltyForm()
+    regularizer = REGULARIZERS[family](layer, num_levels, form)
+    representatives = regularizer.representatives.detach().double()
+    reference = Reference.of(family, form, layer, representatives, 0.5)
+    regularizer.progress(0.5)
+    weights = layer + 0.02 * layer.std() * torch.randn(len(layer), generator=torch.Generator().manual_seed(9))
+    weights = weights[~reference.uncertain(weights.double(), representatives)]
+    assert_matches_reference(FusedLayer(regularizer, form, 0.5, family), reference, weights, 0.3)  # type: ignore[arg-type]
+
+
+def moving(family: str, form: PenaltyForm, num_levels: int) -> tuple[list[Tensor], list[Regularizer]]:
+    """Layers of several sizes and their regularizers; the weights have moved since these were made."""
+    at_first = [draw_weights("normal", size, size) for size in (700, 2, 33, CHUNK)]
+    regularizers = [REGULARIZERS[family](one, min(num_levels, len(one)), form) for one in at_first]
+    return [one + 0.1 * draw_weights("normal", len(one), 1) for one in at_first], regularizers
+
+
+@pytest.mark.parametrize("half_spacings", [True, False])
+@pytest.mark.parametrize("switches", [{}, {"squared": True}, {"scale": False}, {"bounded": True, "reduction": "mean"}])
+@pytest.mark.parametrize("num_levels", [2, 5])
+@pytest.mark.parametrize("family", FUSED)
+def test_all_layers_are_drawn_at_once_as_one_by_one(
+    family: str, num_levels: int, switches: dict[str, Any], half_spacings: bool
+) -> None:
+    form = PenaltyForm(**switches)
+    weights, regularizers = moving(family, form, num_levels)
+    drawn = [one.to(DEVICE, copy=True) for one in weights]
+    penalty = FusedPenalty(drawn, regularizers, half_spacings, [0.0] * len(weights), chunk=CHUNK)
+    lam = 0.7 if half_spacings else 0.01
+    penalty.move(controls(form, lam), "draw")
+    penalty.step_representatives(controls(form, lam))
+    gradients = penalty.representatives.layout.by_layer(penalty.representatives.gradient)
+    for weight, regularizer, result, gradient in zip(weights, regularizers, drawn, gradients, strict=True):
+        distance = lam * (regularizer.half_spacing / regularizer.steepest if half_spacings else 1.0)
+        draw(regularizer, weight, torch.empty_like(weight), distance)
+        torch.testing.assert_close(result.cpu(), weight, rtol=1e-5, atol=2e-6)
+        if penalty.trained:
+            grad = regularizer.representatives.grad
+            assert grad is not None
+            torch.testing.assert_close(gradient.cpu(), grad, rtol=1e-4, atol=1e-4 * float(grad.abs().max()))
+
+
+def test_proximal_step_of_all_layers_is_that_of_each() -> None:
+    form = PenaltyForm(squared=True)
+    weights, regularizers = moving("RM", form, 4)
+    shrunk = [one.to(DEVICE, copy=True) for one in weights]
+    penalty = FusedPenalty(shrunk, regularizers, True, [0.0] * len(weights), chunk=CHUNK)
+    penalty.move(controls(form, 0.7), "shrink")
+    for weight, regularizer, result in zip(weights, regularizers, shrunk, strict=True):
+        distance = 0.7 * regularizer.half_spacing / regularizer.steepest
+        shrink_squared(regularizer, weight, torch.empty_like(weight), distance)
+        torch.testing.assert_close(result.cpu(), weight, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("num_levels", [2, 70])
+def test_representatives_are_trained_and_sorted_as_by_adam_of_pytorch(num_levels: int) -> None:
+    """Seventy levels are more than one program handles."""
+    form = PenaltyForm()
+    generator = torch.Generator().manual_seed(0)
+    weights = [torch.randn(size, generator=generator).to(DEVICE) for size in (200, 2)]
+    regularizers = [REGULARIZERS["RM"](one.cpu(), min(num_levels, len(one)), form) for one in weights]
+    rates = [0.3, 0.02]
+    plain = [one.representatives.detach().clone().requires_grad_() for one in regularizers]
+    groups = [{"params": [one], "lr": rate} for one, rate in zip(plain, rates, strict=True)]
+    optimizer = torch.optim.Adam(groups, eps=1e-20)
+    penalty = FusedPenalty(weights, regularizers, True, rates, chunk=CHUNK)
+    fused = penalty.representatives
+    numbers = torch.tensor([0.0, 0.0, form.temperature, 0.5]).to(DEVICE)
+    swapped = False
+    for _ in range(5):
+        penalty.move(numbers, "draw")
+        penalty.step_representatives(numbers)
+        for one, grad, group, rate in zip(
+            plain, fused.layout.by_layer(fused.gradient), optimizer.param_groups, rates, strict=True
+        ):
+            one.grad = grad.cpu().clone()
+            group["lr"] = 0.5 * rate
+        optimizer.step()
+        for index, one in enumerate(plain):
+            order = one.detach().argsort(stable=True)
+            swapped |= not torch.equal(order, torch.arange(len(order)))
+            one.data.copy_(one.data[order])
+            for row, name in enumerate(("exp_avg", "exp_avg_sq"), start=1):
+                moment = optimizer.state[one][name]
+                moment.copy_(moment[order])
+                torch.testing.assert_close(fused.layout.by_layer(fused.state[row])[index].cpu(), moment)
+            torch.testing.assert_close(fused.layout.by_layer(fused.values)[index].cpu(), one.detach())
+    assert swapped or num_levels == 2
+
+
+@pytest.mark.parametrize("sizes", [(1,), (CHUNK, 3 * CHUNK + 1, 2)])
+def test_codebooks_are_trained_by_the_sums_of_gradients_and_written(sizes: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weights = [torch.zeros(size, device=DEVICE) for size in sizes]
+    values = [torch.randn(3, generator=generator).sort().values.to(DEVICE) for _ in sizes]
+    levels = [torch.randint(3, (size,), generator=generator, dtype=torch.int32).to(DEVICE) for size in sizes]
+    gradients = [torch.randn(size, generator=generator).to(DEVICE) for size in sizes]
+    codebooks = FusedCodebooks(weights, values, levels, [0.1] * len(sizes), chunk=CHUNK)
+    codebooks.write_weights()
+    for weight, value, level in zip(weights, values, levels, strict=True):
+        assert torch.equal(weight, value[level.long()])
+    codebooks.step(gradients, torch.tensor([0.0, 0.0, 0.0, 1.0], device=DEVICE))
+    fused = codebooks.representatives
+    rows = (fused.layout.by_layer(fused.gradient), fused.layout.by_layer(fused.values))
+    for weight, value, level, gradient, summed, after in zip(weights, values, levels, gradients, *rows, strict=True):
+        expected = torch.zeros(3, dtype=torch.float64).index_add_(0, level.cpu().long(), gradient.cpu().double())
+        torch.testing.assert_close(summed.cpu().double(), expected, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(after, value - 0.1 * summed.sign())  # Adam's first step
+        assert torch.equal(weight, after[level.long()])
+
+
+def test_weights_that_are_not_finite_move_nothing_else() -> None:
+    form = PenaltyForm()
+    for family in FUSED:
+        weights, regularizers = moving(family, form, 4)
+        broken = [one.to(DEVICE, copy=True) for one in weights]
+        broken[0][[3, 5]] = torch.tensor([torch.nan, torch.inf], device=DEVICE)
+        whole = [one.to(DEVICE, copy=True) for one in weights]
+        for layers_of in (broken, whole):
+            FusedPenalty(layers_of, regularizers, True, [0.0] * 4, chunk=CHUNK).move(controls(form, 0.5), "draw")
+        broken[0][[3, 5]] = whole[0][[3, 5]]
+        assert all(torch.equal(one, other) for one, other in zip(broken, whole, strict=True))

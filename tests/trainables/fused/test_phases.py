@@ -1,0 +1,111 @@
+"""Trials whose layers are trained at once: as those trained layer by layer, and bitwise the same after a restore."""
+
+import io
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from tests.support.example_trials import quick
+from tests.support.quick_runs import comparable, rest_of
+from tests.trainables.test_phases import saved
+from trainables.config import PenaltyForm, Recipe, TrialConfig
+from trainables.run import CompressionRun, NonFiniteLossError
+
+pytestmark = pytest.mark.usefixtures("quick_names")
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+SGD = Recipe(batch_size=40, optimizer="sgd", learning_rate=0.03, weight_decay=1e-3, augmentation="crop_flip")
+COUPLED = Recipe(batch_size=40, penalty_application="coupled", lam_unit="gradient", warmup_epochs=0.5)
+PROXIMAL = Recipe(batch_size=40, penalty_application="proximal")
+CONFIGS = {
+    "none": quick("none"),
+    "float": quick("none", num_levels=None),
+    "quantize-first": quick("quantize-first"),
+    "RS": quick("RS", recipe=SGD),
+    "RC": quick("RC", placement="own"),
+    "RM": quick("RM", recipe=SGD, num_levels=5),
+    "RM coupled": quick("RM", recipe=COUPLED),
+    "RM proximal": quick("RM", recipe=PROXIMAL, penalty=PenaltyForm(squared=True)),
+    "RE": quick("RE", placement="own"),
+    "RE bounded": quick("RE", recipe=COUPLED, penalty=PenaltyForm(bounded=True, temperature=0.3)),
+    "BinReg": quick("BinReg"),
+}
+
+
+def fused_run(config: TrialConfig) -> CompressionRun:
+    return CompressionRun(config, DEVICE, fused=True)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+def test_trial_is_trained_as_layer_by_layer(config: TrialConfig) -> None:
+    """Rounding grows from step to step, so that the tolerance is that of all epochs together."""
+    config = replace(config, regularize_epochs=1, finetune_epochs=1)
+    one_by_one, at_once = CompressionRun(config, DEVICE, fused=False), fused_run(config)
+    assert at_once.phase.on_device == (config.family != "BinReg")
+    while not one_by_one.finished:
+        expected, metrics = one_by_one.run_epoch(), at_once.run_epoch()
+        for name in ("train_loss", "penalty", "quantization_error"):
+            if expected[name] is None:
+                assert metrics[name] is None
+            else:
+                assert metrics[name] == pytest.approx(expected[name], rel=0.02, abs=1e-4)
+        rates, expected_rates = (
+            [float(group["lr"]) for group in run.phase.optimizers[0].param_groups] for run in (at_once, one_by_one)
+        )
+        assert rates == pytest.approx(expected_rates, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["none", "RS", "RM", "RE"])
+def test_restore_reproduces_the_epochs_that_follow_bitwise(name: str) -> None:
+    config = replace(CONFIGS[name], finetune_epochs=1)
+    run = fused_run(config)
+    states, metrics = [], []
+    while not run.finished:
+        metrics.append(comparable(run.run_epoch()))
+        states.append(saved(run))
+    for epoch, state in enumerate(states[:-1], start=1):
+        again = fused_run(config)
+        again.load_state_dict(torch.load(io.BytesIO(state), weights_only=True))
+        assert rest_of(again) == metrics[epoch:]
+
+
+def groups_of(state: dict[str, Any]) -> list[dict[str, Any]]:
+    return [group for optimizer in state["phase_state"]["optimizers"] for group in optimizer["param_groups"]]
+
+
+@pytest.mark.parametrize("name", ["RM", "none"])
+@pytest.mark.parametrize("fused_at_first", [True, False])
+def test_checkpoints_are_those_of_runs_layer_by_layer(name: str, fused_at_first: bool) -> None:
+    config = replace(CONFIGS[name], regularize_epochs=2, finetune_epochs=1)
+    begun = CompressionRun(config, DEVICE, fused=fused_at_first)
+    begun.run_epoch()
+    while not begun.finished:
+        state: dict[str, Any] = torch.load(io.BytesIO(saved(begun)), weights_only=True)
+        other = CompressionRun(config, DEVICE, fused=not fused_at_first)
+        other.load_state_dict(state)
+        restated = torch.load(io.BytesIO(saved(other)), weights_only=True)
+        for group, again in zip(groups_of(state), groups_of(restated), strict=True):
+            assert set(group) == set(again)
+            assert group["initial_lr"] == again["initial_lr"]
+        expected = begun.run_epoch()
+        assert other.run_epoch()["train_loss"] == pytest.approx(expected["train_loss"], rel=0.02)
+
+
+def test_diverged_batch_is_named_although_losses_are_read_once_an_epoch() -> None:
+    run = fused_run(quick("RM", recipe=Recipe(batch_size=40, optimizer="sgd", learning_rate=1e30)))
+    with pytest.raises(NonFiniteLossError, match=r"the loss is not finite \((nan|inf)\) in epoch 1, batch 2; lower"):
+        run.run_epoch()
+
+
+def test_layers_with_more_levels_than_the_kernels_compare_are_trained_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("trainables.fused.layers.MOST_LEVELS", 3)
+    run = fused_run(quick("RM", num_levels=4))
+    while not run.finished:
+        assert math.isfinite(run.run_epoch()["train_loss"])
+        assert not run.phase.on_device

@@ -1,0 +1,121 @@
+"""Where the numbers of each layer lie in the tables that the kernels read."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainables.regularizers.bounded_wells import BoundedWells
+from trainables.regularizers.nearest import NearestDistance
+from trainables.regularizers.periodic import PeriodicWells
+from trainables.regularizers.protocol import LayerQuantizer
+from trainables.regularizers.reduction import reduction_divisor
+from trainables.regularizers.representatives import mean_spacing
+from trainables.regularizers.soft_minimum import SoftMinimum
+from trainables.shapes import Float, Int
+
+CHUNK = 4096
+"""Weights that one program of a kernel handles."""
+
+MOST_LEVELS = 1024
+"""Largest K for which every weight is compared with all representatives; above, layers are handled one by one."""
+
+FACTOR, REACH, SPACED, LOW, HIGH, ORIGIN, SPACING, UNIT, LEARNING_RATE = range(9)
+CONSTANTS = 9
+"""Columns of the table of constants: factor of the slope; how far a unit of λ draws a weight at slope 1, and whether
+that is a multiple of the current spacing; ends of the interval, a representative next to 0 and the spacing of RS and
+RC; τ at temperature 1, or 0 if it is that of the current spacing; the highest learning rate of the representatives."""
+
+RATE, AMOUNT, TEMPERATURE, REPRESENTATIVE_SHARE = range(4)
+CONTROLS = 4
+"""Entries of the numbers that change from step to step: learning rate of the weights; λ, with its warm-up and, where
+they apply, the shares of the schedule; RE's temperature, in squared spacings; learning rate of the representatives as a
+share of its highest."""
+
+FAMILIES: dict[type, str] = {
+    PeriodicWells: "periodic",
+    NearestDistance: "nearest",
+    SoftMinimum: "soft",
+    BoundedWells: "bounded",
+}
+"""Regularizers that the kernels know, and the names of their formulas there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Tables of all layers, on their device.
+
+    Attributes:
+        num_levels: K of each layer.
+        chunks: (chunks, 3), int64: layer, first weight in the layer, first weight among those of all layers.
+        firsts: (layers + 1,), int64: first chunk of each layer.
+        sizes: (layers, 3), int64: weights, first level, levels.
+        constants: (layers, CONSTANTS), float64.
+        chunk: weights in a chunk.
+    """
+
+    num_levels: tuple[int, ...]
+    chunks: Int[Tensor, "c 3"]
+    firsts: Int[Tensor, " l1"]
+    sizes: Int[Tensor, "l 3"]
+    constants: Float[Tensor, "l columns"]
+    chunk: int
+
+    @classmethod
+    def build(
+        cls, sizes: Sequence[int], num_levels: Sequence[int], constants: Tensor, device: torch.device, chunk: int
+    ) -> "Layout":
+        """Return the tables of layers with these numbers of weights and levels; `constants` is one row a layer."""
+        chunks, firsts, rows = [], [0], []
+        weights = levels = 0
+        for layer, (size, count) in enumerate(zip(sizes, num_levels, strict=True)):
+            chunks += [[layer, start, weights + start] for start in range(0, size, chunk)]
+            firsts.append(len(chunks))
+            rows.append([size, levels, count])
+            weights += size
+            levels += count
+        integers = {"dtype": torch.int64, "device": device}
+        return cls(
+            num_levels=tuple(num_levels),
+            chunks=torch.tensor(chunks, **integers),  # type: ignore[arg-type]
+            firsts=torch.tensor(firsts, **integers),  # type: ignore[arg-type]
+            sizes=torch.tensor(rows, **integers),  # type: ignore[arg-type]
+            constants=constants.to(device),
+            chunk=chunk,
+        )
+
+    def by_layer(self, flat_levels: Tensor) -> list[Tensor]:
+        """Return views of one number per level, (levels,), for each layer, (K,)."""
+        return list(flat_levels.split(list(self.num_levels)))
+
+
+def constants_of(quantizer: LayerQuantizer, num_weights: int, half_spacings: bool) -> list[float]:
+    """Return the constants of a layer but for the learning rate, which is 0.
+
+    Args:
+        quantizer: the layer's penalty, of a type in `FAMILIES`.
+        num_weights: weights in the layer.
+        half_spacings: whether λ counts half-spacings; otherwise, a unit of λ draws a weight at slope 1 by 1.
+    """
+    assert isinstance(quantizer, PeriodicWells | NearestDistance | SoftMinimum | BoundedWells)
+    form = quantizer.form
+    row = [0.0] * CONSTANTS
+    row[FACTOR] = 1 / reduction_divisor(form, num_weights)
+    row[REACH] = 1.0
+    if isinstance(quantizer, PeriodicWells):
+        row[FACTOR] *= quantizer.factor
+        row[LOW], row[HIGH], row[SPACING] = quantizer.low, quantizer.high, quantizer.spacing
+        row[ORIGIN] = math.remainder(float(quantizer.representatives[0]), quantizer.spacing)
+        if half_spacings:
+            row[REACH] = quantizer.half_spacing / quantizer.steepest
+        return row
+    if form.temperature_spacing == "initial":
+        row[UNIT] = mean_spacing(quantizer.representatives.detach()) ** 2
+    if half_spacings:
+        # The greatest slope of a squared distance is in proportion to the spacing.
+        squared = isinstance(quantizer, SoftMinimum) or (isinstance(quantizer, NearestDistance) and form.squared)
+        row[SPACED] = float(not squared)
+        row[REACH] = 0.5 * reduction_divisor(form, num_weights)
+    return row

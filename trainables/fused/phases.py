@@ -1,0 +1,237 @@
+"""The two phases for a device: all layers at once, and no step that the host waits for.
+
+Both train as `trainables.phases` does, and their checkpoints are the same. Families that the kernels do not know, and
+layers with more than `layout.MOST_LEVELS` levels, are handled one by one, as on a CPU.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainables.codebooks.assignment import Codebook
+from trainables.config import TrialConfig
+from trainables.fused.controls import StepControls
+from trainables.fused.layers import FusedCodebooks, FusedPenalty, can_fuse, fit
+from trainables.fused.layout import CONTROLS, RATE
+from trainables.phases import FinetunePhase, RegularizePhase
+from trainables.schedule import PhaseSchedule
+
+
+def is_fused_by_default(device: torch.device) -> bool:
+    """Return whether a device trains all layers at once: a GPU, where Triton is installed."""
+    return device.type == "cuda" and find_spec("triton") is not None
+
+
+def _bind(optimizers: list[torch.optim.Optimizer], rate: Tensor) -> None:
+    """Let the optimizer of the weights read its learning rate, 0-dimensional, from the device at each step."""
+    for group in optimizers[0].param_groups:
+        group.setdefault("initial_lr", group["lr"])
+        group.update(lr=rate, fused=True, foreach=False)
+        if "capturable" in group:
+            group["capturable"] = True
+    for tensor, state in optimizers[0].state.items():
+        if "step" in state:
+            state["step"] = state["step"].to(tensor.device, torch.float32)
+    for optimizer in optimizers[1:]:
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+
+
+def _highest_rates(optimizers: list[torch.optim.Optimizer]) -> list[float]:
+    """Return the highest learning rate of the representatives of each layer."""
+    return [group.get("initial_lr", group["lr"]) for optimizer in optimizers[1:] for group in optimizer.param_groups]
+
+
+def _portable(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the state of a phase with optimizers as they are where layers are stepped one by one."""
+    for optimizer in state["optimizers"]:
+        for group in optimizer["param_groups"]:
+            group.update(lr=group["initial_lr"], fused=None, foreach=None)
+            if "capturable" in group:
+                group["capturable"] = False
+    return state
+
+
+def _control_rows(schedule: PhaseSchedule, learning_rate: float) -> list[list[float]]:
+    """Return the learning rates of every step of a phase, among controls that are 0."""
+    rows = []
+    for step in range(schedule.epochs * schedule.batches_per_epoch):
+        share = schedule.share(step / schedule.batches_per_epoch)
+        rows.append([learning_rate * share, 0.0, 0.0, share])
+        assert len(rows[-1]) == CONTROLS
+    return rows
+
+
+class FusedRegularizePhase(RegularizePhase):
+    """`RegularizePhase` with one launch for the penalty of all layers, and two for their representatives."""
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        model: nn.Module,
+        weights: dict[str, nn.Parameter],
+        schedule: PhaseSchedule,
+        num_levels: Mapping[str, int] | None = None,
+    ) -> None:
+        """Begin the phase; see `RegularizePhase`."""
+        super().__init__(config, model, weights, num_levels, schedule.batches_per_epoch)
+        self._schedule = schedule
+        self._last_step = 0.0
+        self.on_device = not self.quantizers or can_fuse(list(self.quantizers.values()))
+        self._penalty: FusedPenalty | None = None
+        if not self.on_device:
+            return
+        device = next(model.parameters()).device
+        if self.quantizers:
+            self._penalty = FusedPenalty(
+                [weights[name] for name in self.quantizers],
+                list(self.quantizers.values()),
+                config.recipe.lam_unit == "half_spacings",
+                _highest_rates(self.optimizers),
+            )
+        self._controls = StepControls(self._rows(), device)
+        self._adopt()
+
+    def _rows(self) -> list[list[float]]:
+        """Return the controls of every step."""
+        rows = _control_rows(self._schedule, self.config.recipe.learning_rate)
+        form = self.config.penalty
+        for step, row in enumerate(rows):
+            epochs_done = step / self._schedule.batches_per_epoch
+            row[1] = self.amount(epochs_done, row[RATE])
+            fall = form.final_temperature / form.temperature
+            row[2] = form.temperature * fall ** (epochs_done / self.config.regularize_epochs)
+        return rows
+
+    def _adopt(self) -> None:
+        _bind(self.optimizers, self._controls.current[RATE])
+        if self._penalty is not None and self._penalty.trained:
+            self._penalty.representatives.adopt(self.optimizers[1])
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Take the controls of an epoch; see `Phase.begin_epoch`."""
+        if self.on_device:
+            steps = self._schedule.batches_per_epoch
+            self._controls.begin(epoch * steps)
+            self._last_step = epoch + (steps - 1) / steps
+
+    def forward_weights(self, epochs_done: float) -> AbstractContextManager[None]:
+        """Transform the weights for the time of the block; see `Phase.forward_weights`."""
+        return nullcontext() if self.on_device else super().forward_weights(epochs_done)
+
+    def penalty(self) -> float:
+        """Return the sum of the layers' penalties; see `Phase.penalty`."""
+        if self.on_device:
+            self._progress(self._last_step)
+        return super().penalty()
+
+    def set_learning_rates(self, share: float) -> None:
+        """Do nothing where the controls hold the learning rates; see `Phase.set_learning_rates`."""
+        if not self.on_device:
+            super().set_learning_rates(share)
+
+    def step(self, epochs_done: float) -> None:
+        """Update all that is trained; see `Phase.step`."""
+        if not self.on_device:
+            super().step(epochs_done)
+            return
+        self._controls.advance()
+        controls = self._controls.current
+        coupled = self.config.recipe.penalty_application == "coupled"
+        if self._penalty is not None and coupled:
+            self._penalty.add_gradient([self._gradient(name) for name in self.quantizers], controls)
+        self.optimizers[0].step()
+        if self._penalty is None:
+            return
+        if not coupled:
+            squared = self.config.penalty.squared and self.config.recipe.penalty_application == "proximal"
+            self._penalty.move(controls, "shrink" if squared else "draw")
+        self._penalty.step_representatives(controls)
+
+    def _gradient(self, name: str) -> Tensor:
+        grad = self.weights[name].grad
+        assert grad is not None
+        return grad
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next step depends on; see `Phase.state_dict`."""
+        return _portable(super().state_dict()) if self.on_device else super().state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a result of `state_dict`."""
+        super().load_state_dict(state)
+        if self.on_device:
+            self._adopt()
+
+
+class FusedFinetunePhase(FinetunePhase):
+    """`FinetunePhase` with one launch each for the gradients, the step and the weights of all layers."""
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        model: nn.Module,
+        weights: dict[str, nn.Parameter],
+        codebooks: dict[str, Codebook],
+        schedule: PhaseSchedule,
+    ) -> None:
+        """Begin the phase; see `FinetunePhase`."""
+        super().__init__(config, model, weights, codebooks)
+        self._schedule = schedule
+        self.on_device = fit(self.representatives.values())
+        self._codebooks: FusedCodebooks | None = None
+        if not self.on_device:
+            return
+        if self.representatives:
+            self._codebooks = FusedCodebooks(
+                list(self.weights.values()),
+                list(self.representatives.values()),
+                list(self.assignments.values()),
+                _highest_rates(self.optimizers),
+            )
+            levels = self._codebooks.levels.split([weight.numel() for weight in self.weights.values()])
+            for (name, one), view in zip(self.assignments.items(), levels, strict=True):
+                self.assignments[name] = view.as_strided(one.shape, one.stride(), view.storage_offset())
+        rows = _control_rows(schedule, self.highest_learning_rate)
+        self._controls = StepControls(rows, next(model.parameters()).device)
+        self._adopt()
+
+    def _adopt(self) -> None:
+        _bind(self.optimizers, self._controls.current[RATE])
+        if self._codebooks is not None:
+            self._codebooks.representatives.adopt(self.optimizers[1])
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Take the controls of an epoch; see `Phase.begin_epoch`."""
+        if self.on_device:
+            self._controls.begin(epoch * self._schedule.batches_per_epoch)
+
+    def set_learning_rates(self, share: float) -> None:
+        """Do nothing where the controls hold the learning rates; see `Phase.set_learning_rates`."""
+        if not self.on_device:
+            super().set_learning_rates(share)
+
+    def step(self, epochs_done: float) -> None:
+        """Update all that is trained; see `Phase.step`."""
+        if not self.on_device:
+            super().step(epochs_done)
+            return
+        self._controls.advance()
+        self.optimizers[0].step()
+        if self._codebooks is not None:
+            gradients = [weight.grad for weight in self.weights.values() if weight.grad is not None]
+            self._codebooks.step(gradients, self._controls.current)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next step depends on; see `Phase.state_dict`."""
+        return _portable(super().state_dict()) if self.on_device else super().state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a result of `state_dict`."""
+        super().load_state_dict(state)
+        if self.on_device:
+            self._adopt()

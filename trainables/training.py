@@ -1,0 +1,105 @@
+"""Epochs of training: forward and backward passes over the batches, and the steps of a phase. No Ray."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from trainables.config import Recipe
+from trainables.data.batches import Split
+from trainables.data.device_batches import DeviceBatches
+from trainables.fused.graph import CapturedStep
+from trainables.phases import Phase
+from trainables.schedule import PhaseSchedule
+
+
+class EpochTraining:
+    """Trains a network on a split, epoch by epoch.
+
+    On a device that holds all that a step needs, no step is waited for: the losses are read once an epoch. On a GPU
+    such a step is captured as a CUDA graph once a phase; the last batch of an epoch, if it is smaller, is not dropped
+    but trained outside of the graph.
+    """
+
+    def __init__(self, model: nn.Module, split: Split, recipe: Recipe, on_device: bool) -> None:
+        """Prepare the training.
+
+        Args:
+            model: the network, on its device.
+            split: the images to train on, on the same device.
+            recipe: how the network is trained.
+            on_device: whether the phases read all that changes from step to step from the device.
+        """
+        self._model = model
+        self._network = torch.compile(model) if recipe.compile else model
+        self._split = split
+        self._recipe = recipe
+        self._device = split.labels.device
+        self._batches = DeviceBatches(split, recipe.augmentation) if on_device else None
+        self._losses = torch.zeros(len(split.batch_sizes(recipe.batch_size)), device=self._device)
+        self._captured: tuple[Phase, CapturedStep] | None = None
+
+    def run_epoch(self, phase: Phase, schedule: PhaseSchedule, epoch: int, generator: torch.Generator) -> list[float]:
+        """Train one epoch.
+
+        Args:
+            phase: what is trained.
+            schedule: learning rates of the phase.
+            epoch: epochs of the phase that are over.
+            generator: for the order of the images, and their crops and flips.
+
+        Returns:
+            The cross-entropy of each batch, nats; up to the first that is not finite, where that is known at once.
+        """
+        self._model.train()
+        phase.begin_epoch(epoch)
+        if self._batches is not None and phase.on_device:
+            return self._run_on_device(phase, self._batches, generator)
+        losses: list[float] = []
+        batches = self._split.batches(self._recipe.batch_size, generator, self._recipe.augmentation)
+        for index, (images, labels) in enumerate(batches):
+            epochs_done = epoch + index / schedule.batches_per_epoch
+            phase.set_learning_rates(schedule.share(epochs_done))
+            self._model.zero_grad()
+            with phase.forward_weights(epochs_done):
+                loss = self._loss(images, labels)
+                losses.append(loss.item())
+                if not math.isfinite(losses[-1]):
+                    break
+                loss.backward()
+            phase.step(epochs_done)
+        return losses
+
+    def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        # bfloat16 is emulated on most CPUs, and slow.
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
+            return cross_entropy(self._network(images), labels)
+
+    def _run_on_device(self, phase: Phase, batches: DeviceBatches, generator: torch.Generator) -> list[float]:
+        """Train an epoch without waiting for a step."""
+        batches.begin_epoch(generator)
+        sizes = self._split.batch_sizes(self._recipe.batch_size)
+        for size in sizes:
+            if size == self._recipe.batch_size and self._device.type == "cuda":
+                self._captured_step(phase, batches)()
+            else:
+                self.step_on_device(phase, batches, size)
+        return self._losses.tolist()
+
+    def _captured_step(self, phase: Phase, batches: DeviceBatches) -> CapturedStep:
+        """Return the step of a whole batch, which is captured anew for each phase."""
+        if self._captured is None or self._captured[0] is not phase:
+            size = self._recipe.batch_size
+            self._captured = phase, CapturedStep(lambda: self.step_on_device(phase, batches, size))
+        return self._captured[1]
+
+    def step_on_device(self, phase: Phase, batches: DeviceBatches, size: int) -> None:
+        """Train on the next batch; all that changes from step to step is read from the device."""
+        index = batches.index.clone()
+        images, labels = batches.take(size)
+        self._model.zero_grad()
+        loss = self._loss(images, labels)
+        self._losses.index_copy_(0, index, loss.detach().reshape(1))
+        loss.backward()
+        phase.step(0.0)
