@@ -2,8 +2,8 @@
 
     python benchmarks/count_launches.py [--models vgg16 alexnet] [--levels 2 16 256]
 
-The step of `trainables.training` runs on tensors without data (`FakeTensorMode`) on the device `cuda`. Every operator of
-PyTorch that computes counts as one launch, although some launch several kernels; each operator of `trainables.fused`
+The step of `trainables.training` runs on tensors without data (`FakeTensorMode`) on the device `cuda`. Every operator
+of PyTorch that computes counts as one launch, although some launch several kernels; each operator of `trainables.fused`
 launches exactly one. Reading a number from the device (`aten._local_scalar_dense`) makes the host wait. The backward
 pass, the same for all families, can't be run without a GPU and is left out: gradients are there already.
 """
@@ -40,6 +40,7 @@ class Counts(TorchDispatchMode):
     """Counts operators by name; numbers that are read from tensors without data are 1."""
 
     def __init__(self) -> None:
+        """Begin with no operator."""
         super().__init__()
         self.operators: Counter[str] = Counter()
 

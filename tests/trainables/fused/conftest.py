@@ -21,4 +21,4 @@ assert _spec is not None
 assert _spec.loader is not None
 sys.modules[NAME] = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(sys.modules[NAME])
-trainables.fused.kernels = sys.modules[NAME]  # type: ignore[attr-defined]
+trainables.fused.kernels = sys.modules[NAME]

@@ -12,7 +12,8 @@ from tests.support.example_trials import quick
 from tests.support.quick_runs import comparable, rest_of
 from tests.trainables.test_phases import saved
 from trainables.config import PenaltyForm, Recipe, TrialConfig
-from trainables.run import CompressionRun, NonFiniteLossError
+from trainables.errors import NonFiniteLossError
+from trainables.run import CompressionRun
 
 pytestmark = pytest.mark.usefixtures("quick_names")
 
