@@ -35,7 +35,7 @@ class StudyStatus:
 
     @property
     def _seconds_left(self) -> float | None:
-        return seconds_left(self.history, self.config.trials)
+        return seconds_left(self.history, self.config.trials) if self.state is not Liveliness.FINISHED else 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """Return the status for programs, as `qar status --json` prints it."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from study.commands.confirmation import add_seeds
+from study.commands.status import status_of
 from study.ledger.ledger import Ledger
 from study.run.launch import extend, launch, resume
 from study.run.options import RunOptions
@@ -109,3 +110,19 @@ def test_changes_that_a_study_cannot_take_are_refused(override: str, message: st
     with pytest.raises(ValueError, match=message):
         resume(str(study.path), overrides=[override])
     assert (study.study_yaml.read_bytes(), study.ledger.read_bytes()) == before
+
+
+def test_study_that_a_rule_has_ended_has_nothing_to_go(tmp_path: Path) -> None:
+    config = study_config(trials=12, stop={"target": "val_accuracy >= 0.9"})
+    study = make_study(tmp_path / "small", config)
+    with closing(Ledger(study.ledger)) as ledger:
+        ledger.record("session_started", session=2, pid=1, hostname="head", provenance={})
+        rules = config.stop.model_dump(mode="json") if config.stop else {}
+        ledger.record("stopped", reason="target reached by trial 2", trials=12, rules=rules)
+        ledger.record("session_ended", session=2, outcome="finished")
+    status = status_of(study)
+    assert status.state == "finished"
+    assert not status.is_resumable
+    assert "to go" not in status.lines()[0]
+    assert "ended by its rule: target reached by trial 2" in status.lines()
+    assert status.as_dict()["stopped"] == "target reached by trial 2"
