@@ -17,12 +17,16 @@ from study.ledger.costs import Costs
 from study.ledger.front import front_so_far
 from study.ledger.history import History, Trial
 from study.ledger.ledger import DerivedFromLedger
+from study.run.panel import front_in_text, hypervolume_line, running_table
 from study.run.stall import StallDetector, longest_epoch
 from study.terminal import one_line
 from trainables.result import TrialState
 
 MOST_TRIALS_SHOWN = 4
 """Most running trials whose epochs a line of progress shows."""
+
+MOST_FRONT_ROWS = 12
+"""Most points of a front that the live panel lists; the drawing shows any number."""
 
 MOST_FAILURES_SHOWN = 10
 """Most trials that a line about a failure names."""
@@ -212,9 +216,14 @@ class Progress(DerivedFromLedger, Callback):
         rest = "" if expected is None else f", about {duration(expected)} to go"
         return f"{duration(self._seconds_before + elapsed)} elapsed{rest}"
 
-    def _training(self) -> str:
+    def _seconds_in_epochs(self) -> dict[int, float]:
+        """Return the seconds since the last epoch, or the start, of each trial that this session has begun."""
         now = time.monotonic()
-        return training_line(self._history, {number: now - began for number, began in self._epoch_began.items()})
+        unfinished = {trial.number for trial in self._history.unfinished}
+        return {number: now - began for number, began in self._epoch_began.items() if number in unfinished}
+
+    def _training(self) -> str:
+        return training_line(self._history, self._seconds_in_epochs())
 
     def _line(self) -> str:
         front = front_so_far(self._history)
@@ -228,10 +237,12 @@ class Progress(DerivedFromLedger, Callback):
         bar = Table.grid()  # alone, the bar would not end its line
         bar.add_row(ProgressBar(total=self._trials, completed=self._history.num_ended, width=60))
         parts: list[RenderableType] = [bar, Text(states_line(self._history, self._trials)), Text(self._times())]
-        if training := self._training():
-            parts.append(Text(training))
+        if seconds := self._seconds_in_epochs():
+            parts += [Text(), running_table(self._history, seconds)]
         if front := front_so_far(self._history):
-            parts += [Text("\nfront so far", style="bold"), front_table(front)]
+            parts += [Text("\nfront so far", style="bold"), *map(Text, front_in_text(self._history))]
+            parts += [Text(hypervolume_line(self._history)), Text()]
+            parts += [front_table(front)] if len(front) <= MOST_FRONT_ROWS else []
         return Group(*parts)
 
 

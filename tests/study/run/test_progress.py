@@ -14,6 +14,7 @@ from study.ledger.facts import ASKED, ENDED
 from study.ledger.front import front_so_far
 from study.ledger.history import History, Session
 from study.ledger.ledger import Ledger, read_history
+from study.run.panel import front_in_text
 from study.run.progress import (
     Progress,
     SilentReporter,
@@ -202,7 +203,10 @@ def test_progress_in_a_terminal_is_a_panel_that_vanishes(tmp_path: Path) -> None
     lines = lines_of(panel)
     assert set(lines[0]) <= set("━╸╺ ")
     assert lines[1:5] == ["5 of 64 trials: 3 COMPLETE, 1 PRUNED, 1 FAIL", "0:00 elapsed", "", "front so far"]
-    assert len(lines) == 5 + 1 + 2
+    drawn = front_in_text(history)
+    assert lines[5 : 5 + len(drawn)] == [line.rstrip() for line in drawn]
+    assert lines[5 + len(drawn)].startswith("hypervolume 0.")
+    assert len(lines) == 5 + len(drawn) + 2 + 1 + 2  # a blank line, and a table with its header
     assert "0.9500" in lines[-1]
     after = shown.getvalue().removeprefix(panel)
     assert after.endswith("\x1b[1A\x1b[2K" * len(lines))  # each of its lines is erased
