@@ -1,4 +1,4 @@
-"""What figures and tables show, and in which units."""
+"""Quantities that figures and tables show, and their units."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field

@@ -22,7 +22,7 @@ _KIND = re.compile(rb'"fact": ?"(\w+)"')
 
 @dataclass(frozen=True, kw_only=True)
 class Repair:
-    """What a repair has kept, and what is lost.
+    """Result of a repair: the facts that were kept, and those that are lost.
 
     Attributes:
         kept: number of lines that were kept.

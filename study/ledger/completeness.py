@@ -37,7 +37,7 @@ def table_position(path: Path) -> LedgerPosition | None:
 
 
 class TableWitness:
-    """What trials.parquet says about the ledger that it was derived from.
+    """Statement of trials.parquet about the ledger that it was derived from.
 
     A table that can't be read says nothing, for it is made anew. One of an earlier version, or one that another program
     has written anew, states no position; then the trials that have ended are counted.

@@ -13,7 +13,7 @@ from trainables.errors import DamagedFileError
 
 @dataclass
 class Reading:
-    """What a ledger holds up to its first damaged line, or up to its end.
+    """Content of a ledger up to its first damaged line, or up to its end.
 
     Attributes:
         history: state of the study after these lines.

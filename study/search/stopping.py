@@ -16,7 +16,7 @@ REFERENCE_BITS = 32.0
 
 @dataclass(frozen=True, kw_only=True)
 class Gauge:
-    """How near a study is to one of its rules.
+    """Distance of a study from one of its rules.
 
     Attributes:
         text: value and limit, in words.

@@ -76,7 +76,7 @@ class Reference:
 
     @property
     def spacing(self) -> float:
-        """Of the zeros of RS and RC; 1 where the interval has no width."""
+        """Distance between the zeros of RS and RC; 1 where the interval has no width."""
         return (self.high - self.low) / (self.num_levels - self.with_ends) or 1.0
 
     def zeros(self) -> list[float]:

@@ -9,7 +9,7 @@ from trainables.families import choose
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a network is trained, whatever the family.
+    """Settings of training that do not depend on the family.
 
     Attributes:
         batch_size: images in a batch, at least 2: batch normalization can't train on a single image.

@@ -1,4 +1,4 @@
-"""What a format of files is: how a network is written to a file, and how the file is run."""
+"""Interface of the formats of files: writes a network to a file, and runs the file."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How a penalty moves the weights: decoupled from the optimizer, or by its proximal step.
+"""Application of a penalty to the weights: decoupled from the optimizer, or by its proximal step.
 
 A penalty whose gradient goes through Adam is divided by Adam's second moment, which differs by orders of magnitude
 between layers. Decoupled, the weights are drawn after the optimizer's step, as AdamW decays them.

@@ -1,4 +1,4 @@
-"""What a reader of a printed figure can see: sizes of texts, overlaps, and marks in grey and with dichromacy."""
+"""Legibility of printed figures: sizes of texts, overlaps, and marks in grey and with dichromacy."""
 
 from itertools import combinations
 

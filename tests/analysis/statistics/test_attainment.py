@@ -63,7 +63,7 @@ def test_surface_of_one_run_is_its_front(points: list[tuple[int, float, float]],
 
 @pytest.mark.parametrize("attaining", range(1, 101))
 def test_quantile_of_a_hundred_runs_needs_as_many(attaining: int) -> None:
-    """That 0.07 × 100 is above 7 in floating point asks for no eighth run."""
+    """No eighth run is needed although 0.07 × 100 is above 7 in floating point."""
     trials = runs(*((seed, 0.9 if seed < attaining else 0.1, 2.0) for seed in range(100)))
     assert corners(attainment_surfaces(trials, [attaining / 100]), attaining / 100) == [(2.0, 0.9)]
     if attaining < 100:
