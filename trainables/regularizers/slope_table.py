@@ -12,7 +12,7 @@ from trainables.shapes import Float, Int
 
 NEGLIGIBLE = 16.0
 """A representative whose share of a weight is below exp(−16) = 1e-7 is left out."""
-NARROWEST, WIDEST = 0.02, 0.07
+NARROWEST, WIDEST = 0.02, 0.03
 """Bounds of a bin's greatest width, in √τ; narrow bins are rarely sharp, so it is as small as `BINS` bins allow."""
 BINS = 1 << 13
 WEIGHTS_A_BIN = 16

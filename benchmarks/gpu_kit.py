@@ -1,0 +1,219 @@
+"""Measure everything that needs a GPU in one run of minutes, on a machine with torch, torchvision and numpy alone.
+
+    PYTHONPATH=. python benchmarks/gpu_kit.py --data cifar10.npz --out kit [--seconds 480] [--width 1.0] [--images N]
+    python benchmarks/gpu_kit.py --tables kit     # afterwards, where qar is installed: qar report kit
+
+In this order, each line written as soon as it is known, to `kit/lines.jsonl`: whether the kernels equal the code for
+CPUs, and a restored trial the one that went on; seconds of an epoch and of a regularized step, in turn with plain ones;
+and, for the time that is left, the experiment of the paper, planned by the epochs that were timed: float networks of
+VGG16 and AlexNet, then `none` and the families at K = 2, 4, 8.
+"""
+
+import argparse
+import importlib.util
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
+
+import torch
+
+# They read and write files of networks, which the kit does not.
+_missing = [name for name in ("safetensors", "constriction") if importlib.util.find_spec(name) is None]
+for _name in (*_missing, *(f"{name}.torch" for name in _missing)):
+    sys.modules[_name] = MagicMock()
+
+from measure import environment, in_turn, ratios  # noqa: E402
+
+from trainables.config import Recipe, TrialConfig  # noqa: E402
+from trainables.run import CompressionRun  # noqa: E402
+
+MODELS = ("vgg16", "alexnet")
+FAMILIES = ("none", "RS", "RC", "RM", "RE")
+LEVELS = (2, 4, 8)
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class Kit:
+    """Lines of results, and the time that is left.
+
+    Attributes:
+        folder: where `lines.jsonl` is written.
+        until: monotonic time at which the kit ends.
+    """
+
+    def __init__(self, folder: Path, seconds: float) -> None:
+        """Begin a run of at most `seconds`."""
+        self.folder, self.until = folder, time.monotonic() + seconds
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left."""
+        return self.until - time.monotonic()
+
+    def write(self, **line: Any) -> None:
+        """Write and show one line."""
+        text = json.dumps(line)
+        print(text, flush=True)
+        with (self.folder / "lines.jsonl").open("a") as file:
+            file.write(text + "\n")
+
+    def attempt(self, part: str, work: Callable[[], dict[str, Any]]) -> None:
+        """Write the result of one part, or why it failed."""
+        try:
+            self.write(part=part, **work())
+        except Exception as error:
+            self.write(part=part, error=f"{type(error).__name__}: {error}"[:300])
+
+
+def config_of(family: str, model: str, num_levels: int | None, arguments: argparse.Namespace) -> TrialConfig:
+    """Return a trial of the experiment, with a regularize phase of one epoch."""
+    return TrialConfig(
+        family=family,
+        num_levels=num_levels,
+        lam=0.0 if family == "none" else 8.0,
+        placement="kmeans",
+        model=model,
+        width=arguments.width,
+        dataset=f"npz:{arguments.data}",
+        subset=arguments.images,
+        validation_fraction=0.1,
+        regularize_epochs=1,
+        finetune_epochs=1,
+        recipe=Recipe(batch_size=128, optimizer="sgd", learning_rate=1e-2, augmentation="crop_flip", coding="huffman"),
+    )
+
+
+def restored_equals(config: TrialConfig) -> dict[str, Any]:
+    """Return whether the epoch after a restore has the loss that it has without."""
+    config = replace(config, regularize_epochs=2, subset=min(config.subset or 2000, 2000))
+    run, again = (CompressionRun(config, DEVICE) for _ in range(2))
+    run.run_epoch()
+    state = run.state_dict()
+    file = Path("kit-state.pt")
+    torch.save(state, file)
+    loss = run.run_epoch()["train_loss"]
+    again.load_state_dict(torch.load(file, weights_only=True))
+    file.unlink()
+    return {"family": config.family, "equal": again.run_epoch()["train_loss"] == loss}
+
+
+def compared(config: TrialConfig) -> dict[str, Any]:
+    """Return the losses of an epoch of all layers at once and layer by layer, from the same weights."""
+    config = replace(config, subset=min(config.subset or 2000, 2000))
+    losses = [CompressionRun(config, DEVICE, fused=fused).train_epoch() for fused in (DEVICE == "cuda", False)]
+    return {"family": config.family, "at_once": losses[0], "layer_by_layer": losses[1]}
+
+
+def timed(kit: Kit, arguments: argparse.Namespace, model: str) -> dict[str, float]:
+    """Write the seconds of an epoch of each family beside a plain one; return them by family."""
+    runs = [
+        CompressionRun(replace(config_of(family, model, 4, arguments), regularize_epochs=1000), DEVICE)
+        for family in FAMILIES
+    ]
+    plain, *others = in_turn([run.train_epoch for run in runs], arguments.repeats)
+    result = {}
+    for family, seconds in zip(FAMILIES, (plain, *others), strict=True):
+        result[family] = statistics.median(seconds)
+        ratio = statistics.median(ratios(seconds, plain))
+        kit.write(part="epoch", model=model, family=family, n=len(seconds), seconds=seconds, ratio=ratio)
+    return result
+
+
+def trials(arguments: argparse.Namespace) -> Iterator[TrialConfig]:
+    """Yield the trials of the experiment, the most telling first: of each network the float one, then by K."""
+    for model in MODELS:
+        yield config_of("none", model, None, arguments)
+        for num_levels in LEVELS:
+            for family in FAMILIES:
+                yield config_of(family, model, num_levels, arguments)
+
+
+def experiment(kit: Kit, arguments: argparse.Namespace, seconds: dict[str, dict[str, float]]) -> None:
+    """Train the trials, each for as many epochs as let all of them end in time, and while there is time."""
+    todo = list(trials(arguments))
+    needed = sum(2 * 1.5 * seconds[config.model][config.family] for config in todo)
+    epochs = max(1, min(30, int(kit.left / needed)))
+    kit.write(part="plan", trials=len(todo), epochs_of_each_phase=epochs)
+    baselines: dict[str, Any] = {}
+    for number, config in enumerate(todo):
+        if kit.left < 3 * epochs * seconds[config.model][config.family]:
+            kit.write(part="end", reason="the time is over", trials=number)
+            return
+        config = replace(config, regularize_epochs=epochs, finetune_epochs=epochs if config.num_levels else 0)
+        initial = baselines.get(config.model)
+        if initial is not None:
+            config = replace(config, init="pretrained")
+
+        def train(config: TrialConfig = config, number: int = number, initial: Any = initial) -> dict[str, Any]:
+            run = CompressionRun(config, DEVICE, initial)
+            rows = []
+            while not run.finished:
+                rows.append(run.run_epoch())
+            if config.num_levels is None:
+                baselines[config.model] = {name: one.clone() for name, one in run.model.state_dict().items()}
+            return {"number": number, "config": config.to_dict(), "hash": config.hash, "epochs": rows}
+
+        kit.attempt("trial", train)
+
+
+def write_tables(folder: Path) -> None:
+    """Write the tables that `qar report` reads from the lines of a run."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from trainables.result import EPOCH_COLUMNS, TRIAL_COLUMNS
+
+    kinds = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa.string()}
+    lines = [json.loads(line) for line in (folder / "lines.jsonl").read_text().splitlines()]
+    trial_rows, epoch_rows = [], []
+    for line in (line for line in lines if line["part"] == "trial" and "error" not in line):
+        config, rows = line["config"], line["epochs"]
+        names = {"trial_id": f"kit{line['number']:03d}", "number": line["number"], "session": 0}
+        own = {name: config[name] for name in ("family", "num_levels", "seed", "model", "dataset")}
+        own["placement"] = config["placement"] if config["num_levels"] else None
+        own["lam"] = None if config["family"] == "none" else config["lam"]
+        seconds = sum(row["train_seconds"] for row in rows)
+        own |= {"state": "COMPLETE", "anchor": False, "epochs": len(rows), "config_hash": line["hash"]}
+        trial_rows.append(rows[-1] | own | names | {"train_seconds": seconds, "device": DEVICE})
+        epoch_rows += [row | names for row in rows]
+    for name, rows, columns in (("trials", trial_rows, TRIAL_COLUMNS), ("epochs", epoch_rows, EPOCH_COLUMNS)):
+        schema = pa.schema([pa.field(column.name, kinds[column.type]) for column in columns])
+        values = [{column.name: row.get(column.name) for column in columns} for row in rows]
+        pq.write_table(pa.Table.from_pylist(values, schema=schema), folder / f"{name}.parquet")
+
+
+def main() -> None:
+    """Parse the command line, and measure or write tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="cifar10.npz, as docs/storage.md describes")
+    parser.add_argument("--out", type=Path, default=Path("kit"))
+    parser.add_argument("--seconds", type=float, default=480.0)
+    parser.add_argument("--width", type=float, default=1.0)
+    parser.add_argument("--images", type=int, help="training images; all by default")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--tables", type=Path, metavar="FOLDER", help="write the tables of a run, and no more")
+    arguments = parser.parse_args()
+    if arguments.tables is not None:
+        write_tables(arguments.tables)
+        return
+    if arguments.data is None or not arguments.data.exists():
+        parser.error(f"--data must be an existing file, got {arguments.data}; give the path of cifar10.npz")
+    kit = Kit(arguments.out, arguments.seconds)
+    kit.write(part="machine", environment=environment(), device=DEVICE)
+    for family in FAMILIES:
+        kit.attempt("compared", lambda family=family: compared(config_of(family, "alexnet", 4, arguments)))  # type: ignore[misc]
+    for family in ("RM", "RE"):
+        kit.attempt("restored", lambda family=family: restored_equals(config_of(family, "alexnet", 4, arguments)))  # type: ignore[misc]
+    seconds = {model: timed(kit, arguments, model) for model in MODELS}
+    experiment(kit, arguments, seconds)
+
+
+if __name__ == "__main__":
+    main()
