@@ -1,6 +1,6 @@
 """Time a proposal in a study with many finished trials, for this project's searcher and for Optuna's samplers.
 
-    python benchmarks/bench_ask.py [--finished N] [--asks N] [--samplers NAME …]
+    python benchmarks/bench_ask.py [--finished N] [--asks N] [--samplers NAME …] [--dimensions N]
 
 Each searcher receives results from the same noisy formula of K, λ and family until `--finished` trials have ended.
 Then proposals are timed, each followed by its result. The time of this project's searcher includes recording the fact
@@ -36,6 +36,16 @@ STOCK = {
     "qmc": QMCSampler,
     "random": RandomSampler,
 }
+
+FIELDS = {
+    "recipe.learning_rate": "{low: 1.0e-4, high: 1.0e-1, log: true}",
+    "penalty.temperature": "{low: 0.01, high: 0.3, log: true, when: {family: RE}}",
+    "recipe.weight_decay": "{low: 0.0, high: 0.1}",
+    "recipe.finetune_learning_rate": "{low: 1.0e-4, high: 1.0e-1, log: true}",
+    "penalty.squared": "[true, false]",
+    "recipe.batch_size": "{low: 16, high: 256, log: true}",
+}
+"""Further dimensions of the search space, besides the family, K, λ and the placement."""
 
 Ask = Callable[[], float]
 """Function that requests one proposal, reports its result, and returns the seconds that the proposal took."""
@@ -95,12 +105,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--finished", type=int, default=2000)
     parser.add_argument("--asks", type=int, default=200)
+    parser.add_argument("--dimensions", type=int, default=4, choices=range(4, 5 + len(FIELDS)))
     parser.add_argument("--samplers", nargs="+", default=["tpe", "optuna-tpe"])
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     rows: list[list[object]] = []
     for sampler in arguments.samplers:
-        config = load_study("digits", [f"sampler={sampler}", "trials=1000000"])
+        further = [f"space.{name}={text}" for name, text in list(FIELDS.items())[: arguments.dimensions - 4]]
+        config = load_study("digits", [f"sampler={sampler}", "trials=1000000", *further])
         stacks: dict[str, Ask] = {"ours": ours(config), "Optuna": stock(config)}
         for ask in stacks.values():
             for _ in range(arguments.finished):
@@ -113,7 +125,7 @@ def main() -> None:
             p95, worst = np.quantile(taken, 0.95), max(taken)
             rows.append([sampler, name, len(taken), f"{statistics.median(taken):.1f}", f"{p95:.1f}", f"{worst:.1f}"])
     print_table(
-        f"a proposal after {arguments.finished} finished trials, ms",
+        f"a proposal after {arguments.finished} finished trials in {arguments.dimensions} dimensions, ms",
         ["sampler", "stack", "n", "median", "95th percentile", "maximum"],
         rows,
     )
