@@ -1,11 +1,15 @@
 """The gate before a trial's next epoch: Ray trains it once the facts that the driver decided by are durable."""
 
+import time
 from typing import Any
 
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
 from study.ledger.ledger import DerivedFromLedger, Ledger
+
+PAUSE = 0.001
+"""Seconds between two looks at the ledger while every trial waits."""
 
 
 class Gate(DerivedFromLedger):
@@ -39,7 +43,7 @@ class Gate(DerivedFromLedger):
         """Let all trials continue that wait for nothing any more; those that have ended meanwhile are forgotten."""
         if self._held and self._ledger.is_quick:
             self._ledger.commit()
-        durable = self._ledger.durable
+        durable, waiting = self._ledger.durable, None
         for name, (controller, trial) in list(self._held.items()):
             number = trial.config["number"]
             if trial.status != Trial.RUNNING:
@@ -48,3 +52,7 @@ class Gate(DerivedFromLedger):
                 del self._held[name]
                 self._needs.pop(number, None)
                 controller._execute_action(trial, TrialScheduler.CONTINUE)  # as Ray does after a decision
+            else:
+                waiting = controller
+        if waiting is not None and not waiting._actor_manager.num_actor_tasks:
+            time.sleep(PAUSE)  # all trials wait, and Ray, which waits for none of them, would ask again at once

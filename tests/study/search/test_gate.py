@@ -16,6 +16,7 @@ class Controller:
 
     def __init__(self) -> None:
         self.actions: list[tuple[str, str]] = []
+        self._actor_manager = SimpleNamespace(num_actor_tasks=0)
 
     def _execute_action(self, trial: Any, action: str) -> None:
         self.actions.append((trial.trial_id, action))
@@ -68,3 +69,21 @@ def test_quick_commit_is_waited_for(ledger: Any) -> None:
     gate.need(0, fact=7)
     gate.release()
     assert controller.actions == [("t0", "CONTINUE")]
+
+
+@pytest.mark.parametrize(("tasks", "pauses"), [(0, 1), (3, 0)])
+def test_driver_pauses_while_every_trial_waits(
+    tasks: int, pauses: int, ledger: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray would ask again at once where it waits for no task."""
+    slept: list[float] = []
+    monkeypatch.setattr("study.search.gate.time.sleep", slept.append)
+    gate, controller = Gate(cast(Ledger, ledger)), Controller()
+    controller._actor_manager.num_actor_tasks = tasks
+    gate.hold(controller, ray_trial(0))
+    gate.need(0, fact=1)
+    gate.release()
+    assert len(slept) == pauses
+    ledger.durable = 1
+    gate.release()
+    assert len(slept) == pauses, "nothing is left to wait for"
