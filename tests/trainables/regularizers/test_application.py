@@ -68,14 +68,14 @@ def test_decoupled_step_is_that_of_a_float64_reference(
     torch.testing.assert_close(weights.double(), expected, rtol=0.0, atol=2e-6 * unit)
 
 
-@pytest.mark.parametrize("family", ["RS", "RC", "RM"])
+@pytest.mark.parametrize("family", ["RS", "RC", "RM", "RE"])
 def test_a_weight_that_reaches_its_representative_is_set_to_it_exactly(family: str) -> None:
     regularizer, weights = layer(family, 4, 0, interval="minmax")
     before = weights.clone()
     draw(regularizer, weights, torch.empty_like(weights), 10 * regularizer.half_spacing / regularizer.steepest)
     representatives = regularizer.representatives.detach().float()
     landed = torch.isin(weights, representatives)
-    # RS and RC are flat midway between two representatives.
+    # Midway between two representatives, RS and RC are flat, and RE pulls to their mean.
     assert landed.float().mean() > (0.9 if family != "RM" else 0.999)
     nearest = representatives[(before[:, None] - representatives).abs().argmin(1)]
     assert torch.equal(weights[landed], nearest[landed])
@@ -171,27 +171,37 @@ def test_representatives_of_a_soft_minimum_stay_apart(unit: str, stays_apart: bo
 DECOUPLED: dict[str, Any] = {"penalty_application": "decoupled", "lam_unit": "half_spacings"}
 
 
-def way_drawn(recipe: Recipe, epochs: int, batches_per_epoch: int, lam: float, width: float = 1.0) -> float:
-    """Return the total way of weights at slope 1, in half-spacings, of a network whose loss has no gradient."""
+def way_drawn(
+    recipe: Recipe, epochs: int, batches_per_epoch: int, lam: float, width: float = 1.0, family: str = "RM"
+) -> float:
+    """Return the way that weights at the steepest slope are drawn over the phase, in half-spacings.
+
+    The loss has no gradient. Before each step, weights are put half a spacing outside of the representatives of RS, RM
+    and RE at ±width, which is the rim of RE's wells and outside the interval of RC too.
+    """
     model = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False))
     weights = quantized_weights(model)
     weight = weights["1.weight"]
-    weight.data.copy_(width * torch.tensor([[-1.0, 1.0], [-1.0, 1.0]]))
-    config = TrialConfig(family="RM", num_levels=2, lam=lam, placement="own", regularize_epochs=epochs, recipe=recipe)
+    ends = width * torch.tensor([[-1.0, 1.0], [-1.0, 1.0]])
+    weight.data.copy_(ends)
+    config = TrialConfig(family=family, num_levels=2, lam=lam, regularize_epochs=epochs, recipe=recipe)
     phase = RegularizePhase(config, model, weights, batches_per_epoch=batches_per_epoch)
-    weight.data.add_(width * torch.tensor([[-100.0, 100.0], [-100.0, 100.0]]))  # far outside: the slope is 1 all along
-    before = weight.detach().clone()
+    regularizer = phase.regularizers["1.weight"]
+    representatives = regularizer.representatives.detach().clone()
+    way = torch.zeros_like(ends)
     for step in range(epochs * batches_per_epoch):
         weight.grad = torch.zeros_like(weight)
-        phase.regularizers["1.weight"].representatives.data.copy_(width * torch.tensor([-1.0, 1.0]))
+        weight.data.copy_(2 * ends)
+        regularizer.representatives.data.copy_(representatives)
         phase.step(step / batches_per_epoch)
-    way = (before - weight.detach()).abs()
-    assert way.max() - way.min() <= 1e-4 * width
-    return way.mean().item() / width
+        way += (2 * ends - weight.detach()).abs()
+    assert way.max() - way.min() <= 1e-3 * way.max()
+    return way.mean().item() / regularizer.half_spacing
 
 
+@pytest.mark.parametrize("family", ["RS", "RC", "RM", "RE"])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     learning_rate=st.sampled_from([1e-5, 1e-2, 1.0]),
     schedule=st.sampled_from(["cosine", "step"]),
@@ -202,6 +212,7 @@ def way_drawn(recipe: Recipe, epochs: int, batches_per_epoch: int, lam: float, w
     width=st.sampled_from([1e-2, 1.0]),
 )
 def test_lam_in_half_spacings_is_the_way_drawn_in_all(
+    family: str,
     optimizer: str,
     learning_rate: float,
     schedule: str,
@@ -220,7 +231,8 @@ def test_lam_in_half_spacings_is_the_way_drawn_in_all(
         **DECOUPLED,
     )
     expected = 0.0 if warmup and epochs * batches == 1 else lam  # the only step is then the first of a warm-up from 0
-    assert way_drawn(recipe, epochs, batches, lam, width) == pytest.approx(expected, rel=2e-3)
+    if 2.5 * lam < batches * epochs:  # a step that reaches the representative ends there
+        assert way_drawn(recipe, epochs, batches, lam, width, family) == pytest.approx(expected, rel=5e-3)
 
 
 def test_lam_in_gradients_is_multiplied_by_the_learning_rate() -> None:
