@@ -187,7 +187,7 @@ def way_drawn(
     config = TrialConfig(family=family, num_levels=2, lam=lam, regularize_epochs=epochs, recipe=recipe)
     phase = RegularizePhase(config, model, weights, batches_per_epoch=batches_per_epoch)
     regularizer = phase.regularizers["1.weight"]
-    representatives = regularizer.representatives.detach().clone()
+    representatives, half_spacing = regularizer.representatives.detach().clone(), regularizer.half_spacing
     way = torch.zeros_like(ends)
     for step in range(epochs * batches_per_epoch):
         weight.grad = torch.zeros_like(weight)
@@ -196,7 +196,7 @@ def way_drawn(
         phase.step(step / batches_per_epoch)
         way += (2 * ends - weight.detach()).abs()
     assert way.max() - way.min() <= 1e-3 * way.max()
-    return way.mean().item() / regularizer.half_spacing
+    return way.mean().item() / half_spacing
 
 
 @pytest.mark.parametrize("family", ["RS", "RC", "RM", "RE"])
