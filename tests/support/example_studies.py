@@ -198,7 +198,7 @@ def confirm_study(study: StudyFolder, seeds: int = 3) -> StudyFolder:
     for seed in range(seeds):
         for planned in config.plan:
             number = len(ledger.history.trials)
-            trial = config.trial_config(planned.model_dump() | {"seed": config.seed + seed})
+            trial = config.trial_config(planned.searched | {"seed": config.seed + seed})
             ledger.record(ASKED, **asked(number, trial) | {"trial_id": f"{config.name}-{number:05d}"})
             searched = seen[trial.hash]
             for epoch in range(1, 5):
