@@ -10,28 +10,19 @@ VGG16 and AlexNet, then `none` and the families at K = 2, 4, 8.
 """
 
 import argparse
-import importlib.util
 import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
 
 import torch
+from measure import environment, in_turn, ratios
 
-# They read and write files of networks, which the kit does not.
-_missing = [name for name in ("safetensors", "constriction") if importlib.util.find_spec(name) is None]
-for _name in (*_missing, *(f"{name}.torch" for name in _missing)):
-    sys.modules[_name] = MagicMock()
-
-from measure import environment, in_turn, ratios  # noqa: E402
-
-from trainables.config import Recipe, TrialConfig  # noqa: E402
-from trainables.run import CompressionRun  # noqa: E402
+from trainables.config import Recipe, TrialConfig
+from trainables.run import CompressionRun
 
 MODELS = ("vgg16", "alexnet")
 FAMILIES = ("none", "RS", "RC", "RM", "RE")

@@ -24,8 +24,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -134,6 +132,8 @@ def write_artifact(path: Path, artifact: Artifact) -> None:
     for name, codebook in artifact.codebooks.items():
         tensors |= pack(name, codebook, artifact.coding)
     assert sum(tensor.nbytes for tensor in tensors.values()) == artifact.bits.payload_bytes
+    import safetensors.torch  # here, since training needs only the size, which follows from the counts of levels
+
     content = safetensors.torch.save(tensors, {"qar": json.dumps(header, allow_nan=False)})
     place = _CHECKSUM.search(content)
     assert place is not None
@@ -236,6 +236,8 @@ def _parse(content: bytes, safetensors_header: bytes, may_import: Callable[[str]
         config.model, tuple(header["image_shape"]), header["num_classes"], config.width, config.model_options
     )
     _check_tensors(header["quantized_shapes"], _declared(declared), shapes, coding)
+    import safetensors.torch
+
     tensors = safetensors.torch.load(content)
     payload_bytes = sum(tensor.nbytes for tensor in tensors.values())
     codebooks = {name: unpack(name, shape, tensors) for name, shape in header["quantized_shapes"].items()}

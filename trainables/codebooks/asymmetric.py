@@ -16,11 +16,14 @@ import math
 from collections.abc import Sequence
 from decimal import Context, Decimal, localcontext
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-import constriction
 import numpy as np
 
 from trainables.shapes import Int, UInt8
+
+if TYPE_CHECKING:
+    import constriction
 
 ABSENT = 255
 """Cost, in the table, of a level that does not occur."""
@@ -111,6 +114,8 @@ def encode(levels: Int[np.ndarray, " n"], counts: Sequence[int], costs: Sequence
         counts: how often each of the K levels occurs in `levels`.
         costs: K costs of the levels.
     """
+    import constriction  # here, since training needs only the size, which `stream_bytes` knows without the coder
+
     coder = constriction.stream.stack.AnsCoder()
     coder.encode_reverse(levels.astype(np.int32), _model(costs))
     content = coder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
@@ -136,6 +141,8 @@ def decode(
         ValueError: the stream does not hold this number of levels at these costs. A stream that is too short for it is
             refused before memory is taken.
     """
+    import constriction
+
     refusal = ValueError(f"a stream of {len(stream)} bytes does not hold {num_levels} levels in its code")
     if len(stream) < math.floor(num_levels * _bits(max(frequencies(costs))) / 8):
         raise refusal
@@ -149,7 +156,9 @@ def decode(
     return levels
 
 
-def _model(costs: Sequence[int]) -> constriction.stream.model.Categorical:
+def _model(costs: Sequence[int]) -> "constriction.stream.model.Categorical":
+    import constriction
+
     if len(costs) < 2:
         raise ValueError(f"a table must have the costs of at least 2 levels, got {len(costs)}; export the file again")
     # constriction gives each level one slot, and divides the others in proportion to the numbers that it gets: here
