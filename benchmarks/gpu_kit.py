@@ -69,7 +69,7 @@ def config_of(family: str, model: str, num_levels: int | None, arguments: argpar
         family=family,
         num_levels=num_levels,
         lam=0.0 if family == "none" else 8.0,
-        placement="kmeans",
+        placement="kmeans" if family == "none" else "own",
         model=model,
         width=arguments.width,
         dataset=f"npz:{arguments.data}",
@@ -178,6 +178,7 @@ def write_tables(folder: Path) -> None:
         schema = pa.schema([pa.field(column.name, kinds[column.type]) for column in columns])
         values = [{column.name: row.get(column.name) for column in columns} for row in rows]
         pq.write_table(pa.Table.from_pylist(values, schema=schema), folder / f"{name}.parquet")
+    (folder / "study.yaml").write_text(f"name: {folder.resolve().name}\n")
 
 
 def main() -> None:
