@@ -223,8 +223,8 @@ class RegularizePhase:
                 flat(self.weights[name].detach()).copy_(weight)
         for name, weight in before.items():
             grad = self.weights[name].grad
-            assert grad is not None
-            self.transforms[name].chain(weight, flat(grad))
+            if grad is not None:  # without a backward pass, as where the loss is not finite, there is nothing to chain
+                self.transforms[name].chain(weight, flat(grad))
 
     def _progress(self, epochs_done: float) -> None:
         """Tell the quantizers how much of the phase is over."""
