@@ -98,6 +98,7 @@ class _Run:
 
     def write(self, summary: Summary, step: int = 0) -> None:
         if self._writer is None:
+            _wait_for_a_later_name(self._folder)
             self._writer = EventFileWriter(str(self._folder))
         self.last_step = max(self.last_step, step)
         self.begun = True
@@ -110,6 +111,16 @@ class _Run:
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
+
+
+def _wait_for_a_later_name(folder: Path) -> None:
+    """Wait until the name of a new event file, which begins with the second, sorts after those of a run.
+
+    TensorBoard reads the files of a run in the order of their names. A clock that was set back is not waited for.
+    """
+    seconds = [int(path.name.split(".")[3]) for path in folder.glob("events.out.tfevents.*.*")]
+    while seconds and 0 <= max(seconds) - int(time.time()) < 1:
+        time.sleep(0.05)
 
 
 def _start_info(trial: Trial) -> SessionStartInfo:
