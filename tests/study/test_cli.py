@@ -603,7 +603,7 @@ def test_study_that_was_trained_never_fails_for_its_report(
     part: str, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_study(here / "small")
-    monkeypatch.setattr(f"analysis.report.{part}", lambda *arguments: 1 / 0)
+    monkeypatch.setattr(f"analysis.report.{part}", lambda *arguments, **options: 1 / 0)
     result = run("resume", "small")
     assert result.exit_code == 0
     (line,) = result.stderr.splitlines()

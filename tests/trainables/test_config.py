@@ -15,6 +15,7 @@ from trainables.config import ADDED, PenaltyForm, Recipe, TrialConfig
 from trainables.config.earlier_versions import EARLIER_DEFAULTS
 from trainables.families import FAMILIES, Family, choose
 
+IMPORT_PATH = "<module>:<attribute>"
 PLAIN: dict[str, Any] = {"family": "RM", "num_levels": 4}
 BASELINE: dict[str, Any] = {"family": "none", "num_levels": 4}
 
@@ -120,10 +121,10 @@ def test_config_names_field_and_value_when_a_value_is_bad(
         (Recipe, {}, "augmentation", ["crop_flip", "none"]),
         (PenaltyForm, {}, "reduction", ["mean", "sum"]),
         (PenaltyForm, {}, "initial", ["grid", "kmeans", "quantiles"]),
-        (TrialConfig, PLAIN, "family", sorted(FAMILIES)),
+        (TrialConfig, PLAIN, "family", [IMPORT_PATH, *sorted(FAMILIES)]),
         (TrialConfig, PLAIN, "init", ["pretrained", "scratch"]),
-        (TrialConfig, PLAIN, "placement", ["kmeans", "own", "uniform"]),
-        (TrialConfig, BASELINE, "placement", ["kmeans", "uniform"]),
+        (TrialConfig, PLAIN, "placement", [IMPORT_PATH, "kmeans", "own", "uniform"]),
+        (TrialConfig, BASELINE, "placement", [IMPORT_PATH, "kmeans", "uniform"]),
     ],
 )
 def test_config_lists_the_choices_when_a_name_is_unknown(
@@ -137,7 +138,9 @@ def test_config_lists_the_choices_when_a_name_is_unknown(
 
 
 def test_config_refuses_own_placement_when_the_family_has_no_representatives() -> None:
-    with pytest.raises(ValueError, match=r"placement .*'none'.*'own'; choose from \['kmeans', 'uniform'\]"):
+    with pytest.raises(
+        ValueError, match=r"placement .*'none'.*'own'; choose from \['<module>:<attribute>', 'kmeans', 'uniform'\]"
+    ):
         TrialConfig(**BASELINE, placement="own")
 
 

@@ -15,6 +15,7 @@ from tests.conformance.test_regularizers import (
     displaced,
     draw_weights,
     layers,
+    soft_form,
     special_weights,
 )
 from tests.support.autograd_oracle import TRAINED, Reference
@@ -122,7 +123,7 @@ def test_gradient_of_the_kernels_matches_autograd(
 @pytest.mark.parametrize("family", FUSED)
 def test_gradient_of_the_kernels_matches_autograd_on_a_layer(family: str, num_levels: int, shape: str) -> None:
     layer = 0.05 * draw_weights(shape, 1500, seed=num_levels)
-    form = PenaltyForm()
+    form = soft_form()
     regularizer = REGULARIZERS[family](layer, num_levels, form)
     representatives = regularizer.representatives.detach().double()
     reference = Reference.of(family, form, layer, representatives, 0.5)
