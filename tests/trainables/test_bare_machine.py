@@ -43,15 +43,9 @@ print(metrics["bits_per_weight"])
 
 def test_trial_needs_torch_and_numpy_alone(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    splits = {
-        f"{kind}_{split}": values
-        for split, count in (("train", 64), ("test", 16))
-        for kind, values in (
-            ("x", rng.integers(0, 256, (count, 8, 8, 1), np.uint8)),
-            ("y", np.arange(count) % 2),
-        )
-    }
-    np.savez(tmp_path / "images.npz", **splits)
+    images = [rng.integers(0, 256, (count, 8, 8, 1), np.uint8) for count in (64, 16)]
+    labels = [np.arange(len(part)) % 2 for part in images]
+    np.savez(tmp_path / "images.npz", x_train=images[0], y_train=labels[0], x_test=images[1], y_test=labels[1])
     root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], cwd=tmp_path, env={"PYTHONPATH": str(root)}, capture_output=True, text=True
