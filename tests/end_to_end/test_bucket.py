@@ -129,8 +129,11 @@ def test_status_after_a_kill_says_died(story: Story) -> None:
 
 def test_outage_ends_the_study_in_one_line(story: Story) -> None:
     assert story.outage.status == 1, story.outage
-    assert len(story.outage.stderr.splitlines()) == 1, story.outage.stderr
-    (line,) = story.outage.stderr.splitlines()
+    # Ray may be writing its own state when the store fails. Arrow's C++ code then writes a line to stderr when it drops
+    # the file, which Python can't turn off.
+    ours = [line for line in story.outage.stderr.splitlines() if not line.startswith("/arrow/cpp/")]
+    assert len(ours) == 1, story.outage.stderr
+    (line,) = ours
     assert line.startswith(f"qar: storage {story.uri} can't be reached: ")
     assert line.endswith(f"once it can, go on with: qar resume '{story.uri}'")
     assert story.cut_off.unfinished

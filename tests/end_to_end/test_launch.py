@@ -138,7 +138,7 @@ def test_values_of_a_launch_are_plausible(launched: Launched) -> None:
     assert (quantized["entropy_bits_per_weight"] <= quantized["index_bits_per_weight"]).all()
     assert (quantized["bits_per_weight"] < 8).all()
     penalized = trials["family"] != "none"
-    assert trials.loc[penalized, "lam"].between(1e-5, 1e-2).all()
+    assert trials.loc[penalized, "lam"].between(1, 32).all()
     assert trials.loc[~penalized, "lam"].isna().all()
     always = {column.name for column in TRIAL_COLUMNS} - {
         *("num_levels", "lam", "placement", "failure"),
