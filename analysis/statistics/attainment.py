@@ -104,7 +104,13 @@ def attainment_difference(
         rows = trials[trials[by].isin(common)].sort_values(by, kind="stable")
         run = np.searchsorted(common, rows[by]) + 1
         sets.append(np.column_stack([rows[cost].astype(float), -rows[accuracy], run]))
-    rectangles = pd.DataFrame(moocore.eafdiff(*sets, rectangles=True), columns=columns)
+    try:
+        differing = moocore.eafdiff(*sets, rectangles=True)
+    except ValueError as error:  # moocore can't shape the empty result of two families that attain the same
+        if "cannot reshape array of size 0" not in str(error):
+            raise
+        differing = np.empty((0, len(columns)))
+    rectangles = pd.DataFrame(differing, columns=columns)
     rectangles[["accuracy_high", "accuracy_low"]] *= -1
     rectangles["difference"] /= len(common)
     return rectangles[rectangles["difference"] != 0].assign(runs=len(common)).reset_index(drop=True)

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from analysis.statistics.attainment import attainment_difference, attainment_surfaces
@@ -117,6 +117,8 @@ def test_trials_without_a_run_are_refused() -> None:
 
 @settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 2), st.integers(1, 6), st.integers(0, 5)), max_size=16))
+@example([(0, 1, 1, 0), (1, 1, 1, 0)])
+@example([(0, 1, 1, 0), (1, 1, 1, 0), (1, 1, 2, 0)])
 def test_difference_of_attainment_is_that_of_counting(points: list[tuple[int, int, int, int]]) -> None:
     """At points between all coordinates, seeds are counted that have a trial no worse in both."""
     families = [
