@@ -16,7 +16,7 @@ def before_tuning_table(findings: Findings) -> Table:
         trials = view.restrict(findings.trials, keep=(BASELINE,))
     else:
         trials = view.restrict(findings.replicates, keep=(BASELINE,))
-    frame = accuracies_before_tuning(trials, findings.split)
+    frame = view.restrict(accuracies_before_tuning(trials, findings.split))
     if frame[["recalibrated", "kept"]].isna().all(axis=None):
         raise NothingToShow("no two families at the same K have accuracies with kept and re-estimated statistics")
     levels = shown_levels(frame["num_levels"], most=12)

@@ -109,8 +109,7 @@ def test_tables_show_the_chosen_families_levels_and_phases_alone() -> None:
     frames = {name: make(findings).frame for name, make in TABLES.items() if name != "importances"}
     for name, frame in frames.items():
         quantized = frame[frame["num_levels"].notna()]
-        beside = {"none"} if name == "before-tuning" else set()  # what each family is compared with there
-        assert set(quantized["family"]) - beside == {"RM", "RH"}, name
+        assert set(quantized["family"]) == {"RM", "RH"}, name
         assert set(quantized["num_levels"]) == {2, 8}, name
         if "phase" in frame:
             assert set(frame["phase"]) == {FINETUNE}, name

@@ -37,9 +37,7 @@ def test_plan_has_what_a_confirmation_has(planned: tuple[str, Report, Path]) -> 
     assert report.failures == ()
     names = {path.stem for path in report.files}
     assert names >= set(FIGURES) - {"importances"}
-    # The trials of this plan have accuracies of one kind of statistics alone.
-    absent = ("search", "importances", "before-tuning")
-    assert names >= {f"table-{name}" for name in TABLES if name not in absent}
+    assert names >= {f"table-{name}" for name in TABLES if name not in ("search", "importances")}
     page = (out / "report.html").read_text()
     assert "Results of the plan" in page
     for text in (report.text, page, *(path.read_text() for path in out.glob("*.tex"))):
