@@ -1,5 +1,6 @@
 """Fuzzing targets: the kinds of files that the program reads, each with a sound example and its reader."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -7,7 +8,7 @@ from typing import Any, ClassVar
 from tests.fuzz.damage import BYTES, Damage
 
 
-class Target:
+class Target(ABC):
     """One kind of file.
 
     Attributes:
@@ -18,13 +19,13 @@ class Target:
     errors: ClassVar[tuple[type[Exception], ...]]
     damages: ClassVar[Mapping[str, Damage]] = BYTES
 
+    @abstractmethod
     def write(self, folder: Path) -> Path:
         """Write a sound example into a new folder; returns the file that is to be damaged."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, path: Path) -> Any:
         """Return what the program makes of the file, in a form that can be compared with `==`."""
-        raise NotImplementedError
 
     def accepts(self, damage: str, sound: Any, result: Any) -> bool:
         """Whether a file that was read in spite of its damage may give this result."""
