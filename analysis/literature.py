@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.costs import COSTS, FLOAT_BITS, Cost
-from trainables.files import read_regular
+from trainables.files.regular import read_regular
 
 MOST_BYTES = 10**6
 

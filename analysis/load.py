@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from trainables.files.tables import read_table
 from trainables.result import EPOCH_COLUMNS, EPOCH_KEYS, TRIAL_COLUMNS, TRIAL_KEYS, Column
-from trainables.tables import read_table
 
 
 def load_trials(study: Path) -> pd.DataFrame:

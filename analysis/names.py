@@ -9,7 +9,7 @@ import yaml
 
 from analysis.costs import COSTS
 from analysis.levels import families_of
-from trainables.files import read_regular
+from trainables.files.regular import read_regular
 
 MOST_BYTES = 10**5
 

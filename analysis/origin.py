@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from trainables.errors import DamagedFileError
-from trainables.files import read_regular
+from trainables.files.regular import read_regular
 
 SEARCHED = ("family", "num_levels", "lam", "placement", "seed")
 """Columns of trials.parquet that, together with the common settings, are the configuration of a trial."""

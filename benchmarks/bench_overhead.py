@@ -26,7 +26,7 @@ from study.run.options import RunOptions
 from study.run.session import run_study
 from study.run.study_run import StudyRun
 from study.storage.folder import StudyFolder
-from trainables.checkpoint import write_checkpoint
+from trainables.files.checkpoint import write_checkpoint
 
 CPUS = 2
 

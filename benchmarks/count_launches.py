@@ -27,7 +27,7 @@ from trainables.data.device_batches import DeviceBatches
 from trainables.fused.phases import FusedFinetunePhase, FusedRegularizePhase
 from trainables.models import build_model, quantized_weights
 from trainables.phases import Phase
-from trainables.schedule import PhaseSchedule
+from trainables.phases.schedule import PhaseSchedule
 from trainables.training import EpochTraining
 
 BATCH = 128

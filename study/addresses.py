@@ -16,7 +16,7 @@ from study.config.code import checksum_of
 from study.sources import import_paths_of, make_importable
 from trainables.data.datasets import is_downloaded
 from trainables.data.fetched import is_uri
-from trainables.files import read_regular
+from trainables.files.regular import read_regular
 from trainables.import_path import FOLDER, NPZ, is_import_path
 
 MOST_BYTES = 2**20

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from trainables.data.fetched import fetched, is_uri
 from trainables.errors import IrregularFileError
-from trainables.files import open_regular
+from trainables.files.regular import open_regular
 
 KEY = "trial.initial_weights"
 MOST_KEYS_SHOWN = 3

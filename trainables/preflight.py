@@ -18,7 +18,7 @@ from trainables.import_path import TORCHVISION, is_import_path
 from trainables.initial_weights import load_initial_weights
 from trainables.models import build_model, check_model_name, quantized_weights
 from trainables.plausibility import check_width, warnings_for
-from trainables.regularizers.own_family import check_own_family
+from trainables.regularizers.own.own_family import check_own_family
 
 IMAGES = 8
 """Number of images in the batch; small, since the driver may have neither a GPU nor much memory."""

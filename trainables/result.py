@@ -1,6 +1,6 @@
 """Names, types, meaning and rules of every metric, and the schema of a study's two tables. Standard library only.
 
-`study.records.recorder` writes the tables; `trainables.tables` reads and checks them for `analysis` and `study`.
+`study.records.recorder` writes the tables; `trainables.files.tables` reads and checks them for `analysis` and `study`.
 """
 
 import math

@@ -27,6 +27,7 @@ from trainables.initial_weights import load_float_baseline, load_initial_weights
 from trainables.models import build_model, quantized_weights
 from trainables.operations import macs_by_weight, weight_bops
 from trainables.phases import FinetunePhase, Phase, RegularizePhase
+from trainables.phases.schedule import PhaseSchedule
 from trainables.recalibration import BatchNorm, normalizations, recalibrate, recalibrated
 from trainables.result import (
     FINETUNE,
@@ -36,7 +37,6 @@ from trainables.result import (
     VALIDATION_ACCURACIES,
     pre_tuning_name,
 )
-from trainables.schedule import PhaseSchedule
 from trainables.training import EpochTraining
 
 Metrics = dict[str, Any]

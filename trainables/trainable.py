@@ -13,9 +13,9 @@ import torch
 from pyarrow.fs import FileSystem, copy_files
 from ray import tune
 
-from trainables.checkpoint import read_checkpoint, read_weights, write_checkpoint
 from trainables.config import TrialConfig
 from trainables.errors import DamagedFileError, NonFiniteLossError
+from trainables.files.checkpoint import read_checkpoint, read_weights, write_checkpoint
 from trainables.process import give_back_memory, prepare_process
 from trainables.result import FINETUNE
 from trainables.run import CompressionRun

@@ -11,7 +11,7 @@ from trainables.data.batches import Split
 from trainables.data.device_batches import DeviceBatches
 from trainables.fused.graph import CapturedStep
 from trainables.phases import Phase
-from trainables.schedule import PhaseSchedule
+from trainables.phases.schedule import PhaseSchedule
 
 
 class EpochTraining:

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.plots.axes import nothing_to_show, set_accuracy_axis, set_cost_axis, set_cost_limits
-from analysis.plots.marks import MARKS, Mark
+from analysis.plots.elements.axes import nothing_to_show, set_accuracy_axis, set_cost_axis, set_cost_limits
+from analysis.plots.elements.marks import MARKS, Mark
 from analysis.view import EVERYTHING, View
 
 FARTHEST = 1e18

@@ -6,9 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.markers import CARETUPBASE
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from analysis.plots.axes import dodged, nothing_to_show, set_levels_axis
-from analysis.plots.marks import family_mark
-from analysis.plots.style import plain
+from analysis.plots.elements.axes import dodged, nothing_to_show, set_levels_axis
+from analysis.plots.elements.marks import family_mark
+from analysis.plots.elements.style import plain
 from analysis.statistics.family_gains import BASELINE
 from analysis.statistics.stages import TITLES
 from analysis.view import EVERYTHING, View

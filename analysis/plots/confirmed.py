@@ -5,7 +5,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.markers import CARETDOWNBASE, CARETUPBASE
 
-from analysis.plots.axes import nothing_to_show, set_accuracy_axis, set_cost_axis
+from analysis.plots.elements.axes import nothing_to_show, set_accuracy_axis, set_cost_axis
+from analysis.plots.elements.literature import draw_literature, literature_points
+from analysis.plots.elements.marks import family_mark
 from analysis.plots.front import (
     DOTTED,
     GREY,
@@ -16,8 +18,6 @@ from analysis.plots.front import (
     frame,
     reason_of_no_front,
 )
-from analysis.plots.literature import draw_literature, literature_points
-from analysis.plots.marks import family_mark
 from analysis.statistics.confirmation import as_trials
 from analysis.statistics.family_gains import ACCURACIES, TEST
 from analysis.statistics.pareto import candidates, front, knee

@@ -7,10 +7,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis.plots.axes import nothing_to_show, set_accuracy_axis, thinned
-from analysis.plots.labels import MOST_IN_LEGEND, LineEnd, label_ends
-from analysis.plots.marks import family_mark
-from analysis.plots.style import plain
+from analysis.plots.elements.axes import nothing_to_show, set_accuracy_axis, thinned
+from analysis.plots.elements.labels import MOST_IN_LEGEND, LineEnd, label_ends
+from analysis.plots.elements.marks import family_mark
+from analysis.plots.elements.style import plain
 from analysis.statistics.pareto import float_baseline, front
 from analysis.view import EVERYTHING, View
 from trainables.result import FINETUNE, REGULARIZE, TrialState

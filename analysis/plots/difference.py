@@ -5,9 +5,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch, Rectangle
 
-from analysis.plots.axes import nothing_to_show, set_accuracy_axis, set_cost_axis
-from analysis.plots.marks import family_mark
-from analysis.plots.style import plain
+from analysis.plots.elements.axes import nothing_to_show, set_accuracy_axis, set_cost_axis
+from analysis.plots.elements.marks import family_mark
+from analysis.plots.elements.style import plain
 from analysis.view import EVERYTHING, View
 
 SHADES = ((1.0, 0.9), (0.75, 0.65), (0.5, 0.4), (0.25, 0.2))

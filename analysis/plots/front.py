@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis.plots.axes import (
+from analysis.plots.elements.axes import (
     nothing_to_show,
     set_accuracy_axis,
     set_cost_axis,
@@ -15,9 +15,9 @@ from analysis.plots.axes import (
     staircase,
     thinned,
 )
-from analysis.plots.legends import family_handles
-from analysis.plots.literature import draw_literature, literature_points
-from analysis.plots.marks import Line, family_mark
+from analysis.plots.elements.legends import family_handles
+from analysis.plots.elements.literature import draw_literature, literature_points
+from analysis.plots.elements.marks import Line, family_mark
 from analysis.statistics.family_gains import VALIDATION
 from analysis.statistics.pareto import candidates, float_baseline, front, knee
 from analysis.statistics.stages import AFTER_TUNING, Stage

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.plots.axes import nothing_to_show
-from analysis.plots.labels import MOST_IN_LEGEND, LineEnd, label_ends
-from analysis.plots.marks import MARKS
-from analysis.plots.style import plain
+from analysis.plots.elements.axes import nothing_to_show
+from analysis.plots.elements.labels import MOST_IN_LEGEND, LineEnd, label_ends
+from analysis.plots.elements.marks import MARKS
+from analysis.plots.elements.style import plain
 
 
 def plot_hypervolume(bands: Mapping[str, pd.DataFrame], ax: Axes) -> Axes:

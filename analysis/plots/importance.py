@@ -3,8 +3,8 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.plots.axes import nothing_to_show
-from analysis.plots.style import plain
+from analysis.plots.elements.axes import nothing_to_show
+from analysis.plots.elements.style import plain
 
 NAMES = {"num_levels": "levels $K$", "lam": r"strength $\lambda$", "family": "family", "placement": "placement"}
 OBJECTIVES = {

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.plots.axes import dodged, nothing_to_show, set_levels_axis
+from analysis.plots.elements.axes import dodged, nothing_to_show, set_levels_axis
 from analysis.statistics.pareto import candidates
 
 KINDS = {

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.plots.axes import nothing_to_show, set_accuracy_axis, set_cost_axis, set_cost_limits, staircase
-from analysis.plots.labels import MOST_IN_LEGEND, LineEnd, label_ends
-from analysis.plots.literature import draw_literature, literature_points
-from analysis.plots.marks import MARKS
-from analysis.plots.style import plain
+from analysis.plots.elements.axes import nothing_to_show, set_accuracy_axis, set_cost_axis, set_cost_limits, staircase
+from analysis.plots.elements.labels import MOST_IN_LEGEND, LineEnd, label_ends
+from analysis.plots.elements.literature import draw_literature, literature_points
+from analysis.plots.elements.marks import MARKS
+from analysis.plots.elements.style import plain
 from analysis.statistics.pareto import candidates, front
 from analysis.view import EVERYTHING, View
 

@@ -13,7 +13,7 @@ import pandas as pd
 from analysis.origin import Origin
 from analysis.statistics.confirmation import measured_trials
 from analysis.statistics.family_gains import ACCURACIES, ACCURACY_AFTER, TEST, VALIDATION
-from analysis.statistics.means import accuracy_interval
+from analysis.statistics.intervals.means import accuracy_interval
 from analysis.statistics.pareto import candidates
 from trainables.result import REGULARIZE, TrialState
 

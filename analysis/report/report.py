@@ -45,8 +45,9 @@ class Format:
     """Format of a report.
 
     Attributes:
-        style: an .mplstyle file whose keys override those of `analysis.plots.style.STYLE_FILE`; None for the default.
-        suffixes: formats of figures, among `analysis.plots.style.FORMATS`; None for all available ones.
+        style: an .mplstyle file whose keys override those of `analysis.plots.elements.style.STYLE_FILE`; None for the
+            default.
+        suffixes: formats of figures, among `analysis.plots.elements.style.FORMATS`; None for all available ones.
         named: returns the address to show for a path in a study, on the page and in provenance.json.
         view: what figures and tables show; the page and the lists show all trials.
     """
@@ -284,7 +285,7 @@ def _check(format: Format) -> str:
     Raises:
         ValueError: the style cannot be used, or a format is unknown.
     """
-    from analysis.plots.style import FORMATS, check_style
+    from analysis.plots.elements.style import FORMATS, check_style
 
     wrong = [suffix for suffix in format.suffixes or () if suffix not in FORMATS]
     if wrong:
@@ -305,7 +306,7 @@ def _check_titles(view: View) -> None:
 
 
 def _suffixes(format: Format) -> tuple[str, ...]:
-    from analysis.plots.style import FORMATS, available_formats
+    from analysis.plots.elements.style import FORMATS, available_formats
 
     available = available_formats(format.style)
     return tuple(suffix for suffix in format.suffixes or FORMATS if suffix in available)

@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from analysis.statistics.comparison import compare, sizes
     from analysis.statistics.confirmation import confirmed, load_confirmation, selected
     from analysis.statistics.family_gains import best_replicates, gains, improvements
-    from analysis.statistics.improvement import improvement_interval, probability_of_improvement
-    from analysis.statistics.interval import Interval
-    from analysis.statistics.means import accuracy_interval, mean_interval
+    from analysis.statistics.intervals.improvement import improvement_interval, probability_of_improvement
+    from analysis.statistics.intervals.interval import Interval
+    from analysis.statistics.intervals.means import accuracy_interval, mean_interval
+    from analysis.statistics.intervals.ratios import paired_ratio_interval, ratio_interval
     from analysis.statistics.pareto import candidates, float_baseline, front, hypervolume, knee
-    from analysis.statistics.ratios import paired_ratio_interval, ratio_interval
 else:
     __getattr__ = lazy_names(
         __name__,
         {
-            "Interval": "interval",
-            "accuracy_interval": "means",
+            "Interval": "intervals.interval",
+            "accuracy_interval": "intervals.means",
             "attainment_surfaces": "attainment",
             "best_replicates": "family_gains",
             "candidates": "pareto",
@@ -32,14 +32,14 @@ else:
             "front": "pareto",
             "gains": "family_gains",
             "hypervolume": "pareto",
-            "improvement_interval": "improvement",
+            "improvement_interval": "intervals.improvement",
             "improvements": "family_gains",
             "knee": "pareto",
             "load_confirmation": "confirmation",
-            "mean_interval": "means",
-            "paired_ratio_interval": "ratios",
-            "probability_of_improvement": "improvement",
-            "ratio_interval": "ratios",
+            "mean_interval": "intervals.means",
+            "paired_ratio_interval": "intervals.ratios",
+            "probability_of_improvement": "intervals.improvement",
+            "ratio_interval": "intervals.ratios",
             "selected": "confirmation",
             "sizes": "comparison",
         },

@@ -19,7 +19,7 @@ from scipy.stats import t as students
 
 from analysis.statistics.comparison import holm
 from analysis.statistics.family_gains import ACCURACIES, ACCURACY_AFTER, BASELINE, VALIDATION
-from analysis.statistics.means import mean_interval
+from analysis.statistics.intervals.means import mean_interval
 from trainables.families import FAMILIES, QUANTIZE_FIRST
 from trainables.result import FINETUNE, REGULARIZE, TrialState
 

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.stats import ttest_rel
 
 from analysis.statistics.family_gains import BASELINE, TEST, accuracies_of, comparable
-from analysis.statistics.means import accuracy_interval, mean_interval
+from analysis.statistics.intervals.means import accuracy_interval, mean_interval
 from analysis.statistics.pareto import candidates
 
 COLUMNS = (

@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.load import load_trials
 from analysis.statistics.family_gains import ACCURACIES, TEST
-from analysis.statistics.means import accuracy_interval
+from analysis.statistics.intervals.means import accuracy_interval
 from analysis.statistics.pareto import candidates
 from trainables.result import FINETUNE, TrialState
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.statistics.bootstrap import RESAMPLES
-from analysis.statistics.improvement import improvement_interval
-from analysis.statistics.interval import Rng
+from analysis.statistics.intervals.bootstrap import RESAMPLES
+from analysis.statistics.intervals.improvement import improvement_interval
+from analysis.statistics.intervals.interval import Rng
+from analysis.statistics.intervals.ratios import paired_ratio_interval, ratio_interval
 from analysis.statistics.pareto import candidates
-from analysis.statistics.ratios import paired_ratio_interval, ratio_interval
 from trainables.result import FINETUNE, REGULARIZE
 
 BASELINE = "none"

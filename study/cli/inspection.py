@@ -24,7 +24,7 @@ def status(
     folder = study_at(directory)
     with one_line_errors(folder):
         from study.commands.status import status_of
-        from study.run.progress import front_table
+        from study.run.progress.lines import front_table
 
         status = status_of(folder)
     if as_json:

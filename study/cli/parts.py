@@ -66,7 +66,7 @@ def families(
 
         if name is not None and is_import_path(name):
             from study.sources import add_working_folder
-            from trainables.regularizers.own_family import declared_family
+            from trainables.regularizers.own.own_family import declared_family
 
             add_working_folder()
             listed = {name: declared_family(name)}

@@ -14,8 +14,8 @@ from study.ledger.facts import CONFIGURED
 from study.ledger.reading import read
 from study.records.tables import write_tables
 from study.storage.folder import StudyFolder
-from trainables.atomic import create
 from trainables.errors import DamagedFileError
+from trainables.files.atomic import create
 
 _KIND = re.compile(rb'"fact": ?"(\w+)"')
 

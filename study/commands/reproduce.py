@@ -14,10 +14,10 @@ from study.commands.export import find_trial
 from study.ledger.history import History, Session, Trial
 from study.records.provenance import provenance
 from study.storage.folder import StudyFolder
-from trainables.checkpoint import read_weights
 from trainables.config import TrialConfig
 from trainables.data.datasets import chosen_data
 from trainables.errors import NonFiniteLossError
+from trainables.files.checkpoint import read_weights
 from trainables.process import prepare_process
 from trainables.result import TrialState
 from trainables.run import CompressionRun

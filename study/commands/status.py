@@ -8,7 +8,7 @@ from study.durations import duration
 from study.ledger.costs import costs_of
 from study.ledger.front import front_so_far
 from study.ledger.history import History, Trial
-from study.run.progress import cost_lines, failure_lines, seconds_left, states_line
+from study.run.progress.lines import cost_lines, failure_lines, seconds_left, states_line
 from study.search.stopping import StopWatch
 from study.storage.folder import StudyFolder
 from study.storage.liveliness import Liveliness, liveliness, rule_met

@@ -12,7 +12,7 @@ from study.config.messages import one_line
 from study.config.schema import STORED, StudyConfig
 from study.config.yaml_loading import MOST_CHARACTERS, load_yaml
 from trainables.config import with_earlier_defaults
-from trainables.files import read_regular
+from trainables.files.regular import read_regular
 
 
 def named_studies() -> list[str]:

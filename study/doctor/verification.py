@@ -11,11 +11,11 @@ from study.ledger.reading import Reading, read
 from study.records.optuna_mirror import OptunaMirror
 from study.records.tables import epoch_rows, trial_row
 from study.storage.folder import StudyFolder
-from trainables.checkpoint import read_checkpoint
 from trainables.codebooks.artifact import read_artifact
 from trainables.errors import DamagedFileError
+from trainables.files.checkpoint import read_checkpoint
+from trainables.files.tables import read_table
 from trainables.result import EPOCH_COLUMNS, EPOCH_KEYS, TRIAL_COLUMNS, TRIAL_KEYS
-from trainables.tables import read_table
 
 MOST_NAMED = 5
 """Most damaged files that a line names."""

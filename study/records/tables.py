@@ -14,9 +14,9 @@ from study.ledger.completeness import position_metadata
 from study.ledger.history import History, Trial
 from study.search.space import value_at
 from study.storage.folder import StudyFolder, write_atomically
-from trainables.atomic import replacing
 from trainables.config import TrialConfig
 from trainables.families import family_of
+from trainables.files.atomic import replacing
 from trainables.result import (
     EPOCH_COLUMNS,
     SCHEMA_VERSION,

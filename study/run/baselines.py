@@ -19,7 +19,7 @@ from study.interruption import interruption
 from study.ledger.facts import BASELINE
 from study.ledger.ledger import Ledger
 from study.records.failures import baseline_failure
-from study.run.stall import StallDetector
+from study.run.progress.stall import StallDetector
 from study.storage.folder import StudyFolder
 from trainables import trainable
 

@@ -21,7 +21,7 @@ from study.records.provenance import provenance
 from study.records.recorder import Recorder
 from study.records.tables import write_tables
 from study.run.baselines import float_baselines
-from study.run.progress import Progress, SilentReporter
+from study.run.progress.display import Progress, SilentReporter
 from study.run.recovery import end_finished_trials, prune_checkpoints
 from study.run.study_run import StudyRun
 from study.search.gate import Gate

@@ -15,8 +15,8 @@ from study.search.optuna_trials import OBJECTIVES
 from study.search.space import distributions, params_of
 from study.storage.folder import StudyFolder
 from trainables.errors import DamagedFileError
+from trainables.files.tables import read_table
 from trainables.result import TRIAL_COLUMNS, TRIAL_KEYS, TrialState
-from trainables.tables import read_table
 
 _SEARCHED = ("family", "num_levels", "placement", "lam")
 

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from trainables.files import read_regular
+from trainables.files.regular import read_regular
 
 MOST_CHARACTERS = 500_000
 """Largest size of a study's code, which study.yaml holds. A larger package is better installed on the nodes."""

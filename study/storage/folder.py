@@ -31,9 +31,9 @@ from study.storage.study_storage import (
     StudyStorage,
     study_exists,
 )
-from trainables.atomic import create, is_draft, replacing
 from trainables.errors import DamagedFileError, IrregularFileError
-from trainables.files import open_regular, read_regular
+from trainables.files.atomic import create, is_draft, replacing
+from trainables.files.regular import open_regular, read_regular
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -360,7 +360,7 @@ class StudyFolder:
 
     def has_baseline(self, seed: int) -> bool:
         """Whether the float baseline of a seed exists and is whole. Raises StorageError."""
-        from trainables.checkpoint import read_checkpoint
+        from trainables.files.checkpoint import read_checkpoint
 
         try:
             read_checkpoint(self.fetched_baseline(seed))
@@ -383,7 +383,7 @@ class StudyFolder:
 
     def checkpoint_sum(self, name: str) -> str | None:
         """Return the checksum of a checkpoint that was just written; None in a bucket, or if it states none."""
-        from trainables.checkpoint import read_sum
+        from trainables.files.checkpoint import read_sum
 
         return None if self.storage.has_working_copy else read_sum(self.path / name)
 

@@ -10,7 +10,7 @@ from typing import Any
 from study.containment import check_no_links, remove_file, remove_tree
 from study.ledger.ledger import is_being_written, lock
 from study.storage.study_storage import CONFIRM, LEDGER, RAY, STUDY_YAML
-from trainables.atomic import is_draft, replacing
+from trainables.files.atomic import is_draft, replacing
 
 
 def remove_empty(folders: list[Path]) -> None:

@@ -11,7 +11,7 @@ from study.ledger.front import front_so_far, knee_of
 from study.ledger.history import History, Trial
 from study.storage.liveliness import is_complete, rule_met
 from study.trackers.tracker import front_rows
-from trainables.atomic import replacing
+from trainables.files.atomic import replacing
 from trainables.result import TrialState
 
 SENT_FILE = "notified.json"

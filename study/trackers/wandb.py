@@ -18,7 +18,7 @@ from study.config import StudyConfig
 from study.ledger.history import History, Trial
 from study.storage.liveliness import is_complete
 from study.trackers.tracker import front_rows, numbers_of, settings_of
-from trainables.atomic import replacing
+from trainables.files.atomic import replacing
 from trainables.result import TrialState
 
 PROJECT = "WANDB_PROJECT"

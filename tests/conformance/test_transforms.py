@@ -12,7 +12,7 @@ from tests.conformance.test_regularizers import draw_weights, multiples
 from trainables.config import PenaltyForm
 from trainables.regularizers.protocol import WeightTransform
 from trainables.regularizers.registry import TRANSFORMS
-from trainables.regularizers.soft_clusters import CONVERGED, MOST_ITERATIONS
+from trainables.regularizers.siblings.soft_clusters import CONVERGED, MOST_ITERATIONS
 
 FORM = PenaltyForm(temperature=0.3, final_temperature=0.1)
 FAMILIES = sorted(TRANSFORMS)

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from tests.fuzz.target import Target
-from trainables.checkpoint import CHECKPOINT_FILE, CHECKSUM_FILE, read_checkpoint, read_sum, write_checkpoint
 from trainables.codebooks import artifact as artifacts
 from trainables.codebooks import asymmetric
 from trainables.codebooks.artifact import Artifact, read_artifact, write_artifact
@@ -21,6 +20,7 @@ from trainables.data.datasets import load_dataset
 from trainables.data.npz import read_npz
 from trainables.data.prepared import ARRAYS
 from trainables.errors import DamagedFileError
+from trainables.files.checkpoint import CHECKPOINT_FILE, CHECKSUM_FILE, read_checkpoint, read_sum, write_checkpoint
 from trainables.run import CompressionRun
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.plots.axes import MOST_DRAWN
 from analysis.plots.curves import MOST_CURVES
+from analysis.plots.elements.axes import MOST_DRAWN
 from analysis.report.figures import FIGURES
 from analysis.report.tables import TABLES
 from study.commands.importance import MOST

@@ -7,7 +7,7 @@ import torch
 
 from tests.support.example_trials import quick
 from tests.support.quick_runs import rest_of
-from tests.trainables.test_phases import restored, saved
+from tests.trainables.phases.test_phases import restored, saved
 from trainables.codebooks.placement import place_representatives
 from trainables.config import PenaltyForm, Recipe, TrialConfig
 from trainables.models import build_model, quantized_weights

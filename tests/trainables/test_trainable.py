@@ -13,9 +13,9 @@ from ray.tune import PlacementGroupFactory
 from ray.tune.result import TRIAL_INFO
 
 from tests.support.example_trials import quick
-from trainables.checkpoint import CHECKPOINT_FILE, read_checkpoint, read_sum, write_checkpoint
 from trainables.config import Recipe, TrialConfig
 from trainables.families import FAMILIES
+from trainables.files.checkpoint import CHECKPOINT_FILE, read_checkpoint, read_sum, write_checkpoint
 from trainables.run import CompressionRun, Metrics
 from trainables.trainable import CompressionTrial, Finetuning, RegularizedTraining, train_baseline
 

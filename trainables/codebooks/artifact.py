@@ -27,13 +27,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainables.atomic import replacing
 from trainables.codebooks.assignment import Codebook
 from trainables.codebooks.bits import NetworkBits, network_bits
 from trainables.codebooks.packing import Declared, check_packed, level_counts, pack, require, unpack
 from trainables.config import TrialConfig
 from trainables.errors import DamagedFileError
-from trainables.files import open_regular
+from trainables.files.atomic import replacing
+from trainables.files.regular import open_regular
 from trainables.import_path import PartError, is_import_path, resolve
 from trainables.models import build_model, model_shapes
 

@@ -21,7 +21,7 @@ class TrialConfig:
 
     Attributes:
         family: a key of `trainables.families.FAMILIES`, or the import path of a family
-            (`trainables.regularizers.own_family`).
+            (`trainables.regularizers.own.own_family`).
         num_levels: K ≥ 2, or None for the float baseline, which is never quantized (family `none` only).
         lam: λ ≥ 0, the weight of the penalty in the loss; 0 for a family without a penalty.
         placement: where the final representatives lie: `own` (the family's), `kmeans` or `uniform`; left empty, `own`

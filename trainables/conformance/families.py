@@ -13,7 +13,7 @@ from torch import Tensor
 from trainables.config import PenaltyForm
 from trainables.conformance.finding import Finding, require, run_checks
 from trainables.regularizers.chunks import CPU_CHUNK
-from trainables.regularizers.own_family import QuantizerFactory
+from trainables.regularizers.own.own_family import QuantizerFactory
 from trainables.regularizers.protocol import Regularizer
 from trainables.shapes import Float
 

@@ -15,7 +15,7 @@ from trainables.data.datasets import DATASETS
 from trainables.families import PLACEMENTS, choose, family_of
 from trainables.import_path import PATH_PREFIXES, TORCHVISION, PartError, is_import_path, resolve
 from trainables.models import MODELS
-from trainables.regularizers.own_family import is_declared
+from trainables.regularizers.own.own_family import is_declared
 from trainables.regularizers.registry import REGULARIZERS, quantizer_of
 
 KINDS = ("family", "model", "dataset", "placement")

@@ -8,8 +8,8 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from trainables.atomic import replacing
 from trainables.data.cache import cache_folder
+from trainables.files.atomic import replacing
 
 CHUNK_BYTES = 2**23
 """Bytes that are fetched at a time."""

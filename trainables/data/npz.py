@@ -18,7 +18,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from trainables.errors import IrregularFileError
-from trainables.files import open_regular
+from trainables.files.regular import open_regular
 
 MOST_UNPACKED_RATIO = 100
 """Greatest ratio of unpacked to packed size; real images compress to a tenth at best."""

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from trainables.atomic import replacing
 from trainables.codebooks.artifact import Artifact
 from trainables.data.batches import Split
 from trainables.errors import DamagedFileError
 from trainables.families import choose
+from trainables.files.atomic import replacing
 from trainables.formats.file_format import Logits
 from trainables.formats.pixel_network import PixelNetwork
 from trainables.formats.registry import FORMATS

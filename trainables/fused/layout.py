@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainables.regularizers.bounded_wells import BoundedWells
+from trainables.regularizers.exponential.bounded_wells import BoundedWells
+from trainables.regularizers.exponential.soft_minimum import SoftMinimum
 from trainables.regularizers.nearest import NearestDistance
 from trainables.regularizers.periodic import PeriodicWells
 from trainables.regularizers.protocol import LayerQuantizer
 from trainables.regularizers.reduction import reduction_divisor
 from trainables.regularizers.representatives import mean_spacing
-from trainables.regularizers.soft_minimum import SoftMinimum
 from trainables.shapes import Float, Int
 
 CHUNK = 4096

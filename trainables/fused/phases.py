@@ -18,7 +18,7 @@ from trainables.fused.controls import StepControls
 from trainables.fused.layers import FusedCodebooks, FusedPenalty, can_fuse, fit
 from trainables.fused.layout import CONTROLS, RATE
 from trainables.phases import FinetunePhase, RegularizePhase
-from trainables.schedule import PhaseSchedule
+from trainables.phases.schedule import PhaseSchedule
 
 
 def is_fused_by_default(device: torch.device) -> bool:

@@ -5,7 +5,7 @@ the cache, so that its extra memory does not depend on the number of levels. `tr
 and says which parts are the paper's. Where a penalty has a kink, its derivative is 0.
 """
 
-from trainables.regularizers.own_family import family
+from trainables.regularizers.own.own_family import family
 from trainables.regularizers.protocol import LayerQuantizer, ProximalRegularizer, Regularizer, WeightTransform
 from trainables.regularizers.registry import REGULARIZERS
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from trainables.config import PenaltyForm
 from trainables.regularizers.application import draw, shrink_squared
 from trainables.regularizers.chunks import chunks
-from trainables.regularizers.codes import BreakpointCodes
+from trainables.regularizers.lookup.codes import BreakpointCodes
 from trainables.regularizers.reduction import reduction_divisor
 from trainables.regularizers.representatives import FreeRepresentatives, LearnedGrid, mean_spacing
 from trainables.shapes import Float
@@ -18,8 +18,8 @@ class NearestDistance:
     """The penalty |w − r| of each weight w with its nearest representative r, or (w − r)² with `form.squared`.
 
     The slope in w depends only on where w lies among the representatives and the midpoints between them, so one code
-    per weight (`trainables.regularizers.codes`) gives its slope and its level. A representative's gradient is the
-    negated sum of the slopes of its weights.
+    per weight (`trainables.regularizers.lookup.codes`) gives its slope and its level. A representative's gradient is
+    the negated sum of the slopes of its weights.
 
     Source: `trainables.families`, RM and MSQE.
     """

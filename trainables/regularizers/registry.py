@@ -6,16 +6,16 @@ from torch import Tensor
 
 from trainables.config import PenaltyForm
 from trainables.import_path import is_import_path
-from trainables.regularizers.bin_regularization import BinRegularization
-from trainables.regularizers.bounded_wells import BoundedWells
-from trainables.regularizers.learned_step import LearnedStep
+from trainables.regularizers.exponential.bounded_wells import BoundedWells
+from trainables.regularizers.exponential.soft_minimum import SoftMinimum
 from trainables.regularizers.nearest import NearestDistance
-from trainables.regularizers.own_family import QuantizerFactory, own_quantizer
+from trainables.regularizers.own.own_family import QuantizerFactory, own_quantizer
 from trainables.regularizers.periodic import PeriodicWells
-from trainables.regularizers.piecewise_affine import PiecewiseAffine
 from trainables.regularizers.protocol import Regularizer, WeightTransform
-from trainables.regularizers.soft_clusters import SoftClusters
-from trainables.regularizers.soft_minimum import SoftMinimum
+from trainables.regularizers.siblings.bin_regularization import BinRegularization
+from trainables.regularizers.siblings.learned_step import LearnedStep
+from trainables.regularizers.siblings.piecewise_affine import PiecewiseAffine
+from trainables.regularizers.siblings.soft_clusters import SoftClusters
 from trainables.shapes import Float
 
 

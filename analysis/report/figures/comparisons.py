@@ -6,8 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.plots import plot_gains, plot_improvements
-from analysis.plots.legends import family_handles
-from analysis.plots.style import plain
+from analysis.plots.elements.legends import family_handles
+from analysis.plots.elements.style import plain
 from analysis.report.figures.kind import FigureKind, remove_repeated_labels
 from analysis.report.findings import Findings, NothingToShow, replicates_of
 from analysis.statistics.family_gains import BASELINE, TEST

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
-from analysis.plots.style import COLUMN_WIDTH, PAGE_WIDTH, plain
+from analysis.plots.elements.style import COLUMN_WIDTH, PAGE_WIDTH, plain
 from analysis.report.findings import Findings, NothingToShow
 from analysis.view import View
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.plots.style import paper_style, save_figure
+from analysis.plots.elements.style import paper_style, save_figure
 from analysis.report.attempts import Attempts
 from analysis.report.figures.comparisons import GAINS, IMPROVEMENTS
 from analysis.report.figures.details import CURVES, HYPERVOLUME, IMPORTANCES, LAYERS
@@ -61,7 +61,7 @@ def write_figures(
         out: an existing folder.
         attempts: records the paths of the files, and why a figure is missing.
         style: an .mplstyle file whose keys override the default style; None for the default.
-        formats: formats of the files, among `analysis.plots.style.FORMATS`.
+        formats: formats of the files, among `analysis.plots.elements.style.FORMATS`.
 
     Raises:
         OSError: the storage cannot be written.

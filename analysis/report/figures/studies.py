@@ -11,8 +11,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from analysis.plots import plot_attainment, plot_hypervolume, plot_studies
-from analysis.plots.marks import MARKS
-from analysis.plots.style import paper_style, plain, save_figure
+from analysis.plots.elements.marks import MARKS
+from analysis.plots.elements.style import paper_style, plain, save_figure
 from analysis.report.attempts import Attempts
 from analysis.report.figures.details import timed
 from analysis.report.figures.fronts import attained

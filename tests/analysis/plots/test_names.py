@@ -7,10 +7,10 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.plots.elements.style import _for_latex, plain
 from analysis.plots.front import plot_front
 from analysis.plots.importance import plot_importances
 from analysis.plots.studies import plot_studies
-from analysis.plots.style import _for_latex, plain
 from analysis.report.latex import escape
 from tests.support.example_studies import trials_frame
 

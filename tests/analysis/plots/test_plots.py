@@ -30,9 +30,9 @@ from analysis.plots import (
     plot_layers,
     plot_studies,
 )
-from analysis.plots.axes import MOST_DRAWN, thinned
 from analysis.plots.curves import MOST_CURVES
-from analysis.plots.marks import FAMILY_MARKS
+from analysis.plots.elements.axes import MOST_DRAWN, thinned
+from analysis.plots.elements.marks import FAMILY_MARKS
 from analysis.statistics.attainment import attainment_surfaces
 from analysis.statistics.confirmation import as_trials, confirmed
 from analysis.statistics.family_gains import gains

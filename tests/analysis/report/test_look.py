@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 
 from analysis.names import Names
-from analysis.plots.marks import FAMILY_MARKS, MARKS, family_mark
-from analysis.plots.style import paper_style
+from analysis.plots.elements.marks import FAMILY_MARKS, MARKS, family_mark
+from analysis.plots.elements.style import paper_style
 from analysis.report.figures.kind import WIDTHS
 from analysis.report.figures.registry import FIGURES, draw_figure
 from analysis.view import View

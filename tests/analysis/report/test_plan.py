@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.plots.style import available_formats
+from analysis.plots.elements.style import available_formats
 from analysis.report.figures import FIGURES
 from analysis.report.findings import load_findings
 from analysis.report.report import Format, Report, write_brief_report, write_comparison, write_report

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.load import load_trials
-from analysis.plots.style import available_formats
+from analysis.plots.elements.style import available_formats
 from analysis.report.figures import FIGURES, WIDTHS
 from analysis.report.findings import load_findings
 from analysis.report.report import Format, Report, write_brief_report, write_comparison, write_report
@@ -238,7 +238,7 @@ def test_each_table_of_a_study_is_read_once(tmp_path: Path, monkeypatch: pytest.
             read.append(str(path.relative_to(tmp_path)))
             super().__init__(path, **options)
 
-    monkeypatch.setattr("trainables.tables.pq.ParquetFile", Counted)
+    monkeypatch.setattr("trainables.files.tables.pq.ParquetFile", Counted)
     write_report(tmp_path / "small", tmp_path / "out", format=Format(suffixes=("png",)))
     tables = ("trials.parquet", "epochs.parquet", "confirm/trials.parquet", "confirm/epochs.parquet")
     assert sorted(read) == sorted(f"small/{table}" for table in tables)

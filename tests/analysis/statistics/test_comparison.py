@@ -13,7 +13,7 @@ from scipy import stats
 from analysis.statistics.comparison import compare, holm, sizes
 from analysis.statistics.confirmation import selected
 from analysis.statistics.family_gains import TEST
-from analysis.statistics.means import mean_interval
+from analysis.statistics.intervals.means import mean_interval
 from tests.support.example_studies import confirmed_rows, searched_frame, trials_frame
 from trainables.result import FINETUNE, REGULARIZE
 

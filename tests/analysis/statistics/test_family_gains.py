@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from analysis.statistics.comparison import compare
 from analysis.statistics.family_gains import GAIN_COLUMNS, IMPROVEMENT_COLUMNS, best_replicates, gains, improvements
-from analysis.statistics.improvement import improvement_interval
-from analysis.statistics.ratios import ratio_interval
+from analysis.statistics.intervals.improvement import improvement_interval
+from analysis.statistics.intervals.ratios import ratio_interval
 from tests.support.example_studies import trials_frame
 from trainables.result import FINETUNE, REGULARIZE, TrialState
 

@@ -35,7 +35,7 @@ from tests.support.example_studies import (
 )
 from tests.support.ledgers import change_facts
 from tests.support.live_studies import qar
-from trainables.checkpoint import read_checkpoint
+from trainables.files.checkpoint import read_checkpoint
 from trainables.result import TrialState
 
 CONFIG = study_config()

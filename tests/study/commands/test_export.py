@@ -17,11 +17,11 @@ from study.ledger.ledger import Ledger, read_history
 from study.records.recorder import REPORTED
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import asked, start_session, study_config
-from trainables.checkpoint import CHECKPOINT_FILE, write_checkpoint
 from trainables.codebooks.artifact import read_artifact
 from trainables.codebooks.bits import CODES
 from trainables.config import Recipe, TrialConfig
 from trainables.evaluation import evaluate
+from trainables.files.checkpoint import CHECKPOINT_FILE, write_checkpoint
 from trainables.formats import FORMATS
 from trainables.result import TrialState
 from trainables.run import CompressionRun

@@ -17,9 +17,9 @@ from study.storage.folder import StudyFolder
 from tests.support.example_studies import asked, files_below, study_config
 from tests.support.example_trials import quick
 from tests.support.ledgers import change_facts
-from trainables.checkpoint import write_checkpoint
 from trainables.config import Recipe, TrialConfig
 from trainables.errors import NonFiniteLossError
+from trainables.files.checkpoint import write_checkpoint
 from trainables.result import TrialState
 from trainables.run import CompressionRun
 

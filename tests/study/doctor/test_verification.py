@@ -16,9 +16,9 @@ from study.records.optuna_mirror import OptunaMirror
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import files_below, make_study
 from tests.support.ledgers import without_checksums
-from trainables.checkpoint import write_checkpoint
 from trainables.codebooks.artifact import write_artifact
 from trainables.config import TrialConfig
+from trainables.files.checkpoint import write_checkpoint
 from trainables.run import CompressionRun
 
 RUN = TrialConfig(family="RM", num_levels=4, lam=0.01, width=0.1, subset=100)

@@ -4,7 +4,7 @@ import pytest
 
 from study.ledger.costs import Costs, costs_of
 from study.ledger.facts import ASKED, BASELINE, ENDED, EPOCH
-from study.run.progress import cost_lines
+from study.run.progress.lines import cost_lines
 from tests.support.example_studies import Unwritten, asked, metrics, study_config, train
 from trainables.result import TrialState
 

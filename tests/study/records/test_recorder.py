@@ -40,9 +40,9 @@ from tests.support.example_studies import (
     study_config,
     train,
 )
-from trainables.checkpoint import write_checkpoint
 from trainables.data.datasets import DatasetError
 from trainables.errors import DamagedFileError
+from trainables.files.checkpoint import write_checkpoint
 from trainables.result import EPOCH_COLUMNS, SCHEMA_VERSION, TRIAL_COLUMNS, TrialState
 
 EPOCHS = 4

@@ -148,8 +148,8 @@ def test_malformed_fields_are_refused_in_one_line(case: str) -> None:
 def test_tables_importances_warm_start_and_confirmation_follow(tmp_path: Path) -> None:
     from study.records.tables import write_tables
     from study.storage.folder import StudyFolder
+    from trainables.files.tables import read_table
     from trainables.result import TRIAL_COLUMNS
-    from trainables.tables import read_table
 
     fields = {name: FIELDS[name] for name in ("recipe.learning_rate", "penalty.temperature")}
     fields["penalty.squared"] = {"values": [True, False], "role": "scientific"}

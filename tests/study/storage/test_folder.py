@@ -14,8 +14,8 @@ from study.storage import folder as folder_module
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import files_below, make_study, study_config
 from tests.support.ledgers import without_checksums
-from trainables.atomic import create, is_draft
 from trainables.errors import DamagedFileError
+from trainables.files.atomic import create, is_draft
 from trainables.result import SCHEMA_VERSION, SCHEMA_VERSION_KEY, TrialState
 
 

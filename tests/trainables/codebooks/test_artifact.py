@@ -387,7 +387,7 @@ def test_interrupted_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytes
     def fail(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("trainables.atomic.os.replace", fail)
+    monkeypatch.setattr("trainables.files.atomic.os.replace", fail)
     with pytest.raises(ValueError, match="No space left on device"):
         write_artifact(path, with_random_levels(8, 0.0, 1))
     assert path.read_bytes() == before

@@ -7,8 +7,8 @@ from torch import Tensor
 from trainables.config import PenaltyForm
 from trainables.conformance.families import check_family
 from trainables.regularizers import family
-from trainables.regularizers.function_penalty import FunctionPenalty
 from trainables.regularizers.nearest import NearestDistance
+from trainables.regularizers.own.function_penalty import FunctionPenalty
 from trainables.regularizers.representatives import FreeRepresentatives, LearnedGrid
 
 

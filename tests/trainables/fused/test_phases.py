@@ -10,7 +10,7 @@ import torch
 
 from tests.support.example_trials import quick
 from tests.support.quick_runs import comparable, rest_of
-from tests.trainables.test_phases import saved
+from tests.trainables.phases.test_phases import saved
 from trainables.config import PenaltyForm, Recipe, TrialConfig
 from trainables.errors import NonFiniteLossError
 from trainables.run import CompressionRun

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.support.autograd_oracle import FLOAT32_EPS, FREE, STATIC, Reference
 from trainables.config import PenaltyForm
-from trainables.regularizers.bins import DyadicBins
+from trainables.regularizers.lookup.bins import DyadicBins
 from trainables.regularizers.registry import REGULARIZERS
 
 

@@ -1,0 +1,1 @@
+"""Intervals of means, differences and ratios over seeds."""

@@ -1,0 +1,60 @@
+"""The interface of a phase."""
+
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+from trainables.codebooks.assignment import Codebook
+
+
+@runtime_checkable
+class Phase(Protocol):
+    """The interface of a phase.
+
+    A step of training is a forward and a backward pass within `forward_weights`, then `step`.
+
+    Attributes:
+        name: `regularize` or `finetune`.
+        optimizers: optimizers whose learning rates follow the recipe's schedule.
+        on_device: whether a step reads all that changes from step to step from the device, so that neither its
+            argument nor learning rates need to be given, and the host waits for nothing.
+    """
+
+    name: str
+    on_device: bool
+    optimizers: list[torch.optim.Optimizer]
+
+    def forward_weights(self, epochs_done: float) -> AbstractContextManager[None]:
+        """Let the network hold the weights that the forward pass uses, for the time of the block.
+
+        At its end, the network has its own weights back, and `.grad` is the gradient with respect to these.
+
+        Args:
+            epochs_done: epochs of the phase that are over before this step.
+        """
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Prepare the steps of an epoch, counted from 0 over the phase; called before each."""
+
+    def set_learning_rates(self, share: float) -> None:
+        """Set every learning rate to a share of its highest; called before each step."""
+
+    def step(self, epochs_done: float) -> None:
+        """Update all that is trained, from the gradients that a backward pass has left in the weights' `.grad`.
+
+        Args:
+            epochs_done: epochs of the phase that are over before this step.
+        """
+
+    def codebooks(self) -> dict[str, Codebook]:
+        """Return the current codebook of each quantized weight; empty for the float baseline."""
+
+    def penalty(self) -> float | None:
+        """Return the current sum of the layers' penalties, not multiplied by λ; None in a phase without one."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next step depends on, besides the network."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a result of `state_dict`."""

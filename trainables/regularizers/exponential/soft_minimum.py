@@ -1,0 +1,121 @@
+"""RE: a soft minimum of the squared distances to all representatives."""
+
+import torch
+from torch import Tensor
+
+from trainables.config import PenaltyForm
+from trainables.regularizers.chunks import CPU_CHUNK
+from trainables.regularizers.exponential.temperature import Temperature
+from trainables.regularizers.exponential.windows import EXACT_LEVELS, windows
+from trainables.regularizers.lookup.slope_table import SlopeTable
+from trainables.regularizers.reduction import reduction_divisor
+from trainables.regularizers.representatives import mean_spacing, trainable_representatives
+from trainables.shapes import Float
+
+
+class SoftMinimum:
+    """The penalty −τ log Σ_k exp(−(w − r_k)²/τ) of each weight w.
+
+    Attributes:
+        representatives: (K,), trained.
+        state: the same tensor.
+
+    Source: `trainables.families`, RE.
+    """
+
+    def __init__(self, weights: Float[Tensor, " n"], num_levels: int, form: PenaltyForm) -> None:
+        """Place `num_levels` representatives among a layer's weights, (n,), as `form.initial` says."""
+        self.form = form
+        self.representatives = self.state = trainable_representatives(weights, num_levels, form.initial)
+        self._temperature = Temperature(form, mean_spacing(self.representatives.detach()))
+        self._divisor = reduction_divisor(form, len(weights))
+
+    @property
+    def half_spacing(self) -> float:
+        """Half the mean distance of the representatives; see `Regularizer.half_spacing`."""
+        return mean_spacing(self.representatives.detach()) / 2
+
+    @property
+    def steepest(self) -> float:
+        """The slope of the squared distance at the rim of a well; see `Regularizer.steepest`."""
+        return 2 * self.half_spacing / self._divisor
+
+    @property
+    def tau(self) -> float:
+        """The current temperature τ, in squared units of the weights."""
+        return self._temperature.tau
+
+    def progress(self, fraction: float) -> None:
+        """Set the temperature; see `LayerQuantizer.progress`."""
+        self._temperature.progress(fraction, mean_spacing(self.representatives.detach()))
+
+    def add_gradient(self, weights: Float[Tensor, " n"], gradient: Float[Tensor, " n"], strength: float) -> None:
+        """Add the penalty's gradient in place; see `Regularizer.add_gradient`."""
+        strength *= 1 / reduction_divisor(self.form, len(weights))
+        values = self.representatives.detach()
+        table = SlopeTable.build(weights, values, self.tau)
+        if table is not None:
+            pull = table.add_gradient(weights, gradient, strength)
+        else:
+            slopes, pull = evaluate_slopes(weights, values, self.tau, strength)
+            gradient.add_(slopes)
+        assert self.representatives.grad is not None
+        self.representatives.grad.sub_(pull.to(values.dtype))
+
+    def value(self, weights: Float[Tensor, " n"]) -> float:
+        """Return the layer's penalty; see `Regularizer.value`."""
+        values = self.representatives.detach()
+        total = 0.0
+        if is_large(weights, values):
+            for chosen, near in windows(weights, values, self.tau):
+                logits = (weights[chosen, None] - values[near]).square_().div_(-self.tau)
+                total += logits.logsumexp(1).mul_(-self.tau).sum(dtype=torch.float64).item()
+            return total * (1 / reduction_divisor(self.form, len(weights)))
+        for weight in weights.split(rows_in_chunk(len(values))):
+            logits = (weight[:, None] - values).square_().div_(-self.tau)
+            total += logits.logsumexp(1).mul_(-self.tau).sum(dtype=torch.float64).item()
+        return total * (1 / reduction_divisor(self.form, len(weights)))
+
+
+def evaluate_slopes(
+    weights: Float[Tensor, " n"], values: Float[Tensor, " k"], tau: float, strength: float
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " k"]]:
+    """Return strength · slope of each weight against every representative, in O(n K) time.
+
+    Above `EXACT_LEVELS` representatives, those that are negligible to a weight are left out.
+
+    Args:
+        weights: (n,).
+        values: (K,), the representatives.
+        tau: the temperature, in squared units of the weights.
+        strength: factor of the slope.
+
+    Returns:
+        The slopes, (n,), and the parts of them that each representative causes, summed over the weights, (K,), float64.
+    """
+    slopes = torch.empty_like(weights)
+    pull = torch.zeros_like(values, dtype=torch.float64)
+    if is_large(weights, values):
+        for chosen, near in windows(weights, values, tau):
+            offset = weights[chosen, None] - values[near]
+            pulls = offset.mul_(offset.square().div_(-tau).softmax(1)).mul_(2 * strength)
+            pull[near].add_(pulls.sum(0, dtype=torch.float64))
+            slopes[chosen] = pulls.sum(1)
+        return slopes, pull
+    rows = rows_in_chunk(len(values))
+    for weight, slope in zip(weights.split(rows), slopes.split(rows), strict=True):
+        offset = weight[:, None] - values
+        pulls = offset.mul_(offset.square().div_(-tau).softmax(1)).mul_(2 * strength)
+        pull.add_(pulls.sum(0, dtype=torch.float64))
+        slope.copy_(pulls.sum(1))
+    return slopes, pull
+
+
+def is_large(weights: Float[Tensor, " n"], values: Float[Tensor, " k"]) -> bool:
+    """Return whether comparing all weights with all representatives takes too long; needs finite weights."""
+    return len(values) > EXACT_LEVELS and bool(weights.isfinite().all())
+
+
+def rows_in_chunk(num_levels: int) -> int:
+    """Return how many weights fill a chunk when each is compared with all `num_levels` representatives."""
+    return max(1, CPU_CHUNK // num_levels)

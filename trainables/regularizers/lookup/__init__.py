@@ -1,0 +1,1 @@
+"""Lookup tables that replace a search among the representatives for each weight."""

@@ -1,0 +1,1 @@
+"""Families of other papers with formulas of their own: BinReg, LSQ, PARQ and DKM."""
