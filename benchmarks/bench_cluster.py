@@ -28,7 +28,7 @@ from rich.console import Console
 
 from study.config import load_study
 from study.ledger.facts import ENDED, EPOCH, SESSION_STARTED
-from study.ledger.ledger import read_history
+from study.ledger.reading import read_history
 from study.run.options import RunOptions
 from study.run.session import run_study
 from study.run.study_run import StudyRun

@@ -17,7 +17,7 @@ from analysis.report.options import check_choice
 from analysis.report.provenance import PROVENANCE, write_provenance
 from analysis.report.summary import files_text, summarize, text_of
 from analysis.statistics.pareto import front
-from analysis.study import read_studies
+from analysis.study import read_studies, read_study
 from analysis.view import EVERYTHING, View
 
 
@@ -155,7 +155,7 @@ def write_report(
 
 def write_brief_report(study: Path, out: Path) -> Report:
     """Write the brief report at the end of a run: front, its figure and summary; raises as `write_report` does."""
-    findings = load_findings(study)
+    findings = Findings(study=read_study(study))
     attempts = _write(findings, out, Format(), BRIEF_WRITERS)
     where = f"plot: {out / 'figures' / 'front.pdf'} (also .svg and .png)"
     if (out / PROVENANCE).exists():

@@ -8,7 +8,8 @@ from study.config import StudyConfig
 from study.ledger.history import History
 from study.run.checks import check_cluster, check_existing_study, check_other_studies
 from study.run.options import RunOptions
-from study.run.outcome import StudyOutcome, run_and_report
+from study.run.outcome import StudyOutcome
+from study.run.session import run_and_report
 from study.run.study_run import StudyRun
 from study.sources import make_importable
 from study.storage.folder import StudyFolder

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from study.ledger.costs import Costs, costs_of
     from study.ledger.facts import FACTS, Fact
     from study.ledger.history import CheckpointRecord, History, KnownResult, RungReport, Session, Trial
-    from study.ledger.ledger import Ledger, LedgerCopy, read_history
+    from study.ledger.ledger import Ledger, LedgerCopy
     from study.ledger.order import check_order
+    from study.ledger.reading import read_history
 else:
     __getattr__ = lazy_names(
         __name__,
@@ -30,7 +31,7 @@ else:
             "Trial": "history",
             "check_order": "order",
             "costs_of": "costs",
-            "read_history": "ledger",
+            "read_history": "reading",
         },
     )
 

@@ -3,22 +3,20 @@
 The searcher, the tables, the progress display and `qar status` all derive from it, so that they agree after a crash.
 """
 
-import fcntl
 import os
 import shlex
 import time
 from contextlib import suppress
-from io import FileIO
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
 
-from study.errors import StorageError, StorageUnlockable, StorageUnwritable
+from study.errors import StorageError
 from study.ledger.facts import EPOCH, SESSION_STARTED, Fact, decode, encode
 from study.ledger.group_commit import GroupCommit
-from study.ledger.history import History
+from study.ledger.lock import lock
 from study.ledger.order import check_order
-from study.ledger.reading import Reading, read
+from study.ledger.reading import read_file
 
 QUICK_SECONDS = 0.01
 """Duration of a commit below which it is waited for; disks take a few milliseconds, stores ten to some hundred."""
@@ -80,7 +78,7 @@ class Ledger:
         self._commits = GroupCommit(self._make_durable, self._study)
         self._session_began: float | None = None
         self._file = lock(path)
-        reading = _read(path)
+        reading = read_file(path)
         self.history, self._chain = reading.history, reading.chain
         self._offset = reading.intact
         self._file.truncate(reading.intact)  # the program never acted on an incomplete last line
@@ -194,65 +192,3 @@ class Ledger:
         self._file.close()
         if self._copy:
             self._copy.close()
-
-
-def lock(path: Path) -> FileIO:
-    """Open a ledger for appending and lock it until the file is closed; it is created if missing.
-
-    Raises:
-        ValueError: another process holds the ledger.
-        StorageError: the file can't be opened for writing or locked.
-    """
-    study = shlex.quote(str(path.parent))
-    try:
-        file = path.open("ab", buffering=0)
-    except OSError as error:
-        raise StorageUnwritable(study, error) from None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise ValueError(f"{study} is being run by another process; watch it with: qar status {study}") from None
-    except OSError as error:
-        file.close()
-        raise StorageUnlockable(study, error) from None
-    return file
-
-
-def is_being_written(path: Path) -> bool:
-    """Whether a process holds the ledger; processes of other machines are missed where locks aren't shared.
-
-    Args:
-        path: path of the ledger, which need not exist.
-
-    Raises:
-        StorageError: the file system can't lock files.
-    """
-    try:
-        with path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    except OSError as error:
-        raise StorageUnlockable(path.parent, error) from None
-    return False
-
-
-def read_history(path: Path) -> History:
-    """Return the history that follows from a ledger, without opening it for writing.
-
-    Args:
-        path: path of the ledger, which need not exist.
-
-    Raises:
-        DamagedFileError: a complete line can't be read, or contradicts those before it.
-    """
-    return _read(path).history
-
-
-def _read(path: Path) -> Reading:
-    reading = read(path.read_bytes() if path.exists() else b"")
-    reading.refuse_damage(path)
-    return reading

@@ -65,3 +65,22 @@ def read(content: bytes) -> Reading:
             reading.damage = f"line {len(lines) + 1}: {error}"
     reading.history.position = reading.chain.position(reading.intact)
     return reading
+
+
+def read_history(path: Path) -> History:
+    """Return the history that follows from a ledger, without opening it for writing.
+
+    Args:
+        path: path of the ledger, which need not exist.
+
+    Raises:
+        DamagedFileError: a complete line can't be read, or contradicts those before it.
+    """
+    return read_file(path).history
+
+
+def read_file(path: Path) -> Reading:
+    """Return the reading of a ledger that is sound as a whole; raises as `read_history` does."""
+    reading = read(path.read_bytes() if path.exists() else b"")
+    reading.refuse_damage(path)
+    return reading

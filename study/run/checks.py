@@ -4,7 +4,7 @@ from study.config import StudyConfig
 from study.doctor.check import CheckStatus, check_lines
 from study.records.optuna_mirror import OptunaMirror
 from study.run.options import RunOptions
-from study.search.warm_start import check_warm_start
+from study.search.warm_start import read_priors
 from study.sources import import_paths_of, models_of
 from study.storage.folder import StudyFolder
 from study.storage.liveliness import Liveliness, liveliness
@@ -52,7 +52,7 @@ def check_other_studies(folder: StudyFolder, config: StudyConfig) -> None:
         ValueError: a study of the warm start can't be read, Optuna's storage holds a study of this name, or a tracker
             can't be used from here.
     """
-    check_warm_start(config)
+    read_priors(config)
     check_trackers(config)
     OptunaMirror(folder, config).check_free()
 

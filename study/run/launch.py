@@ -9,7 +9,8 @@ from study.doctor.disk import forecast
 from study.ledger.history import History
 from study.run.checks import check_cluster, check_existing_study, check_new_study
 from study.run.options import RunOptions
-from study.run.outcome import StudyOutcome, run_and_report
+from study.run.outcome import StudyOutcome
+from study.run.session import run_and_report
 from study.run.study_run import StudyRun
 from study.sources import code_folders, make_importable, with_sources
 from study.storage.folder import StudyFolder

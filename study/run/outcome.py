@@ -1,15 +1,12 @@
-"""Run of a study, and what follows it: the report, the next steps and the exit status."""
+"""End of a run of a study: the report, the next steps and the exit status."""
 
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass
 
 from study.interruption import interruption
 from study.ledger.history import History
-from study.run.session import run_study
-from study.run.study_run import StudyRun
 from study.storage.folder import StudyFolder
-from study.storage.liveliness import Liveliness, is_complete
+from study.storage.liveliness import Liveliness
 from trainables.result import TrialState
 
 
@@ -52,28 +49,6 @@ class StudyOutcome:
         return 0 if self.failure is None else 1
 
 
-def run_and_report(run: StudyRun) -> StudyOutcome:
-    """Run the rest of a study, and report on it, or on the study that it confirms.
-
-    Raises:
-        Exception: as `run_study` raises; what goes wrong with the report is a warning in the outcome.
-    """
-    reported = run.confirmed or run.folder
-    resume = f"interrupted; continue with: qar resume {run.folder}"
-    interruption.last_words = resume
-    with suppress(KeyboardInterrupt):
-        history = run_study(run)
-        if is_complete(history, run.config):
-            return StudyOutcome(
-                folder=run.folder,
-                state=Liveliness.FINISHED,
-                failure=_common_failure(run.folder, history),
-                next_steps=_next_steps(run.folder, reported, is_plan=bool(run.config.plan)),
-                report=brief_report(reported),
-            )
-    return StudyOutcome(folder=run.folder, state=Liveliness.INTERRUPTED, next_steps=resume)
-
-
 def brief_report(folder: StudyFolder) -> BriefReport:
     """Write the front and the summary of a study; the study has been trained, so every error is a warning."""
     try:
@@ -90,13 +65,13 @@ def brief_report(folder: StudyFolder) -> BriefReport:
     return BriefReport(text=shown(written.text), warnings=tuple(map(shown, written.failures)))
 
 
-def _next_steps(folder: StudyFolder, reported: StudyFolder, is_plan: bool) -> str:
+def next_steps(folder: StudyFolder, reported: StudyFolder, is_plan: bool) -> str:
     """Return the line with the commands that follow a finished run."""
     report = f"qar report {reported}"
     return f"next: {report if is_plan else f'qar confirm {folder} --seeds 5; {report}'}"
 
 
-def _common_failure(folder: StudyFolder, history: History) -> str | None:
+def common_failure(folder: StudyFolder, history: History) -> str | None:
     """Return the line that says so if every trial of a study has failed."""
     trials = history.trials.values()
     if any(trial.state != TrialState.FAIL for trial in trials) or not trials:

@@ -1,12 +1,15 @@
-"""One session: the run of a study that has passed all checks, by this process."""
+"""One session: the run of a study that has passed all checks, by this process, and the report on it."""
 
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from study.cluster.connect import quiet_libraries
+from study.interruption import interruption
 from study.ledger.history import History
+from study.run.outcome import StudyOutcome, brief_report, common_failure, next_steps
 from study.run.study_run import StudyRun
 from study.run.tracking import trackers_beside
+from study.storage.liveliness import Liveliness, is_complete
 
 if TYPE_CHECKING:
     from ray.tune import Trainable
@@ -35,3 +38,25 @@ def run_study(run: StudyRun, trainable: "type[Trainable] | None" = None) -> Hist
 
         Driver(run, ledger, trainable).run()
     return ledger.history
+
+
+def run_and_report(run: StudyRun) -> StudyOutcome:
+    """Run the rest of a study, and report on it, or on the study that it confirms.
+
+    Raises:
+        Exception: as `run_study` raises; what goes wrong with the report is a warning in the outcome.
+    """
+    reported = run.confirmed or run.folder
+    resume = f"interrupted; continue with: qar resume {run.folder}"
+    interruption.last_words = resume
+    with suppress(KeyboardInterrupt):
+        history = run_study(run)
+        if is_complete(history, run.config):
+            return StudyOutcome(
+                folder=run.folder,
+                state=Liveliness.FINISHED,
+                failure=common_failure(run.folder, history),
+                next_steps=next_steps(run.folder, reported, is_plan=bool(run.config.plan)),
+                report=brief_report(reported),
+            )
+    return StudyOutcome(folder=run.folder, state=Liveliness.INTERRUPTED, next_steps=resume)

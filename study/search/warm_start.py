@@ -21,11 +21,6 @@ from trainables.result import TRIAL_COLUMNS, TRIAL_KEYS, TrialState
 _SEARCHED = ("family", "num_levels", "placement", "lam")
 
 
-def check_warm_start(config: StudyConfig) -> None:
-    """Check that the priors can be read, before anything of a study is written. Raises as `read_priors` does."""
-    read_priors(config)
-
-
 def read_priors(config: StudyConfig) -> list[dict[str, Any]]:
     """Return the results of the studies in `config.warm_start` that lie in this study's space, as fields of PRIOR.
 

@@ -14,7 +14,8 @@ from study.errors import StorageError
 from study.ledger.completeness import TableWitness, config_digests
 from study.ledger.facts import CONFIGURED
 from study.ledger.history import History, Trial
-from study.ledger.ledger import Ledger, read_history
+from study.ledger.ledger import Ledger
+from study.ledger.reading import read_history
 from study.storage.bucket import BucketStorage
 from study.storage.local import LocalStorage, remove_empty
 from study.storage.study_storage import (

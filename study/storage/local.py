@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from study.containment import check_no_links, remove_file, remove_tree
-from study.ledger.ledger import is_being_written, lock
+from study.ledger.lock import is_being_written, lock
 from study.storage.study_storage import CONFIRM, LEDGER, RAY, STUDY_YAML
 from trainables.files.atomic import is_draft, replacing
 

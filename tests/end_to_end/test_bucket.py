@@ -14,7 +14,7 @@ import pytest
 
 from analysis.load import load_epochs, load_trials
 from study.ledger.history import History
-from study.ledger.ledger import read_history
+from study.ledger.reading import read_history
 from study.storage.folder import StudyFolder
 from study.storage.object_store import BucketFolder
 from tests.support.faulty_store import FaultyStore

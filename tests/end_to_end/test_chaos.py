@@ -14,7 +14,7 @@ import pytest
 
 from analysis.load import load_trials
 from study.ledger.history import History
-from study.ledger.ledger import read_history
+from study.ledger.reading import read_history
 from study.storage.folder import StudyFolder
 from tests.support.dying_driver import OPERATIONS
 from tests.support.live_studies import PATIENCE, LiveRun, qar

@@ -21,7 +21,7 @@ import pytest
 
 from analysis.load import load_epochs, load_trials
 from study.ledger.history import History
-from study.ledger.ledger import read_history
+from study.ledger.reading import read_history
 from study.storage.folder import StudyFolder
 from tests.support.live_clusters import Host, LiveCluster, live_cluster, networked, told_apart
 from tests.support.live_studies import PATIENCE, LiveRun, epochs_by_session

@@ -9,7 +9,7 @@ import pytest
 
 from study.cluster.watchdog import INTERVAL, SLEEP
 from study.ledger.history import History
-from study.ledger.ledger import read_history
+from study.ledger.reading import read_history
 from tests.support.live_studies import PATIENCE, LiveRun, processes_of
 from trainables.result import TrialState
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from study.ledger.ledger import read_history
+from study.ledger.reading import read_history
 from tests.support.example_studies import files_below
 from tests.support.live_studies import LiveRun, assert_quiet, epochs_by_session, processes_of, qar, rows
 from trainables.result import TrialState

@@ -13,7 +13,7 @@ import yaml
 
 from analysis.load import load_epochs
 from study.ledger.history import History
-from study.ledger.ledger import read_history
+from study.ledger.reading import read_history
 from tests.support.live_studies import Ended, LiveRun, assert_quiet, epochs_by_session, qar, rows
 from trainables.config import TrialConfig
 from trainables.result import TrialState

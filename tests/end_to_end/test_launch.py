@@ -16,7 +16,7 @@ from analysis.load import load_epochs, load_trials
 from analysis.statistics.pareto import front
 from study.config import load_study
 from study.ledger.history import CHECKPOINTS_KEPT
-from study.ledger.ledger import read_history
+from study.ledger.reading import read_history
 from tests.support.example_studies import files_below
 from tests.support.live_studies import Ended, assert_quiet, qar
 from trainables.config import TrialConfig

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from study.ledger.ledger import read_history
+from study.ledger.reading import read_history
 from tests.support.live_studies import MARK, LiveRun, qar
 from trainables.result import TrialState
 

@@ -598,7 +598,7 @@ def test_report_with_a_part_that_failed_exits_with_1(here: Path, monkeypatch: py
     assert Path("small/report/figures/front.png").exists()
 
 
-@pytest.mark.parametrize("part", ["report.load_findings", "report.text_of", "figures.fronts.plot_front"])
+@pytest.mark.parametrize("part", ["report.read_study", "report.text_of", "figures.fronts.plot_front"])
 def test_study_that_was_trained_never_fails_for_its_report(
     part: str, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

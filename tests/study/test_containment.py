@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from study.cli import app
 from study.containment import check_no_links, inner_path, is_file_name, is_inner_path, remove_file, remove_tree
-from study.ledger.ledger import read_history
+from study.ledger.reading import read_history
 from study.run.recovery import prune_checkpoints
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import files_below, make_study

@@ -12,7 +12,8 @@ from study.commands.confirm import confirmation_of
 from study.config import StudyConfig, parse_study
 from study.ledger.facts import ASKED, CHECKPOINT, ENDED, EPOCH, FACTS, SESSION_ENDED, SESSION_STARTED
 from study.ledger.history import History
-from study.ledger.ledger import Ledger, read_history
+from study.ledger.ledger import Ledger
+from study.ledger.reading import read_history
 from study.records.tables import write_tables
 from study.storage.folder import StudyFolder
 from trainables.config import TrialConfig

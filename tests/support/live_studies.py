@@ -16,7 +16,7 @@ from typing import Any
 from analysis.load import load_trials
 from study.ledger.facts import EPOCH, SESSION_STARTED
 from study.ledger.history import History
-from study.ledger.ledger import read_history
+from study.ledger.reading import read_history
 
 MARK = "QAR_TEST_RUN"
 """Environment variable that all descendants of a run inherit, Ray's daemons and workers included."""

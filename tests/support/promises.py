@@ -7,7 +7,7 @@ import optuna
 
 from analysis.load import load_epochs, load_trials
 from study.ledger.facts import EPOCH, LOST, SESSION_STARTED
-from study.ledger.ledger import read_history
+from study.ledger.reading import read_history
 from study.storage.folder import StudyFolder
 from trainables.result import END_STATES, TrialState
 

@@ -20,7 +20,8 @@ from study.commands.confirm import (
 from study.config import parse_study
 from study.ledger.facts import ASKED, ENDED, EPOCH
 from study.ledger.history import History
-from study.ledger.ledger import Ledger, read_history
+from study.ledger.ledger import Ledger
+from study.ledger.reading import read_history
 from study.search.space import first_trials
 from study.storage.folder import StudyFolder
 from study.storage.study_storage import CONFIRM

@@ -13,7 +13,8 @@ from typer.testing import CliRunner, Result
 
 from study.cli import app
 from study.ledger.facts import ASKED, CHECKPOINT, ENDED, EPOCH, SESSION_STARTED
-from study.ledger.ledger import Ledger, read_history
+from study.ledger.ledger import Ledger
+from study.ledger.reading import read_history
 from study.records.recorder import REPORTED
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import asked, start_session, study_config

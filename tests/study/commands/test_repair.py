@@ -6,7 +6,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from study.cli import app
-from study.ledger.ledger import Ledger, read_history
+from study.ledger.ledger import Ledger
+from study.ledger.reading import read_history
 from study.records.tables import write_tables
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import files_below, make_study

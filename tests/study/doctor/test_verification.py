@@ -11,7 +11,7 @@ from study.cli import app
 from study.cli.inspection import _is_study_folder
 from study.doctor.check import Check, CheckStatus
 from study.doctor.verification import verify_study
-from study.ledger.ledger import read_history
+from study.ledger.reading import read_history
 from study.records.optuna_mirror import OptunaMirror
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import files_below, make_study

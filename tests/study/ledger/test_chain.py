@@ -8,8 +8,8 @@ import pytest
 
 from study.ledger.chain import Chain, ChainError
 from study.ledger.facts import ASKED, ENDED, EPOCH, SESSION_ENDED, SESSION_STARTED
-from study.ledger.ledger import Ledger, read_history
-from study.ledger.reading import read
+from study.ledger.ledger import Ledger
+from study.ledger.reading import read, read_history
 from tests.support.example_studies import asked, metrics, start_session, study_config
 from tests.support.ledgers import without_checksums
 from trainables.errors import DamagedFileError

@@ -8,7 +8,8 @@ import pytest
 from study.errors import StorageError
 from study.ledger.facts import ASKED, CHECKPOINT, EPOCH
 from study.ledger.group_commit import GroupCommit
-from study.ledger.ledger import Ledger, read_history
+from study.ledger.ledger import Ledger
+from study.ledger.reading import read_history
 from tests.support.example_studies import asked, metrics, start_session, study_config
 
 PATIENCE = 30.0

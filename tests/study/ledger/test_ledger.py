@@ -34,8 +34,10 @@ from study.ledger.facts import (
     encode,
 )
 from study.ledger.history import CheckpointRecord, History, KnownResult, RungReport
-from study.ledger.ledger import Ledger, is_being_written, read_history
+from study.ledger.ledger import Ledger
+from study.ledger.lock import is_being_written
 from study.ledger.order import check_order
+from study.ledger.reading import read_history
 from tests.support.example_studies import PROVENANCE, asked, metrics, start_session, study_config, train
 from tests.support.ledgers import without_checksums
 from trainables.errors import DamagedFileError

@@ -23,7 +23,8 @@ from analysis.load import load_epochs, load_trials
 from study.errors import NodeLacksDataset, NodeUnusable, StorageNotShared, StorageUnwritable
 from study.ledger.facts import ASKED, ENDED, EPOCH, LOST
 from study.ledger.history import CheckpointRecord
-from study.ledger.ledger import Ledger, read_history
+from study.ledger.ledger import Ledger
+from study.ledger.reading import read_history
 from study.records.failures import MOST_LOSSES
 from study.records.optuna_mirror import OptunaMirror
 from study.records.provenance import provenance

@@ -7,7 +7,7 @@ from typer.testing import CliRunner, Result
 
 from study.cli import app
 from study.doctor.disk import checkpoint_bytes, forecast
-from study.ledger.ledger import read_history
+from study.ledger.reading import read_history
 from study.sizes import size
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import files_below, make_study, study_config

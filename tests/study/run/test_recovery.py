@@ -8,7 +8,8 @@ import pytest
 
 from study.config import StudyConfig
 from study.ledger.facts import ASKED, CHECKPOINT, ENDED, EPOCH
-from study.ledger.ledger import Ledger, read_history
+from study.ledger.ledger import Ledger
+from study.ledger.reading import read_history
 from study.run.recovery import end_finished_trials, prune_checkpoints
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import asked, make_study, metrics, start_session, study_config, train

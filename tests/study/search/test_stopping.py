@@ -13,7 +13,8 @@ from ray.tune.search import Searcher
 from analysis.statistics.pareto import hypervolume
 from study.config import StudyConfig
 from study.ledger.facts import ASKED, BASELINE, ENDED
-from study.ledger.ledger import Ledger, read_history
+from study.ledger.ledger import Ledger
+from study.ledger.reading import read_history
 from study.search.rungs import Rungs
 from study.search.scheduler import RungScheduler
 from study.search.searcher import OptunaSearcher

@@ -9,7 +9,8 @@ import pytest
 
 from study.config import StudyConfig
 from study.ledger.history import KnownResult
-from study.ledger.ledger import Ledger, read_history
+from study.ledger.ledger import Ledger
+from study.ledger.reading import read_history
 from study.search.optuna_trials import values_of
 from study.search.searcher import OptunaSearcher
 from study.search.warm_start import read_priors, record_priors

@@ -21,7 +21,8 @@ from study.doctor.probe import remove_marks, unseen_marks, write_mark
 from study.errors import StorageError
 from study.ledger.facts import ASKED, EPOCH
 from study.ledger.history import History
-from study.ledger.ledger import Ledger, read_history
+from study.ledger.ledger import Ledger
+from study.ledger.reading import read_history
 from study.run.launch import extend
 from study.run.options import RunOptions
 from study.search.searcher import OptunaSearcher

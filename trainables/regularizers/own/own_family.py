@@ -74,16 +74,18 @@ def declared_family(name: str) -> Family:
     Raises:
         PartError: it can't be imported, or is not declared as a family; one line.
     """
-    return _declaration(name, resolve("family", name))
+    return _declared(name)[1]
 
 
-def _declaration(name: str, part: Any) -> Family:
+def _declared(name: str) -> tuple[Callable[..., Any], Family]:
+    """Return what an import path names, and its description as a family; raises as `declared_family` does."""
+    part = resolve("family", name)
     if not callable(part):
         raise PartError(f"family {name!r} must be a function or a class, got {type(part).__name__}; correct the name")
     declared = getattr(part, _DECLARED, None)
     if not isinstance(declared, Family):
         raise PartError(f"family {name!r} must be declared as a family, got a plain {_kind(part)}; {_DECORATE}")
-    return declared
+    return part, declared
 
 
 def _kind(part: Any) -> str:
@@ -96,8 +98,7 @@ def own_quantizer(name: str) -> QuantizerFactory:
     Raises:
         PartError: the family can't be imported, is not declared, or has another signature; one line.
     """
-    part = resolve("family", name)
-    declared = _declaration(name, part)
+    part, declared = _declared(name)
     arguments = ("weights", "num_levels", "form") if inspect.isclass(part) else ("weights", "representatives")
     try:
         inspect.signature(part).bind(*arguments)

@@ -13,7 +13,8 @@ from study.durations import duration
 from study.ledger.facts import ASKED, ENDED
 from study.ledger.front import front_so_far
 from study.ledger.history import History, Session
-from study.ledger.ledger import Ledger, read_history
+from study.ledger.ledger import Ledger
+from study.ledger.reading import read_history
 from study.run.progress.display import Progress, SilentReporter
 from study.run.progress.lines import (
     expected_seconds,
