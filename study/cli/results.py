@@ -66,16 +66,13 @@ def report(
     """Write a report: figures, tables and an HTML page."""
     folders = [study_at(directory) for directory in directories]
     with one_line_errors(*folders):
-        from analysis.report.options import view_of
-        from analysis.report.report import Format, write_comparison, write_report
-        from study.commands.importance import hyperparameter_importances
+        from study.commands.report import report as write_report
 
-        def named(path: Path) -> str:
-            return next(
-                (folder.storage.shown(path) for folder in folders if path.is_relative_to(folder.path)), str(path)
-            )
-
-        view = view_of(
+        written = write_report(
+            folders,
+            out,
+            style=style,
+            formats=None if formats is None else formats.split(","),
             cost=cost,
             loss=loss,
             families=families,
@@ -84,22 +81,6 @@ def report(
             names=names,
             literature=literature,
         )
-        suffixes = tuple(formats.split(",")) if formats else None
-        format = Format(style=style, suffixes=suffixes, named=named, view=view)
-        for folder in folders:
-            folder.check_no_links()
-            folder.storage.fetch_results()
-            folder.check_recorded()
-        paths = [folder.path for folder in folders]
-        if len(folders) == 1:
-            written = write_report(
-                paths[0], out or paths[0] / "report", format=format, importances=hyperparameter_importances
-            )
-            folders[0].publish()
-        else:
-            written = write_comparison(
-                paths, out or Path("report"), format=format, importances=hyperparameter_importances
-            )
     say(as_shown(written.text, folders))
     for line in written.failures:
         say(f"qar: {as_shown(line, folders)}", err=True)

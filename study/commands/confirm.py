@@ -11,6 +11,7 @@ import numpy as np
 
 from study.config import EarlyStopping, PlannedTrial, Space, StudyConfig, parse_study
 from study.ledger.history import History, Trial
+from study.run.session_facts import check_loop
 from study.search.space import value_at
 from study.storage.folder import StudyFolder
 from study.storage.liveliness import is_complete
@@ -157,7 +158,8 @@ def confirmation_of(
     confirmation can get more seeds. `margin` and `only` are as in `plan_of`.
 
     Raises:
-        ValueError: there is nothing to confirm, another confirmation has begun, or the study holds a symbolic link.
+        ValueError: there is nothing to confirm, another confirmation has begun, a loop of the user's own has trained
+            the study, or it holds a symbolic link.
         DamagedFileError: the study's files can't be read.
     """
     folder.check_no_links()
@@ -170,6 +172,7 @@ def confirmation_of(
             f"{searched.replicates} seeds each; its results are in: qar report {folder}"
         )
     history = folder.read_history()
+    check_loop(folder, history, own=False)
     trials = history.trials.values()
     if not any(trial.is_front_candidate for trial in trials):
         remedy = f"run the study to its end: qar resume {folder}"

@@ -65,13 +65,46 @@ def export_trial(
             raise ValueError(
                 f"coding must be left out for format {format_name!r}, got {coding!r}; only qar codes levels"
             )
-    check_code(folder.read_config(), trusted=fetch)
     if out.exists() and not force:
         raise ValueError(f"{out} exists already; choose another --out, or replace it with --force")
+    trained = trained_network(folder, name, fetch=fetch)
+    artifact = replace(trained.artifact, coding=coding or trained.artifact.coding)
+    written = write_verified(format_name, out, artifact, trained.run.validation_split)
+    return Exported(trial=trained.trial, artifact=artifact, written=written)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedNetwork:
+    """The network of a trial at its last checkpoint.
+
+    Attributes:
+        trial: the trial.
+        run: its training, on the CPU.
+        artifact: its network with quantized weights.
+    """
+
+    trial: Trial
+    run: CompressionRun
+    artifact: Artifact
+
+
+def trained_network(folder: StudyFolder, name: str, *, fetch: bool = False) -> TrainedNetwork:
+    """Return the hard-quantized network of a trial's last checkpoint.
+
+    Args:
+        folder: folder of the study.
+        name: number or trial_id of the trial.
+        fetch: whether the data set that the study names may be downloaded or fetched, and its code trusted.
+
+    Raises:
+        ValueError: there is no such study, trial or checkpoint.
+        DamagedFileError: the study's files can't be read.
+    """
+    check_code(folder.read_config(), trusted=fetch)
     history = folder.read_history()
     trial = find_trial(history, name, folder)
     run = _restore(trial, folder, fetch)
-    trained = {session for epoch, session in trial.sessions.items() if epoch <= run.epoch}
+    sessions = {session for epoch, session in trial.sessions.items() if epoch <= run.epoch}
     provenance = {
         "study": folder.path.resolve().name,
         "trial_id": trial.trial_id,
@@ -80,13 +113,11 @@ def export_trial(
         "config_hash": trial.config_hash,
         "epoch": run.epoch,
         "val_accuracy": trial.epochs.get(run.epoch, {}).get("val_accuracy"),
-        "trained_with": [session.provenance for number, session in enumerate(history.sessions, 1) if number in trained],
+        "trained_with": [
+            session.provenance for number, session in enumerate(history.sessions, 1) if number in sessions
+        ],
     }
-    artifact = run.artifact(provenance)
-    artifact = replace(artifact, coding=coding or artifact.coding)
-    return Exported(
-        trial=trial, artifact=artifact, written=write_verified(format_name, out, artifact, run.validation_split)
-    )
+    return TrainedNetwork(trial=trial, run=run, artifact=run.artifact(provenance))
 
 
 def find_trial(history: History, name: str, folder: StudyFolder) -> Trial:

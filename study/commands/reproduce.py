@@ -13,6 +13,7 @@ from study.addresses import check_code
 from study.commands.export import find_trial
 from study.ledger.history import History, Session, Trial
 from study.records.provenance import provenance
+from study.run.session_facts import check_loop
 from study.storage.folder import StudyFolder
 from trainables.config import TrialConfig
 from trainables.data.datasets import chosen_data
@@ -108,12 +109,14 @@ def reproduce(
         trust_addresses: whether files at addresses that the study names may be downloaded or fetched.
 
     Raises:
-        ValueError: there is no such study or trial, no epoch of it is recorded, or its data set is not available.
+        ValueError: there is no such study or trial, no epoch of it is recorded, its data set is not available, or a
+            loop of the user's own has trained it.
         DamagedFileError: the study's files can't be read.
     """
     study = folder.read_config()
     check_code(study, trust_addresses)
     history = folder.read_history()
+    check_loop(folder, history, own=False)
     trial = find_trial(history, name, folder)
     if not trial.epochs and trial.state != TrialState.FAIL:
         raise ValueError(f"trial {trial.number} ({trial.state}) has no epoch to compare with; choose another --trial")

@@ -37,6 +37,10 @@ class StudyStatus:
     def _seconds_left(self) -> float | None:
         return seconds_left(self.history, self.config.trials) if self.state is not Liveliness.FINISHED else 0.0
 
+    def __str__(self) -> str:
+        """Return the lines that `qar status` shows."""
+        return "\n".join(self.lines())
+
     def as_dict(self) -> dict[str, Any]:
         """Return the status for programs, as `qar status --json` prints it."""
         costs = costs_of(self.history)

@@ -163,6 +163,17 @@ def _epochs_table(trials: Sequence[Trial]) -> pa.Table:
     return pa.Table.from_pylist([row for trial in trials for row in epoch_rows(trial)], _schema(EPOCH_COLUMNS))
 
 
+def trials_table(history: History, fields: Sequence[str] = ()) -> pa.Table:
+    """Return the rows of trials.parquet at this moment, by number; `fields` are as in `TableWriter`."""
+    trials = [trial for _, trial in sorted(history.trials.items())]
+    return _trials_table(trials, searched_columns(fields, trials))
+
+
+def epochs_table(history: History) -> pa.Table:
+    """Return the rows of epochs.parquet at this moment, by number and epoch."""
+    return _epochs_table([trial for _, trial in sorted(history.trials.items())])
+
+
 def write_tables(folder: StudyFolder, history: History, fields: Sequence[str] = ()) -> None:
     """Write the tables and study.json of a study once; see `TableWriter`."""
     TableWriter(folder, fields).write(history)

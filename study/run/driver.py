@@ -1,7 +1,6 @@
 """The driver of a study: puts searcher, scheduler, records and Ray Tune together for one session."""
 
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 
@@ -13,24 +12,21 @@ from study.cluster.connect import connect
 from study.cluster.watchdog import Watchdog
 from study.errors import TrialsFailAlike, interruption_behind
 from study.interruption import Interrupted, interruption
-from study.ledger.facts import SESSION_ENDED, SESSION_STARTED, SessionOutcome
 from study.ledger.history import CHECKPOINTS_KEPT
 from study.ledger.ledger import Ledger
 from study.records.optuna_mirror import OptunaMirror
-from study.records.provenance import provenance
 from study.records.recorder import Recorder
 from study.records.tables import write_tables
 from study.run.baselines import float_baselines
 from study.run.progress.display import Progress, SilentReporter
 from study.run.recovery import end_finished_trials, prune_checkpoints
+from study.run.session_facts import check_loop, end_session, start_session
 from study.run.study_run import StudyRun
 from study.search.gate import Gate
 from study.search.rungs import Rungs
 from study.search.scheduler import RungScheduler
 from study.search.searcher import OptunaSearcher
-from study.sources import import_paths_of
 from study.storage.liveliness import is_complete
-from trainables.import_path import module_of
 from trainables.trainable import CompressionTrial
 
 MOST_AT_A_TIME = 10_000
@@ -68,7 +64,7 @@ class Driver:
         """Train what is left of the study, and write all files that are derived from the ledger.
 
         Raises:
-            ValueError: no trial fits the cluster.
+            ValueError: no trial fits the cluster, or a loop of the user's own trains the study.
             StudyInterrupted: the study can't be written, or its trials can't be trained.
         """
         try:
@@ -82,6 +78,7 @@ class Driver:
         if not self._run.options.verbose:
             optuna.logging.set_verbosity(optuna.logging.ERROR)
         history = self._ledger.history
+        check_loop(self._run.folder, history, own=False)
         rungs = end_finished_trials(self._ledger, self._run.config)
         if is_complete(history, self._run.config):  # the last driver may have died before it recorded that
             if history.sessions[-1].outcome is None:
@@ -90,32 +87,15 @@ class Driver:
             return
         options = self._run.options
         connect(self._run.config, options.address, options.verbose, options.console)
-        self._start_session()
+        start_session(self._run.folder, self._run.config, self._ledger)
+        self._mirror.sync(history)  # so that a dashboard shows what earlier sessions did
         baselines = self._train_baselines()
         prune_checkpoints(self._run.folder, history)
         failure = self._train_trials(rungs, baselines)
-        self._end_session()
+        end_session(self._run.config, self._ledger)
         self._write_records()
         if failure is not None:
             raise failure
-
-    def _start_session(self) -> None:
-        config = self._run.config
-        modules = {module_of(name).partition(".")[0] for names in import_paths_of(config).values() for name in names}
-        self._ledger.record(
-            SESSION_STARTED,
-            session=len(self._ledger.history.sessions) + 1,
-            pid=os.getpid(),
-            hostname=socket.gethostname(),
-            provenance=provenance(modules, config.trial["sources"]),
-            study_yaml=self._run.folder.config_digest(),
-        )
-        self._mirror.sync(self._ledger.history)  # so that a dashboard shows what earlier sessions did
-
-    def _end_session(self) -> None:
-        history = self._ledger.history
-        outcome = SessionOutcome.FINISHED if is_complete(history, self._run.config) else SessionOutcome.INTERRUPTED
-        self._ledger.record(SESSION_ENDED, session=len(history.sessions), outcome=outcome)
 
     def _train_baselines(self) -> dict[int, str]:
         """Train the float baselines that are missing; returns the addresses of all by seed."""
@@ -124,7 +104,7 @@ class Driver:
             with Watchdog(str(run.folder), local=run.options.address is None), interruption.deferred():
                 return float_baselines(run.folder, run.config, self._ledger, run.options.console)
         except KeyboardInterrupt:
-            self._end_session()
+            end_session(run.config, self._ledger)
             raise
 
     def _train_trials(self, rungs: Rungs, baselines: dict[int, str]) -> TrialsFailAlike | None:

@@ -7,10 +7,11 @@ from study.cluster.connect import connect
 from study.config import StudyConfig, changed_by, changes_by, load_study
 from study.doctor.disk import forecast
 from study.ledger.history import History
-from study.run.checks import check_cluster, check_existing_study, check_new_study
+from study.run.checks import check_cluster, check_existing_study, check_new_study, check_other_studies
 from study.run.options import RunOptions
 from study.run.outcome import StudyOutcome
 from study.run.session import run_and_report
+from study.run.session_facts import check_loop
 from study.run.study_run import StudyRun
 from study.sources import code_folders, make_importable, with_sources
 from study.storage.folder import StudyFolder
@@ -45,7 +46,7 @@ def launch(
     """
     options = options or RunOptions()
     config = load_study(study, overrides, name)
-    folder = StudyFolder.at(below(storage, config.name) if is_uri(storage) else f"{storage}/{config.name}")
+    folder = folder_of(storage, config.name)
     with shown_errors(folder):
         config = with_sources(config.with_absolute_paths(), code_folders(study))
         remember(config)
@@ -58,6 +59,43 @@ def launch(
                 connect(config, options.address, options.verbose, options.console)
             options.say(forecast(config))
         return run_and_report(StudyRun(folder=folder, config=config, options=options))
+
+
+def folder_of(storage: str, name: str) -> StudyFolder:
+    """Return the study of a name in a folder or at a URI that holds studies. Raises as `StudyFolder.at` does."""
+    return StudyFolder.at(below(storage, name) if is_uri(storage) else f"{storage}/{name}")
+
+
+def create(
+    study: str,
+    storage: str = "studies",
+    *,
+    name: str | None = None,
+    overrides: Sequence[str] = (),
+    options: RunOptions | None = None,
+) -> StudyFolder:
+    """Create a study whose trials a loop of the user's own will train, and return its folder.
+
+    Args:
+        study: name of an installed study, or path of a YAML file.
+        storage: folder or URI that holds the studies.
+        name: name of the new study; None for the one in its configuration.
+        overrides: changes of the configuration, each as KEY=VALUE.
+        options: where messages go.
+
+    Raises:
+        ValueError: the request is wrong; then nothing is written.
+    """
+    config = load_study(study, overrides, name)
+    folder = folder_of(storage, config.name)
+    with shown_errors(folder):
+        config = with_sources(config.with_absolute_paths(), code_folders(study))
+        make_importable(config.code)
+        folder.check_free()
+        check_other_studies(folder, config)
+        remember(config)
+        folder.create(config)
+    return folder
 
 
 def _existing(folder: StudyFolder, overrides: Sequence[str], options: RunOptions) -> StudyConfig:
@@ -125,7 +163,9 @@ def _extended(folder: StudyFolder, config: StudyConfig, trials: int) -> StudyCon
             f"--trials extends a search, got {trials} for {folder}, which runs a plan; more seeds of a confirmation "
             "are trained with: qar confirm STUDY --seeds N"
         )
-    state = liveliness(folder, folder.read_history(), config)
+    history = folder.read_history()
+    check_loop(folder, history, own=False)
+    state = liveliness(folder, history, config)
     if state is not Liveliness.FINISHED:
         raise _unfinished(folder, trials, state)
     return config.model_copy(update={"trials": config.trials + trials})

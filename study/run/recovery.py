@@ -9,16 +9,24 @@ from study.search.searcher import outcome
 from study.storage.folder import StudyFolder
 
 
-def end_finished_trials(ledger: Ledger, config: StudyConfig) -> Rungs:
+def end_finished_trials(ledger: Ledger, config: StudyConfig, *, with_checkpoints: bool = True) -> Rungs:
     """End the trials whose driver was killed between their last epoch and the record of their end.
+
+    Args:
+        ledger: ledger of the study, open for writing.
+        config: configuration of the study.
+        with_checkpoints: whether a trial that has trained all epochs must have a checkpoint of the last one, without
+            which it could not be exported.
 
     Returns:
         The rungs of the study, replayed from the ledger.
     """
     rungs = Rungs.replay(config, ledger.history)
     for trial in ledger.history.unfinished:
-        # Without a checkpoint of its last epoch, a trial could not be exported.
-        whole = trial.checkpoint is not None and trial.checkpoint.epoch == config.epochs
+        if with_checkpoints:
+            whole = trial.checkpoint is not None and trial.checkpoint.epoch == config.epochs
+        else:
+            whole = config.epochs in trial.epochs
         if whole or rungs.stopped(trial.number):
             state, failure = outcome(trial.last, config.epochs)
             # With the current time, the duration of the last session would grow until now.

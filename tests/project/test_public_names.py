@@ -7,6 +7,7 @@ from importlib import import_module
 import pytest
 
 PACKAGES = [
+    "study",
     "analysis.plots",
     "analysis.statistics",
     "trainables",
@@ -27,4 +28,13 @@ def test_public_names_exist(package: str) -> None:
 @pytest.mark.parametrize(("package", "heavy"), [("trainables", "torch"), ("analysis.statistics", "pandas")])
 def test_packages_import_nothing_heavy_by_themselves(package: str, heavy: str) -> None:
     code = f"import sys, {package}; sys.exit({heavy!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_interface_for_notebooks_is_imported_quickly() -> None:
+    """Neither `import study` nor its functions import Ray, which runs in the process of a driver alone."""
+    heavy = ("ray", "torch", "pandas", "numpy", "optuna", "pydantic")
+    code = f"import sys, study; sys.exit(any(name in sys.modules for name in {heavy}))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    code = "import sys, study; study.launch, study.Study; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -11,6 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
+from study import Study
 from study.cli import app
 from study.ledger.facts import ASKED, CHECKPOINT, ENDED, EPOCH, SESSION_STARTED
 from study.ledger.ledger import Ledger
@@ -24,6 +25,7 @@ from trainables.config import Recipe, TrialConfig
 from trainables.evaluation import evaluate
 from trainables.files.checkpoint import CHECKPOINT_FILE, write_checkpoint
 from trainables.formats import FORMATS
+from trainables.models import quantized_weights
 from trainables.result import TrialState
 from trainables.run import CompressionRun
 from trainables.trainable import CompressionTrial
@@ -268,3 +270,27 @@ def test_pretrained_trial_can_be_exported(tmp_path: Path) -> None:
     assert export(folder.path, 0, tmp_path / "network").exit_code == 0
     measures = said(run("evaluate", tmp_path / "network").stdout)
     assert float(measures["val_accuracy"]) == recorded["val_accuracy"]
+
+
+@pytest.mark.parametrize("number", [0, 2, 3])
+def test_network_of_a_trial_is_a_plain_module_with_quantized_weights(number: int, study: Path) -> None:
+    """It classifies the images of the validation split as the trial did."""
+    config = TRIALS[number][0]
+    network = Study.open(study).network(number)
+    assert isinstance(network, torch.nn.Module)
+    assert not network.training
+    split = CompressionRun(config).validation_split
+    with torch.no_grad():
+        accuracy = float((network(split.images.float()).argmax(1) == split.labels).double().mean())
+    recorded = read_history(study / "ledger.jsonl").trials[number].last
+    assert accuracy == pytest.approx(recorded["val_accuracy"], abs=1e-12)
+    if config.num_levels is not None:
+        for weights in quantized_weights(network.network).values():
+            assert len(weights.unique()) <= config.num_levels
+
+
+def test_network_of_a_trial_without_a_checkpoint_is_refused(study: Path) -> None:
+    with pytest.raises(ValueError, match="has no checkpoint; choose another"):
+        Study.open(study).network(6)
+    with pytest.raises(ValueError, match="unknown trial '99'; choose from 0 to 7"):
+        Study.open(study).network(99)
