@@ -1,24 +1,22 @@
 """Writer of the report of one or several studies: page, figures, tables, lists and the printed summary."""
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from analysis.literature import shown_points
-from analysis.origin import Named
 from analysis.report.attempts import Attempts
 from analysis.report.findings import Findings, Importances, findings_of, load_findings
+from analysis.report.format import Format, check_format, chosen_suffixes, lacks_latex
 from analysis.report.html import write_html
 from analysis.report.options import check_choice
 from analysis.report.provenance import PROVENANCE, write_provenance
-from analysis.report.summary import files_text, summarize, text_of
-from analysis.statistics.pareto import front
+from analysis.report.summary import files_text, text_of
+from analysis.report.writers import BRIEF_WRITERS, WRITERS, Writer, made
 from analysis.study import read_studies, read_study
-from analysis.view import EVERYTHING, View
+from analysis.view import View
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,95 +32,6 @@ class Report:
     text: str
     files: list[Path]
     failures: tuple[str, ...] = ()
-
-
-STUDIES_PARTS = ("studies", "studies-confirmed", "studies-attainment", "studies-hypervolume")
-"""Names of the figures, and of the table, that compare several studies."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Format:
-    """Format of a report.
-
-    Attributes:
-        style: an .mplstyle file whose keys override those of `analysis.plots.elements.style.STYLE_FILE`; None for the
-            default.
-        suffixes: formats of figures, among `analysis.plots.elements.style.FORMATS`; None for all available ones.
-        named: returns the address to show for a path in a study, on the page and in provenance.json.
-        view: what figures and tables show; the page and the lists show all trials.
-    """
-
-    style: Path | None = None
-    suffixes: tuple[str, ...] | None = None
-    named: Named = str
-    view: View = EVERYTHING
-
-
-Writer = Callable[[Findings, Path, Format, Attempts], None]
-
-
-def _write_figures(findings: Findings, out: Path, format: Format, attempts: Attempts) -> None:
-    from analysis.report.figures import write_figures  # matplotlib takes a second to import
-
-    folder = _made(out / "figures")
-    write_figures(findings, folder, attempts, style=format.style, formats=_suffixes(format))
-
-
-def _write_front(findings: Findings, out: Path, format: Format, attempts: Attempts) -> None:
-    """Write only the figures of the fronts, as at the end of a run."""
-    from analysis.report.figures import WIDTHS, write_figure
-
-    folder = _made(out / "figures")
-    for name in ["front"] if findings.results is None else ["front", "confirmed"]:
-        write = partial(write_figure, findings, name, folder / name, WIDTHS[""], style=format.style)
-        attempts.attempt(f"figure {name}", partial(write, formats=("pdf", "svg", "png")))
-
-
-def _write_tables(findings: Findings, out: Path, format: Format, attempts: Attempts) -> None:
-    from analysis.report.tables import write_tables
-
-    write_tables(findings, out, attempts)
-
-
-def _write_lists(findings: Findings, out: Path, format: Format, attempts: Attempts) -> None:
-    """Write front.csv, and confirmed.csv with the means over seeds, each with all columns."""
-    attempts.attempt("front.csv", lambda: [_written_list(front(findings.trials), out / "front.csv")])
-    if (results := findings.results) is not None:
-        attempts.attempt("confirmed.csv", lambda: [_written_list(results, out / "confirmed.csv")])
-
-
-def _written_list(rows: pd.DataFrame, path: Path) -> Path:
-    rows.to_csv(path, index=False, encoding="utf-8")
-    return path
-
-
-def _write_summary(findings: Findings, out: Path, format: Format, attempts: Attempts) -> None:
-    def write() -> list[Path]:
-        path = out / "summary.json"
-        path.write_text(json.dumps(summarize(findings), indent=2) + "\n", encoding="utf-8")
-        return [path]
-
-    attempts.attempt("summary.json", write)
-
-
-def _write_page(findings: Findings, out: Path, format: Format, attempts: Attempts) -> None:
-    attempts.attempt("report.html", lambda: [write_html([findings], out)])
-
-
-def _write_provenance(findings: Findings, out: Path, format: Format, attempts: Attempts) -> None:
-    from analysis.report.figures import points_of_figures
-
-    attempts.attempt(PROVENANCE, lambda: [write_provenance([findings.study], out, points_of_figures(findings))])
-
-
-WRITERS: tuple[Writer, ...] = (
-    *(_write_page, _write_provenance),
-    *(_write_figures, _write_tables, _write_lists, _write_summary),
-)
-"""Writers of a complete report, one for each kind of file."""
-
-BRIEF_WRITERS: tuple[Writer, ...] = (_write_front, _write_lists, _write_summary)
-"""Writers of the brief report at the end of a run; they take about a second."""
 
 
 def write_report(
@@ -143,13 +52,13 @@ def write_report(
         DamagedFileError: the tables of the study cannot be read.
     """
     format = format or Format()
-    note = _check(format)
+    note = check_format(format)
     findings = load_findings(study, importances, named=format.named, view=format.view)
     check_choice(format.view, [findings.study])
     _read_epochs(findings)
     attempts = _write(findings, out, format, WRITERS)
     notes = [*_left_out(format.view), *_lines(attempts.omissions), *_lines(note)]
-    files = files_text(out, notes, _lacks_latex(format))
+    files = files_text(out, notes, lacks_latex(format))
     return Report(text=f"{_text_of(findings, attempts)}\n\n{files}", files=attempts.files, failures=attempts.failures)
 
 
@@ -183,7 +92,7 @@ def write_comparison(
     from analysis.report.tables import studies_table
 
     format = format or Format()
-    note = _check(format)
+    note = check_format(format)
     read = read_studies(studies, named=format.named)
     check_choice(format.view, read)
     compared = {study.name: findings_of(study, importances, format.view) for study in read}
@@ -204,7 +113,7 @@ def write_comparison(
         raise _unwritable(out, error) from None
     parts.append(_comparison_text(studies_table(compared).frame))
     notes = [*_left_out(format.view), *omissions, *_lines(note)]
-    parts.append(files_text(out, notes, _lacks_latex(format)))
+    parts.append(files_text(out, notes, lacks_latex(format)))
     return Report(text="\n\n".join(parts), files=common.files, failures=common.failures)
 
 
@@ -214,7 +123,9 @@ def _write_common(compared: dict[str, Findings], out: Path, format: Format, atte
     from analysis.report.tables import studies_table, write_table
 
     studies = list(compared.values())
-    write_studies_figures(compared, _made(out / "figures"), attempts, style=format.style, formats=_suffixes(format))
+    write_studies_figures(
+        compared, made(out / "figures"), attempts, style=format.style, formats=chosen_suffixes(format)
+    )
     attempts.attempt("table studies", lambda: write_table("studies", studies_table(compared), out))
     attempts.attempt("report.html", lambda: [write_html(studies, out)])
     files = [findings.study for findings in studies]
@@ -259,7 +170,7 @@ def _lines(text: str) -> list[str]:
 def _write(findings: Findings, out: Path, format: Format, writers: Sequence[Writer]) -> Attempts:
     attempts = Attempts()
     try:
-        _made(out)
+        made(out)
         for writer in writers:
             writer(findings, out, format, attempts)
     except OSError as error:
@@ -269,51 +180,6 @@ def _write(findings: Findings, out: Path, format: Format, writers: Sequence[Writ
 
 def _unwritable(out: Path, error: OSError) -> ValueError:
     return ValueError(f"report {out} can't be written: {error.strerror}; choose another --out")
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _check(format: Format) -> str:
-    """Check style and formats before anything is written.
-
-    Returns:
-        A note about missing fonts; empty if there are none.
-
-    Raises:
-        ValueError: the style cannot be used, or a format is unknown.
-    """
-    from analysis.plots.elements.style import FORMATS, check_style
-
-    wrong = [suffix for suffix in format.suffixes or () if suffix not in FORMATS]
-    if wrong:
-        raise ValueError(f"unknown formats {wrong}; choose from {list(FORMATS)}")
-    _check_titles(format.view)
-    fonts = "" if format.style is None else check_style(format.style)
-    return f"style: {fonts}" if fonts else ""
-
-
-def _check_titles(view: View) -> None:
-    """Raise ValueError if a title is of no figure or table."""
-    from analysis.report.figures import FIGURES
-    from analysis.report.tables import TABLES
-
-    known = [*FIGURES, *TABLES, *STUDIES_PARTS]
-    if wrong := [name for name in view.names.titles if name not in known]:
-        raise ValueError(f"names: titles must be of a figure or table, got {wrong[0]!r}; choose from {known}")
-
-
-def _suffixes(format: Format) -> tuple[str, ...]:
-    from analysis.plots.elements.style import FORMATS, available_formats
-
-    available = available_formats(format.style)
-    return tuple(suffix for suffix in format.suffixes or FORMATS if suffix in available)
-
-
-def _lacks_latex(format: Format) -> bool:
-    return "pgf" in (format.suffixes or ("pgf",)) and "pgf" not in _suffixes(format)
 
 
 def _comparison_text(table: pd.DataFrame) -> str:

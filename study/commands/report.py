@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.report.format import Format
 from analysis.report.options import view_of
-from analysis.report.report import Format, Report, write_comparison, write_report
+from analysis.report.report import Report, write_comparison, write_report
 from study.commands.importance import hyperparameter_importances
 from study.storage.folder import StudyFolder
 

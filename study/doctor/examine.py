@@ -16,8 +16,10 @@ from study.cluster.connect import start_ray
 from study.config import StudyConfig
 from study.doctor.check import Check, Node, UnreachableNode
 from study.doctor.cluster_checks import check_cluster
-from study.doctor.probe import NodeProbe, clock, probe_node, remove_marks, time_trial, unseen_marks, write_mark
+from study.doctor.marks import remove_marks, unseen_marks, write_mark
+from study.doctor.probe import NodeProbe, clock, probe_node
 from study.doctor.study_checks import timed_trial
+from study.doctor.timing import time_trial
 from study.sources import import_paths_of, shipped_modules
 from study.storage.object_store import PATIENCE, below, is_uri
 

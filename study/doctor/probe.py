@@ -1,7 +1,5 @@
 """Functions that a Ray task runs on one node of a cluster to measure its state; they return plain values."""
 
-import fcntl
-import gc
 import hashlib
 import os
 import platform
@@ -13,15 +11,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from study.cluster.cores import available_cores
-from study.errors import StorageError
 from study.records.provenance import version_of
-from study.storage.object_store import BucketFolder, is_uri
 
 PACKAGES = ("qar", "ray", "torch", "torchvision", "numpy", "optuna")
 """Packages that must have the same version on all nodes: they affect results, or exchange pickled objects."""
@@ -29,8 +24,6 @@ PACKAGES = ("qar", "ray", "torch", "torchvision", "numpy", "optuna")
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 """Device files of the drivers of NVIDIA, AMD and WSL. Without one of them torch sees no GPU and isn't imported."""
 
-BATCHES_TIMED = 8
-"""Batches of the shortened epoch that is timed."""
 SAMPLE = 1000
 """Images of each split that go into a data set's checksum, evenly spaced."""
 
@@ -103,65 +96,6 @@ def clock() -> float:
     return time.time()
 
 
-def write_mark(folder: str, name: str) -> str | None:
-    """Write a file that other nodes read with `unseen_marks`.
-
-    Args:
-        folder: path or URI of the folder to write into; it is created if missing.
-        name: name of the file, which is also its content.
-
-    Returns:
-        The reason why the file can't be written, in one line; None if it was written.
-    """
-    try:
-        if is_uri(folder):
-            BucketFolder.open(folder).write(name, name.encode())
-        else:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            with (Path(folder) / name).open("w") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as a driver will
-                file.write(name)
-    except OSError as error:
-        return error.strerror or str(error)
-    except (ValueError, StorageError) as error:  # of an object store, in one line
-        return str(error)
-    return None
-
-
-def unseen_marks(folder: str, names: list[str]) -> list[str]:
-    """Return the names of those files of `write_mark` that this node can't read.
-
-    Args:
-        folder: path or URI of the folder with the files.
-        names: names of the files that other nodes have written.
-    """
-
-    def seen(name: str) -> bool:
-        try:
-            if is_uri(folder):
-                return BucketFolder.open(folder).read(name) == name.encode()
-            return (Path(folder) / name).read_text() == name
-        except (OSError, ValueError, StorageError):
-            return False
-
-    return [name for name in names if not seen(name)]
-
-
-def remove_marks(folder: str) -> None:
-    """Remove the files of `write_mark` and their folder; failures are ignored.
-
-    Args:
-        folder: path or URI of the folder with the files.
-    """
-    if not is_uri(folder):
-        shutil.rmtree(folder, ignore_errors=True)
-        return
-    with suppress(ValueError, StorageError):
-        marks = BucketFolder.open(folder)
-        for name in marks.names():
-            marks.remove(name)
-
-
 _NAME_GPUS = "import torch; [print(torch.cuda.get_device_name(index)) for index in range(torch.cuda.device_count())]"
 
 
@@ -212,57 +146,3 @@ def _dataset(trial: dict[str, Any]) -> tuple[str | None, str | None]:
         digest.update(images[::every].tobytes())
         digest.update(labels.tobytes())
     return digest.hexdigest()[:12], None
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialTiming:
-    """Durations of a trial on a node, in seconds.
-
-    Attributes:
-        epoch_seconds: duration of an epoch, training and evaluation included.
-        start_seconds: time from the start of the process until the first epoch: imports, data set and network.
-    """
-
-    epoch_seconds: float
-    start_seconds: float
-
-
-def process_age() -> float:
-    """Return the seconds since this process started; 0 on systems without /proc."""
-    with suppress(OSError):
-        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-        started = int(fields[19]) / os.sysconf("SC_CLK_TCK")  # the 22nd field, in ticks since the system started
-        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started)
-    return 0.0
-
-
-def time_trial(trial: dict[str, Any], cpus: int) -> TrialTiming:
-    """Return the durations of a trial on this node; call it in a new process.
-
-    A shortened epoch of `BATCHES_TIMED` batches is trained twice; the second one is timed and scaled up.
-
-    Args:
-        trial: configuration of the trial, as a dictionary.
-        cpus: number of threads.
-    """
-    import torch
-
-    from trainables.config import TrialConfig
-    from trainables.data.datasets import load_dataset
-    from trainables.process import give_back_memory, prepare_process
-    from trainables.run import CompressionRun
-
-    prepare_process(cpus)
-    config = TrialConfig.from_dict(trial)
-    images = config.subset or len(load_dataset(config.dataset, config.data_dir).y_train)
-    some = min(images, round(BATCHES_TIMED * config.recipe.batch_size / (1 - config.validation_fraction)))
-    run = CompressionRun(
-        TrialConfig.from_dict(trial | {"subset": some}), "cuda" if torch.cuda.is_available() else "cpu"
-    )
-    start_seconds = process_age()
-    run.run_epoch()
-    took = float(run.run_epoch()["train_seconds"])
-    del run
-    gc.collect()
-    give_back_memory()  # Ray may keep this process alive while others train trials
-    return TrialTiming(epoch_seconds=took * images / some, start_seconds=start_seconds)

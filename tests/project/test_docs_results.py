@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from analysis.load import load_trials
-from analysis.report.report import Format, write_comparison
+from analysis.report.format import Format
+from analysis.report.report import write_comparison
 from trainables.result import END_STATES, FINETUNE, REGULARIZE
 
 ROOT = Path(__file__).parents[2]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from analysis.report.format import Format
 from analysis.report.latex import escape, number, power, tabular
-from analysis.report.report import Format, write_comparison
+from analysis.report.report import write_comparison
 from study.commands.importance import hyperparameter_importances
 from tests.support.example_studies import make_study, write_confirmed_study
 

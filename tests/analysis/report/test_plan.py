@@ -9,7 +9,8 @@ import pytest
 from analysis.plots.elements.style import available_formats
 from analysis.report.figures import FIGURES
 from analysis.report.findings import load_findings
-from analysis.report.report import Format, Report, write_brief_report, write_comparison, write_report
+from analysis.report.format import Format
+from analysis.report.report import Report, write_brief_report, write_comparison, write_report
 from analysis.report.tables import TABLES
 from tests.support.example_studies import (
     confirmed_rows,

@@ -13,8 +13,9 @@ from typer.main import get_command
 from analysis.origin import read_origin
 from analysis.report.figures import FIGURES, points_of_figures
 from analysis.report.findings import Findings, load_findings
+from analysis.report.format import Format
 from analysis.report.provenance import write_provenance
-from analysis.report.report import Format, write_comparison, write_report
+from analysis.report.report import write_comparison, write_report
 from analysis.study import read_studies
 from study.cli import app
 from study.commands.importance import hyperparameter_importances

@@ -15,7 +15,8 @@ from analysis.load import load_trials
 from analysis.plots.elements.style import available_formats
 from analysis.report.figures import FIGURES, WIDTHS
 from analysis.report.findings import load_findings
-from analysis.report.report import Format, Report, write_brief_report, write_comparison, write_report
+from analysis.report.format import Format
+from analysis.report.report import Report, write_brief_report, write_comparison, write_report
 from analysis.report.summary import summarize
 from analysis.report.tables import TABLES, studies_table
 from analysis.report.tables.accuracies import accuracy_table

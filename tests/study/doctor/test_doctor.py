@@ -12,8 +12,10 @@ from study.config import StudyConfig
 from study.doctor.check import Check, CheckStatus, Node, UnreachableNode
 from study.doctor.cluster_checks import DISK_FREE, check_cluster
 from study.doctor.examine import _skew
-from study.doctor.probe import PACKAGES, NodeProbe, probe_node, process_age, time_trial, unseen_marks, write_mark
+from study.doctor.marks import unseen_marks, write_mark
+from study.doctor.probe import PACKAGES, NodeProbe, probe_node
 from study.doctor.study_checks import timed_trial
+from study.doctor.timing import process_age, time_trial
 from tests.support.example_studies import study_config
 from tests.support.live_studies import LiveRun
 

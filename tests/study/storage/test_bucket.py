@@ -17,7 +17,7 @@ from study.cli import app
 from study.commands.confirm import confirmation_of
 from study.commands.confirmation import add_seeds
 from study.config import StudyConfig
-from study.doctor.probe import remove_marks, unseen_marks, write_mark
+from study.doctor.marks import remove_marks, unseen_marks, write_mark
 from study.errors import StorageError
 from study.ledger.facts import ASKED, EPOCH
 from study.ledger.history import History
