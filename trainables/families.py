@@ -1,8 +1,8 @@
 """The regularizer families: their names, their formulas, and the origin of each part.
 
-A family is the paper's, a control, or a sibling: a published method of the same kind, for comparison. Parts marked
-"given" are from its source. Parts marked "ours" are this project's choices where the source leaves something open, or
-where all families have to be alike.
+A family is the paper's, a control, a sibling (a published method of the same kind, for comparison), or ours. Parts
+marked "given" are from its source. Parts marked "ours" are this project's choices where the source leaves something
+open, or where all families have to be alike.
 The implementations are in `trainables.regularizers.registry`; this module does not import torch, so that names can be
 checked without it.
 """
@@ -39,7 +39,7 @@ class Family:
 
     Attributes:
         title: short description.
-        kind: `paper`, `control`, `sibling`, or `own` for one that a user has written.
+        kind: `paper`, `control`, `sibling`, `ours` for this project's, or `own` for one that a user has written.
         source: where the given parts are from.
         penalty: formula of the penalty of one weight w, in a layer with interval [a, b] and representatives r.
         forward: formula of the value that the forward pass of the regularize phase uses for a weight w.
@@ -56,7 +56,7 @@ class Family:
     trainable: bool
     given: str
     ours: str
-    kind: Literal["paper", "control", "sibling", "own"] = "paper"
+    kind: Literal["paper", "control", "sibling", "ours", "own"] = "paper"
     source: str = PAPER
     has_proximal_step: bool = False
     forward: str = "w"
@@ -216,6 +216,19 @@ FAMILIES = {
         trainable=False,
         given="attention, iterations from the centroids of the step before, and the gradient through all of them",
         ours="τ in mean spacings of the first centroids (`penalty.temperature`), at most 5 iterations a step",
+    ),
+    "RH": Family(
+        title="distance to the nearest trainable representative, and the bits of its level",
+        kind="ours",
+        source="this project, after entropy-constrained quantization: Chou, Lookabaugh, Gray, Entropy-Constrained "
+        "Vector Quantization, IEEE Transactions on Acoustics, Speech, and Signal Processing 37(1), 1989",
+        penalty="min_k |w − r_k| + γ u log2(1/p_k), p_k the share of weights nearest to r_k, u half the mean spacing",
+        representatives="trainable, one set a layer",
+        trainable=True,
+        given="the cost of a level, −log2 of its share, added to the distance",
+        ours="its use as a penalty of training; the absolute distance of RM (the square, the source's distortion, by a "
+        "switch); γ = `penalty.entropy_weight`; shares counted in each step and smoothed, constant in the gradient. "
+        "When the phase ends, each weight takes the nearest representative, as in all families",
     ),
 }
 

@@ -99,7 +99,7 @@ def _data(nodes: list[Node]) -> Check:
     )
 
 
-SLOWEST_FIRST = ("DKM", "RE", "BinReg", "MSQE", "RM", "PARQ", "LSQ", "SinReQ", "RC", "RS", "none")
+SLOWEST_FIRST = ("DKM", "RE", "BinReg", "MSQE", "RH", "RM", "PARQ", "LSQ", "SinReQ", "RC", "RS", "none")
 """Families from the slowest epoch to the fastest; after those that users write; another one counts as `none`."""
 
 

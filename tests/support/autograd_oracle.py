@@ -13,7 +13,7 @@ from trainables.regularizers.periodic import interval_of
 STATIC = ("RS", "RC", "SinReQ")
 
 
-FREE = ("RM", "RE")
+FREE = ("RM", "RE", "RH")
 
 
 ON_GRID = ("MSQE", "BinReg")
@@ -40,6 +40,7 @@ class Reference:
         high: upper end: b.
         num_levels: K.
         tau: RE's temperature now.
+        cost_of_bit: of RH, in units of the penalty.
     """
 
     family: str
@@ -48,6 +49,7 @@ class Reference:
     high: float
     num_levels: int
     tau: float = 1.0
+    cost_of_bit: float = 0.0
 
     @classmethod
     def of(
@@ -67,6 +69,7 @@ class Reference:
             high=high,
             num_levels=len(representatives),
             tau=temperature * spacing**2,
+            cost_of_bit=form.entropy_weight * (spacing / 2) ** (2 if form.squared else 1),
         )
 
     @property
@@ -90,6 +93,8 @@ class Reference:
         """Penalty of each weight, (n,), differentiable but for the kinks that `at_kink` tells."""
         if self.family in STATIC:
             return self._wells(weights)
+        if self.family == "RH":
+            return self._with_costs(weights, representatives)[0].amin(1)
         squares = (weights[:, None] - representatives).square()
         nearest = squares.gather(1, squares.argmin(1, keepdim=True)).squeeze(1)
         if self.family == "BinReg":
@@ -102,6 +107,44 @@ class Reference:
             return self.tau * wells if self.form.scale else wells
         # Less the nearest square: far outside, rounding would otherwise tell on the shares even in float64.
         return nearest - self.tau * torch.logsumexp((nearest[:, None] - squares) / self.tau, 1)
+
+    def _with_costs(self, weights: Tensor, representatives: Tensor) -> tuple[Tensor, Tensor]:
+        """Distance and cost of each weight at each level of RH, (n, K), and the costs, (K,)."""
+        held = representatives.detach()
+        middles = (held[1:] + held[:-1]) / 2
+        levels = (weights.detach()[:, None] > middles).sum(1)
+        counts = torch.bincount(levels, minlength=len(held)).double()
+        costs = -self.cost_of_bit * torch.log2((counts + 0.5) / (len(weights) + len(held) / 2))
+        offsets = weights[:, None] - representatives
+        return (offsets.square() if self.form.squared else offsets.abs()) + costs, costs
+
+    def _two_cheapest(self, weights: Tensor, representatives: Tensor) -> tuple[Tensor, Tensor]:
+        """Penalty of each weight at its cheapest value, and at the next other one, (n,) each."""
+        table, _ = self._with_costs(weights, representatives)
+        values, group = representatives.unique(return_inverse=True)
+        by_value = table.new_full((len(weights), len(values)), math.inf)
+        by_value = by_value.scatter_reduce(1, group.expand_as(table), table, "amin")
+        return by_value.topk(2, 1, largest=False).values.unbind(1)  # type: ignore[return-value]
+
+    def _between_costs(self, weights: Tensor, representatives: Tensor) -> Tensor:
+        """Weights of RH whose cheapest level rests on rounding, or whose nearest one does, (n,).
+
+        Those with an uncertain nearest level go first. Then shares change with each weight that goes, until none does.
+        """
+        if len(representatives.unique()) == 1:
+            return torch.zeros(len(weights), dtype=torch.bool)
+        left_out = self._near_kink(weights, representatives)
+        while not left_out.all():
+            kept = weights[~left_out]
+            first, second = self._two_cheapest(kept, representatives)
+            _, costs = self._with_costs(kept, representatives)
+            size = weights.abs().max() + representatives.abs().max()
+            rounding = 8 * FLOAT32_EPS * ((size**2 if self.form.squared else size) + costs.max())
+            near = second - first <= rounding
+            if not near.any():
+                break
+            left_out[(~left_out).nonzero().squeeze(1)[near]] = True
+        return left_out
 
     def _bins(self, nearest: Tensor, level: Tensor) -> Tensor:
         """The squared distances of BinReg, each divided by the number of weights in its bin."""
@@ -127,7 +170,7 @@ class Reference:
                 return torch.zeros(len(weights), dtype=torch.bool)
             held = set(representatives.tolist())
             return torch.tensor([self._at_static_kink(weight, held) for weight in weights.tolist()])
-        if self.family == "RE" and not self.form.bounded:
+        if self.family == "RH" or (self.family == "RE" and not self.form.bounded):
             return torch.zeros(len(weights), dtype=torch.bool)
         distances = (weights[:, None] - representatives).abs()
         nearest = distances == distances.amin(1, keepdim=True)
@@ -149,6 +192,8 @@ class Reference:
         """Weights whose derivative in float32 rests on rounding: near a kink, and not exactly on it, (n,)."""
         if self.family == "RE" and not self.form.bounded:
             return self._blurred(weights, representatives)
+        if self.family == "RH":
+            return self._between_costs(weights, representatives)
         return self._near_kink(weights, representatives) & ~self.at_kink(weights, representatives)
 
     def _blurred(self, weights: Tensor, representatives: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """The form of a penalty: the switches that a family's formula leaves open."""
 
+import math
 from dataclasses import dataclass
 
 from trainables.config.rules import require, require_positive
@@ -13,7 +14,7 @@ class PenaltyForm:
     Attributes:
         reduction: `sum` over a layer's weights, so that the pull on a weight does not depend on the size of
             its layer, or `mean`.
-        squared: square the distance-like penalties of RS, RC and RM. Those of SinReQ and MSQE always are squares.
+        squared: square the distance-like penalties of RS, RC, RM and RH. Those of SinReQ and MSQE always are squares.
         scale: divide out the size of a well, so that one λ means the same pull for every family and K.
         bounded: RE's bounded wells 1 − max_k exp(−(w − r_k)²/τ) instead of the soft minimum.
         temperature: RE's τ at the start, in squared mean spacings of the representatives. Bounded wells reach about
@@ -22,6 +23,8 @@ class PenaltyForm:
         temperature_spacing: the mean spacing that τ counts in. `current`: that of the representatives at each step, so
             that RE stays the same function of weights in spacings when its representatives approach each other;
             `initial`: that when the phase begins, at which representatives may merge.
+        entropy_weight: RH's cost of a bit, in half mean spacings of the representatives, or in their squares with
+            `squared`.
         initial: where trainable representatives begin: `quantiles`, `grid` or `kmeans`.
         interval: the interval [a, b] of RS and RC when the phase begins. `minmax`: from the smallest to the largest
             weight; `sigma`: the mean ± `interval_sigmas` standard deviations, but no wider; `quantiles`: without a
@@ -37,6 +40,7 @@ class PenaltyForm:
     temperature: float = 0.02
     final_temperature: float = 0.02
     temperature_spacing: str = "current"
+    entropy_weight: float = 2.0
     initial: str = "kmeans"
     interval: str = "sigma"
     interval_sigmas: float = 2.5
@@ -48,5 +52,6 @@ class PenaltyForm:
         choose("initial", self.initial, ("quantiles", "grid", "kmeans"))
         choose("interval", self.interval, ("minmax", "sigma", "quantiles"))
         require_positive(self, "temperature", "final_temperature", "interval_sigmas")
-        quantile = self.interval_quantile
+        weight, quantile = self.entropy_weight, self.interval_quantile
+        require(math.isfinite(weight) and weight >= 0, "entropy_weight", "finite and at least 0", weight, "try 2.0")
         require(0 <= quantile < 0.5, "interval_quantile", "at least 0 and below 0.5", quantile, "try 0.005")

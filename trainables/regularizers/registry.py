@@ -6,6 +6,7 @@ from torch import Tensor
 
 from trainables.config import PenaltyForm
 from trainables.import_path import is_import_path
+from trainables.regularizers.entropy_constrained import EntropyConstrainedDistance
 from trainables.regularizers.exponential.bounded_wells import BoundedWells
 from trainables.regularizers.exponential.soft_minimum import SoftMinimum
 from trainables.regularizers.nearest import NearestDistance
@@ -32,6 +33,7 @@ REGULARIZERS: dict[str, Callable[[Float[Tensor, " n"], int, PenaltyForm], Regula
     "SinReQ": PeriodicWells.symmetric_sine,
     "MSQE": NearestDistance.on_grid,
     "BinReg": BinRegularization,
+    "RH": EntropyConstrainedDistance,
 }
 """Families with a penalty. Each makes the regularizer of a layer from its flat weights, (n,), K and the switches."""
 
