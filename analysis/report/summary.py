@@ -104,6 +104,10 @@ def _search_text(findings: Findings) -> str:
 
 
 def _front_text(rows: pd.DataFrame, best: pd.Series | None) -> str:
+    """Return the front as a table with one row for each point; trials at the same point are counted."""
+    point = ["bits_per_weight", "val_accuracy"]
+    equal = rows.groupby(point)["trial_id"].transform("size") - 1
+    rows, equal = rows[~rows.duplicated(point)], equal[~rows.duplicated(point)]
     left_out = len(rows) - MOST_ROWS
     knee_id = None if best is None else best["trial_id"]
     shown = pd.DataFrame(
@@ -116,7 +120,7 @@ def _front_text(rows: pd.DataFrame, best: pd.Series | None) -> str:
             "K": rows["num_levels"].astype(int),
             "λ": rows["lam"].map(_lam),
             "placement": rows["placement"],
-            "trial": rows["trial_id"],
+            "trial": rows["trial_id"] + equal.map(lambda count: f" and {count} equal" if count else ""),
         }
     ).head(MOST_ROWS)
     return shown.to_string(index=False) + (f"\n… and {left_out:,} more in front.csv" if left_out > 0 else "")

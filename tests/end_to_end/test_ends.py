@@ -17,7 +17,16 @@ pytestmark = pytest.mark.e2e
 
 LONG = (
     *("--trials", "1", "--set", "early_stopping.scheduler=none", "--set", "early_stopping.grace_period=1"),
-    *("--set", "trial.regularize_epochs=2000", "--set", "trial.finetune_epochs=1", "--set", "trial.width=0.25"),
+    *(
+        "--set",
+        "baseline_epochs=1",
+        "--set",
+        "trial.regularize_epochs=2000",
+        "--set",
+        "trial.finetune_epochs=1",
+        "--set",
+        "trial.width=0.25",
+    ),
     *("--set", "trial.subset=160"),
 )
 HOW_TO_GO_ON = "continue with: qar resume studies/digits"

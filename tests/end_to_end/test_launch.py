@@ -72,6 +72,7 @@ def test_launch_ends_well_and_quietly(launched: Launched) -> None:
 def test_launch_writes_all_files_of_a_study(launched: Launched) -> None:
     names = {path.name for path in launched.study.iterdir()}
     assert names == {"study.yaml", "study.json", "ledger.jsonl", "trials.parquet", "epochs.parquet"} | {
+        "baseline",
         "optuna.db",
         "report",
         "ray",

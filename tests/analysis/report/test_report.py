@@ -85,6 +85,17 @@ def test_brief_report_of_a_study_says_and_writes_it_all(tmp_path: Path) -> None:
     assert "are older; update them with qar report" in write_brief_report(study, study / "report").text
 
 
+def test_text_shows_each_point_of_the_front_once_and_counts_trials_there(tmp_path: Path) -> None:
+    points = [(2.0, 0.8), (2.0, 0.8), (2.0, 0.8), (3.0, 0.9), (4.0, 0.9)]
+    rows = [{"bits_per_weight": bits, "val_accuracy": accuracy} for bits, accuracy in points]
+    text = report_of(tmp_path / "small", *rows).text
+    shown = [line.split() for line in text.splitlines() if "small-0000" in line]
+    assert [(line[0], line[-3:]) if line[0] == "*" else line[:2] for line in shown] == [
+        ("*", ["and", "2", "equal"]),
+        ["3.00", "0.9000"],
+    ]
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Path]:
     """The whole report of a confirmed study, in every format, and where it is."""
