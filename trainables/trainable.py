@@ -32,8 +32,8 @@ class CompressionTrial(tune.Trainable):
 
     Ray's `config` holds `trial`, a `TrialConfig` as the ledger stores it. It may also hold paths or URIs of
     checkpoints: `restore_from` is a list, and training resumes from the first undamaged one, or starts from scratch if
-    there is none; `checksums` may hold the checksums of their files by path or URI, and then they must match.
-    `initial_weights` holds the weights of the float baseline to start from. A result consists of the metrics that
+    there is none; `initial_weights` is that of the float baseline to start from. `checksums` may hold the checksums of
+    all these files by path or URI, and then they must match. A result consists of the metrics that
     `CompressionRun.run_epoch` returns, and of `device`. If the loss is not finite, the trial ends with a result that
     holds the reason in `failure`; a retry would fail in the same way.
     """
@@ -47,7 +47,7 @@ class CompressionTrial(tune.Trainable):
         weights = None
         if checkpoint := config.get("initial_weights"):
             with tune.Checkpoint(checkpoint).as_directory() as folder:
-                weights = read_weights(Path(folder), device)
+                weights = read_weights(Path(folder), device, config.get("checksums", {}).get(checkpoint))
         self.run = CompressionRun(TrialConfig.from_stored(config["trial"]), device, weights)
         if (state := _restored(config, self.run.device)) is not None:
             self._load(state)
@@ -67,7 +67,13 @@ class CompressionTrial(tune.Trainable):
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write the state of the run into `checkpoint_dir`."""
-        write_checkpoint(Path(checkpoint_dir), self.run.state_dict())
+        self._checksum = write_checkpoint(Path(checkpoint_dir), self.run.state_dict())
+
+    def save(self, checkpoint_dir: str | None = None) -> Any:
+        """Save a checkpoint; Ray's object for it carries the checksum to the driver in the attribute `sha256`."""
+        result = super().save(checkpoint_dir)
+        result.checkpoint.sha256 = self._checksum
+        return result
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         """Restore the state of the run from `checkpoint_dir`; raise DamagedFileError if it cannot be read."""
@@ -134,7 +140,8 @@ def train_baseline(trial: dict[str, Any], cpus: int, folder: str) -> Iterator[di
 
     Yields:
         `epoch`, `val_accuracy` and `train_seconds` of each epoch, as `CompressionRun.run_epoch` returns them. Epochs
-        that were trained before an interruption are repeated. The checkpoint is complete when the iterator ends.
+        that were trained before an interruption are repeated. The last item, `sha256` alone, is the checksum of the
+        checkpoint, which is complete then.
 
     Raises:
         NonFiniteLossError: the loss is not finite.
@@ -155,7 +162,7 @@ def train_baseline(trial: dict[str, Any], cpus: int, folder: str) -> Iterator[di
         past_metrics.append({name: metrics[name] for name in ("epoch", "val_accuracy", "train_seconds")})
         _write_whole_checkpoint(unfinished, run.state_dict() | {METRICS_KEY: past_metrics})
         yield past_metrics[-1]
-    _write_whole_checkpoint(folder, run.state_dict())
+    yield {"sha256": _write_whole_checkpoint(folder, run.state_dict())}
     _remove(unfinished)
     for draft in _drafts(unfinished):
         shutil.rmtree(draft, ignore_errors=True)
@@ -192,20 +199,21 @@ def _with_suffix(folder: str, suffix: str) -> str:
     return f"{path}{suffix}{mark}{options}"
 
 
-def _write_whole_checkpoint(folder: str, state: dict[str, Any]) -> None:
-    """Write a checkpoint to a path, which is replaced once the checkpoint is complete, or to a URI."""
+def _write_whole_checkpoint(folder: str, state: dict[str, Any]) -> str:
+    """Write a checkpoint to a path, which is replaced once it is complete, or to a URI; return its checksum."""
     if "://" in folder:
         with TemporaryDirectory() as scratch:
-            write_checkpoint(Path(scratch), state)
+            digest = write_checkpoint(Path(scratch), state)
             copy_files(scratch, folder)
-        return
+        return digest
     # A unique name, and a folder that must not exist yet: nothing is written through a link that somebody put there.
     draft = Path(f"{folder}.{uuid.uuid4().hex[:12]}{DRAFT}")
     draft.parent.mkdir(parents=True, exist_ok=True)
     draft.mkdir()
-    write_checkpoint(draft, state)
+    digest = write_checkpoint(draft, state)
     shutil.rmtree(folder, ignore_errors=True)  # the checkpoint of the previous epoch, or a damaged one
     draft.rename(folder)
+    return digest
 
 
 def _drafts(folder: str) -> list[str]:

@@ -125,7 +125,7 @@ def reproduce(
     config = replace(config, dataset=source.name, data_dir=source.data_dir)
     prepare_process(study.resources.cpus)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    run = CompressionRun(config, device, _initial_weights(folder, config), fetch=source.fetch)
+    run = CompressionRun(config, device, _initial_weights(folder, config, history), fetch=source.fetch)
     return Reproduction(
         trial=trial,
         comparisons=_compare(trial, run, on_epoch or (lambda epoch, epochs: None)),
@@ -133,13 +133,13 @@ def reproduce(
     )
 
 
-def _initial_weights(folder: StudyFolder, config: TrialConfig) -> dict[str, Any] | None:
+def _initial_weights(folder: StudyFolder, config: TrialConfig, history: History) -> dict[str, Any] | None:
     if config.init != "pretrained" or config.initial_weights is not None:
         return None
     path = folder.fetched_baseline(config.seed)
     if not path.is_dir():
         raise ValueError(f"the float baseline that the trial began from is gone from {path}; restore it from a copy")
-    return read_weights(path)
+    return read_weights(path, expected=history.baseline_sums.get(config.seed))
 
 
 def _compare(trial: Trial, run: CompressionRun, on_epoch: Callable[[int, int], None]) -> list[Comparison]:

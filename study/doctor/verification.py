@@ -38,7 +38,7 @@ def verify_study(folder: StudyFolder) -> list[Check]:
     checks.append(_ledger(folder, content, reading))
     if reading.damage is None and checks[-1].status is not CheckStatus.FAIL:
         checks += [*_tables(folder, content), _optuna(folder, reading.history)]
-    checks += [_checkpoints(folder, reading.history), _baselines(folder), _exported(folder)]
+    checks += [_checkpoints(folder, reading.history), _baselines(folder, reading.history), _exported(folder)]
     return checks
 
 
@@ -144,10 +144,14 @@ def _checkpoints(folder: StudyFolder, history: History) -> Check:
     return Check("checkpoints", CheckStatus.PASS, f"{len(existing)}{removed}, of {len(history.trials)} trials")
 
 
-def _baselines(folder: StudyFolder) -> Check:
+def _baselines(folder: StudyFolder, history: History) -> Check:
     paths = sorted(path for path in folder.baseline(0).parent.glob("seed-*") if path.is_dir() and "." not in path.name)
+    sums = {folder.baseline(seed): digest for seed, digest in history.baseline_sums.items()}
 
-    if damaged := _damaged(paths, read_checkpoint):
+    def verify(path: Path) -> object:
+        return read_checkpoint(path, expected=sums.get(path))
+
+    if damaged := _damaged(paths, verify):
         remedy = f"remove them; they are trained again by: qar resume {folder}"
         return Check("float baselines", CheckStatus.FAIL, f"{len(damaged)} damaged: {_named(damaged)}", remedy)
     return Check("float baselines", CheckStatus.PASS, f"{len(paths)}")

@@ -157,6 +157,15 @@ class Baseline(Fact):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BaselineWritten(Fact):
+    """The checkpoint of a float baseline was written, or found whole without a record; `sha256` is its checksum."""
+
+    fact: Literal["baseline_checkpoint"] = "baseline_checkpoint"
+    seed: Count
+    sha256: Digest
+
+
+@dataclass(frozen=True, kw_only=True)
 class Asked(Proposed):
     """A trial was created.
 
@@ -209,8 +218,7 @@ class Checkpointed(Fact):
     """A checkpoint of a trial after an epoch was written, at a path relative to the study.
 
     Attributes:
-        sha256: checksum of its file; None in a bucket, where reading it would take a request, and in facts of earlier
-            versions.
+        sha256: checksum of its file; None in facts of earlier versions.
     """
 
     fact: Literal["checkpoint"] = "checkpoint"
@@ -285,6 +293,7 @@ FACTS: dict[str, type[Fact]] = {
     for kind in (
         Prior,
         Baseline,
+        BaselineWritten,
         Asked,
         Repeated,
         Epoch,
@@ -301,6 +310,7 @@ FACTS: dict[str, type[Fact]] = {
 
 PRIOR = Prior.fact
 BASELINE = Baseline.fact
+BASELINE_WRITTEN = BaselineWritten.fact
 ASKED = Asked.fact
 REPEATED = Repeated.fact
 EPOCH = Epoch.fact

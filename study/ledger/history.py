@@ -161,6 +161,7 @@ class History:
             report alone, so that it decides alike after a restart.
         sessions: sessions in order.
         baseline_seconds: seconds of training of float baselines, by seed and epoch.
+        baseline_sums: checksums of the float baselines' checkpoints by seed, as far as the ledger holds them.
         position: the end of the last fact's line in the ledger; None if that line has no checksum.
         stopped: the latest fact of a rule that has ended the study; None if there is none.
     """
@@ -170,6 +171,7 @@ class History:
     rung_reports: list[RungReport] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
     baseline_seconds: dict[int, dict[int, float]] = field(default_factory=dict)
+    baseline_sums: dict[int, str] = field(default_factory=dict)
     position: LedgerPosition | None = None
     stopped: facts.Stopped | None = None
 
@@ -185,6 +187,8 @@ class History:
                 self.proposals.append(KnownResult(fact.params, fact.distributions, TrialState.COMPLETE, fact.metrics))
             case facts.Baseline():
                 self.baseline_seconds.setdefault(fact.seed, {})[fact.epoch] = fact.train_seconds
+            case facts.BaselineWritten():
+                self.baseline_sums[fact.seed] = fact.sha256
             case facts.Asked():
                 self._create_trial(fact)
             case facts.Repeated():

@@ -84,7 +84,7 @@ class Recorder(DerivedFromLedger, Callback):
             return  # the trial failed within an epoch
         path = self._folder.storage.name_of(checkpoint.path)
         number, epoch = trial.config["number"], trial.last_result["epoch"]
-        checksum = self._folder.checkpoint_sum(path)
+        checksum = getattr(checkpoint, "sha256", None)  # a Trainable of another kind may save none
         fact = self._ledger.submit(CHECKPOINT, number=number, epoch=epoch, path=path, sha256=checksum)
         if self._gate is not None:
             self._gate.need(number, fact)
@@ -110,7 +110,11 @@ class Recorder(DerivedFromLedger, Callback):
     def _whole_baseline(self, trial: Any) -> str | None:
         """Return the address of the float baseline from which a trial starts, if it exists and is whole."""
         weights = trial.config.get("initial_weights")
-        return str(weights) if weights and self._folder.has_baseline(trial.config["trial"]["seed"]) else None
+        if not weights:
+            return None
+        seed = trial.config["trial"]["seed"]
+        digest = self._ledger.history.baseline_sums.get(seed)
+        return str(weights) if self._folder.has_baseline(seed, digest) else None
 
     def _end(self, trial: Any, state: str, failure: str | None) -> None:
         self._ledger.submit(ENDED, number=trial.config["number"], state=state, failure=failure)

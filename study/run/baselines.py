@@ -16,12 +16,13 @@ from rich.console import Console
 from study.config import StudyConfig
 from study.durations import duration
 from study.interruption import interruption
-from study.ledger.facts import BASELINE
+from study.ledger.facts import BASELINE, BASELINE_WRITTEN
 from study.ledger.ledger import Ledger
 from study.records.failures import baseline_failure
 from study.run.progress.stall import StallDetector
 from study.storage.folder import StudyFolder
 from trainables import trainable
+from trainables.files.checkpoint import read_sum
 
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_CHECKS = 0.5
@@ -46,7 +47,11 @@ def float_baselines(folder: StudyFolder, config: StudyConfig, ledger: Ledger, co
         ValueError: a baseline diverges.
         StudyInterrupted: the ledger can't be written, a node lacks the data set, or training fails there.
     """
-    missing = [seed for seed in config.baseline_seeds if not folder.has_baseline(seed)]
+    sums = ledger.history.baseline_sums
+    missing = [seed for seed in config.baseline_seeds if not folder.has_baseline(seed, sums.get(seed))]
+    for seed in sorted(set(config.baseline_seeds) - set(missing) - set(sums)):
+        # Trained by an earlier version, or by a driver that was killed before it recorded the end.
+        ledger.record(BASELINE_WRITTEN, seed=seed, sha256=read_sum(folder.baseline(seed)))
     resources = {"num_cpus": config.resources.cpus, "num_gpus": config.resources.gpus}
     task = ray.remote(trainable.train_baseline).options(num_returns="streaming", **resources)
     trials = {seed: config.baseline_config(seed) for seed in missing}
@@ -67,6 +72,9 @@ def float_baselines(folder: StudyFolder, config: StudyConfig, ledger: Ledger, co
                     del training[stream]
                     continue
                 seed, metrics = training[stream], ray.get(reference)
+                if "sha256" in metrics:
+                    ledger.record(BASELINE_WRITTEN, seed=seed, **metrics)
+                    continue
                 if metrics["epoch"] not in trained.get(seed, {}):  # a resumed baseline reports its earlier epochs too
                     ledger.record(BASELINE, seed=seed, **metrics)
                 progress.end_epoch(seed, metrics["val_accuracy"], metrics["train_seconds"])

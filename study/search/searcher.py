@@ -100,14 +100,17 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
             return None  # Ray asks again; meanwhile the driver handles the results of other trials
         self._running[trial_id] = trial.number
         folder = self._folder or StudyFolder(self._ledger.path.parent)
+        seed = trial.config["seed"]
+        baseline, baseline_sum = self._baselines.get(seed), self._ledger.history.baseline_sums.get(seed)
+        baseline_sums = {baseline: baseline_sum} if baseline and baseline_sum else {}
         return {
             "number": trial.number,
             "trial_id": trial.trial_id,
             "anchor": trial.anchor,
             "trial": trial.config,
-            "initial_weights": self._baselines.get(trial.config["seed"]),
+            "initial_weights": baseline,
             "restore_from": folder.checkpoints_of(trial),
-            "checksums": folder.checkpoint_sums(trial),
+            "checksums": folder.checkpoint_sums(trial) | baseline_sums,
             "attempt": trial.losses,
         }
 

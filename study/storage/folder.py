@@ -359,12 +359,17 @@ class StudyFolder:
         """Bring the place where the study is kept up to date with `path`. Raises StorageError."""
         self.storage.publish()
 
-    def has_baseline(self, seed: int) -> bool:
-        """Whether the float baseline of a seed exists and is whole. Raises StorageError."""
+    def has_baseline(self, seed: int, sha256: str | None) -> bool:
+        """Whether the float baseline of a seed exists and is whole. Raises StorageError.
+
+        Args:
+            seed: seed of the float baseline.
+            sha256: checksum that the ledger holds of its file; None if it holds none.
+        """
         from trainables.files.checkpoint import read_checkpoint
 
         try:
-            read_checkpoint(self.fetched_baseline(seed))
+            read_checkpoint(self.fetched_baseline(seed), expected=sha256)
         except DamagedFileError:
             return False
         return True
@@ -381,12 +386,6 @@ class StudyFolder:
     def inner(self, path: Path) -> str:
         """Return the path relative to the study, as facts hold it."""
         return path.relative_to(self.path).as_posix()
-
-    def checkpoint_sum(self, name: str) -> str | None:
-        """Return the checksum of a checkpoint that was just written; None in a bucket, or if it states none."""
-        from trainables.files.checkpoint import read_sum
-
-        return None if self.storage.has_working_copy else read_sum(self.path / name)
 
     def checkpoint_sums(self, trial: Trial) -> dict[str, str]:
         """Return the checksums of a trial's checkpoints by their addresses, as far as the ledger holds them."""

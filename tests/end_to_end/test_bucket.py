@@ -1,5 +1,6 @@
 """A study in a bucket, on a real Ray: its store fails in all ways, its driver is killed, and nothing is lost."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -179,6 +180,17 @@ def test_bucket_holds_all_that_outlives_the_head(story: Story) -> None:
         ),
     }
     assert len({name.split("/")[1] for name in names if name.startswith("ledger/")}) == 1, "earlier ones are swept away"
+
+
+def test_ledger_holds_the_checksums_of_what_the_trials_wrote_to_the_bucket(story: Story) -> None:
+    history, bucket = read_history(story.copy.ledger), BucketFolder.open(story.uri)
+    records = [record for trial in history.trials.values() for record in trial.checkpoints]
+    sums = {f"{record.path}/trial.pt": record.sha256 for record in records}
+    sums["baseline/seed-0/trial.pt"] = history.baseline_sums[0]
+    present = sums.keys() & set(bucket.names())
+    assert len(present) >= TRIALS
+    for name in present:
+        assert hashlib.sha256(bucket.read(name) or b"").hexdigest() == sums[name], name
 
 
 def test_trial_of_a_bucket_is_exported(story: Story) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from contextlib import closing
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -10,7 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from study.ledger.facts import BASELINE_WRITTEN
+from study.ledger.ledger import Ledger
+from study.storage.folder import StudyFolder
 from tests.fuzz.target import Target
+from tests.support.example_studies import start_session, study_config
 from trainables.codebooks import artifact as artifacts
 from trainables.codebooks import asymmetric
 from trainables.codebooks.artifact import Artifact, read_artifact, write_artifact
@@ -20,12 +25,18 @@ from trainables.data.datasets import load_dataset
 from trainables.data.npz import read_npz
 from trainables.data.prepared import ARRAYS
 from trainables.errors import DamagedFileError
-from trainables.files.checkpoint import CHECKPOINT_FILE, CHECKSUM_FILE, read_checkpoint, read_sum, write_checkpoint
+from trainables.files.checkpoint import CHECKPOINT_FILE, CHECKSUM_FILE, read_checkpoint, read_weights, write_checkpoint
 from trainables.run import CompressionRun
 
 
 def _small_run() -> CompressionRun:
     return CompressionRun(TrialConfig(family="RM", num_levels=4, lam=0.01, width=0.1, subset=100))
+
+
+def _seal(path: Path) -> None:
+    """Write the checksum of a damaged checkpoint anew."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    (path.parent / CHECKSUM_FILE).write_text(f"{digest}  {CHECKPOINT_FILE}\n")
 
 
 def _digest(tensor: torch.Tensor) -> str:
@@ -48,38 +59,54 @@ class CheckpointTarget(Target):
 
 
 class SealedCheckpointTarget(CheckpointTarget):
-    """`trial.pt` of a trial whose checksum was made anew after the damage: the ledger holds the right one."""
+    """`trial.pt` of a trial whose checksum was made anew after the damage: the ledger holds the right one.
 
-    recorded: str | None = None
+    The trial may lie in a folder or in a bucket: its actor states the checksum to the driver in both.
+    """
+
+    recorded: str
 
     def write(self, folder: Path) -> Path:
-        path = super().write(folder)
-        self.recorded = read_sum(folder)
-        assert self.recorded is not None
-        return path
+        folder.mkdir(parents=True)
+        self.recorded = write_checkpoint(folder, _small_run().state_dict())
+        return folder / CHECKPOINT_FILE
 
     def read(self, path: Path) -> Any:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        (path.parent / CHECKSUM_FILE).write_text(f"{digest}  {CHECKPOINT_FILE}\n")
+        _seal(path)
         state = read_checkpoint(path.parent, expected=self.recorded)
         return {name: _digest(tensor) for name, tensor in state["model"].items()}
 
 
-class UnrecordedCheckpointTarget(SealedCheckpointTarget):
-    """The same of a float baseline, or of a trial in a bucket, whose checksum the ledger does not hold.
+class SealedBaselineTarget(Target):
+    """`trial.pt` of a study's float baseline, sealed in the same way, as `qar reproduce` reads it."""
+
+    errors = (DamagedFileError,)
+
+    def write(self, folder: Path) -> Path:
+        study = StudyFolder(folder)
+        study.create(study_config(trial={"init": "pretrained"}, baseline_epochs=1))
+        study.baseline(0).mkdir(parents=True)
+        digest = write_checkpoint(study.baseline(0), _small_run().state_dict())
+        with closing(Ledger(study.ledger)) as ledger:
+            start_session(ledger)
+            ledger.record(BASELINE_WRITTEN, seed=0, sha256=digest)
+        return study.baseline(0) / CHECKPOINT_FILE
+
+    def read(self, path: Path) -> Any:
+        _seal(path)
+        expected = StudyFolder(path.parents[2]).read_history().baseline_sums[0]
+        return {name: _digest(tensor) for name, tensor in read_weights(path.parent, expected=expected).items()}
+
+
+class UnrecordedCheckpointTarget(CheckpointTarget):
+    """The same of a study of an earlier version, whose ledger holds no checksum, or of a baseline that is training.
 
     Such a file is by definition another valid checkpoint: nothing else holds the values of its tensors, so another
     value can't be noticed. It must still be harmless and hold a dictionary.
     """
 
-    def write(self, folder: Path) -> Path:
-        path = super().write(folder)
-        self.recorded = None
-        return path
-
     def read(self, path: Path) -> Any:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        (path.parent / CHECKSUM_FILE).write_text(f"{digest}  {CHECKPOINT_FILE}\n")
+        _seal(path)
         return read_checkpoint(path.parent)
 
     def accepts(self, damage: str, sound: Any, result: Any) -> bool:

@@ -1,5 +1,6 @@
 """Ray's side of a trial, outside a cluster: stepping, saving, the two phases apart, and actors that are used again."""
 
+import pickle
 import weakref
 from collections.abc import Generator, Iterator
 from itertools import pairwise
@@ -14,6 +15,7 @@ from ray.tune.result import TRIAL_INFO
 
 from tests.support.example_trials import quick
 from trainables.config import Recipe, TrialConfig
+from trainables.errors import DamagedFileError
 from trainables.families import FAMILIES
 from trainables.files.checkpoint import CHECKPOINT_FILE, read_checkpoint, read_sum, write_checkpoint
 from trainables.run import CompressionRun, Metrics
@@ -206,10 +208,10 @@ def test_trial_names_the_field_when_its_configuration_is_bad() -> None:
 
 def test_pretrained_trial_begins_with_the_weights_of_the_float_baseline(tmp_path: Path) -> None:
     baseline = quick("none", num_levels=None)
-    told = list(train_baseline(baseline.to_dict(), 1, str(tmp_path / "baseline")))
+    *told, last = train_baseline(baseline.to_dict(), 1, str(tmp_path / "baseline"))
     assert [metrics["epoch"] for metrics in told] == list(range(1, baseline.regularize_epochs + 1))
     assert all(0 <= metrics["val_accuracy"] <= 1 < 1 + metrics["train_seconds"] for metrics in told)
-    saved = read_checkpoint(tmp_path / "baseline")
+    saved = read_checkpoint(tmp_path / "baseline", expected=last["sha256"])
     assert saved["epoch"] == baseline.regularize_epochs
     trial = quick("RS", init="pretrained")
     trainable = CompressionTrial(config=ray_config(trial) | {"initial_weights": str(tmp_path / "baseline")})
@@ -221,7 +223,7 @@ def test_float_baseline_that_was_interrupted_goes_on_from_its_last_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     baseline = quick("none", num_levels=None, regularize_epochs=4)
-    expected = list(train_baseline(baseline.to_dict(), 1, str(tmp_path / "undisturbed")))
+    *expected, _ = train_baseline(baseline.to_dict(), 1, str(tmp_path / "undisturbed"))
     first = train_baseline(baseline.to_dict(), 1, str(tmp_path / "killed"))
     before = [next(first), next(first), next(first)]
     assert isinstance(first, Generator)
@@ -240,7 +242,7 @@ def test_float_baseline_that_was_interrupted_goes_on_from_its_last_epoch(
         return run_epoch(run)
 
     monkeypatch.setattr(CompressionRun, "run_epoch", counted)
-    after = list(train_baseline(baseline.to_dict(), 1, str(tmp_path / "killed")))
+    *after, _ = train_baseline(baseline.to_dict(), 1, str(tmp_path / "killed"))
     assert after[:3] == before
     assert [metrics["val_accuracy"] for metrics in after] == [metrics["val_accuracy"] for metrics in expected]
     assert trained == [3]
@@ -248,6 +250,26 @@ def test_float_baseline_that_was_interrupted_goes_on_from_its_last_epoch(
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert sorted(path.name for path in tmp_path.glob("killed*")) == ["killed", "killed.so-far.draft"]
     assert list((tmp_path / "theirs").iterdir()) == []
+
+
+def test_pretrained_trial_refuses_another_baseline_than_the_recorded_one(tmp_path: Path) -> None:
+    *_, last = train_baseline(quick("none", num_levels=None).to_dict(), 1, str(tmp_path / "baseline"))
+    address = str(tmp_path / "baseline")
+    config = ray_config(quick("RS", init="pretrained")) | {"initial_weights": address}
+    CompressionTrial(config=config | {"checksums": {address: last["sha256"]}})
+    state = read_checkpoint(tmp_path / "baseline")
+    next(iter(state["model"].values())).zero_()
+    write_checkpoint(tmp_path / "baseline", state)
+    with pytest.raises(DamagedFileError, match="not the checkpoint that the ledger has recorded"):
+        CompressionTrial(config=config | {"checksums": {address: last["sha256"]}})
+
+
+def test_saved_checkpoint_carries_its_checksum_to_the_driver(tmp_path: Path) -> None:
+    """Of a checkpoint in a bucket the driver could read it only by a request."""
+    training = CompressionTrial(config=ray_config(quick()))
+    training.step()
+    saved = pickle.loads(pickle.dumps(training.save(str(tmp_path))))
+    assert saved.checkpoint.sha256 == read_sum(tmp_path)
 
 
 def test_pretrained_trial_refuses_to_begin_without_the_baseline() -> None:

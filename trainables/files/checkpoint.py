@@ -19,12 +19,15 @@ CHECKSUM_FILE = "trial.pt.sha256"
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
-def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+def write_checkpoint(folder: Path, state: dict[str, Any]) -> str:
     """Write the state of a trial and its checksum into a folder.
 
     Args:
         folder: an existing folder.
         state: as `CompressionRun.state_dict` returns it.
+
+    Returns:
+        The checksum of the file, by which the ledger knows it.
 
     Raises:
         OSError: the disk is full or permission is missing; the error names the file.
@@ -36,7 +39,9 @@ def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
             torch.save(state, file)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
-    (folder / CHECKSUM_FILE).write_text(f"{_sha256(path)}  {CHECKPOINT_FILE}\n")
+    digest = _sha256(path)
+    (folder / CHECKSUM_FILE).write_text(f"{digest}  {CHECKPOINT_FILE}\n")
+    return digest
 
 
 def read_checkpoint(folder: Path, device: str | torch.device = "cpu", expected: str | None = None) -> dict[str, Any]:
@@ -80,9 +85,11 @@ def read_sum(folder: Path) -> str | None:
     return digest if _SHA256.fullmatch(digest) else None
 
 
-def read_weights(folder: Path, device: str | torch.device = "cpu") -> dict[str, torch.Tensor]:
-    """Return the network's tensors, by name, of a checkpoint; raises as `read_checkpoint` does."""
-    weights = read_checkpoint(folder, device).get("model")
+def read_weights(
+    folder: Path, device: str | torch.device = "cpu", expected: str | None = None
+) -> dict[str, torch.Tensor]:
+    """Return the network's tensors, by name, of a checkpoint; arguments and errors are those of `read_checkpoint`."""
+    weights = read_checkpoint(folder, device, expected).get("model")
     if not isinstance(weights, dict) or not all(
         isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in weights.items()
     ):

@@ -349,11 +349,12 @@ def test_recorder_writes_checkpoints_relative_to_the_study(recording: Recording)
 def test_recorder_keeps_the_checksum_of_a_checkpoint(recording: Recording) -> None:
     folder = recording.study.ray / "session-001" / "small-00000" / "checkpoint_000000"
     folder.mkdir(parents=True)
-    write_checkpoint(folder, {"model": {}})
+    saved = Checkpoint.from_directory(str(folder))
+    saved.sha256 = digest = write_checkpoint(folder, {"model": {}})
     recording.report(metrics(1))
-    recording.recorder.on_checkpoint(0, [], recording.trial, Checkpoint.from_directory(str(folder)))
+    recording.recorder.on_checkpoint(0, [], recording.trial, saved)
     trial = recording.recorded_trial
-    digest = hashlib.sha256((folder / "trial.pt").read_bytes()).hexdigest()
+    assert digest == hashlib.sha256((folder / "trial.pt").read_bytes()).hexdigest()
     assert trial.checkpoint.sha256 == digest
     assert recording.study.checkpoint_sums(trial) == dict.fromkeys(recording.study.checkpoints_of(trial), digest)
 
@@ -462,11 +463,11 @@ def test_node_that_lacks_the_float_baseline_ends_the_study_and_fails_no_trial(
     weights = "/shared/studies/digits/baseline/seed-0"
     recording.trial.config |= {"initial_weights": weights, "trial": {"seed": 0}}
     unseen = DamagedFileError(f"{weights} holds no complete checkpoint: [Errno 2] No such file or directory")
-    monkeypatch.setattr(StudyFolder, "has_baseline", lambda folder, seed: True)
+    monkeypatch.setattr(StudyFolder, "has_baseline", lambda *arguments: True)
     with pytest.raises(StorageNotShared, match=r"must be seen by all nodes, but is not by .*; mount it there"):
         recording.strike(task_error(unseen))
     assert recording.recorded_trial.state == TrialState.RUNNING
-    monkeypatch.setattr(StudyFolder, "has_baseline", lambda folder, seed: False)
+    monkeypatch.setattr(StudyFolder, "has_baseline", lambda *arguments: False)
     recording.strike(task_error(unseen))
     assert recording.recorded_trial.state == TrialState.FAIL, "here it is damaged, too"
 

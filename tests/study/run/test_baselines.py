@@ -8,19 +8,22 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from study.errors import BaselineFailed
-from study.ledger.facts import BASELINE
+from study.ledger.facts import BASELINE, BASELINE_WRITTEN
 from study.ledger.ledger import Ledger
 from study.run import baselines
 from study.run.baselines import BaselineProgress
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import start_session, study_config
 from tests.support.live_studies import LiveRun, qar
+from trainables import trainable
+from trainables.files.checkpoint import write_checkpoint
 
 EPOCHS = 60
 """Epochs of a baseline that is disturbed: enough that there is time for it."""
@@ -59,11 +62,33 @@ def test_nothing_is_told_where_all_are_there() -> None:
     assert told({}, []) == []
 
 
+def test_whole_baseline_without_a_record_is_recorded_and_not_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was trained by an earlier version, or by a driver that was killed right after."""
+
+    def trains(*arguments: object) -> Iterator[dict[str, float]]:
+        raise AssertionError
+        yield {}
+
+    monkeypatch.setattr(trainable, "train_baseline", trains)
+    config = study_config(trial={"init": "pretrained"}, baseline_epochs=2)
+    folder = StudyFolder(tmp_path / "small")
+    folder.create(config)
+    folder.baseline(0).mkdir(parents=True)
+    digest = write_checkpoint(folder.baseline(0), {"model": {}})
+    with closing(Ledger(folder.ledger)) as ledger:
+        start_session(ledger)
+        for _ in range(2):
+            addresses = baselines.float_baselines(folder, config, ledger, Console(file=io.StringIO()))
+            assert addresses == {0: folder.baseline_address(0)}
+    assert folder.read_history().baseline_sums == {0: digest}
+    assert folder.ledger.read_text().count(BASELINE_WRITTEN) == 1
+
+
 @pytest.mark.e2e
 def test_baseline_that_cant_be_trained_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
-
-    from trainables import trainable
 
     def fails(*arguments: object) -> Iterator[dict[str, float]]:
         yield {"epoch": 1, "val_accuracy": 0.5, "train_seconds": 1.0}

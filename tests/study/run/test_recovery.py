@@ -156,9 +156,12 @@ def test_settled_trials_are_ended_by_facts(ledger: Ledger) -> None:
 def test_damaged_baseline_is_trained_anew(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path)
     baseline = quick("none", num_levels=None).to_dict()
+    recorded = None
     for _ in range(2):
-        assert not folder.has_baseline(0)
-        list(train_baseline(baseline, 1, folder.baseline_address(0)))
-        assert folder.has_baseline(0)
+        assert not folder.has_baseline(0, recorded)
+        *_, last = train_baseline(baseline, 1, folder.baseline_address(0))
+        recorded = last["sha256"]
+        assert folder.has_baseline(0, recorded)
+        assert not folder.has_baseline(0, 64 * "0"), "another network, whole as it is"
         network = folder.baseline(0) / "trial.pt"
         network.write_bytes(network.read_bytes()[:-100])
