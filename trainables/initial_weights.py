@@ -1,21 +1,30 @@
 """Float weights from which trials begin: those of a float baseline, or of a user's file with a `state_dict`."""
 
 import hashlib
+import os
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile, is_zipfile
 
 import torch
 from torch import Tensor, nn
 
+from trainables.checkpoint_inspection import check_archive
 from trainables.data.fetched import fetched, is_uri
 from trainables.errors import IrregularFileError
 from trainables.files.regular import open_regular
 
 KEY = "trial.initial_weights"
 MOST_KEYS_SHOWN = 3
+MOST_CHARACTERS_OF_A_KEY = 100
 WRAPPERS = ("state_dict", "model")
 """Keys under which training scripts usually store the `state_dict` beside other values."""
+
+_FOREIGN = re.compile(r"(?:unsupported|global:) GLOBAL ([\w.]+)")
+"""Name of an object other than a tensor in PyTorch's message."""
 
 _SAVE = "save it with torch.save(model.state_dict(), path)"
 
@@ -65,6 +74,11 @@ def load_initial_weights(model: nn.Module, path: str, name: str, fetch: bool = T
             for key in expected
             if key in weights and weights[key].shape != expected[key].shape
         ],
+        "has of another kind": [
+            f"{key} {_kind(weights[key])} instead of {_kind(expected[key])}"
+            for key in expected
+            if key in weights and _kind(weights[key]) != _kind(expected[key])
+        ],
     }
     if any(differences.values()):
         text = "; ".join(f"it {kind} {_first(keys)}" for kind, keys in differences.items() if keys)
@@ -72,6 +86,8 @@ def load_initial_weights(model: nn.Module, path: str, name: str, fetch: bool = T
             f"{KEY} {path!r} must hold the tensors of model {name!r}, got others: {text}; "
             "name another file, or the model and the options that it was trained with"
         )
+    if infinite := [key for key, tensor in weights.items() if not tensor.to(expected[key].dtype).isfinite().all()]:
+        raise ValueError(f"{KEY} {path!r} must hold finite numbers, got others in {_first(infinite)}; train them again")
     model.load_state_dict({key: expected[key] for key in counters - set(weights)} | weights)
 
 
@@ -97,11 +113,15 @@ def _opened(path: str, fetch: bool) -> Any:
 def _read(path: str, fetch: bool) -> dict[str, Tensor]:
     with _opened(path, fetch) as file:
         try:
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings(action="ignore"):  # of tensors that are refused below
+                if is_zipfile(file):
+                    check_archive(ZipFile(file), os.fstat(file.fileno()).st_size)
+                file.seek(0)
+                content = torch.load(file, map_location="cpu", weights_only=True)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # a damaged or hostile file raises errors of many types
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            reason = _reason(error)
             raise ValueError(
                 f"{KEY} must be a file of tensors that torch.load reads with weights_only=True, got {path!r} "
                 f"({reason}); {_SAVE}"
@@ -109,11 +129,31 @@ def _read(path: str, fetch: bool) -> dict[str, Tensor]:
     for wrapper in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
+    ):
         raise ValueError(f"{KEY} must hold a state_dict, got {type(content).__name__} in {path!r}; {_SAVE}")
     return dict(content)
 
 
+def _reason(error: Exception) -> str:
+    """Return why PyTorch can't read a file, without its advice to run the code that the file holds."""
+    text = " ".join(str(error).split())
+    if match := _FOREIGN.search(text):
+        return f"it holds {match[1]}, which is no tensor"
+    return text.rpartition("WeightsUnpickler error: ")[2][:200] or type(error).__name__
+
+
+def _kind(tensor: Tensor) -> str:
+    """Return what a tensor must have in common with one that it is copied to."""
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+        return "a meta tensor" if tensor.is_meta else "quantized" if tensor.is_quantized else "sparse"
+    return "complex" if tensor.is_complex() else "floats" if tensor.is_floating_point() else "integers"
+
+
 def _first(keys: list[str]) -> str:
+    keys = [
+        key[:MOST_CHARACTERS_OF_A_KEY] if key.isprintable() else repr(key)[:MOST_CHARACTERS_OF_A_KEY] for key in keys
+    ]
     more = f" and {len(keys) - MOST_KEYS_SHOWN} more" if len(keys) > MOST_KEYS_SHOWN else ""
     return ", ".join(keys[:MOST_KEYS_SHOWN]) + more

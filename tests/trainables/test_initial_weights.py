@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 import torch
@@ -69,9 +70,48 @@ def test_files_that_do_not_fit_are_told_in_one_line(tmp_path: Path, capsys: pyte
     assert "it lacks 0.weight, 1.weight, 1.bias and 16 more; it has besides module.0.weight, module.1.w" in renamed
     assert "must hold a state_dict, got Tensor" in refusal(torch.zeros(3))
     assert "must hold a state_dict, got dict" in refusal({"epoch": 3})
-    for content in (b"", b"not a file of torch", Harmful()):
+    for content in (b"", b"not a file of torch", {"0.weight": Harmful()}):
         assert "reads with weights_only=True" in refusal(content)
+    assert "(it holds print, which is no tensor)" in refusal({"0.weight": Harmful()})
     assert "executed" not in capsys.readouterr().out
+
+
+def test_tensors_that_would_be_changed_are_refused(tmp_path: Path) -> None:
+    """A copy would drop imaginary parts and scales, and end in a traceback of PyTorch for the others."""
+    model = build_model("small_cnn", (1, 8, 8), 10, seed=0)
+    whole = weights_of()
+    weight = whole["0.weight"]
+
+    def refusal(changes: dict[Any, torch.Tensor]) -> str:
+        torch.save(whole | changes, tmp_path / "float.pt")
+        with pytest.raises(ValueError, match=r"trial\.initial_weights") as caught:
+            load_initial_weights(model, str(tmp_path / "float.pt"), "small_cnn")
+        assert "\n" not in str(caught.value)
+        assert "\x1b" not in str(caught.value)
+        return str(caught.value)
+
+    for other, kind in (
+        (weight.to(torch.complex64), "complex"),
+        (weight.to(torch.int8), "integers"),
+        (weight.to_sparse(), "sparse"),
+        (weight.to("meta"), "a meta tensor"),
+        (torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8), "quantized"),
+    ):
+        assert f"it has of another kind 0.weight {kind} instead of floats" in refusal({"0.weight": other})
+    assert "must hold finite numbers, got others in 0.weight" in refusal({"0.weight": weight * float("nan")})
+    assert "must hold finite numbers" in refusal({"0.weight": weight.double() * 1e300})
+    assert "must hold a state_dict" in refusal({1: weight})
+    assert "it has besides 'a\\n\\x1b[2J'" in refusal({"a\n\x1b[2J": weight})
+
+
+def test_weights_in_a_compressed_archive_are_refused_unread(tmp_path: Path) -> None:
+    """Two megabytes can hold gigabytes."""
+    torch.save(weights_of(), tmp_path / "float.pt")
+    with ZipFile(tmp_path / "float.pt") as source, ZipFile(tmp_path / "small.pt", "w", ZIP_DEFLATED) as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+    with pytest.raises(ValueError, match="its archive must not be compressed"):
+        load_initial_weights(build_model("small_cnn", (1, 8, 8), 10, seed=0), str(tmp_path / "small.pt"), "small_cnn")
 
 
 def test_missing_files_are_told(tmp_path: Path) -> None:

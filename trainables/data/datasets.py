@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 import numpy as np
 
 from trainables.data.batches import stratified_split
-from trainables.data.cache import install
+from trainables.data.cache import cache_folder, install
 from trainables.data.fetched import fetched, is_uri
 from trainables.data.image_folder import check_folder_name, load_folder
 from trainables.data.npz import reason_of
@@ -170,7 +170,8 @@ def load_dataset(name: str, data_dir: str | Path = "data", fetch: bool = True) -
     except ValueError as error:
         raise DatasetError(str(error)) from error
     except OSError as error:
-        raise DatasetError(f"{name} can't be loaded: {error.strerror} ({error.filename}); mend that") from error
+        place = error.filename or cache_folder()
+        raise DatasetError(f"{name} can't be loaded: {error.strerror} ({place}); mend that") from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ each class is then the test split.
 import hashlib
 import os
 import re
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,7 +25,11 @@ SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", "
 TEST_FOLDERS = ("test", "val", "validation")
 TEST_SHARE = 0.2
 MOST_PIXELS = 2**12
-"""Largest height and width."""
+"""Largest height and width of the images of a data set."""
+MOST_DECODED = 2**26
+"""Largest number of pixels of a file before it is resized. A small file may state any number."""
+LEAST_IMAGES = 2
+"""Fewest training images of a class: one to train on, one to validate on."""
 
 _FORM = re.compile(r"(?P<path>.+?)(\?size=(?P<height>\d{1,5})(x(?P<width>\d{1,5}))?)?")
 
@@ -91,7 +96,7 @@ def _tree(root: Path) -> tuple[_Part, _Part]:
     _require(root.is_dir(), root, "there must be a folder of images", "none", "correct the path")
     if not (root / "train").is_dir():
         classes = _classes(root)
-        whole = _part(root, classes)
+        whole = _part(root, classes, LEAST_IMAGES + 1)
         # The test split belongs to the data set, so its seed is fixed and independent of the trial's.
         chosen = stratified_split(whole.labels, TEST_SHARE, np.random.default_rng(0))
         train, test = (
@@ -104,7 +109,7 @@ def _tree(root: Path) -> tuple[_Part, _Part]:
     classes, others = _classes(root / "train"), _classes(root / present[0])
     unknown = sorted(set(others) - set(classes))
     _require(not unknown, root, f"{present[0]} must have the classes of train", unknown[:3], "remove them")
-    return _part(root / "train", classes), _part(root / present[0], classes)
+    return _part(root / "train", classes, LEAST_IMAGES), _part(root / present[0], classes, 0)
 
 
 def _classes(folder: Path) -> list[str]:
@@ -113,31 +118,52 @@ def _classes(folder: Path) -> list[str]:
     return names
 
 
-def _part(folder: Path, classes: Sequence[str]) -> _Part:
+def _part(folder: Path, classes: Sequence[str], least: int) -> _Part:
+    """Return the images of a split; each class must have at least `least`."""
     files: list[Path] = []
     labels: list[int] = []
-    for label, name in enumerate(classes):
-        found = sorted(
-            file for file in (folder / name).rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file()
-        )
-        files += found
-        labels += [label] * len(found)
     suffixes = ", ".join(sorted(SUFFIXES))
+    for label, name in enumerate(classes):
+        images = _images(folder, folder / name)
+        rule = f"there must be at least {least} images ({suffixes}) of each class"
+        _require(len(images) >= least, folder, rule, f"{len(images)} of {_quoted(name)}", "add some, or remove it")
+        files += images
+        labels += [label] * len(images)
     _require(bool(files), folder, f"there must be files of images ({suffixes})", "none", "add them")
     return _Part(files=files, labels=np.array(labels, dtype=np.int64))
 
 
+def _images(root: Path, folder: Path) -> list[Path]:
+    """Return the images below a folder, sorted. A class itself may be a link; links to folders in it are refused."""
+    images = []
+    for path in folder.rglob("*"):
+        to_folder = path.is_symlink() and path.is_dir()
+        _require(not to_folder, root, "a class must hold no links to folders", _quoted(path), "copy what they hold")
+        if path.suffix.lower() in SUFFIXES and not path.is_dir():
+            _require(path.is_file(), root, "every image must be a file", _quoted(path), "correct it, or remove it")
+            images.append(path)
+    return sorted(images)
+
+
+def _quoted(name: str | Path) -> str:
+    """Return a name as an error message shows it, in one line."""
+    return repr(str(name))
+
+
 def _key(root: Path, size: tuple[int, int] | None, files: Sequence[Path]) -> str:
-    digest = hashlib.sha256(f"{root.resolve()} {size}".encode())
+    digest = hashlib.sha256(os.fsencode(f"{root.resolve()} {size}"))
     for file in files:
         status = file.stat()
-        digest.update(f"{file.relative_to(root)} {status.st_size} {status.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(f"{file.relative_to(root)} {status.st_size} {status.st_mtime_ns}\n"))
     return digest.hexdigest()[:16]
 
 
 def _decode(root: Path, train: _Part, test: _Part, size: tuple[int, int] | None, folder: Path) -> None:
     """Write the arrays of a prepared data set; raise DatasetRuleError if an image can't be used."""
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    from PIL import Image
+
+    bomb = warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning)  # `_head` has a limit
+    with bomb, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         heads = list(pool.map(partial(_head, root), [*train.files, *test.files]))
         sizes = {shape for shape, _ in heads}
         _require(
@@ -148,14 +174,22 @@ def _decode(root: Path, train: _Part, test: _Part, size: tuple[int, int] | None,
             f"write {FOLDER}{root}?size=HEIGHTxWIDTH",
         )
         height, width = size or next(iter(sizes))
+        _require(
+            max(height, width) <= MOST_PIXELS,
+            root,
+            f"images must have at most {MOST_PIXELS} pixels per side, or the data set's name a size to resize to",
+            f"{height}x{width}",
+            f"write {FOLDER}{root}?size=HEIGHTxWIDTH",
+        )
         mode = "L" if all(gray for _, gray in heads) else "RGB"
         for name, part in (("train", train), ("test", test)):
             shape = (len(part.files), height, width, 1 if mode == "L" else 3)
-            images = np.lib.format.open_memmap(folder / f"x_{name}.npy", "w+", np.uint8, shape)
             pixels = pool.map(partial(_pixels, root, mode, (height, width)), part.files)
-            for place, image in enumerate(pixels):
-                images[place] = image
-            images.flush()
+            with (folder / f"x_{name}.npy").open("wb") as file:  # on a full disk, a mapped file would end the process
+                header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+                for image in pixels:
+                    file.write(np.ascontiguousarray(image).data)
             np.save(folder / f"y_{name}.npy", part.labels)
     np.save(folder / "channels.npy", np.array(1 if mode == "L" else 3))
 
@@ -166,6 +200,8 @@ def _head(root: Path, file: Path) -> tuple[tuple[int, int], bool]:
 
     try:
         with Image.open(file) as image:
+            if image.height * image.width > MOST_DECODED:
+                raise ValueError(f"{image.height}x{image.width}, more than {MOST_DECODED} pixels")
             return (image.height, image.width), image.mode in ("1", "L")
     except Exception as error:  # Pillow raises errors of many types
         raise _undecodable(root, file, error) from None
@@ -186,6 +222,5 @@ def _pixels(root: Path, mode: str, size: tuple[int, int], file: Path) -> np.ndar
 
 def _undecodable(root: Path, file: Path, error: Exception) -> DatasetRuleError:
     reason = " ".join(str(error).split())[:200] or type(error).__name__
-    return DatasetRuleError(
-        f"{root}: every image must be readable, found {file.relative_to(root)} ({reason}); mend it, or remove it"
-    )
+    name = _quoted(file.relative_to(root))
+    return DatasetRuleError(f"{root}: every image must be readable, found {name} ({reason}); mend it, or remove it")

@@ -30,11 +30,8 @@ def inspect_checkpoint(path: Path) -> None:
             zipfile, mean that the file is not a checkpoint.
     """
     with ZipFile(path) as archive:
+        check_archive(archive, path.stat().st_size)
         members = {info.filename: info for info in archive.infolist()}
-        if any(info.compress_type != ZIP_STORED for info in members.values()):
-            raise ValueError("its archive must not be compressed")
-        if sum(info.file_size for info in members.values()) > path.stat().st_size:
-            raise ValueError("its archive states more bytes than it has")
         (pickled,) = [name for name in members if name.endswith("/data.pkl")]
         if members[pickled].file_size > MOST_PICKLE_BYTES:
             raise ValueError(f"its structure must have at most {MOST_PICKLE_BYTES} bytes")
@@ -48,6 +45,23 @@ def inspect_checkpoint(path: Path) -> None:
             state = _DryReader(archive.read(pickled), sizes).load()
     if not isinstance(state, dict):
         raise ValueError(f"it must hold a dictionary, got {type(state).__name__}")
+
+
+def check_archive(archive: ZipFile, num_bytes: int) -> None:
+    """Check that an archive is as PyTorch writes it, uncompressed, so that no member is larger than its file.
+
+    Args:
+        archive: the archive.
+        num_bytes: size of its file.
+
+    Raises:
+        ValueError: it is compressed, or states more bytes than it has.
+    """
+    members = archive.infolist()
+    if any(info.compress_type != ZIP_STORED for info in members):
+        raise ValueError("its archive must not be compressed")
+    if sum(info.file_size for info in members) > num_bytes:
+        raise ValueError("its archive states more bytes than it has")
 
 
 class _DryTensor:

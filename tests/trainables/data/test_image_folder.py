@@ -1,5 +1,8 @@
 """Trees of images, decoded once per node."""
 
+import os
+import resource
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -101,11 +104,65 @@ def test_faults_of_trees_are_told_in_one_line(tmp_path: Path, cache: Path) -> No
     Image.new("RGB", (9, 9)).save(several / "train" / "cat" / "0.png")
     assert "images must have one size, or the data set's name one to resize to, found 2 sizes" in refusal(several)
     (several / "train" / "dog" / "1.png").write_bytes(b"no image")
-    assert "found train/dog/1.png (cannot identify image file" in refusal(several, "?size=4")
+    assert "found 'train/dog/1.png' (cannot identify image file" in refusal(several, "?size=4")
     (tmp_path / "c" / "one").mkdir(parents=True)
     assert "a folder for each of at least 2 classes, found ['one']" in refusal(tmp_path / "c")
     (tmp_path / "c" / "two").mkdir()
-    assert "there must be files of images" in refusal(tmp_path / "c")
+    assert "there must be at least 3 images (.bmp, " in refusal(tmp_path / "c")
+    assert ") of each class, found 0 of 'one'; add some" in refusal(tmp_path / "c")
+
+
+def _link(root: Path, name: str, target: str) -> None:
+    (root / "train" / "cat" / name).symlink_to(target)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda root: _link(root, "x.png", "/dev/zero"), "every image must be a file, found '.*x.png'"),
+        (lambda root: _link(root, "x.png", "gone"), "every image must be a file, found '.*x.png'"),
+        (lambda root: _link(root, "x", "../dog"), "a class must hold no links to folders, found '.*x'"),
+        (lambda root: _link(root, "x.png", "/etc/passwd"), "found 'train/cat/x.png' .cannot identify"),
+        (lambda root: os.mkfifo(root / "train" / "cat" / "x.png"), "every image must be a file"),
+        (
+            lambda root: Image.new("1", (9000, 9000)).save(root / "train" / "cat" / "0.png"),
+            r"found 'train/cat/0.png' .9000x9000, more than 67108864 pixels",
+        ),
+        (
+            lambda root: [Image.new("1", (1, 5000)).save(file) for file in root.rglob("*.png")],
+            "at most 4096 pixels per side, or the data set's name a size to resize to, found 5000x1",
+        ),
+        (
+            lambda root: (root / "train" / "cat" / "a\n\x1b[2Jb.png").write_bytes(b"no image"),
+            r"found 'train/cat/a\\n\\x1b\[2Jb.png'",
+        ),
+    ],
+    ids=["device", "nothing", "folder", "other file", "pipe", "bomb", "huge", "name"],
+)
+@pytest.mark.filterwarnings("error")
+def test_hostile_trees_are_refused(tmp_path: Path, spoil: Callable[[Path], object], reason: str) -> None:
+    root = tree(tmp_path / "pets", {"train": 3, "test": 1})
+    spoil(root)
+    with pytest.raises(DatasetError, match=reason) as caught:
+        load_dataset(f"folder:{root}")
+    assert "\n" not in str(caught.value)
+
+
+def test_names_that_are_no_text_are_read(tmp_path: Path) -> None:
+    root = tree(tmp_path / "pets", {"train": 3, "test": 1})
+    (root / "train" / "cat" / "0.png").rename(root / "train" / "cat" / os.fsdecode(b"\xff.png"))
+    assert len(load_dataset(f"folder:{root}").x_train) == 6
+
+
+def test_full_disk_ends_in_an_error_and_not_in_a_signal(tmp_path: Path) -> None:
+    root = tree(tmp_path / "pets", {"train": 3, "test": 1})
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
+    try:
+        with pytest.raises(DatasetError, match=r"can't be loaded: File too large \(.*/qar\); mend that"):
+            load_dataset(f"folder:{root}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
 
 
 @pytest.mark.parametrize("name", ["folder:", "folder:s3://bucket/x", "folder:x?size=0", "folder:x?size=5x99999"])
