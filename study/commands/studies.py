@@ -3,9 +3,10 @@
 import os
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from study.config import StudyConfig, parse_study
@@ -15,7 +16,7 @@ from study.ledger.front import front_so_far
 from study.storage.folder import StudyFolder
 from study.storage.liveliness import liveliness
 from study.storage.object_store import BucketFolder, below, is_uri
-from study.storage.study_storage import STUDY_YAML
+from study.storage.study_storage import STUDY_YAML, is_study_file
 from trainables.errors import DamagedFileError
 
 
@@ -68,7 +69,7 @@ def _addresses_in(storage: str) -> list[tuple[str, str]]:
     root = Path(storage)
     if not root.is_dir():
         raise ValueError(f"STORAGE must be a folder that holds studies, got {storage!r}; correct the path")
-    return [(path.name, str(path)) for path in sorted(root.iterdir()) if (path / STUDY_YAML).exists()]
+    return [(path.name, str(path)) for path in sorted(root.iterdir()) if os.path.lexists(path / STUDY_YAML)]
 
 
 def _summary(name: str, address: str) -> StudySummary:
@@ -92,16 +93,29 @@ def _summary(name: str, address: str) -> StudySummary:
 
 
 def _bytes_below(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    """Return the size of all files; those that a running driver removes meanwhile don't count."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                status = os.lstat(os.path.join(parent, name))
+                total += status.st_size if S_ISREG(status.st_mode) else 0
+    return total
 
 
 def remove_study(folder: StudyFolder, say: Callable[[str], None]) -> None:
     """Remove a study with all its files, while holding its ledger, so that no driver can start.
 
     Raises:
-        ValueError: the folder holds no study, another process runs it, it lies in a bucket, or it holds a link.
+        ValueError: the folder holds no study, another process runs it, it lies in a bucket, or it holds a link or a
+            file that qar did not write.
     """
     _require_folder(folder, "remove", "remove its objects with the store's own tools")
+    if others := sorted(path.name for path in folder.path.iterdir() if not is_study_file(path.name)):
+        raise ValueError(
+            f"{folder} must hold a study alone to be removed, got {', '.join(map(repr, others[:3]))}"
+            f"{', …' if len(others) > 3 else ''}; move what you want to keep elsewhere, and remove the rest"
+        )
     config = _readable_config(folder)
     with closing(folder.open_ledger(say)):
         remove_tree(folder.path.resolve().parent, folder.path.resolve().name)
@@ -129,15 +143,16 @@ def rename_study(folder: StudyFolder, name: str, say: Callable[[str], None]) -> 
     renamed = parse_study(config.model_dump() | {"name": name}, "NAME")
     target = folder.path.resolve().with_name(name)
     with closing(folder.open_ledger(say)) as ledger:
-        if target.exists():
+        if os.path.lexists(target):
             raise ValueError(f"NAME must be free, got {name!r}, but {target} exists; choose another")
+        os.rename(folder.path.resolve(), target)  # first: if it fails, nothing has changed
+        moved = StudyFolder(target)
         if config.optuna_storage is None:
-            folder.optuna_db.unlink(missing_ok=True)  # made again from the ledger, under the new name
-        folder.record_config(config.model_copy(update={"name": renamed.name}), ledger)
-        os.rename(folder.path.resolve(), target)
+            moved.optuna_db.unlink(missing_ok=True)  # made again from the ledger, under the new name
+        moved.record_config(config.model_copy(update={"name": renamed.name}), ledger)
     if config.optuna_storage:
         say(f"the study {config.name!r} in {config.optuna_storage} keeps its name; the next session adds {name!r}")
-    return StudyFolder(target)
+    return moved
 
 
 def _require_folder(folder: StudyFolder, command: str, remedy: str) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Collection
 
 from study.addresses import check_addresses
 from study.storage.folder import StudyFolder
+from study.storage.study_storage import TRACKERS as TRACKERS_FOLDER
 from study.trackers import TRACKERS, check_trackers, follow, open_trackers, trackers_root, until_not_driven
-from study.trackers.registry import FOLDER
 
 
 def track(
@@ -37,7 +37,7 @@ def track(
     check_trackers(config)
     folder.check_no_links()
     folder.storage.fetch_ledger()
-    folder.storage.fetch_folder(FOLDER)
+    folder.storage.fetch_folder(TRACKERS_FOLDER)
     root = trackers_root(folder)
     trackers = open_trackers(config.loggers, config.notify, name=config.name, address=folder.address, root=root)
     names = ", ".join(trackers)

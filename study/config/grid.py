@@ -1,5 +1,6 @@
 """Plans written as a grid: all combinations of values, each with several seeds."""
 
+import json
 from collections.abc import Mapping
 from itertools import product
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 from trainables.families import family_of
 from trainables.import_path import is_import_path
 
-MOST_CONFIGURATIONS = 100_000
+MOST_CONFIGURATIONS = 10_000
+"""Largest number of combinations. study.yaml lists each of them, and has a largest size."""
 
 _KEYS = {"grid", "seeds"}
 
@@ -35,10 +37,10 @@ def with_expanded_plan(values: Mapping[str, Any]) -> Mapping[str, Any]:
     seeds = plan["seeds"]
     if type(seeds) is not int or seeds < 1:
         raise ValueError(f"plan.seeds must be an integer of at least 1, got {seeds!r}; correct it")
-    for key in ("family", "num_levels"):
-        if key not in plan["grid"]:
-            raise ValueError(f"plan.grid.{key} is missing; set it to a list")
     axes = _axes(plan["grid"])
+    for key in ("family", "num_levels"):
+        if key not in axes:
+            raise ValueError(f"plan.grid.{key} must be a list of values, got {plan['grid'].get(key)!r}; set it so")
     count = 1
     for choices in axes.values():
         count *= len(choices)
@@ -46,11 +48,12 @@ def with_expanded_plan(values: Mapping[str, Any]) -> Mapping[str, Any]:
         raise ValueError(
             f"plan.grid must have at most {MOST_CONFIGURATIONS} combinations, got {count}; shorten its lists"
         )
-    trials: list[dict[str, Any]] = []
+    distinct: dict[str, dict[str, Any]] = {}
     for combination in product(*axes.values()):
         trial = _trial(dict(zip(axes, combination, strict=True)))
-        if trial is not None and trial not in trials:
-            trials.append(trial)
+        if trial is not None:
+            distinct.setdefault(_key(trial), trial)
+    trials = list(distinct.values())
     if not trials:
         raise ValueError(
             f"plan.grid must hold a combination that a trial can have, got {dict(plan['grid'])!r}; correct it"
@@ -73,11 +76,19 @@ def _axes(grid: Mapping[str, Any]) -> dict[str, list[Any]]:
     return axes
 
 
+def _key(trial: Mapping[str, Any]) -> str:
+    """Return a text that two equal trials share; 1 and 1.0 are equal."""
+    plain = {key: int(v) if isinstance(v, float) and v.is_integer() else v for key, v in trial.items()}
+    return json.dumps(plain, sort_keys=True, default=repr)
+
+
 def _trial(trial: dict[str, Any]) -> dict[str, Any] | None:
     """Return a combination as a planned trial; None if no trial can have it. What is invalid stays, to be refused."""
+    if not isinstance(trial["family"], str):
+        return trial
     try:
         family = family_of(trial["family"])
-    except (TypeError, ValueError):
+    except ValueError:
         return trial
     if not family.has_penalty:
         trial.pop("lam", None)

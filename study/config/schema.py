@@ -17,6 +17,7 @@ from study.config.grid import with_expanded_plan
 from study.config.section import Section
 from study.config.sections import ABSENT, MOST_LEVELS, Anchors, Count, EarlyStopping, PlannedTrial, Resources, Space
 from study.config.stopping import StopRules
+from study.config.web import is_web_address
 from trainables.config import LARGEST_INTEGER, TrialConfig
 from trainables.import_path import PATH_PREFIXES
 
@@ -223,8 +224,10 @@ class StudyConfig(Section):
     @field_validator("notify")
     @classmethod
     def _web_address(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("http://", "https://")):
-            raise ValueError(f"notify must begin with http:// or https://, got {redacted(url)!r}; correct it")
+        if url is not None and not is_web_address(url):
+            raise ValueError(
+                f"notify must have the form https://HOST/PATH or http://HOST/PATH, got {redacted(url)!r}; correct it"
+            )
         refuse_credentials("notify", url, "let the receiver tell studies apart by the path")
         return url
 

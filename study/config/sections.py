@@ -163,9 +163,10 @@ class Anchors(Section):
 
 def _family_in(values: Any) -> Family | None:
     """Return the family of a planned trial that is not checked yet; None if it names no known one."""
+    name = values.get("family") if isinstance(values, dict) else None
     try:
-        return family_of(values["family"])
-    except (TypeError, LookupError, ValueError):
+        return family_of(name) if isinstance(name, str) else None
+    except ValueError:
         return None
 
 

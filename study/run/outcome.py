@@ -7,6 +7,7 @@ from study.interruption import interruption
 from study.ledger.history import History
 from study.storage.folder import StudyFolder
 from study.storage.liveliness import Liveliness
+from study.storage.study_storage import REPORT
 from trainables.result import TrialState
 
 
@@ -56,7 +57,7 @@ def brief_report(folder: StudyFolder) -> BriefReport:
 
         folder.check_no_links()
         folder.storage.fetch_results()
-        written = write_brief_report(folder.path, folder.path / "report")
+        written = write_brief_report(folder.path, folder.path / REPORT)
         folder.publish()
     except Exception as error:
         reason = folder.storage.as_shown(" ".join(str(error).split()) or type(error).__name__)

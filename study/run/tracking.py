@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 from study.config import StudyConfig
 from study.storage.folder import StudyFolder
-from study.trackers.registry import FOLDER, trackers_root
+from study.storage.study_storage import TRACKERS
+from study.trackers.registry import trackers_root
 
 SECONDS_TO_FINISH = 60.0
 """Longest time that a driver waits at its end for the trackers to be brought up to date."""
@@ -26,7 +27,7 @@ def trackers_beside(folder: StudyFolder, config: StudyConfig, say: Callable[[str
     if not config.loggers and not config.notify:
         yield
         return
-    folder.storage.fetch_folder(FOLDER)
+    folder.storage.fetch_folder(TRACKERS)
     root = trackers_root(folder)
     root.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "study.trackers", str(folder.path), folder.address]

@@ -4,6 +4,7 @@ import ast
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from study.config.code import is_module_path
 from trainables.files.regular import read_regular
 
 MOST_CHARACTERS = 500_000
@@ -15,8 +16,8 @@ OWN_PACKAGES = frozenset({"analysis", "study", "trainables"})
 def collect(modules: Iterable[str], folders: Sequence[Path]) -> dict[str, str]:
     """Return the files of modules that lie in given folders, and of the modules there that they import.
 
-    A package is taken with all its Python files. A module that lies in no folder is left out: it is installed, or
-    missing.
+    A package is taken with all its modules; files that `import` can't find, such as `run-all.py`, are left out. So is a
+    module that lies in no folder: it is installed, or missing.
 
     Args:
         modules: dotted names of modules.
@@ -54,9 +55,9 @@ def _files_of(name: str, folders: Sequence[Path]) -> Iterator[tuple[str, str]]:
         package, module = folder / name, folder / f"{name}.py"
         if (package / "__init__.py").is_file() or (not module.is_file() and any(package.glob("*.py"))):
             for file in sorted(package.rglob("*.py")):
-                relative = file.relative_to(folder)
-                if not any(part.startswith(".") for part in relative.parts):
-                    yield relative.as_posix(), _read(file)
+                relative = file.relative_to(folder).as_posix()
+                if is_module_path(relative):
+                    yield relative, _read(file)
             return
         if module.is_file():
             yield module.name, _read(module)

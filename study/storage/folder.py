@@ -48,7 +48,13 @@ def _digest(content: bytes) -> str:
 
 
 def _as_yaml(config: StudyConfig) -> bytes:
-    return dump_yaml(config.model_dump()).encode()
+    """Return a configuration as the content of study.yaml; raise ValueError if that could not be read again."""
+    content = dump_yaml(config.model_dump()).encode()
+    try:
+        parse_written_study(load_written_yaml(content, STUDY_YAML), STUDY_YAML)
+    except ValueError as error:
+        raise ValueError(f"the configuration can't be kept, for its file could not be read again: {error}") from None
+    return content
 
 
 class StudyFolder:
@@ -186,12 +192,13 @@ class StudyFolder:
             ValueError: the folder can't be written or is not empty; nothing was changed.
         """
         self.check_free()
+        content = _as_yaml(config)
         made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
             with self.storage.claimed():
                 self.path.mkdir(parents=True, exist_ok=True)
                 self.check_no_links()
-                create(self.study_yaml, _as_yaml(config))
+                create(self.study_yaml, content)
                 self.publish()
         except FileExistsError as error:
             if not self.exists():  # a file is in the folder's place
@@ -219,13 +226,17 @@ class StudyFolder:
 
     def record_config(self, config: StudyConfig, ledger: Ledger) -> None:
         """Record in the ledger that study.yaml changes, then replace it; raises as `replace_config` does."""
-        ledger.record(CONFIGURED, study_yaml=_digest(_as_yaml(config)), replaces=self.config_digest())
-        self.replace_config(config)
+        content = _as_yaml(config)
+        ledger.record(CONFIGURED, study_yaml=_digest(content), replaces=self.config_digest())
+        self._replace_config(content)
 
     def replace_config(self, config: StudyConfig) -> None:
         """Replace study.yaml atomically. Raises ValueError if the study holds a symbolic link."""
+        self._replace_config(_as_yaml(config))
+
+    def _replace_config(self, content: bytes) -> None:
         self.check_no_links()
-        write_atomically(self.study_yaml, _as_yaml(config).decode())
+        write_atomically(self.study_yaml, content.decode())
         self.publish()
 
     def change_config(

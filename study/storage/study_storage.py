@@ -1,5 +1,6 @@
 """The interface of the places where a study is kept, and the names of the files in it."""
 
+import re
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,8 +17,22 @@ OPTUNA_DB = "optuna.db"
 RAY = "ray"
 BASELINE = "baseline"
 CONFIRM = "confirm"
+REPORT = "report"
+TRACKERS = "trackers"
 RESULTS = (STUDY_JSON, TRIALS, EPOCHS)
 """Files that a report reads, besides the configuration."""
+
+
+_OURS = {STUDY_YAML, LEDGER, *RESULTS, OPTUNA_DB, RAY, BASELINE, CONFIRM, REPORT, TRACKERS}
+_OURS_TOO = re.compile(
+    rf"\..+\.draft|{re.escape(OPTUNA_DB)}-(journal|wal|shm)|\w+\.damaged-\d+\.\w+|.+\.(qar|safetensors|pt|onnx)"
+)
+"""Drafts, files of SQLite, originals that `qar repair` has kept, and exported networks."""
+
+
+def is_study_file(name: str) -> bool:
+    """Whether a file or folder directly in the folder of a study is one that qar writes there."""
+    return name in _OURS or _OURS_TOO.fullmatch(name) is not None
 
 
 def study_exists(place: object) -> ValueError:

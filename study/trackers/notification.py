@@ -12,10 +12,23 @@ from study.ledger.history import History, Trial
 from study.storage.liveliness import is_complete, rule_met
 from study.trackers.tracker import front_rows
 from trainables.files.atomic import replacing
+from trainables.errors import DamagedFileError
+from trainables.files.regular import read_regular
 from trainables.result import TrialState
 
 SENT_FILE = "notified.json"
 SECONDS_TO_ANSWER = 10.0
+MOST_BYTES = 2**26
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Handler under which a redirection is an error: a post goes to the address that the user has set, or nowhere."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirects)
 
 
 class Notifier:
@@ -26,10 +39,14 @@ class Notifier:
     """
 
     def __init__(self, url: str, address: str, root: Path) -> None:
-        """Name the hook, the study's path or URI, and the folder that remembers what was sent."""
+        """Name the hook, the study's path or URI, and the folder that remembers what was sent.
+
+        Raises:
+            DamagedFileError: the file of what was sent can't be read.
+        """
         self._url, self._address = url, address
         self._file = root / SENT_FILE
-        self._sent: list[str] = json.loads(self._file.read_bytes()) if self._file.exists() else []
+        self._sent = _read(self._file)
 
     def update_trial(self, trial: Trial) -> None:
         """Post the failure of a trial."""
@@ -50,12 +67,24 @@ class Notifier:
         body = {"id": f"{self._address}#{name}", "study": self._address, "event": event, **content}
         headers = {"Content-Type": "application/json", "User-Agent": "qar"}
         request = urllib.request.Request(self._url, json.dumps(body).encode(), headers, method="POST")
-        with urllib.request.urlopen(request, timeout=SECONDS_TO_ANSWER):
+        with _OPENER.open(request, timeout=SECONDS_TO_ANSWER):
             pass
         self._sent.append(name)
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self._file) as file:
             file.write(json.dumps(self._sent).encode())
+
+
+def _read(file: Path) -> list[str]:
+    if not file.exists():
+        return []
+    try:
+        sent = json.loads(read_regular(file, MOST_BYTES))
+    except (OSError, ValueError, RecursionError):
+        sent = None
+    if not isinstance(sent, list) or not all(isinstance(name, str) for name in sent):
+        raise DamagedFileError(f"{file} must list what was posted, and is damaged; remove it, then all is posted again")
+    return sent
 
 
 def _events(config: StudyConfig, history: History) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from study.config import StudyConfig
 from study.storage.folder import StudyFolder
+from study.storage.study_storage import TRACKERS as FOLDER
 from study.trackers.tracker import Tracker
 
 MLFLOW_URI = "MLFLOW_TRACKING_URI"
 """Environment variable with the address of the MLflow server, as MLflow's own tools read it."""
-FOLDER = "trackers"
-"""Folder of the trackers' files in a study."""
 
 
 def trackers_root(folder: StudyFolder) -> Path:

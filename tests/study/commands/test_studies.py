@@ -1,5 +1,7 @@
 """Lists of studies, and studies that are removed and renamed."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,54 @@ def test_wrong_new_names_are_refused_and_nothing_changes(name: str, message: str
     with pytest.raises(ValueError, match=message):
         rename_study(folder, name, pytest.fail)
     assert {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()} == before
+
+
+def test_folder_that_holds_other_files_is_not_removed(tmp_path: Path) -> None:
+    """A study.yaml in one's home must not make it a study that can be removed."""
+    folder = make_study(tmp_path / "small")
+    for name in ("network.qar", "ledger.damaged-1.jsonl", "optuna.db-journal"):
+        (folder.path / name).write_text("the study's own")
+    (folder.path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match=r"must hold a study alone to be removed, got 'thesis\.tex'; move what"):
+        remove_study(folder, pytest.fail)
+    (folder.path / "thesis.tex").unlink()
+    remove_study(folder, pytest.fail)
+    assert not folder.path.exists()
+
+
+def test_rename_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_study(tmp_path / "small")
+    (tmp_path / "taken").symlink_to("nowhere")
+    with pytest.raises(ValueError, match="NAME must be free, got 'taken'"):
+        rename_study(folder, "taken", pytest.fail)
+    before = {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()}
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path))
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(PermissionError):
+        rename_study(folder, "better", pytest.fail)
+    assert {path.name: path.read_bytes() for path in folder.path.iterdir() if path.is_file()} == before
+
+
+def test_list_goes_on_beside_files_that_vanish_and_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A running driver removes checkpoints while their sizes are added."""
+    folder = make_study(tmp_path / "small")
+    (tmp_path / "looped").mkdir()
+    (tmp_path / "looped" / "study.yaml").symlink_to("study.yaml")
+    sizes = os.lstat
+
+    def lstat(path: str | Path) -> os.stat_result:
+        if str(path).endswith("optuna.db"):
+            raise FileNotFoundError
+        return sizes(path)
+
+    (folder.path / "optuna.db").write_bytes(bytes(10**6))
+    monkeypatch.setattr(os, "lstat", lstat)
+    looped, small = list_studies(str(tmp_path))
+    assert looped.problem
+    assert 0 < (small.num_bytes or 0) < 10**6
 
 
 def test_study_that_runs_is_neither_removed_nor_renamed(tmp_path: Path) -> None:

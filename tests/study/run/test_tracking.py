@@ -99,7 +99,13 @@ def test_trackers_that_cannot_be_used_are_refused(
     ("changes", "message"),
     [
         ({"loggers": ["tensorbord"]}, "loggers.0 must be 'tensorboard', 'mlflow' or 'wandb', got 'tensorbord'"),
-        ({"notify": "ftp://here"}, "notify must begin with http:// or https://, got 'ftp://here'"),
+        *(
+            ({"notify": url}, "notify must have the form https://HOST/PATH or http://HOST/PATH, got '")
+            for url in (
+                *("ftp://here", "file:///etc/passwd", "http://", "http:///path", "http://[::1", "http://here:99999/"),
+                *("http://here/a b", "http://here/\r\nX: y", "here/path", "javascript:alert(1)"),
+            )
+        ),
         ({"notify": "https://user:pass@here/"}, "notify must hold no credentials"),
     ],
 )

@@ -1,6 +1,7 @@
 """Code of users: what a study takes with it, and how it becomes importable."""
 
 import importlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from study.config import StudyConfig, parse_study
 from study.config.yaml_loading import dump_yaml, load_written_yaml, load_yaml
 from study.sources import import_paths_of, make_importable, shipped_modules, with_sources
 from study.sources.collecting import collect
+from study.storage.folder import StudyFolder
 
 STUDY = {"name": "own", "trials": 5, "space": {"family": ["none"]}}
 
@@ -54,6 +56,19 @@ def test_modules_are_collected_with_what_they_import(tmp_path: Path) -> None:
         "ownmodel.py",
     ]
     assert code["ownlab/nets.py"].startswith("import torch")
+
+
+def test_files_that_no_import_finds_are_left_out_and_the_study_can_be_read_again(tmp_path: Path) -> None:
+    """Their names would not be accepted from study.yaml, and a study that has trained could never go on."""
+    write(tmp_path, ownlab__in____init__="x = 1\n", ownlab__in__größe="y = 2\n")
+    for name in ("run-all.py", "data-prep/main.py", os.fsdecode(b"\xff.py"), "2nd.py", ".hidden.py"):
+        (tmp_path / "ownlab" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "ownlab" / name).write_text("raise SystemExit\n")
+    config = with_sources(study_of(model="ownlab:net"), [tmp_path])
+    assert sorted(config.code) == ["ownlab/__init__.py", "ownlab/größe.py"]
+    folder = StudyFolder(tmp_path / "study")
+    folder.create(config)
+    assert folder.read_config() == config
 
 
 def test_packages_of_this_project_are_never_collected(tmp_path: Path) -> None:

@@ -155,3 +155,17 @@ def test_study_that_was_not_begun_has_no_ledger_to_miss(tmp_path: Path) -> None:
     study.create(study_config())
     assert study.read_history().trials == {}
     study.open_ledger(print).close()
+
+
+def test_configuration_that_could_not_be_read_again_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    """Text beyond ASCII takes up to ten characters in study.yaml, which has a largest size."""
+    folder = StudyFolder(tmp_path / "small")
+    config = study_config(code={f"module_{place}.py": "# " + 150_000 * "π" for place in range(3)})
+    with pytest.raises(ValueError, match=r"can't be kept, for its file could not be read again: study\.yaml: "):
+        folder.create(config)
+    assert not folder.path.exists()
+    folder.create(study_config())
+    before = folder.study_yaml.read_bytes()
+    with pytest.raises(ValueError, match="can't be kept"):
+        folder.replace_config(config)
+    assert folder.study_yaml.read_bytes() == before

@@ -116,6 +116,11 @@ def _link(root: Path, name: str, target: str) -> None:
     (root / "train" / "cat" / name).symlink_to(target)
 
 
+def _save(file: Path, size: tuple[int, int]) -> Path:
+    Image.new("1", size).save(file)
+    return file
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
@@ -125,11 +130,11 @@ def _link(root: Path, name: str, target: str) -> None:
         (lambda root: _link(root, "x.png", "/etc/passwd"), "found 'train/cat/x.png' .cannot identify"),
         (lambda root: os.mkfifo(root / "train" / "cat" / "x.png"), "every image must be a file"),
         (
-            lambda root: Image.new("1", (9000, 9000)).save(root / "train" / "cat" / "0.png"),
+            lambda root: _save(root / "train" / "cat" / "0.png", (9000, 9000)),
             r"found 'train/cat/0.png' .9000x9000, more than 67108864 pixels",
         ),
         (
-            lambda root: [Image.new("1", (1, 5000)).save(file) for file in root.rglob("*.png")],
+            lambda root: [_save(file, (1, 5000)) for file in root.rglob("*.png")],
             "at most 4096 pixels per side, or the data set's name a size to resize to, found 5000x1",
         ),
         (
