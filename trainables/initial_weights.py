@@ -12,9 +12,9 @@ from zipfile import ZipFile, is_zipfile
 import torch
 from torch import Tensor, nn
 
-from trainables.files.checkpoint_inspection import check_archive
 from trainables.data.fetched import fetched, is_uri
 from trainables.errors import IrregularFileError
+from trainables.files.checkpoint_inspection import check_archive
 from trainables.files.regular import open_regular
 
 KEY = "trial.initial_weights"

@@ -11,8 +11,8 @@ from study.ledger.front import front_so_far, knee_of
 from study.ledger.history import History, Trial
 from study.storage.liveliness import is_complete, rule_met
 from study.trackers.tracker import front_rows
-from trainables.files.atomic import replacing
 from trainables.errors import DamagedFileError
+from trainables.files.atomic import replacing
 from trainables.files.regular import read_regular
 from trainables.result import TrialState
 
