@@ -124,6 +124,22 @@ class LearnedGrid:
         self.state.grad.add_(finite(by_step.to(self.state.dtype)) * self.state.detach().sign())
 
 
+class OnLearnedGrid:
+    """Base of quantizers whose representatives lie on a `LearnedGrid`."""
+
+    _grid: LearnedGrid
+
+    @property
+    def state(self) -> Float[Tensor, " 1"]:
+        """The step of the grid, trained; see `LayerQuantizer.state`."""
+        return self._grid.state
+
+    @property
+    def representatives(self) -> Float[Tensor, " k"]:
+        """The representatives, (K,); see `LayerQuantizer.representatives`."""
+        return self._grid.values
+
+
 def mean_spacing(representatives: Float[Tensor, " k"]) -> float:
     """Return the mean distance of neighbouring representatives; 1 if all are equal, so that one can divide by it.
 

@@ -6,53 +6,26 @@ import torch
 from torch import Tensor
 
 from trainables.codebooks.assignment import assign
-from trainables.config import PenaltyForm
 from trainables.regularizers.chunks import chunks
 from trainables.regularizers.exponential.soft_minimum import rows_in_chunk
-from trainables.regularizers.exponential.temperature import Temperature
+from trainables.regularizers.exponential.wells import ExponentialWells
 from trainables.regularizers.reduction import reduction_divisor
-from trainables.regularizers.representatives import mean_spacing, trainable_representatives
 from trainables.shapes import Float
 
 
-class BoundedWells:
+class BoundedWells(ExponentialWells):
     """The penalty 1 − max_k exp(−(w − r_k)²/τ) of each weight w.
 
     `form.scale` multiplies it by τ, which gives it the curvature of the squared distance, as the soft minimum has.
 
-    Attributes:
-        representatives: (K,), trained.
-        state: the same tensor.
-
     Source: `trainables.families`, RE.
     """
-
-    def __init__(self, weights: Float[Tensor, " n"], num_levels: int, form: PenaltyForm) -> None:
-        """Place `num_levels` representatives among a layer's weights, (n,), as `form.initial` says."""
-        self.form = form
-        self.representatives = self.state = trainable_representatives(weights, num_levels, form.initial)
-        self._temperature = Temperature(form, mean_spacing(self.representatives.detach()))
-        self._divisor = reduction_divisor(form, len(weights))
-
-    @property
-    def half_spacing(self) -> float:
-        """Half the mean distance of the representatives; see `Regularizer.half_spacing`."""
-        return mean_spacing(self.representatives.detach()) / 2
 
     @property
     def steepest(self) -> float:
         """The slope at (w − r)² = τ/2; see `Regularizer.steepest`."""
         depth = self.tau if self.form.scale else 1.0
         return depth * math.sqrt(2 / self.tau) * math.exp(-0.5) / self._divisor
-
-    @property
-    def tau(self) -> float:
-        """The current temperature τ, in squared units of the weights."""
-        return self._temperature.tau
-
-    def progress(self, fraction: float) -> None:
-        """Set the temperature; see `LayerQuantizer.progress`."""
-        self._temperature.progress(fraction, mean_spacing(self.representatives.detach()))
 
     def add_gradient(self, weights: Float[Tensor, " n"], gradient: Float[Tensor, " n"], strength: float) -> None:
         """Add the penalty's gradient in place; see `Regularizer.add_gradient`."""

@@ -3,51 +3,24 @@
 import torch
 from torch import Tensor
 
-from trainables.config import PenaltyForm
 from trainables.regularizers.chunks import CPU_CHUNK
-from trainables.regularizers.exponential.temperature import Temperature
+from trainables.regularizers.exponential.wells import ExponentialWells
 from trainables.regularizers.exponential.windows import EXACT_LEVELS, windows
 from trainables.regularizers.lookup.slope_table import SlopeTable
 from trainables.regularizers.reduction import reduction_divisor
-from trainables.regularizers.representatives import mean_spacing, trainable_representatives
 from trainables.shapes import Float
 
 
-class SoftMinimum:
+class SoftMinimum(ExponentialWells):
     """The penalty −τ log Σ_k exp(−(w − r_k)²/τ) of each weight w.
-
-    Attributes:
-        representatives: (K,), trained.
-        state: the same tensor.
 
     Source: `trainables.families`, RE.
     """
-
-    def __init__(self, weights: Float[Tensor, " n"], num_levels: int, form: PenaltyForm) -> None:
-        """Place `num_levels` representatives among a layer's weights, (n,), as `form.initial` says."""
-        self.form = form
-        self.representatives = self.state = trainable_representatives(weights, num_levels, form.initial)
-        self._temperature = Temperature(form, mean_spacing(self.representatives.detach()))
-        self._divisor = reduction_divisor(form, len(weights))
-
-    @property
-    def half_spacing(self) -> float:
-        """Half the mean distance of the representatives; see `Regularizer.half_spacing`."""
-        return mean_spacing(self.representatives.detach()) / 2
 
     @property
     def steepest(self) -> float:
         """The slope of the squared distance at the rim of a well; see `Regularizer.steepest`."""
         return 2 * self.half_spacing / self._divisor
-
-    @property
-    def tau(self) -> float:
-        """The current temperature τ, in squared units of the weights."""
-        return self._temperature.tau
-
-    def progress(self, fraction: float) -> None:
-        """Set the temperature; see `LayerQuantizer.progress`."""
-        self._temperature.progress(fraction, mean_spacing(self.representatives.detach()))
 
     def add_gradient(self, weights: Float[Tensor, " n"], gradient: Float[Tensor, " n"], strength: float) -> None:
         """Add the penalty's gradient in place; see `Regularizer.add_gradient`."""

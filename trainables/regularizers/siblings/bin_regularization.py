@@ -7,11 +7,11 @@ from trainables.codebooks.assignment import assign
 from trainables.config import PenaltyForm
 from trainables.regularizers.chunks import chunks
 from trainables.regularizers.reduction import reduction_divisor
-from trainables.regularizers.representatives import LearnedGrid
+from trainables.regularizers.representatives import LearnedGrid, OnLearnedGrid
 from trainables.shapes import Float, Int
 
 
-class BinRegularization:
+class BinRegularization(OnLearnedGrid):
     """The penalty Σ_k (mean_k − r_k)² + variance_k over the bins k: the weights that are nearest to representative r_k.
 
     The two terms of a bin are together the mean of its squared distances, so that with n_k weights in its bin the
@@ -26,16 +26,6 @@ class BinRegularization:
         self.form = form
         self._grid = LearnedGrid(weights, num_levels, fitted=True)
         self._share_of_mean_bin = self._factor(len(weights), num_levels) / (len(weights) / num_levels)
-
-    @property
-    def state(self) -> Float[Tensor, " 1"]:
-        """The step of the grid, trained; see `LayerQuantizer`."""
-        return self._grid.state
-
-    @property
-    def representatives(self) -> Float[Tensor, " k"]:
-        """The representatives, (K,); see `LayerQuantizer.representatives`."""
-        return self._grid.values
 
     @property
     def half_spacing(self) -> float:

@@ -8,11 +8,11 @@ from torch import Tensor
 from trainables.codebooks.assignment import assign
 from trainables.config import PenaltyForm
 from trainables.regularizers.chunks import chunks
-from trainables.regularizers.representatives import LearnedGrid
+from trainables.regularizers.representatives import LearnedGrid, OnLearnedGrid
 from trainables.shapes import Float
 
 
-class LearnedStep:
+class LearnedStep(OnLearnedGrid):
     """The forward pass uses the nearest value s·z of a grid. Rounding counts as the identity in the backward pass.
 
     The gradient of a weight is that of its quantized value if the weight lies within the grid, and 0 beyond its ends.
@@ -26,16 +26,6 @@ class LearnedStep:
         """Place the grid over a layer's weights, (n,), with the source's first step. No switch of `form` matters."""
         del form
         self._grid = LearnedGrid(weights, num_levels, fitted=False)
-
-    @property
-    def state(self) -> Float[Tensor, " 1"]:
-        """The step of the grid, trained; see `LayerQuantizer.state`."""
-        return self._grid.state
-
-    @property
-    def representatives(self) -> Float[Tensor, " k"]:
-        """The representatives, (K,); see `LayerQuantizer.representatives`."""
-        return self._grid.values
 
     def progress(self, fraction: float) -> None:
         """Do nothing: the method stays the same over the phase."""
