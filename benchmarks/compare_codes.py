@@ -1,10 +1,11 @@
 """Compare codes of levels on trained networks: Huffman's words, numeral systems, adaptive models and contexts.
 
-    python benchmarks/compare_codes.py vgg16|alexnet [--levels 2,3,4,5,8,16] [--data-dir DIR] [--networks DIR]
+    python benchmarks/compare_codes.py cifar10-small|vgg16|alexnet [--levels 2,3,4,8,16] [--data-dir D] [--networks D]
 
-A float network is trained for 20 epochs on 1,600 images of CIFAR-10, at a quarter of the width; from it, each family
-at each K for one epoch under its penalty (decoupled, λ = 8 half-spacings) and two of tuning. Networks that are there
-already are not trained again. A row of the CSV is one network; the tables show bits per weight.
+A float network is trained on images of CIFAR-10, at a quarter of the width; from it, each family at each K under its
+penalty, and then tuned. `SETTINGS` holds images, epochs and λ: `cifar10-small` is the grid of the study of that name,
+with fewer images and epochs; `vgg16` and `alexnet` have 1,600 images. Networks that are there already are not trained
+again. A row of the CSV is one network; the tables show bits per weight.
 
 `adaptive` is the size of an ideal code that learns the shares of the levels as it goes (the estimator of Krichevsky and
 Trofimov, whose size does not depend on their order). With a context, it learns them for each context apart: the level
@@ -15,6 +16,7 @@ where it gains.
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,56 +29,89 @@ from scipy.special import gammaln
 from trainables.codebooks.bits import CODES, LayerBits, entropy_bits, network_bits
 from trainables.codebooks.packing import level_counts
 from trainables.config import PenaltyForm, Recipe, TrialConfig
-from trainables.families import FAMILIES
 from trainables.models import build_model
 from trainables.run import CompressionRun
 
-PLACEMENTS = {
-    "none": "kmeans",
-    "none, uniform": "uniform",  # levels at equal distances over all weights: most of them are rare
-    "RS": "own",
-    "RC": "own",
-    "RM": "own",
-    "RE": "own",
+VARIANTS: dict[str, dict[str, Any]] = {
+    "none": {"placement": "kmeans"},
+    "none, uniform": {"placement": "uniform"},  # levels at equal distances over all weights: most of them are rare
+    **{family: {"placement": "own"} for family in ("RS", "RC", "RM", "RE", "RH")},
+    "RH, γ = 4": {"placement": "own", "penalty": PenaltyForm(entropy_weight=4.0)},
 }
-"""Placement of the levels by variant, which is named after its family."""
-SETTINGS: dict[str, dict[str, Any]] = {
-    "vgg16": {"learning_rate": 2e-3},
-    "alexnet": {"learning_rate": 1e-3, "weight_decay": 5e-2},
+"""Fields of the trial by variant, whose name begins with that of its family."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """The training of all networks of one comparison.
+
+    Attributes:
+        model: name of the network.
+        images: of CIFAR-10, of which a fifth is for validation.
+        float_epochs: epochs of the float network.
+        tuning_epochs: epochs of tuning, after one under the penalty.
+        lam: λ in half-spacings, by family.
+        recipe: fields of the recipe that differ from its defaults.
+    """
+
+    model: str
+    images: int
+    float_epochs: int
+    tuning_epochs: int
+    lam: Mapping[str, float]
+    recipe: Mapping[str, Any]
+
+
+EQUAL_LAM = dict.fromkeys(("RS", "RC", "RM", "RE", "RH"), 8.0)
+BRIEF = {"warmup_epochs": 0.5, "augmentation": "crop_flip", "finetune_learning_rate": 5e-4, "decay_quantized": False}
+SETTINGS = {
+    "cifar10-small": Setting(
+        model="vgg16",
+        images=5000,
+        float_epochs=12,
+        tuning_epochs=1,
+        lam={"RS": 2.0, "RC": 2.0, "RM": 8.0, "RE": 32.0, "RH": 8.0},
+        recipe={"learning_rate": 2e-3, "warmup_epochs": 0.5, "augmentation": "crop_flip"},
+    ),
+    "vgg16": Setting(
+        model="vgg16",
+        images=2000,
+        float_epochs=20,
+        tuning_epochs=2,
+        lam=EQUAL_LAM,
+        recipe=BRIEF | {"learning_rate": 2e-3},
+    ),
+    "alexnet": Setting(
+        model="alexnet",
+        images=2000,
+        float_epochs=20,
+        tuning_epochs=2,
+        lam=EQUAL_LAM,
+        recipe=BRIEF | {"learning_rate": 1e-3, "weight_decay": 5e-2},
+    ),
 }
-"""Settings of the recipe by model; only the float network's weights are decayed."""
 Network = tuple[dict[str, Any], dict[str, tuple[torch.Tensor, torch.Tensor]]]
 
 
-def trial_config(model: str, variant: str, num_levels: int | None, data_dir: str) -> TrialConfig:
+def trial_config(setting: Setting, variant: str, num_levels: int | None, data_dir: str) -> TrialConfig:
     """Return the configuration of a float network (`num_levels` None) or of a trial that begins from it."""
-    recipe = Recipe(
-        **SETTINGS[model],
-        finetune_learning_rate=5e-4,
-        warmup_epochs=0.5,
-        augmentation="crop_flip",
-        penalty_application="decoupled",
-        lam_unit="half_spacings",
-        decay_quantized=False,
-        recalibration_batches=0 if num_levels is None else 20,
-    )
+    is_float = num_levels is None
     family, _, _ = variant.partition(",")
     return TrialConfig(
         family=family,
         num_levels=num_levels,
-        lam=8.0 if FAMILIES[family].has_penalty else 0.0,
-        placement=PLACEMENTS[variant],
-        init="scratch" if num_levels is None else "pretrained",
-        regularize_epochs=20 if num_levels is None else 1,
-        finetune_epochs=0 if num_levels is None else 2,
-        model=model,
+        lam=setting.lam.get(family, 0.0),
+        init="scratch" if is_float else "pretrained",
+        regularize_epochs=setting.float_epochs if is_float else 1,
+        finetune_epochs=0 if is_float else setting.tuning_epochs,
+        model=setting.model,
         width=0.25,
         dataset="cifar10",
-        subset=2000,
+        subset=setting.images,
         validation_fraction=0.2,
         data_dir=data_dir,
-        recipe=recipe,
-        penalty=PenaltyForm(initial="kmeans", interval="sigma", temperature=0.02, final_temperature=0.02),
+        **VARIANTS[variant],
+        recipe=Recipe(recalibration_batches=0 if is_float else 20, **setting.recipe),
     )
 
 
@@ -88,13 +123,13 @@ def trained(config: TrialConfig, weights: Mapping[str, torch.Tensor] | None) -> 
     return run, metrics
 
 
-def network(folder: Path, model: str, variant: str, num_levels: int, data_dir: str) -> Network:
+def network(folder: Path, setting: Setting, variant: str, num_levels: int, data_dir: str) -> Network:
     """Return metrics and codebooks of a network, trained if it is not in the folder."""
     path, baseline = folder / f"{variant}-{num_levels}.pt", folder / "float.pt"
     if not path.exists():
         if not baseline.exists():
-            torch.save(trained(trial_config(model, "none", None, data_dir), None)[0].model.state_dict(), baseline)
-        run, metrics = trained(trial_config(model, variant, num_levels, data_dir), torch.load(baseline))
+            torch.save(trained(trial_config(setting, "none", None, data_dir), None)[0].model.state_dict(), baseline)
+        run, metrics = trained(trial_config(setting, variant, num_levels, data_dir), torch.load(baseline))
         codebooks = {name: (values.detach(), levels) for name, (values, levels) in run.phase.codebooks().items()}
         torch.save((metrics, codebooks), path)
     return torch.load(path, weights_only=False)
@@ -170,15 +205,15 @@ def sizes_of(levels: np.ndarray, num_levels: int) -> dict[str, float]:
     return sizes
 
 
-def measure(model: str, variant: str, num_levels: int, trained_network: Network) -> dict[str, Any]:
+def measure(name: str, variant: str, num_levels: int, trained_network: Network) -> dict[str, Any]:
     """Return the row of one network: bits per quantized weight in each code, and bits per weight of the whole file."""
     metrics, codebooks = trained_network
     layers = [sizes_of(levels.contiguous().numpy(), len(values)) for values, levels in codebooks.values()]
     num_weights = sum(levels.numel() for _, levels in codebooks.values())
-    row = {"model": model, "variant": variant, "num_levels": num_levels, "val_accuracy": metrics["val_accuracy"]}
+    row = {"setting": name, "variant": variant, "num_levels": num_levels, "val_accuracy": metrics["val_accuracy"]}
     row |= {name: sum(sizes[name] for sizes in layers) / num_weights for name in layers[0]}
     counts = {name: level_counts(codebook) for name, codebook in codebooks.items()}
-    plain = build_model(model, (3, 32, 32), 10, 0, 0.25)
+    plain = build_model(SETTINGS[name].model, (3, 32, 32), 10, 0, 0.25)
     return row | {f"file, {coding}": network_bits(plain, counts, coding).bits_per_weight for coding in CODES}
 
 
@@ -210,7 +245,7 @@ def print_tables(rows: pd.DataFrame) -> None:
         "Huffman above entropy",
     ]
     header += ["entropy coding above entropy", "file before", "file after", "smaller"]
-    print_table(f"{rows['model'].iloc[0]}: bits per weight", header, table)
+    print_table(f"{rows['setting'].iloc[0]}: bits per weight", header, table)
     names = list(rows.loc[:, "adaptive":"input channel"].columns)
     gains = 100 * (1 - rows[names].div(rows["entropy coding"], axis=0))
     table = [[name, f"{gains[name].median():.2f}%", f"{gains[name].max():.2f}%"] for name in names]
@@ -220,21 +255,21 @@ def print_tables(rows: pd.DataFrame) -> None:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", choices=list(SETTINGS))
+    parser.add_argument("setting", choices=list(SETTINGS))
     parser.add_argument("--data-dir", default="data")
-    parser.add_argument("--levels", default="2,3,4,5,8,16")
+    parser.add_argument("--levels", default="2,3,4,8,16")
     parser.add_argument("--networks", type=Path, help="folder of the trained networks")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    folder = arguments.networks or Path("networks") / arguments.model
+    folder = arguments.networks or Path("networks") / arguments.setting
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for num_levels in map(int, arguments.levels.split(",")):
-        for variant in PLACEMENTS:
-            made = network(folder, arguments.model, variant, num_levels, arguments.data_dir)
-            rows.append(measure(arguments.model, variant, num_levels, made))
+        for variant in VARIANTS:
+            made = network(folder, SETTINGS[arguments.setting], variant, num_levels, arguments.data_dir)
+            rows.append(measure(arguments.setting, variant, num_levels, made))
             print(f"{variant} at K = {num_levels}: {rows[-1]['val_accuracy']:.3f}", flush=True)
-    out = Path(__file__).parent / "data" / f"codes-{arguments.model}.csv"
+    out = Path(__file__).parent / "data" / f"codes-{arguments.setting}.csv"
     pd.DataFrame(rows).to_csv(out, index=False, float_format="%.6g")
     print_tables(pd.DataFrame(rows))
 

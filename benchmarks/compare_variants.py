@@ -2,6 +2,7 @@
 
     python benchmarks/compare_variants.py applications digits|vgg16 [--levels 2,4,8] [--seeds N] [--data-dir DIR]
     python benchmarks/compare_variants.py siblings digits [--levels 2,4] [--seeds N]
+    python benchmarks/compare_variants.py entropy digits|cifar10 [--levels 4,8,16] [--seeds N] [--data-dir DIR]
     python benchmarks/compare_variants.py readings digits|cifar10 [--data-dir DIR]
 
 `applications` compares ways to apply and to set up the penalties. A float network is trained once per seed; every
@@ -12,6 +13,8 @@ beginning and at the end of the phase, bits per weight.
 `siblings` compares the paper's families with the controls and with published methods of the same kind. Every family
 begins from the float network, and is trained for both phases. The tables show means over the seeds: accuracy before and
 after tuning with re-estimated statistics, at the λ with the best mean accuracy before tuning.
+
+`entropy` compares in the same way what a bit may cost under RH with RM, which is RH where bits are free.
 
 `readings` compares readings of RM and RE and the places where their representatives begin. Every variant is trained
 from random weights through both phases, at each K, λ and seed, with the coupled application of earlier versions. The
@@ -98,6 +101,12 @@ SIBLINGS = (
     Variant(name="DKM, τ 0.1", family="DKM", form={"temperature": 0.1, "final_temperature": 0.1}),
 )
 
+ENTROPY = (
+    Variant(name="none", family="none"),
+    Variant(name="RM", family="RM", lams=(8.0,)),
+    *(Variant(name=f"RH, γ = {g:g}", family="RH", lams=(8.0,), form={"entropy_weight": g}) for g in (0.5, 1, 2, 3, 4)),
+)
+
 EARLIER_RECIPE = COUPLED | {"recalibration_batches": 0, "finetune_learning_rate": 1e-3}
 EARLIER_FORM = QUANTILES | MINMAX | FALLING | FIXED_UNIT
 
@@ -170,6 +179,18 @@ SETTINGS: dict[tuple[str, str], Setting] = {
         baseline_epochs=12,
         common={"dataset": "digits", "regularize_epochs": 3, "finetune_epochs": 3},
         recipe={"learning_rate": 1e-3},
+    ),
+    ("entropy", "digits"): Setting(
+        baseline_epochs=12,
+        common={"dataset": "digits", "regularize_epochs": 3, "finetune_epochs": 3},
+        recipe={"learning_rate": 1e-3},
+        levels=(4, 8, 16),
+    ),
+    ("entropy", "cifar10"): Setting(
+        baseline_epochs=12,
+        common=SMALL_CIFAR10 | {"subset": 5000, "regularize_epochs": 2, "finetune_epochs": 1},
+        recipe={"learning_rate": 2e-3, "augmentation": "crop_flip"},
+        levels=(4, 8, 16),
     ),
     ("readings", "digits"): Setting(
         common={"dataset": "digits", "regularize_epochs": 12, "finetune_epochs": 6}, recipe={}, lams=(1e-3, 1e-2)
@@ -341,6 +362,7 @@ def print_readings(name: str, rows: pd.DataFrame) -> None:
 COMPARISONS: dict[str, tuple[tuple[Variant, ...], Callable[[Job], Row], Callable[[str, pd.DataFrame], None]]] = {
     "applications": (APPLICATIONS, run_application, print_applications),
     "siblings": (SIBLINGS, run_sibling, print_siblings),
+    "entropy": (ENTROPY, run_sibling, print_siblings),
     "readings": (READINGS, run_reading, print_readings),
 }
 
