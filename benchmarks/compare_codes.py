@@ -36,7 +36,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "none": {"placement": "kmeans"},
     "none, uniform": {"placement": "uniform"},  # levels at equal distances over all weights: most of them are rare
     **{family: {"placement": "own"} for family in ("RS", "RC", "RM", "RE", "RH")},
-    "RH, γ = 4": {"placement": "own", "penalty": PenaltyForm(entropy_weight=4.0)},
+    **{f"RH, γ = {g}": {"placement": "own", "penalty": PenaltyForm(entropy_weight=float(g))} for g in (2, 4)},
 }
 """Fields of the trial by variant, whose name begins with that of its family."""
 

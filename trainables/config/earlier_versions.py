@@ -16,7 +16,7 @@ ADDED: dict[str, dict[str, Any]] = {
         "interval_sigmas": 2.5,
         "interval_quantile": 0.005,
         "temperature_spacing": "initial",
-        "entropy_weight": 2.0,
+        "entropy_weight": 1.0,
     },
 }
 """Fields that a later version added, by section; the section "" is the trial itself.

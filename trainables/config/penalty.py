@@ -40,7 +40,7 @@ class PenaltyForm:
     temperature: float = 0.02
     final_temperature: float = 0.02
     temperature_spacing: str = "current"
-    entropy_weight: float = 2.0
+    entropy_weight: float = 1.0
     initial: str = "kmeans"
     interval: str = "sigma"
     interval_sigmas: float = 2.5
@@ -53,5 +53,5 @@ class PenaltyForm:
         choose("interval", self.interval, ("minmax", "sigma", "quantiles"))
         require_positive(self, "temperature", "final_temperature", "interval_sigmas")
         weight, quantile = self.entropy_weight, self.interval_quantile
-        require(math.isfinite(weight) and weight >= 0, "entropy_weight", "finite and at least 0", weight, "try 2.0")
+        require(math.isfinite(weight) and weight >= 0, "entropy_weight", "finite and at least 0", weight, "try 1.0")
         require(0 <= quantile < 0.5, "interval_quantile", "at least 0 and below 0.5", quantile, "try 0.005")

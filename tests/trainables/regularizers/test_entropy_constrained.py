@@ -113,5 +113,5 @@ def test_no_proximal_step_is_claimed() -> None:
 
 @pytest.mark.parametrize("weight", [-0.5, math.nan, math.inf])
 def test_entropy_weight_is_refused_in_one_line(weight: float) -> None:
-    with pytest.raises(ValueError, match=rf"^entropy_weight must be finite and at least 0, got {weight}; try 2.0$"):
+    with pytest.raises(ValueError, match=rf"^entropy_weight must be finite and at least 0, got {weight}; try 1.0$"):
         PenaltyForm(entropy_weight=weight)
