@@ -9,8 +9,9 @@ from trainables.lazy import lazy_names
 
 if TYPE_CHECKING:
     from study.ledger.costs import Costs, costs_of
+    from study.ledger.epochs import RungReport
     from study.ledger.facts import FACTS, Fact
-    from study.ledger.history import CheckpointRecord, History, KnownResult, RungReport, Session, Trial
+    from study.ledger.history import CheckpointRecord, History, KnownResult, Session, Trial
     from study.ledger.ledger import Ledger, LedgerCopy
     from study.ledger.order import check_order
     from study.ledger.reading import read_history
@@ -26,7 +27,7 @@ else:
             "KnownResult": "history",
             "Ledger": "ledger",
             "LedgerCopy": "ledger",
-            "RungReport": "history",
+            "RungReport": "epochs",
             "Session": "history",
             "Trial": "history",
             "check_order": "order",

@@ -1,8 +1,8 @@
 """Costs of a study in seconds of training: by trial, phase and family, lost to crashes, and saved by early stopping."""
 
-from collections import defaultdict
 from dataclasses import dataclass, field
-from statistics import mean
+
+import numpy as np
 
 from study.ledger.history import History, Trial
 from trainables.result import FINETUNE, REGULARIZE, TrialState
@@ -42,26 +42,37 @@ def costs_of(history: History) -> Costs:
         history: history of the study, which may still run.
     """
     costs = Costs(baseline=sum(sum(epochs.values()) for epochs in history.baseline_seconds.values()))
-    paces: dict[tuple[str | None, str], list[float]] = defaultdict(list)
-    for trial in history.trials.values():
-        family = trial.config["family"]
-        costs.lost += trial.seconds_lost
-        costs.by_trial[trial.trial_id] = 0.0
-        for metrics in trial.epochs.values():
-            seconds, phase = metrics["train_seconds"], metrics["phase"]
-            costs.by_trial[trial.trial_id] += seconds
-            costs.by_phase[phase] += seconds
-            costs.by_family[family] = costs.by_family.get(family, 0.0) + seconds
-            paces[family, phase].append(seconds)
-            paces[None, phase].append(seconds)
-    pace = {key: mean(seconds) for key, seconds in paces.items()}
+    trials = history.trials.values()
+    costs.lost = sum(trial.seconds_lost for trial in trials)
+    epochs = history.epochs
+    counted = epochs.counts
+    numbers, seconds = epochs.trials[counted], epochs.numbers_of("train_seconds")[counted]
+    totals = np.bincount(numbers, seconds, minlength=max(history.trials, default=-1) + 1)
+    costs.by_trial = {trial.trial_id: float(totals[trial.number]) for trial in trials}
+    families = list(dict.fromkeys(trial.config["family"] for trial in trials))
+    places = np.zeros(len(totals), np.int64)
+    for trial in trials:
+        places[trial.number] = families.index(trial.config["family"])
+    paces: dict[tuple[str | None, str], float] = {}
+    for phase in costs.by_phase:
+        in_phase = epochs.is_value("phase", phase)[counted]
+        spent = seconds[in_phase]
+        costs.by_phase[phase] = float(spent.sum())
+        if len(spent):
+            paces[None, phase] = float(spent.mean())
+        sums = np.bincount(places[numbers[in_phase]], spent, minlength=len(families))
+        lengths = np.bincount(places[numbers[in_phase]], minlength=len(families))
+        for family, total, length in zip(families, sums.tolist(), lengths.tolist(), strict=True):
+            if length:
+                costs.by_family[family] = costs.by_family.get(family, 0.0) + total
+                paces[family, phase] = total / length
 
     def remaining_seconds(trial: Trial) -> float:
         done = max(trial.epochs, default=0)
         left = {REGULARIZE: max(0, trial.regularize_epochs - done)}
         left[FINETUNE] = trial.budget - done - left[REGULARIZE]
         family = trial.config["family"]
-        return sum(number * pace.get((family, phase), pace.get((None, phase), 0.0)) for phase, number in left.items())
+        return sum(number * paces.get((family, phase), paces.get((None, phase), 0.0)) for phase, number in left.items())
 
-    costs.saved = sum(remaining_seconds(trial) for trial in history.trials.values() if trial.state == TrialState.PRUNED)
+    costs.saved = sum(remaining_seconds(trial) for trial in trials if trial.state == TrialState.PRUNED)
     return costs

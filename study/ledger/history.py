@@ -5,6 +5,7 @@ from typing import Any
 
 from study.ledger import facts
 from study.ledger.chain import LedgerPosition
+from study.ledger.epochs import EpochLog, RungReports, TrialEpochs
 from study.ledger.facts import Fact, SessionOutcome
 from trainables.families import QUANTIZE_FIRST
 from trainables.result import END_STATES, TrialState
@@ -38,7 +39,6 @@ class Trial:
         failure: reason of a failure, in one line; None otherwise.
         checkpoints: checkpoints that are kept, the newest last.
         epochs: metrics by epoch; for an epoch that was trained twice, those of the second time.
-        sessions: number of the session that trained each epoch, by epoch.
         latest_epoch: epoch that was trained last; lower than the highest one while lost epochs are trained again.
         may_go_back: whether the actor was lost since the latest epoch, so that earlier epochs may follow.
         losses: number of times that its actor was lost.
@@ -56,8 +56,7 @@ class Trial:
     state: TrialState = TrialState.RUNNING
     failure: str | None = None
     checkpoints: list[CheckpointRecord] = field(default_factory=list)
-    epochs: dict[int, dict[str, Any]] = field(default_factory=dict)
-    sessions: dict[int, int] = field(default_factory=dict)
+    epochs: TrialEpochs = field(default_factory=lambda: TrialEpochs(EpochLog()))
     latest_epoch: int = 0
     may_go_back: bool = False
     losses: int = 0
@@ -82,6 +81,11 @@ class Trial:
     def last(self) -> dict[str, Any]:
         """Metrics of the highest epoch; empty before the first."""
         return self.epochs[max(self.epochs)] if self.epochs else {}
+
+    @property
+    def sessions(self) -> dict[int, int]:
+        """Number of the session that trained each epoch, by epoch."""
+        return {epoch: self.epochs.session(epoch) for epoch in self.epochs}
 
     @property
     def is_front_candidate(self) -> bool:
@@ -110,19 +114,6 @@ class KnownResult:
     number: int | None = None
     failure: str | None = None
     sampler_state: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class RungReport:
-    """Metrics of an epoch that a trial has finished for the first time, as the rungs compare them.
-
-    Attributes:
-        number: number of the trial.
-        metrics: metrics of the epoch.
-    """
-
-    number: int
-    metrics: dict[str, Any]
 
 
 @dataclass
@@ -157,8 +148,7 @@ class History:
     Attributes:
         trials: trials by number.
         proposals: trials and known results in the order in which Optuna received them.
-        rung_reports: first report of each epoch of each trial, in order of arrival. Early stopping decides by the first
-            report alone, so that it decides alike after a restart.
+        epochs: all epochs of all trials in order of arrival.
         sessions: sessions in order.
         baseline_seconds: seconds of training of float baselines, by seed and epoch.
         baseline_sums: checksums of the float baselines' checkpoints by seed, as far as the ledger holds them.
@@ -168,7 +158,7 @@ class History:
 
     trials: dict[int, Trial] = field(default_factory=dict)
     proposals: list[Trial | KnownResult] = field(default_factory=list)
-    rung_reports: list[RungReport] = field(default_factory=list)
+    epochs: EpochLog = field(default_factory=EpochLog)
     sessions: list[Session] = field(default_factory=list)
     baseline_seconds: dict[int, dict[int, float]] = field(default_factory=dict)
     baseline_sums: dict[int, str] = field(default_factory=dict)
@@ -219,18 +209,16 @@ class History:
     def _create_trial(self, fact: facts.Asked) -> None:
         names = ("number", "trial_id", "anchor", "params", "distributions", "config", "config_hash")
         trial = Trial(**{name: getattr(fact, name) for name in names}, sampler_state=fact.sampler_state or {})
+        trial.epochs = TrialEpochs(self.epochs)
         self.trials[trial.number] = trial
         self.proposals.append(trial)
 
     def _finish_epoch(self, trial: Trial, metrics: dict[str, Any]) -> None:
         epoch = metrics["epoch"]
-        earlier = trial.epochs.get(epoch)
-        if earlier is None:
-            self.rung_reports.append(RungReport(trial.number, metrics))
-        else:
-            trial.seconds_lost += earlier["train_seconds"]
-        trial.epochs[epoch] = metrics
-        trial.sessions[epoch] = len(self.sessions)
+        earlier = trial.epochs.row(epoch)
+        if earlier is not None:
+            trial.seconds_lost += self.epochs.metrics(earlier)["train_seconds"]
+        trial.epochs.record(epoch, self.epochs.append(trial.number, len(self.sessions), metrics, earlier))
         trial.latest_epoch = epoch
         trial.may_go_back = False
 
@@ -239,6 +227,14 @@ class History:
         self.sessions.append(session)
         for trial in self.trials.values():
             trial.may_go_back = trial.state == TrialState.RUNNING
+
+    @property
+    def rung_reports(self) -> RungReports:
+        """First report of each epoch of each trial, in order of arrival.
+
+        Early stopping decides by the first report alone, so that it decides alike after a restart.
+        """
+        return RungReports(self.epochs)
 
     @property
     def unfinished(self) -> list[Trial]:

@@ -100,8 +100,12 @@ class Rungs:
     def replay(cls, config: StudyConfig, history: History) -> "Rungs":
         """Return the rungs after all reports of a history, in linear time: trials are ranked only when needed."""
         rungs = cls(config)
-        for report in history.rung_reports:
-            rungs._join(report.number, history.trials[report.number].anchor, report.metrics)
+        log = history.epochs
+        epochs = log.numbers_of("epoch")
+        rows = log.is_first & np.isin(epochs, rungs.epochs)
+        columns = (log.trials, epochs, log.numbers_of("val_accuracy"), log.numbers_of("bits_per_weight"))
+        for number, epoch, accuracy, bits in zip(*(column[rows].tolist() for column in columns), strict=True):
+            rungs._join(number, history.trials[number].anchor, int(epoch), (accuracy, bits))
         return rungs
 
     @property
@@ -119,17 +123,19 @@ class Rungs:
             anchor: whether the trial is an anchor.
             metrics: metrics of the epoch, with `epoch`, `val_accuracy` and `bits_per_weight`.
         """
-        self._join(number, anchor, metrics)
+        self._join(number, anchor, metrics["epoch"], (metrics["val_accuracy"], metrics["bits_per_weight"]))
         return self._continues(number, metrics["epoch"])
 
     def stopped(self, number: int) -> bool:
         """Whether a rung has stopped the trial."""
         return not all(self._continues(number, epoch) for epoch in self._members)
 
-    def _join(self, number: int, anchor: bool, metrics: dict[str, Any]) -> None:
-        """Make a trial a member of the rung at its epoch, if there is a rung and the trial is compared."""
-        members, key = self._members.get(metrics["epoch"]), (number, metrics["epoch"])
-        point = metrics["val_accuracy"], metrics["bits_per_weight"]
+    def _join(self, number: int, anchor: bool, epoch: int, point: tuple[float, float]) -> None:
+        """Make a trial a member of the rung at an epoch, if there is a rung and the trial is compared.
+
+        `point` is its accuracy and its bits per weight.
+        """
+        members, key = self._members.get(epoch), (number, epoch)
         if members is not None and not anchor and all(map(math.isfinite, point)) and key not in self._places:
             members.append(point)
             self._places[key] = len(members)

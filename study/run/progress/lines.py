@@ -84,8 +84,8 @@ def seconds_left(history: History, trials: int) -> float | None:
         return 0.0
     ended: dict[int, int] = {}
     for trial in history.trials.values():
-        if trial.state != TrialState.RUNNING and trial.sessions:
-            number = trial.sessions[max(trial.sessions)]
+        if trial.state != TrialState.RUNNING and trial.epochs:
+            number = trial.epochs.session(max(trial.epochs))
             ended[number] = ended.get(number, 0) + 1
     latest = max(ended, default=0)
     if not latest:

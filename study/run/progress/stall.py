@@ -18,9 +18,9 @@ LONGEST_GAP = 60.0
 
 def longest_epoch(history: History) -> float | None:
     """Return the duration of the longest epoch of a study, float baselines included; None before the first."""
-    trials = [epoch["train_seconds"] for trial in history.trials.values() for epoch in trial.epochs.values()]
+    trials = history.epochs.numbers_of("train_seconds")
     baselines = [seconds for epochs in history.baseline_seconds.values() for seconds in epochs.values()]
-    return max(trials + baselines, default=None)
+    return max([*baselines, *([float(trials.max())] if len(trials) else [])], default=None)
 
 
 def stall_seconds(longest: float | None) -> float:

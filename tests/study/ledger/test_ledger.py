@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.errors import StorageError
+from study.ledger.epochs import RungReport
 from study.ledger.facts import (
     ASKED,
     CHECKPOINT,
@@ -33,7 +34,7 @@ from study.ledger.facts import (
     decode,
     encode,
 )
-from study.ledger.history import CheckpointRecord, History, KnownResult, RungReport
+from study.ledger.history import CheckpointRecord, History, KnownResult
 from study.ledger.ledger import Ledger
 from study.ledger.lock import is_being_written
 from study.ledger.order import check_order

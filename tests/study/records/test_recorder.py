@@ -195,7 +195,8 @@ def test_table_that_cant_be_written_leaves_the_last_one(tmp_path: Path) -> None:
     study = make_study(tmp_path / "small")
     before = study.trials.read_bytes()
     history = read_history(study.ledger)
-    history.trials[1].epochs[4]["val_accuracy"] = "high"
+    row = history.epochs.append(1, 1, history.trials[1].epochs[4] | {"val_accuracy": "high"})
+    history.trials[1].epochs.record(4, row)
     with pytest.raises(Exception, match="high"):
         write_tables(study, history)
     assert study.trials.read_bytes() == before

@@ -294,7 +294,7 @@ def test_seconds_left_follow_the_latest_session_in_which_a_trial_ended() -> None
     sessions = [Session(number, 0.0, 1, "head", {}, latest=0.0, seconds=40.0) for number in (1, 2, 3)]
     history = history_of(*[(0.5, 2.0, TrialState.COMPLETE, 4)] * 6, (0.5, 2.0, None, 4))
     history.sessions = sessions
-    for trial in history.trials.values():
-        trial.sessions = dict.fromkeys(range(1, 5), 1 if trial.number < 4 else 2)
+    for row, number in enumerate(history.epochs.numbers):
+        history.epochs.sessions[row] = 1 if number < 4 else 2
     assert seconds_left(history, 10) == pytest.approx(40.0 / 2 * 4), "two trials have ended in the second session"
     assert seconds_left(history, 6) == 0.0

@@ -1,0 +1,227 @@
+"""The epochs of a study in columns: a study of millions of epochs fits into memory, and sums need no loop over them."""
+
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+MISSING, FLOAT, INT, INTERNED = range(4)
+"""Kinds of a cell: no value, a float, an integer, or the place of another value among the interned ones."""
+
+LARGEST_INT = 2**53
+"""Largest integer that a float64 holds with all below it; larger ones are interned."""
+
+
+class EpochColumn:
+    """Values of one metric, a row for each epoch of the study: nine bytes a row.
+
+    Attributes:
+        values: numbers as float64; for interned values their places; 0 where there is none.
+        kinds: kind of each cell.
+    """
+
+    def __init__(self, rows: int = 0) -> None:
+        """Create a column without values in so many rows."""
+        self.values = array("d", bytes(8 * rows))
+        self.kinds = bytearray(rows)
+
+    def append(self, value: float, kind: int) -> None:
+        """Append a cell."""
+        self.values.append(value)
+        self.kinds.append(kind)
+
+
+@dataclass(frozen=True)
+class RungReport:
+    """Metrics of an epoch that a trial has finished for the first time, as the rungs compare them.
+
+    Attributes:
+        number: number of the trial.
+        metrics: metrics of the epoch.
+    """
+
+    number: int
+    metrics: dict[str, Any]
+
+
+class EpochLog:
+    """All epochs of a study in order of arrival, a row each, with those that were trained again later.
+
+    Attributes:
+        numbers: number of the trial that trained each row.
+        sessions: number of the session that trained each row.
+        repeats: 1 where the trial had trained that epoch before, 0 elsewhere.
+        superseded: 1 where the trial has trained that epoch again since, 0 elsewhere.
+        columns: metrics by name.
+        interned: values that are no numbers, such as None and texts, once each.
+    """
+
+    def __init__(self) -> None:
+        """Create an empty log."""
+        self.numbers, self.sessions = array("q"), array("q")
+        self.repeats, self.superseded = bytearray(), bytearray()
+        self.columns: dict[str, EpochColumn] = {}
+        self.interned: list[Any] = []
+        self._places: dict[tuple[type, Any], int] = {}
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.numbers)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether another log has the same rows."""
+        if not isinstance(other, EpochLog) or len(self) != len(other):
+            return False
+        names = ("numbers", "sessions", "repeats", "superseded")
+        same = all(getattr(self, name) == getattr(other, name) for name in names)
+        return same and all(self.metrics(row) == other.metrics(row) for row in range(len(self)))
+
+    __hash__ = None  # type: ignore[assignment]  # it grows
+
+    def append(self, number: int, session: int, metrics: Mapping[str, Any], earlier: int | None = None) -> int:
+        """Append an epoch and return its row.
+
+        Args:
+            number: number of the trial.
+            session: number of the session.
+            metrics: metrics of the epoch: numbers, texts, truth values and None.
+            earlier: row in which the trial has trained the same epoch before; None if it has not.
+        """
+        row = len(self)
+        for name, value in metrics.items():
+            if name not in self.columns:
+                self.columns[name] = EpochColumn(row)
+            self.columns[name].append(*self._cell(value))
+        if len(metrics) < len(self.columns):
+            for column in self.columns.values():
+                if len(column.kinds) == row:
+                    column.append(0.0, MISSING)
+        self.numbers.append(number)
+        self.sessions.append(session)
+        self.repeats.append(earlier is not None)
+        self.superseded.append(False)
+        if earlier is not None:
+            self.superseded[earlier] = True
+        return row
+
+    def metrics(self, row: int) -> dict[str, Any]:
+        """Return the metrics of a row by name."""
+        result = {}
+        for name, column in self.columns.items():
+            kind = column.kinds[row]
+            if kind != MISSING:
+                value = column.values[row]
+                result[name] = value if kind == FLOAT else int(value) if kind == INT else self.interned[int(value)]
+        return result
+
+    def numbers_of(self, name: str) -> np.ndarray:
+        """Return a metric as float64, shape (rows,); NaN where a row has no number."""
+        if name not in self.columns:
+            return np.full(len(self), np.nan)
+        column = self.columns[name]
+        kinds = np.frombuffer(column.kinds, np.uint8)
+        return np.where((kinds == FLOAT) | (kinds == INT), np.frombuffer(column.values), np.nan)
+
+    def is_value(self, name: str, value: Any) -> np.ndarray:
+        """Return whether a metric has a value that is no number, shape (rows,)."""
+        if name not in self.columns or (type(value), value) not in self._places:
+            return np.zeros(len(self), bool)
+        column, place = self.columns[name], self._places[type(value), value]
+        return (np.frombuffer(column.kinds, np.uint8) == INTERNED) & (np.frombuffer(column.values) == place)
+
+    @property
+    def trials(self) -> np.ndarray:
+        """Number of the trial of each row, shape (rows,)."""
+        return np.array(self.numbers, np.int64)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Whether each row is the latest of its trial and epoch, shape (rows,)."""
+        return np.array(self.superseded, np.uint8) == 0
+
+    @property
+    def is_first(self) -> np.ndarray:
+        """Whether each row is the first of its trial and epoch, shape (rows,)."""
+        return np.array(self.repeats, np.uint8) == 0
+
+    def _cell(self, value: Any) -> tuple[float, int]:
+        """Return what a column holds for a value."""
+        if type(value) is float:
+            return value, FLOAT
+        if type(value) is int and -LARGEST_INT <= value <= LARGEST_INT:
+            return value, INT
+        key = type(value), value
+        if key not in self._places:
+            self._places[key] = len(self.interned)
+            self.interned.append(value)
+        return self._places[key], INTERNED
+
+
+class TrialEpochs(Mapping[int, dict[str, Any]]):
+    """Metrics of a trial by epoch, as the log of its study holds them; for an epoch trained twice, the second ones."""
+
+    __slots__ = ("_log", "_rows")
+
+    def __init__(self, log: EpochLog) -> None:
+        """Create an empty mapping; epochs are added by `record`."""
+        self._log = log
+        self._rows = array("q")  # by epoch, from epoch 1; -1 for an epoch that is missing
+
+    def record(self, epoch: int, row: int) -> None:
+        """Note the row that holds an epoch."""
+        while len(self._rows) < epoch:
+            self._rows.append(-1)
+        self._rows[epoch - 1] = row
+
+    def row(self, epoch: int) -> int | None:
+        """Return the row of an epoch; None if it is missing."""
+        row = self._rows[epoch - 1] if 0 < epoch <= len(self._rows) else -1
+        return None if row < 0 else row
+
+    def session(self, epoch: int) -> int:
+        """Return the number of the session that trained an epoch. Raises KeyError."""
+        return self._log.sessions[self._row(epoch)]
+
+    def __getitem__(self, epoch: int) -> dict[str, Any]:
+        """Return a copy of the metrics of an epoch."""
+        return self._log.metrics(self._row(epoch))
+
+    def __iter__(self) -> Iterator[int]:
+        """Iterate over the epochs in order."""
+        return (epoch for epoch, row in enumerate(self._rows, start=1) if row >= 0)
+
+    def __len__(self) -> int:
+        """Return the number of epochs."""
+        return len(self._rows) - self._rows.count(-1)
+
+    def __repr__(self) -> str:
+        """Return the metrics by epoch."""
+        return repr(dict(self))
+
+    def _row(self, epoch: int) -> int:
+        row = self.row(epoch)
+        if row is None:
+            raise KeyError(epoch)
+        return row
+
+
+class RungReports(Sequence[RungReport]):
+    """First report of each epoch of each trial, in order of arrival."""
+
+    def __init__(self, log: EpochLog) -> None:
+        """Show the reports that a log holds now."""
+        self._log = log
+        self._rows = np.flatnonzero(log.is_first)
+
+    def __len__(self) -> int:
+        """Return the number of reports."""
+        return len(self._rows)
+
+    def __getitem__(self, place: Any) -> Any:
+        """Return the report at a place, or a list of those in a slice."""
+        if isinstance(place, slice):
+            return [self[index] for index in range(*place.indices(len(self)))]
+        row = int(self._rows[place])
+        return RungReport(self._log.numbers[row], self._log.metrics(row))
