@@ -14,6 +14,7 @@ from trainables.config import TrialConfig
 from trainables.data.batches import Split, channel_moments, mapped, train_and_validation_indices
 from trainables.data.datasets import load_dataset
 from trainables.data.prepared import Dataset
+from trainables.groups import allocated_layers, check_groups
 from trainables.import_path import TORCHVISION, is_import_path
 from trainables.initial_weights import load_initial_weights
 from trainables.models import build_model, check_model_name, quantized_weights
@@ -62,6 +63,9 @@ def preflight(
             )
             train_one_step(model.to(memory_format=torch.channels_last), images, labels, dataset.num_classes)
     check_width(config, model)
+    check_groups(config.groups, model)
+    if config.allocation.num_levels:
+        allocated_layers(config.groups, model)
     if config.initial_weights is not None:
         load_initial_weights(model, config.initial_weights, config.model)
     return warnings_for(config, model, len(train), most_levels)

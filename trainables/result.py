@@ -108,7 +108,12 @@ BITS_COLUMNS = (
         "bits of the compressed network over its number of parameters",
         range=Range(0.0, above=True),
     ),
-    Column("index_bits_per_weight", "float", "⌈log2 K⌉; 32 for the float baseline", range=NOT_NEGATIVE),
+    Column(
+        "index_bits_per_weight",
+        "float",
+        "mean of ⌈log2 K⌉ over the layers; 32 where they are float",
+        range=NOT_NEGATIVE,
+    ),
     Column(
         "entropy_bits_per_weight",
         "float",

@@ -236,8 +236,7 @@ class CompressionRun:
             provenance: where the network comes from; anything that JSON can hold.
         """
         codebooks = self.phase.codebooks()
-        recalibrate = self.config.recipe.statistics == RECALIBRATED and codebooks
-        with self.hard_quantized(), self._recalibrated() if recalibrate else nullcontext():
+        with self.hard_quantized(), self.evaluation_statistics() if codebooks else nullcontext():
             floats = {
                 name: tensor.detach().to("cpu", torch.float32, copy=True).contiguous()
                 for name, tensor in self.model.state_dict().items()
@@ -255,6 +254,10 @@ class CompressionRun:
             provenance=provenance,
             coding=self.config.recipe.coding,
         )
+
+    def evaluation_statistics(self) -> AbstractContextManager[object]:
+        """Give batch normalization the statistics of the objective for the time of a block, as the recipe says."""
+        return self._recalibrated() if self.config.recipe.statistics == RECALIBRATED else nullcontext()
 
     def _recalibrated(self) -> AbstractContextManager[bool]:
         """Re-estimate the statistics of batch normalization for the time of a block."""

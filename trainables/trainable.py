@@ -19,6 +19,7 @@ from trainables.files.checkpoint import read_checkpoint, read_weights, write_che
 from trainables.process import give_back_memory, prepare_process
 from trainables.result import FINETUNE
 from trainables.run import CompressionRun
+from trainables.sensitivity import measure
 
 DRAFT = ".draft"
 """Suffix of the folder in which a checkpoint is written before it is renamed to its final name."""
@@ -170,6 +171,26 @@ def train_baseline(trial: dict[str, Any], cpus: int, folder: str) -> Iterator[di
     del run, state
     gc.collect()
     give_back_memory()
+
+
+def measure_sensitivity(trial: dict[str, Any], cpus: int, checkpoint: str | None) -> dict[str, Any]:
+    """Return the sensitivity of the float network that a trial begins from (`trainables.groups.sensitivity`).
+
+    Args:
+        trial: a `TrialConfig` with `init: pretrained`, as a dictionary.
+        cpus: number of threads.
+        checkpoint: path or URI of the float baseline; None where the trial names its initial weights.
+    """
+    prepare_process(cpus)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    weights = None
+    if checkpoint is not None:
+        with tune.Checkpoint(checkpoint).as_directory() as folder:
+            weights = read_weights(Path(folder), device)
+    result = measure(CompressionRun(TrialConfig.from_dict(trial), device, weights)).to_dict()
+    gc.collect()
+    give_back_memory()
+    return result
 
 
 def _restored(config: dict[str, Any], device: torch.device) -> dict[str, Any] | None:

@@ -7,13 +7,21 @@ from typing import Any, Literal, Self, get_args, get_origin
 from pydantic import Field, field_validator, model_validator
 
 from study.config.section import Section
-from trainables.config import TYPE_NAMES, TrialConfig
+from trainables.config import TYPE_NAMES, LayerGroup, TrialConfig
 from trainables.families import choose
 
 FAMILY = "family"
 
 OPTIONS = "model_options."
 """Beginning of the name of an option of the model, of any type."""
+
+GROUPS = "groups."
+"""Beginning of the name of a group's field, `groups.<name>.<field>`."""
+
+GROUP_FIELDS: dict[str, tuple[type, ...]] = {
+    item.name: get_args(item.type) for item in fields(LayerGroup) if item.name != "layers"
+}
+"""Types of the fields of a group that can be searched."""
 
 NOT_SEARCHED = {
     "family": "set it under space.family",
@@ -26,6 +34,7 @@ NOT_SEARCHED = {
         "set it under trial, for trials with another one can't be compared",
     ),
     "sources": "leave it out: a launch computes it",
+    "allocation.num_levels": "set it under trial, for the costs of all values are measured before the first trial",
     "recipe.statistics": "set it under trial, for it decides what the objective is",
 }
 """Fields of a trial that can't be dimensions of this kind, with the remedy."""
@@ -40,7 +49,7 @@ def _all_fields(section: type, prefix: str) -> Iterator[tuple[str, tuple[type, .
     for item in fields(section):
         if isinstance(item.type, type) and is_dataclass(item.type):
             yield from _all_fields(item.type, f"{prefix}{item.name}.")
-        elif get_origin(item.type) is not dict:
+        elif get_origin(item.type) not in (dict, list):
             yield f"{prefix}{item.name}", get_args(item.type) or (item.type,)
 
 
@@ -55,9 +64,19 @@ def types_of(name: str) -> tuple[type, ...] | None:
     if name.startswith(OPTIONS) and name != OPTIONS:
         return None
     known = searchable_fields()
+    if (group := group_of(name)) is not None:
+        known |= {f"{GROUPS}{group}.{field}": kinds for field, kinds in GROUP_FIELDS.items()}
     if name not in known:
-        choose("field of a trial", name, [*known, f"{OPTIONS}<name>"])
+        choose(
+            "field of a trial", name, [*known, f"{OPTIONS}<name>", *(f"{GROUPS}<name>.{key}" for key in GROUP_FIELDS)]
+        )
     return known[name]
+
+
+def group_of(name: str) -> str | None:
+    """Return the name of the group whose field a dotted name is; None if it is a field of no group."""
+    parts = name.split(".")
+    return parts[1] if name.startswith(GROUPS) and len(parts) == 3 else None
 
 
 class Dimension(Section):
@@ -215,8 +234,12 @@ def _flattened(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, An
     """Yield dotted names and contents of nested sections of a trial."""
     for key, value in values.items():
         name = f"{prefix}{key}"
-        sections = {field.rpartition(".")[0] for field in searchable_fields()} | {OPTIONS.rstrip(".")}
-        if name in sections and isinstance(value, Mapping):
+        sections = {field.rpartition(".")[0] for field in searchable_fields()} | {
+            OPTIONS.rstrip("."),
+            GROUPS.rstrip("."),
+        }
+        is_group = name.startswith(GROUPS) and name.count(".") == 1
+        if (name in sections or is_group) and isinstance(value, Mapping):
             yield from _flattened(value, f"{name}.")
         else:
             yield name, value

@@ -14,6 +14,7 @@ from study.config.code import check_code
 from study.config.constraints import check as check_constraints
 from study.config.credentials import redacted, refuse_credentials
 from study.config.grid import with_expanded_plan
+from study.config.groups import check_groups_of, with_allocation
 from study.config.section import Section
 from study.config.sections import ABSENT, MOST_LEVELS, Anchors, Count, EarlyStopping, PlannedTrial, Resources, Space
 from study.config.stopping import StopRules
@@ -96,6 +97,7 @@ class StudyConfig(Section):
         if not isinstance(values, dict) or not isinstance(values.get("trial", {}), dict):
             return values
         values = dict(with_expanded_plan(values))
+        values = with_allocation(values)
         common = values.get("trial", {})
         known = {field.name for field in fields(TrialConfig)} - set(SEARCHED)
         for key in common:
@@ -153,6 +155,11 @@ class StudyConfig(Section):
     @model_validator(mode="after")
     def _constraints_make_sense(self) -> Self:
         check_constraints(self.constraints, self.sampler)
+        return self
+
+    @model_validator(mode="after")
+    def _groups_make_sense(self) -> Self:
+        check_groups_of(self.trial, self.space.fields, self.searched_fields)
         return self
 
     @model_validator(mode="after")
@@ -273,6 +280,8 @@ class StudyConfig(Section):
             for part in sections:
                 section = section[part]
             section[key] = value
+        if values["num_levels"] is not None and values["allocation"]["bits"] is not None:
+            values["num_levels"] = max(values["allocation"]["num_levels"])  # of no layer: each has its own
         return TrialConfig.from_dict(values)
 
     @property
@@ -290,6 +299,15 @@ class StudyConfig(Section):
         differs, and a network must not be validated on images on which its baseline was trained.
         """
         return range(self.seed, self.seed + self.replicates if self._trains_baselines else self.seed)
+
+    @property
+    def sensitivity_seeds(self) -> range:
+        """Seeds whose float network's sensitivity is measured; empty unless bits are allocated to layers."""
+        return range(self.seed, self.seed + self.replicates if self.trial["allocation"]["num_levels"] else self.seed)
+
+    def measured_config(self, seed: int) -> TrialConfig:
+        """Return the configuration of a trial from whose float network the sensitivity of a seed is measured."""
+        return self.trial_config({"family": "none", "num_levels": None, "seed": seed})
 
     @property
     def _trains_baselines(self) -> bool:

@@ -156,6 +156,26 @@ class Baseline(Fact):
     train_seconds: float
 
 
+def _check_sensitivity(values: dict[str, Any]) -> dict[str, Any]:
+    from trainables.groups.sensitivity import Sensitivity  # here, since it imports torch
+
+    TypeAdapter(Sensitivity).validate_json(json.dumps(values), strict=True)
+    return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured(Fact):
+    """What quantizing each layer of a seed's float network costs was measured.
+
+    Attributes:
+        sensitivity: `trainables.groups.sensitivity.Sensitivity`, as a dictionary.
+    """
+
+    fact: Literal["measured"] = "measured"
+    seed: Count
+    sensitivity: Annotated[dict[str, Any], AfterValidator(_check_sensitivity)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class BaselineWritten(Fact):
     """The checkpoint of a float baseline was written, or found whole without a record; `sha256` is its checksum."""
@@ -294,6 +314,7 @@ FACTS: dict[str, type[Fact]] = {
         Prior,
         Baseline,
         BaselineWritten,
+        Measured,
         Asked,
         Repeated,
         Epoch,
@@ -311,6 +332,7 @@ FACTS: dict[str, type[Fact]] = {
 PRIOR = Prior.fact
 BASELINE = Baseline.fact
 BASELINE_WRITTEN = BaselineWritten.fact
+MEASURED = Measured.fact
 ASKED = Asked.fact
 REPEATED = Repeated.fact
 EPOCH = Epoch.fact

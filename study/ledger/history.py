@@ -152,6 +152,7 @@ class History:
         sessions: sessions in order.
         baseline_seconds: seconds of training of float baselines, by seed and epoch.
         baseline_sums: checksums of the float baselines' checkpoints by seed, as far as the ledger holds them.
+        sensitivities: sensitivities of float networks as dictionaries, by seed.
         position: the end of the last fact's line in the ledger; None if that line has no checksum.
         stopped: the latest fact of a rule that has ended the study; None if there is none.
     """
@@ -162,6 +163,7 @@ class History:
     sessions: list[Session] = field(default_factory=list)
     baseline_seconds: dict[int, dict[int, float]] = field(default_factory=dict)
     baseline_sums: dict[int, str] = field(default_factory=dict)
+    sensitivities: dict[int, dict[str, Any]] = field(default_factory=dict)
     position: LedgerPosition | None = None
     stopped: facts.Stopped | None = None
 
@@ -179,6 +181,8 @@ class History:
                 self.baseline_seconds.setdefault(fact.seed, {})[fact.epoch] = fact.train_seconds
             case facts.BaselineWritten():
                 self.baseline_sums[fact.seed] = fact.sha256
+            case facts.Measured():
+                self.sensitivities[fact.seed] = fact.sensitivity
             case facts.Asked():
                 self._create_trial(fact)
             case facts.Repeated():

@@ -30,6 +30,9 @@ def check_order(history: History, fact: Fact) -> None:
                 max(history.baseline_seconds.get(fact.seed, {}), default=0) + 1,
                 fact.epoch,
             )
+        case facts.Measured():
+            if fact.seed in history.sensitivities:
+                raise ValueError(f"sensitivity of seed {fact.seed} must be measured once, got it again")
         case facts.Asked():
             _expect("number", len(history.trials), fact.number)
             if not fact.trial_id.endswith(f"-{fact.number:05d}"):

@@ -42,7 +42,9 @@ def searched_columns(fields: Sequence[str], trials: Sequence[Trial]) -> list[Col
     columns = []
     for name in fields:
         if name not in known:
-            kinds = types_of(name) or tuple({type(value_at(trial.config, name)) for trial in trials})
+            kinds = types_of(name)
+            if kinds is None or {int, str} <= set(kinds):  # K of a group is a number unless a trial has it in float
+                kinds = tuple({type(value_at(trial.config, name)) for trial in trials})
             columns.append(searched_column(name, _kind_of(kinds)))
     return columns
 
@@ -191,6 +193,7 @@ def provenance_of(history: History) -> dict[str, Any]:
         "seeds": sorted({trial.config["seed"] for trial in trials}),
         "hosts": sorted({trial.last["hostname"] for trial in trials if "hostname" in trial.last}),
         "wall_seconds": round(history.seconds, 1),
+        **({"sensitivities": history.sensitivities} if history.sensitivities else {}),
         "sessions": [
             {
                 "started": instant(session.started),

@@ -1,6 +1,7 @@
 """Checks before a study runs; none of them writes anything."""
 
 from study.config import StudyConfig
+from study.config.groups import levels_of_groups
 from study.doctor.check import CheckStatus, check_lines
 from study.records.optuna_mirror import OptunaMirror
 from study.run.options import RunOptions
@@ -24,7 +25,8 @@ def check_new_study(folder: StudyFolder, config: StudyConfig, options: RunOption
     families, placements = parts.get("family", []), parts.get("placement", [])
     warnings: dict[str, None] = {}
     for model in models_of(config):
-        trial = config.trial_config({"family": "none", "num_levels": None, "init": "scratch", "model": model})
+        plain = {"family": "none", "num_levels": None, "init": "scratch", "model": model}
+        trial = config.trial_config(plain | levels_of_groups(config.space))
         warnings |= dict.fromkeys(preflight(trial, config.most_levels, families, placements))
     for line in warnings:
         options.say(f"warning: {line}")

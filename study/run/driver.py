@@ -20,6 +20,7 @@ from study.records.tables import write_tables
 from study.run.baselines import float_baselines
 from study.run.progress.display import Progress, SilentReporter
 from study.run.recovery import end_finished_trials, prune_checkpoints
+from study.run.sensitivities import measure_sensitivities
 from study.run.session_facts import check_loop, end_session, start_session
 from study.run.study_run import StudyRun
 from study.search.gate import Gate
@@ -98,11 +99,13 @@ class Driver:
             raise failure
 
     def _train_baselines(self) -> dict[int, str]:
-        """Train the float baselines that are missing; returns the addresses of all by seed."""
+        """Train and measure the float baselines where that was not done; returns the addresses of all by seed."""
         run = self._run
         try:
             with Watchdog(str(run.folder), local=run.options.address is None), interruption.deferred():
-                return float_baselines(run.folder, run.config, self._ledger, run.options.console)
+                baselines = float_baselines(run.folder, run.config, self._ledger, run.options.console)
+                measure_sensitivities(run.folder, run.config, self._ledger, baselines, run.options.console)
+                return baselines
         except KeyboardInterrupt:
             end_session(run.config, self._ledger)
             raise

@@ -12,6 +12,7 @@ from study.config import StudyConfig
 from study.ledger.facts import ASKED, REPEATED, STOPPED
 from study.ledger.history import KnownResult, Trial
 from study.ledger.ledger import DerivedFromLedger, Ledger
+from study.search.allocation import with_allocated_groups
 from study.search.optuna_trials import OBJECTIVES
 from study.search.sampler_history import Proposal, SamplerView
 from study.search.stopping import StopWatch
@@ -162,7 +163,7 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
                 # Trials that start from a float baseline use its seeds, one for each replicate.
                 place = len(runs) % len(self._baselines) if self._baselines else len(runs)
                 seeded = self._config.trial_config(proposal.searched | {"seed": self._config.seed + place})
-                return self._record_trial(proposal, seeded)
+                return self._record_trial(proposal, with_allocated_groups(seeded, self._ledger.history))
             self._record_repeat(proposal, runs)
 
     def _repeats_in_a_row(self) -> int:

@@ -229,6 +229,8 @@ OTHER_VALUES: dict[str, Any] = {
     "finetune_epochs": 0,
     "recipe": {"learning_rate": 0.5},
     "penalty": {"squared": True},
+    "groups": {"first": "float"},
+    "allocation": {"bits": 2.0, "num_levels": [2, 4]},
 }
 
 

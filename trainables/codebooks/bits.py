@@ -18,6 +18,7 @@ from torch import nn
 from trainables.codebooks import asymmetric
 from trainables.codebooks.huffman import huffman_lengths
 from trainables.families import choose
+from trainables.models.parameters import quantized_weights
 
 FLOAT_BYTES = 4
 FLOAT_BITS = 8 * FLOAT_BYTES
@@ -106,8 +107,9 @@ class NetworkBits:
         payload_bytes: size of the whole network, in bytes.
         bits_per_weight: 8 × payload_bytes / number of parameters. Normalization statistics are in the file but are not
             parameters, so a network that has them and is not quantized has slightly more than 32.
-        index_bits_per_weight: ⌈log2 K⌉; 32 if nothing is quantized.
-        entropy_bits_per_weight: mean entropy of the levels over the quantized weights; 32 if nothing is quantized.
+        index_bits_per_weight: mean of ⌈log2 K⌉ over the weights of all layers that can be quantized; 32 for those left
+            in float, and if nothing is quantized.
+        entropy_bits_per_weight: mean entropy of the levels over the same weights, with 32 likewise.
         conv_bits_per_weight: bits of the convolutions' weights in the file, with codebooks and code lengths, divided by
             the number of these weights; None for a network without convolutions.
         linear_bits_per_weight: the same for fully connected layers.
@@ -140,8 +142,9 @@ def network_bits(model: nn.Module, level_counts: Mapping[str, Sequence[int]], co
         for name, tensor in floats.items()
     }
     payload = sum(cost.values())
-    quantized = sum(layer.num_weights for layer in layers.values())
-    entropy = sum(layer.num_weights * entropy_bits(layer.counts) for layer in layers.values())
+    left = sum(weight.numel() for name, weight in quantized_weights(model).items() if name not in layers)
+    weights = left + sum(layer.num_weights for layer in layers.values())
+    entropy = FLOAT_BITS * left + sum(layer.num_weights * entropy_bits(layer.counts) for layer in layers.values())
 
     def bits_per_weight_in(kind: type[nn.Module]) -> float | None:
         names = _weights_of(model, kind) & floats.keys()
@@ -150,12 +153,27 @@ def network_bits(model: nn.Module, level_counts: Mapping[str, Sequence[int]], co
     return NetworkBits(
         payload_bytes=payload,
         bits_per_weight=8 * payload / sum(parameter.numel() for parameter in model.parameters()),
-        index_bits_per_weight=max((index_bits(len(layer.counts)) for layer in layers.values()), default=FLOAT_BITS),
-        entropy_bits_per_weight=entropy / quantized if quantized else float(FLOAT_BITS),
+        index_bits_per_weight=_index_bits_per_weight(list(layers.values()), left),
+        entropy_bits_per_weight=entropy / weights if layers else float(FLOAT_BITS),
         conv_bits_per_weight=bits_per_weight_in(nn.modules.conv._ConvNd),
         linear_bits_per_weight=bits_per_weight_in(nn.Linear),
         layers=layers,
     )
+
+
+def _index_bits_per_weight(layers: Sequence[LayerBits], left: int) -> float:
+    """Return the mean of ⌈log2 K⌉ over the weights of layers, and of 32 over `left` weights that are in float.
+
+    A layer with fewer weights than K has a level for each: it counts with the largest K of the network.
+    """
+    if not layers:
+        return FLOAT_BITS
+    largest = max(index_bits(len(layer.counts)) for layer in layers)
+    bits = FLOAT_BITS * left
+    for layer in layers:
+        few = len(layer.counts) == layer.num_weights
+        bits += layer.num_weights * (largest if few else index_bits(len(layer.counts)))
+    return bits / (left + sum(layer.num_weights for layer in layers))
 
 
 def _weights_of(model: nn.Module, kind: type[nn.Module]) -> set[str]:

@@ -4,7 +4,9 @@ Maths elsewhere takes plain arguments; only `trainables.phases`, `trainables.run
 classes.
 """
 
+from trainables.config.allocation import DEFAULT_CHOICES, Allocation
 from trainables.config.earlier_versions import ADDED, with_earlier_defaults
+from trainables.config.groups import ALLOCATED, FLOAT, KEYWORDS, LayerGroup, effective_groups
 from trainables.config.penalty import PenaltyForm
 from trainables.config.reading import LARGEST_INTEGER, TYPE_NAMES, remedy_for_type
 from trainables.config.recipe import Recipe
@@ -12,11 +14,18 @@ from trainables.config.trial import TrialConfig
 
 __all__ = [
     "ADDED",
+    "ALLOCATED",
+    "DEFAULT_CHOICES",
+    "FLOAT",
+    "KEYWORDS",
     "LARGEST_INTEGER",
     "TYPE_NAMES",
+    "Allocation",
+    "LayerGroup",
     "PenaltyForm",
     "Recipe",
     "TrialConfig",
+    "effective_groups",
     "remedy_for_type",
     "with_earlier_defaults",
 ]

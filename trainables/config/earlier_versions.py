@@ -4,7 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 ADDED: dict[str, dict[str, Any]] = {
-    "": {"model_options": {}, "initial_weights": None, "sources": None},
+    "": {
+        "model_options": {},
+        "initial_weights": None,
+        "sources": None,
+        "groups": {},
+        "allocation": {"bits": None, "num_levels": []},
+    },
     "recipe": {
         "penalty_application": "coupled",
         "lam_unit": "gradient",

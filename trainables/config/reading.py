@@ -51,7 +51,15 @@ def read_section(kind: type[_Section], values: object, at: str) -> _Section:
 def read_value(value: object, annotation: Any, name: str) -> object:
     """Return a value of a field's type: a truth value is no number, and a number with a fraction no integer."""
     if get_origin(annotation) is dict:
+        entries = get_args(annotation)[1]
+        if isinstance(entries, type) and is_dataclass(entries):
+            return _read_sections(entries, value, name)
         return _read_options(value, name)
+    if get_origin(annotation) is list:
+        (entries,) = get_args(annotation)
+        require(isinstance(value, list), name, "a list", value, "write […]")
+        assert isinstance(value, list)
+        return [read_value(item, entries, f"{name}.{place}") for place, item in enumerate(value)]
     kinds = get_args(annotation) or (annotation,)
     if type(value) in kinds:
         if isinstance(value, int):
@@ -63,6 +71,21 @@ def read_value(value: object, annotation: Any, name: str) -> object:
         return float(value)
     rule = " or ".join(TYPE_NAMES[kind] for kind in kinds)
     raise ValueError(f"{name} must be {rule}, got {value!r}; {remedy_for_type(value, kinds)}")
+
+
+def _read_sections(kind: Any, values: object, name: str) -> dict[str, Any]:
+    """Return named sections, each of which may have a short form (`from_short_form` of its class)."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{name} must be a mapping of names to sections, got {values!r}; correct it")
+    sections = {}
+    for key, value in values.items():
+        require(isinstance(key, str), f"a key of {name}", "text", key, "put it in quotes")
+        try:
+            expanded = kind.from_short_form(key, value)
+        except ValueError as error:
+            raise ValueError(f"{name}.{key}: {error}") from None
+        sections[key] = read_section(kind, expanded, f"{name}.{key}")
+    return sections
 
 
 def _read_options(value: object, name: str) -> dict[str, Any]:

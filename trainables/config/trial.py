@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from trainables.config.allocation import Allocation
 from trainables.config.earlier_versions import ADDED, with_earlier_defaults
+from trainables.config.groups import ALLOCATED, LayerGroup, effective_groups
 from trainables.config.penalty import PenaltyForm
 from trainables.config.reading import LARGEST_INTEGER, read_section
 from trainables.config.recipe import Recipe
@@ -44,6 +46,10 @@ class TrialConfig:
         finetune_epochs: length of the second phase; 0 leaves it out.
         evaluate_test: whether the last epoch tells the accuracy on the test split too, as only confirmed trials should;
             no part of what the configuration is.
+        groups: sets of layers with their own K, λ or placement, or left in float, by name; all other layers have those
+            of the trial.
+        allocation: bits to share out between the layers that are in no group; the groups that come of it are in
+            `groups`, under names that begin with `auto_`.
         recipe: how the network is trained.
         penalty: the switches of the penalty.
     """
@@ -66,6 +72,8 @@ class TrialConfig:
     regularize_epochs: int = 12
     finetune_epochs: int = 6
     evaluate_test: bool = False
+    groups: dict[str, LayerGroup] = field(default_factory=dict, hash=False)
+    allocation: Allocation = field(default_factory=Allocation)
     recipe: Recipe = field(default_factory=Recipe)
     penalty: PenaltyForm = field(default_factory=PenaltyForm)
 
@@ -138,9 +146,16 @@ class TrialConfig:
 
     @property
     def hash(self) -> str:
-        """Twelve hexadecimal digits that name the configuration; replicates, which differ in seed alone, share it."""
+        """Twelve hexadecimal digits that name the configuration; replicates, which differ in seed alone, share it.
+
+        Settings without effect are left out. So are the groups of an allocation, which follow from its bits, and differ
+        between seeds because they are measured on the float network of a seed.
+        """
         values = self.to_dict()
         del values["seed"], values["data_dir"], values["evaluate_test"]
+        values |= {"groups": self._hashed_groups()}
+        if self.num_levels is None or self.allocation.bits is None:
+            values["allocation"] = asdict(Allocation())
         if self.sources is not None:  # it identifies the weights wherever they lie
             values["initial_weights"] = None
         for section, fields_added in ADDED.items():
@@ -149,6 +164,16 @@ class TrialConfig:
                 if fields_of_section[key] == value:  # the hash is that of the versions without the field
                     del fields_of_section[key]
         return hashlib.sha256(json.dumps(_canonical(values), sort_keys=True).encode()).hexdigest()[:12]
+
+    def _hashed_groups(self) -> dict[str, dict[str, Any]]:
+        """Return the groups as the hash sees them."""
+        if self.num_levels is None:
+            return {}
+        return {
+            name: asdict(group)
+            for name, group in effective_groups(self.groups, self.family).items()
+            if self.allocation.bits is None or not name.startswith(ALLOCATED)
+        }
 
 
 def _canonical(value: Any) -> Any:

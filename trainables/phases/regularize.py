@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from trainables.codebooks.assignment import Codebook, assign
 from trainables.codebooks.placement import place_representatives
 from trainables.config import TrialConfig
+from trainables.groups import layer_settings
 from trainables.models import decayed_weights
 from trainables.phases.optimizers import (
     group_sizes,
@@ -51,24 +52,23 @@ class RegularizePhase:
         Args:
             config: of the trial.
             model: the network.
-            weights: its weights that are to be quantized, by name.
-            num_levels: K of some of these weights, where it is not `config.num_levels` or, for a layer with fewer
-                weights than that, their number: a checkpoint of an earlier version has K representatives there too.
+            weights: its weights that can be quantized, by name; those of groups left in float are trained as all else.
+            num_levels: K of some of these weights, where it is not that of `layer_settings`: a checkpoint of an earlier
+                version has K representatives for a layer with fewer weights too.
             batches_per_epoch: steps of an epoch, which λ in half-spacings is divided over.
         """
         self.config = config
         self._sum_of_shares = sum_of_pull_shares(config, batches_per_epoch)
-        self.weights = weights
-        self._num_levels = {}
-        if config.num_levels is not None:
-            self._num_levels = {name: min(config.num_levels, weight.numel()) for name, weight in weights.items()}
-            self._num_levels |= num_levels or {}
+        settings = layer_settings(config, model, weights)
+        self.weights = {name: weights[name] for name in settings}
+        self._lams = {name: one.lam for name, one in settings.items()}
+        self._placements = {name: one.placement for name, one in settings.items()}
+        self._num_levels = {name: one.num_levels for name, one in settings.items()} | dict(num_levels or {})
         self.quantizers: dict[str, LayerQuantizer] = {}
-        make = quantizer_of(config.family)
-        if config.num_levels is not None and make is not None:
+        if make := quantizer_of(config.family):
             self.quantizers = {
                 name: make(flat(weight.detach()), self._num_levels[name], config.penalty)
-                for name, weight in weights.items()
+                for name, weight in self.weights.items()
             }
         self.regularizers = {name: one for name, one in self.quantizers.items() if isinstance(one, Regularizer)}
         self.transforms = {name: one for name, one in self.quantizers.items() if isinstance(one, WeightTransform)}
@@ -131,9 +131,8 @@ class RegularizePhase:
         self._progress(epochs_done)
         weight_optimizer, *representative_optimizers = self.optimizers
         if self.config.recipe.penalty_application == "coupled":
-            strength = self.amount(epochs_done, 0.0)
-            for regularizer, weight, grad in self._layers():
-                regularizer.add_gradient(weight, grad, strength)
+            for lam, regularizer, weight, grad in self._layers():
+                regularizer.add_gradient(weight, grad, self.amount(lam, epochs_done, 0.0))
             weight_optimizer.step()
         else:
             weight_optimizer.step()
@@ -144,8 +143,8 @@ class RegularizePhase:
                 sort_representatives(optimizer, *group["params"])
             optimizer.zero_grad(set_to_none=False)
 
-    def amount(self, epochs_done: float, learning_rate: float) -> float:
-        """Return λ as it counts in one step.
+    def amount(self, lam: float, epochs_done: float, learning_rate: float) -> float:
+        """Return a layer's λ as it counts in one step.
 
         Returns:
             The factor of the penalty's gradient (coupled), or how far a weight is drawn at slope 1: in units of the
@@ -153,26 +152,26 @@ class RegularizePhase:
         """
         recipe = self.config.recipe
         if recipe.lam_unit == "half_spacings":
-            return self.config.lam * pull_share(self.config, epochs_done) / self._sum_of_shares
-        warmed = self.config.lam * warmup_share(epochs_done, recipe.lam_warmup_epochs)
+            return lam * pull_share(self.config, epochs_done) / self._sum_of_shares
+        warmed = lam * warmup_share(epochs_done, recipe.lam_warmup_epochs)
         return warmed if recipe.penalty_application == "coupled" else warmed * learning_rate
 
-    def _layers(self) -> Iterator[tuple[Regularizer, Tensor, Tensor]]:
-        """Yield each regularizer with its layer's weights and their gradient, both flat views, (n,)."""
+    def _layers(self) -> Iterator[tuple[float, Regularizer, Tensor, Tensor]]:
+        """Yield each layer's λ and regularizer, with its weights and their gradient, both flat views, (n,)."""
         for name, regularizer in self.regularizers.items():
             weight = self.weights[name]
             assert weight.grad is not None
-            yield regularizer, flat(weight.detach()), flat(weight.grad)
+            yield self._lams[name], regularizer, flat(weight.detach()), flat(weight.grad)
 
     def _draw(self, epochs_done: float) -> None:
         """Draw the weights to their representatives. Their gradients, used by then, serve as scratch memory."""
         recipe = self.config.recipe
-        amount = self.amount(epochs_done, self.optimizers[0].param_groups[0]["lr"])
+        learning_rate = self.optimizers[0].param_groups[0]["lr"]
         proximal = recipe.penalty_application == "proximal"
-        for regularizer, weight, scratch in self._layers():
-            distance = amount
+        for lam, regularizer, weight, scratch in self._layers():
+            distance = self.amount(lam, epochs_done, learning_rate)
             if recipe.lam_unit == "half_spacings":
-                distance = amount * regularizer.half_spacing / regularizer.steepest
+                distance = distance * regularizer.half_spacing / regularizer.steepest
             if proximal:
                 assert isinstance(regularizer, ProximalRegularizer)
                 regularizer.shrink(weight, scratch, distance)
@@ -181,14 +180,12 @@ class RegularizePhase:
 
     def codebooks(self) -> dict[str, Codebook]:
         """Return the current codebooks; see `Phase.codebooks`."""
-        if self.config.num_levels is None:
-            return {}
         result = {}
         for name, weight in self.weights.items():
             quantizer = self.quantizers.get(name)
             own = None if quantizer is None else quantizer.representatives.detach()
             representatives = place_representatives(
-                self.config.placement, flat(weight.detach()), self._num_levels[name], own
+                self._placements[name], flat(weight.detach()), self._num_levels[name], own
             )
             result[name] = representatives, assign(weight.detach(), representatives)
         return result
