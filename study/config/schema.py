@@ -280,8 +280,9 @@ class StudyConfig(Section):
             for part in sections:
                 section = section[part]
             section[key] = value
-        if values["num_levels"] is not None and values["allocation"]["bits"] is not None:
-            values["num_levels"] = max(values["allocation"]["num_levels"])  # of no layer: each has its own
+        choices = values["allocation"]["num_levels"]
+        if values["num_levels"] is not None and values["allocation"]["bits"] is not None and choices:
+            values["num_levels"] = max(choices)  # of no layer: each has its own
         return TrialConfig.from_dict(values)
 
     @property
