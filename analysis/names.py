@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from analysis.costs import COSTS
@@ -26,6 +27,15 @@ SECTIONS = {
     "titles": "titles by the name of a figure or table",
     "labels": f"labels of axes by their name: {', '.join([*COSTS, *ACCURACY_LABELS])}",
 }
+
+
+def field_text(value: object) -> str:
+    """Return the value of a searched field as tables and pages show it: three digits, a dash if it is missing."""
+    if value is None or value != value:
+        return "–"
+    if isinstance(value, bool | np.bool_):
+        return "true" if value else "false"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.literature import comparable_points
+from analysis.load import searched_columns
 from analysis.origin import Named
 from analysis.statistics.confirmation import confirmed, count_unfinished, gaps_of, measured_trials, selected
 from analysis.statistics.family_gains import (
@@ -63,6 +64,11 @@ class Findings:
     def trials(self) -> pd.DataFrame:
         """Rows of trials.parquet."""
         return self.study.trials
+
+    @cached_property
+    def fields(self) -> list[str]:
+        """Dotted names of the further searched fields, each a column of the trials and of the results."""
+        return searched_columns(self.trials)
 
     @cached_property
     def shown(self) -> pd.DataFrame:

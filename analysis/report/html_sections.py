@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.names import field_text
 from analysis.report.page import PageStudy
 from analysis.statistics.family_gains import ACCURACIES, TEST, VALIDATION
 from analysis.statistics.pareto import front
@@ -19,6 +20,7 @@ def confirmed_section(studies: Sequence[PageStudy]) -> str:
     """Return the section with means over seeds and the optimism of the searches; empty if there are no means."""
     rows = []
     optimism = []
+    fields = _fields_of(studies)
     several = len(studies) > 1
     searched = not all(study.findings.is_plan for study in studies)
     # Confirmations of older versions were evaluated on the test split only after tuning.
@@ -35,7 +37,7 @@ def confirmed_section(studies: Sequence[PageStudy]) -> str:
                     f"c{index}:{point['config_hash']}",
                     [
                         *([_text(study.origin.name)] if several else []),
-                        *_configuration_cells(row),
+                        *_configuration_cells(row, fields),
                         _number(row["bits_per_weight"], ".2f"),
                         _mean(row, TEST, split),
                         _with_interval(before),
@@ -53,7 +55,7 @@ def confirmed_section(studies: Sequence[PageStudy]) -> str:
             )
     if not rows:
         return ""
-    head = [*(["Study"] if several else []), "Family", "K", "λ", "Placement", "Bits/weight"]
+    head = [*(["Study"] if several else []), "Family", "K", "λ", "Placement", *fields, "Bits/weight"]
     head += [
         "Test accuracy",
         f"{'Test' if tested else 'Validation'} before tuning",
@@ -88,12 +90,13 @@ def _mean(row: pd.Series, split: str, split_of_interval: str) -> Cell:
 def front_section(studies: Sequence[PageStudy]) -> str:
     """Return the section with the front of single trials."""
     several = len(studies) > 1
+    fields = _fields_of(studies)
     rows = [
         (
             f"s{index}:{row['number']}",
             [
                 *([_text(study.origin.name)] if several else []),
-                *_configuration_cells(row),
+                *_configuration_cells(row, fields),
                 _number(row["bits_per_weight"], ".2f"),
                 _number(row["val_accuracy"], ".4f"),
                 _number(row["val_accuracy_pre_tuning"], ".4f"),
@@ -113,8 +116,8 @@ def front_section(studies: Sequence[PageStudy]) -> str:
         "higher accuracy at fewer bits. They were selected by the validation accuracies shown, which are therefore "
         "higher than a fresh seed would give."
     )
-    head = [*(["Study"] if several else []), "Family", "K", "λ", "Placement", "Bits/weight", "Validation accuracy"]
-    head += ["Before tuning", "Float", "Bytes", "Seed", "Trial"]
+    head = [*(["Study"] if several else []), "Family", "K", "λ", "Placement", *fields, "Bits/weight"]
+    head += ["Validation accuracy", "Before tuning", "Float", "Bytes", "Seed", "Trial"]
     shown = _table("front", f"{title}, by increasing bits", head, rows) if rows else ""
     empty = "<p>No front yet: no quantized trial has been trained for the full budget.</p>"
     return (
@@ -201,18 +204,30 @@ def _duration(seconds: float) -> str:
     return f"{hours:,}:{minutes:02}:{seconds:02}"
 
 
-def _configuration_cells(row: pd.Series) -> list[Cell]:
+def _fields_of(studies: Sequence[PageStudy]) -> list[str]:
+    """Return the dotted names of the further searched fields of all studies, each once."""
+    return list(dict.fromkeys(name for study in studies for name in study.findings.fields))
+
+
+def _configuration_cells(row: pd.Series, fields: Sequence[str]) -> list[Cell]:
     quantized = not pd.isna(row["num_levels"])
     return [
         _text(str(row["family"]) if quantized else "float"),
         _number(row["num_levels"], ".0f"),
         _number(row["lam"], ".2g"),
         _text(str(row["placement"]) if quantized else "–"),
+        *(_field(row.get(name)) for name in fields),
     ]
 
 
 def _text(value: str) -> Cell:
     return value, value
+
+
+def _field(value: Any) -> Cell:
+    """Return the value of a searched field, which may be a number, a text or a truth value."""
+    text = field_text(value)
+    return text, "" if text == "–" else value
 
 
 def _number(value: Any, form: str) -> Cell:

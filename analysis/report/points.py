@@ -10,6 +10,7 @@ import moocore
 import numpy as np
 import pandas as pd
 
+from analysis.load import searched_columns
 from analysis.origin import Origin
 from analysis.statistics.confirmation import measured_trials
 from analysis.statistics.family_gains import ACCURACIES, ACCURACY_AFTER, TEST, VALIDATION
@@ -106,6 +107,7 @@ def search_points(selection: Selection) -> dict[str, Any]:
     return {
         **{name: _plain(trials[name]) for name in (*exact, "artifact_bytes", "device", "hostname")},
         **{name: _plain(trials[name].round(digits)) for name, digits in places.items()},
+        "fields": {name: _plain(trials[name]) for name in searched_columns(trials)},
     }
 
 
@@ -148,6 +150,7 @@ def confirmed_points(
             {
                 "config_hash": config_hash,
                 **{name: _plain(trials[name].iloc[:1])[0] for name in ("family", "num_levels", "lam", "placement")},
+                "fields": {name: _plain(trials[name].iloc[:1])[0] for name in searched_columns(trials)},
                 "bits_per_weight": round(float(trials["bits_per_weight"].mean()), 4),
                 "accuracy": {
                     split: {phase: _interval(trials, column) for phase, column in columns.items()}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.load import searched_columns
 from analysis.origin import SEARCHED, Origin
 from analysis.study import StudyResults
 
@@ -71,11 +72,12 @@ def points_of(study: StudyResults) -> Iterable[dict[str, Any]]:
     """
     origin, sessions = study.origin, _sessions(study.epochs)
     columns = ("number", "trial_id", "state", "config_hash", "device", "hostname", "checkpoint", *SEARCHED)
+    further = searched_columns(study.trials)
     measured = study.trials[study.trials["epochs"] > 0]
-    values = (_values(measured[name]) for name in columns)
+    values = (_values(measured[name]) for name in (*columns, *further))
     of_sessions: dict[tuple[int, ...], dict[str, Any]] = {}
     for row in zip(*values, strict=True):
-        trial = dict(zip(columns, row, strict=True))
+        trial = dict(zip((*columns, *further), row, strict=True))
         trained = tuple(sessions.get(trial["number"], ()))
         if trained not in of_sessions:
             of_sessions[trained] = _sessions_of(origin, trained)
@@ -84,7 +86,7 @@ def points_of(study: StudyResults) -> Iterable[dict[str, Any]]:
             "trial_id": trial["trial_id"],
             "number": trial["number"],
             "state": trial["state"],
-            "configuration": {name: trial[name] for name in SEARCHED},
+            "configuration": {name: trial[name] for name in (*SEARCHED, *further)},
             "seed": trial["seed"],
             "config_hash": trial["config_hash"],
             **of_sessions[trained],

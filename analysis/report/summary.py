@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.load import searched_columns
+from analysis.names import field_text
 from analysis.report.findings import Findings
 from analysis.statistics.before_tuning import accuracies_before_tuning
 from analysis.statistics.family_gains import ACCURACIES, TEST
@@ -45,7 +47,7 @@ def text_of(findings: Findings) -> str:
     if findings.gaps:
         parts.append("\n".join(findings.gaps))
     if findings.results is not None:
-        parts.append(_planned_text(findings) if findings.is_plan else _confirmed_text(findings.results))
+        parts.append(_planned_text(findings) if findings.is_plan else _confirmed_text(findings))
     return "\n\n".join(parts)
 
 
@@ -120,14 +122,17 @@ def _front_text(rows: pd.DataFrame, best: pd.Series | None) -> str:
             "K": rows["num_levels"].astype(int),
             "λ": rows["lam"].map(_lam),
             "placement": rows["placement"],
+            **{name: rows[name].map(field_text) for name in searched_columns(rows)},
             "trial": rows["trial_id"] + equal.map(lambda count: f" and {count} equal" if count else ""),
         }
     ).head(MOST_ROWS)
     return shown.to_string(index=False) + (f"\n… and {left_out:,} more in front.csv" if left_out > 0 else "")
 
 
-def _means(results: pd.DataFrame, split: str) -> pd.DataFrame:
+def _means(findings: Findings, split: str) -> pd.DataFrame:
     """Return the means of configurations over their seeds, formatted as texts."""
+    results = findings.results
+    assert results is not None
     return pd.DataFrame(
         {
             "bits/weight": results["bits_per_weight"].map("{:.2f}".format),
@@ -142,20 +147,21 @@ def _means(results: pd.DataFrame, split: str) -> pd.DataFrame:
             "K": results["num_levels"].map(lambda levels: "float" if pd.isna(levels) else f"{levels:.0f}"),
             "λ": results["lam"].map(_lam),
             "placement": results["placement"].fillna("–"),
+            **{name: results[name].map(field_text) for name in findings.fields},
         }
     )
 
 
 def _planned_text(findings: Findings) -> str:
-    assert findings.results is not None
-    shown = _means(findings.results, findings.split).drop(columns="in the search")
+    shown = _means(findings, findings.split).drop(columns="in the search")
     return f"planned configurations, means over seeds, on the {findings.split} split:\n{shown.to_string(index=False)}"
 
 
-def _confirmed_text(results: pd.DataFrame) -> str:
-    shown = _means(results, TEST)
+def _confirmed_text(findings: Findings) -> str:
+    shown = _means(findings, TEST)
+    assert findings.results is not None
     lines = ["confirmed under fresh seeds, on the test split:", shown.to_string(index=False)]
-    optimism = results["optimism"].dropna()
+    optimism = findings.results["optimism"].dropna()
     if len(optimism):
         lines += ["", f"optimism of the search: validation minus test accuracy {optimism.mean():+.4f} on average"]
     return "\n".join(lines)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.load import load_trials
+from analysis.load import load_trials, searched_columns
 from analysis.statistics.family_gains import ACCURACIES, TEST
 from analysis.statistics.intervals.means import accuracy_interval
 from analysis.statistics.pareto import candidates
@@ -85,12 +85,14 @@ def confirmed(
         split: of the accuracy that intervals are of: `test`, or `validation` for a plan without test accuracies.
 
     Returns:
-        Columns `COLUMNS`, a row per configuration. `test_accuracy`, `val_accuracy` and the costs are means over
-        `seeds` trials; `low` and `high` bound the mean accuracy of the split (`accuracy_interval`, NaN for one seed).
+        Columns `COLUMNS`, then those of further searched fields, a row per configuration. `test_accuracy`,
+        `val_accuracy` and the costs are means over `seeds` trials; `low` and `high` bound the mean accuracy of the
+        split (`accuracy_interval`, NaN for one seed).
         `searched_val_accuracy` is the best validation accuracy of the configuration in the search, NaN without any;
         `optimism` is that less the test accuracy.
     """
     rows = []
+    fields = searched_columns(confirmation)
     finished = search[search["state"] == TrialState.COMPLETE]
     for config_hash, trials in measured_trials(confirmation, split).groupby("config_hash", sort=False):
         interval = accuracy_interval(trials[ACCURACIES[split][FINETUNE]], confidence=confidence)
@@ -108,9 +110,11 @@ def confirmed(
                 trials["val_accuracy"].mean(),
                 searched,
                 searched - trials["test_accuracy"].mean(),
+                *(first[name] for name in fields),
             ]
         )
-    return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values("bits_per_weight", kind="stable", ignore_index=True)
+    results = pd.DataFrame(rows, columns=[*COLUMNS, *fields])
+    return results.sort_values("bits_per_weight", kind="stable", ignore_index=True)
 
 
 def as_trials(results: pd.DataFrame, split: str = TEST) -> pd.DataFrame:

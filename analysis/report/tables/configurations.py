@@ -4,6 +4,7 @@ import math
 
 import pandas as pd
 
+from analysis.names import field_text
 from analysis.report.findings import Findings, replicates_of
 from analysis.report.latex import escape, number, power, tabular
 from analysis.report.tables.notes import INTERVALS, gaps_note, loss_note, range_of, reference_of
@@ -33,14 +34,16 @@ def confirmed_table(findings: Findings) -> Table:
                 "float" if math.isnan(row.num_levels) else f"{row.num_levels:.0f}",
             ),
             *(power(row.lam), escape(row.placement) if isinstance(row.placement, str) else "--"),
+            *further,
             number(100 * (row.test_accuracy - reference), 1),
             bounds(100 * (row.low - reference), 100 * (row.high - reference), 1),
             number(100 * row.searched_val_accuracy - searched, 1),
             number(100 * row.optimism, 1),
         ]
-        for row, cost in zip(rows_of(frame), view.cost.of(frame), strict=True)
+        for row, cost, further in zip(rows_of(frame), view.cost.of(frame), _fields_of(frame, findings), strict=True)
     ]
-    header = [view.cost.header, "family", "$K$", r"$\lambda$", "placement", "test", "", "search", "optimism"]
+    names = [escape(name) for name in findings.fields]
+    header = [view.cost.header, "family", "$K$", r"$\lambda$", "placement", *names, "test", "", "search", "optimism"]
     notes = (
         rf"Test accuracy in \%, mean over {range_of(frame['seeds'])} fresh seeds with its {INTERVALS}. $^{{\circ}}$: "
         "on the front. Search: validation accuracy of the configuration in the search (its best trial). Optimism: "
@@ -48,7 +51,12 @@ def confirmed_table(findings: Findings) -> Table:
         f"{loss_note(findings, TEST)}{gaps_note(findings)}"
     )
     title = view.names.titles.get("confirmed", "")
-    return Table(frame=frame, latex=tabular(header, [(None, rows)], notes, "llrrlr@{~}rrr", title))
+    return Table(frame=frame, latex=tabular(header, [(None, rows)], notes, f"llrrl{'r' * len(names)}r@{{~}}rrr", title))
+
+
+def _fields_of(frame: pd.DataFrame, findings: Findings) -> list[list[str]]:
+    """Return the cells of further searched fields, a list for each row."""
+    return [[escape(field_text(value)) for value in row] for row in frame[findings.fields].to_numpy(dtype=object)]
 
 
 def _with_units(results: pd.DataFrame, accuracy: str, reference: float, view: View) -> pd.DataFrame:
@@ -73,15 +81,17 @@ def _planned_table(findings: Findings, results: pd.DataFrame) -> Table:
                 "float" if math.isnan(row.num_levels) else f"{row.num_levels:.0f}",
             ),
             *(power(row.lam), escape(row.placement) if isinstance(row.placement, str) else "--"),
+            *further,
             *(f"{row.seeds}", number(100 * (getattr(row, accuracy) - reference), 1)),
             bounds(100 * (row.low - reference), 100 * (row.high - reference), 1),
         ]
-        for row, cost in zip(rows_of(frame), view.cost.of(frame), strict=True)
+        for row, cost, further in zip(rows_of(frame), view.cost.of(frame), _fields_of(frame, findings), strict=True)
     ]
-    header = [view.cost.header, "family", "$K$", r"$\lambda$", "placement", "seeds", findings.split, ""]
+    names = [escape(name) for name in findings.fields]
+    header = [view.cost.header, "family", "$K$", r"$\lambda$", "placement", *names, "seeds", findings.split, ""]
     notes = (
         rf"Planned: {findings.split} accuracy in \%, mean over the seeds of each configuration with its {INTERVALS}. "
         rf"$^{{\circ}}$: on the front.{loss_note(findings, findings.split)}{gaps_note(findings)}"
     )
     title = view.names.titles.get("confirmed", "")
-    return Table(frame=frame, latex=tabular(header, [(None, rows)], notes, "llrrlrr@{~}r", title))
+    return Table(frame=frame, latex=tabular(header, [(None, rows)], notes, f"llrrl{'r' * len(names)}rr@{{~}}r", title))

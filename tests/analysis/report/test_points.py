@@ -76,6 +76,7 @@ def test_curves_are_as_many_as_fit_and_those_of_the_front_first(epochs: int, mos
 def test_points_are_plain_values(tmp_path: Path) -> None:
     study = make_explored_study(tmp_path / "explored")
     points = search_points(select(load_trials(study.path), 4))
+    assert points.pop("fields") == {}, "nothing else was searched"
     assert {len(column) for column in points.values()} == {18}
     first = {name: column[0] for name, column in points.items()}
     assert (first["number"], first["num_levels"], first["lam"], first["state"]) == (1, 2, None, TrialState.COMPLETE)

@@ -12,6 +12,18 @@ const facts = (pairs) => make("dl", {}, pairs.filter(([, value]) => value !== nu
 
 const heading = (point, ...badges) => make("h3", {}, title(point), badges);
 const badge = (text, css = "badge") => make("span", { class: css }, text);
+// Values of further searched fields, by dotted name, and a configuration in which they stand at their places.
+const shown = (value) => typeof value === "number" ? Number(value.toPrecision(3)) : value;
+const searched = (fields) => Object.entries(fields).map(([name, value]) => [name, shown(value)]);
+function placed(configuration, fields) {
+  const whole = structuredClone(configuration);
+  for (const [name, value] of Object.entries(fields)) {
+    const parts = name.split(".");
+    const key = parts.pop();
+    parts.reduce((section, part) => section[part] ??= {}, whole)[key] = value;
+  }
+  return whole;
+}
 const linkTo = (key, text) => byKey.has(key) ? make("button", { type: "button", onclick: () => reveal(key) }, text) : null;
 
 export function details(point) {
@@ -27,14 +39,15 @@ function trialDetails(point, study) {
   const badges = [badge(STATES[point.state])];
   if (figure.onFront.has(point)) badges.push(badge("on the front"));
   const before = field("val_accuracy_pre_tuning");
-  const configuration = { ...study.common, family: point.family, num_levels: point.levels, lam: field("lam"), placement: field("placement"), seed: field("seed") };
+  const fields = Object.fromEntries(Object.entries(study.search.fields).map(([name, values]) => [name, values[point.place]]));
+  const configuration = placed({ ...study.common, family: point.family, num_levels: point.levels, lam: field("lam"), placement: field("placement"), seed: field("seed") }, fields);
   return [
     heading(point, ...badges),
     make("p", { class: "big" }, digits(field("val_accuracy")), " ", make("small", {}, `validation accuracy at ${point.bits.toFixed(2)} bits per weight${isPlanned(point) ? "" : ", as searched"}`)),
     facts([
       ["Study", studies.length > 1 ? study.name : null],
       ["Trial", `${point.number} (${field("trial_id")})`],
-      ["λ", field("lam") === null ? "–" : Number(field("lam").toPrecision(2))], ["Placement", field("placement")], ["Seed", field("seed")],
+      ["λ", field("lam") === null ? "–" : Number(field("lam").toPrecision(2))], ["Placement", field("placement")], ...searched(fields), ["Seed", field("seed")],
       ["Before tuning", digits(before)], ["Float network", digits(field("float_val_accuracy"))],
       ["Index bits", field("index_bits_per_weight")], ["Entropy bits", field("entropy_bits_per_weight")],
       ["File", field("artifact_bytes") === null ? null : `${field("artifact_bytes").toLocaleString("en")} bytes`],
@@ -51,7 +64,7 @@ function trialDetails(point, study) {
 
 function confirmedDetails(point, study) {
   const { result } = point;
-  const configuration = { ...study.common, family: point.family, num_levels: point.levels, lam: result.lam, placement: result.placement };
+  const configuration = placed({ ...study.common, family: point.family, num_levels: point.levels, lam: result.lam, placement: result.placement }, result.fields);
   const seeds = result.trials.map((trial) => make("tr", {}, make("td", {}, String(trial.seed)), make("td", {}, digits(trial.test_accuracy)), make("td", {}, digits(trial.val_accuracy))));
   const [first] = result.searched.numbers;
   const planned = isPlanned(point);
@@ -61,7 +74,7 @@ function confirmedDetails(point, study) {
     make("p", { class: "big" }, interval(point[split].finetune), " ", make("small", {}, `${split} accuracy at ${point.bits.toFixed(2)} bits per weight, mean and 95% interval over ${result.trials.length} ${planned ? "" : "fresh "}seeds`)),
     facts([
       ["Study", studies.length > 1 ? study.name : null],
-      ["λ", result.lam === null ? "–" : Number(result.lam.toPrecision(2))], ["Placement", result.placement],
+      ["λ", result.lam === null ? "–" : Number(result.lam.toPrecision(2))], ["Placement", result.placement], ...searched(result.fields),
       ["Test, before tuning", point.test.regularize ? interval(point.test.regularize) : null],
       ["Validation", interval(point.validation.finetune)],
       ["Validation, before tuning", interval(point.validation.regularize)],

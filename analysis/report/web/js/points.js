@@ -14,7 +14,7 @@ const searchedPoints = (study, index) => study.search.number.map((number, i) => 
   const untuned = field("state") !== "COMPLETE" && field("val_accuracy_pre_tuning") === null;
   const [before, after] = untuned ? [field("val_accuracy"), null] : [field("val_accuracy_pre_tuning"), field("val_accuracy")];
   return {
-    key: `s${index}:${number}`, kind: "search", study: index, number, field,
+    key: `s${index}:${number}`, kind: "search", study: index, number, place: i, field,
     family: field("family"), levels: field("num_levels"), state: field("state"), bits: field("bits_per_weight"),
     validation: { finetune: [after], regularize: [before] }, test: {},
   };
