@@ -1,5 +1,6 @@
 """A driver in a process of its own: a command of `qar` that outlives the process which has begun it."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,8 @@ from study.errors import StudyInterrupted
 from study.terminal import say
 
 SECONDS_BETWEEN_CHECKS = 0.5
+COLOURED = frozenset({"FORCE_COLOR", "CLICOLOR_FORCE"})
+"""Environment variables that a kernel sets for its own output; with them, a file would get a terminal's live panel."""
 WRONG_REQUEST = 2
 """Exit status of the command line for a request that it has refused."""
 
@@ -41,6 +44,7 @@ class DriverProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env={name: value for name, value in os.environ.items() if name not in COLOURED},
                 start_new_session=True,
             )
         self._shown = 0  # characters of the log

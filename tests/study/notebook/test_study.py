@@ -118,6 +118,17 @@ def test_driver_that_is_killed_says_so() -> None:
         driver.wait(quiet=True)
 
 
+def test_file_of_a_driver_gets_lines_and_no_live_panel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Kernels ask all programs for colours by the environment."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("CLICOLOR_FORCE", "1")
+    folder = make_study(tmp_path / "small")
+    driver = DriverProcess(["status", str(folder.path)])
+    driver.wait(quiet=True)
+    assert driver.log.read_text().startswith("small: finished")
+    assert "\x1b" not in driver.log.read_text()
+
+
 def test_driver_prints_each_line_once(capsys: pytest.CaptureFixture[str]) -> None:
     driver = DriverProcess(["--version"])
     driver.wait()
