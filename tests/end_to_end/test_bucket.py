@@ -59,7 +59,7 @@ def wait_until(run: LiveRun, uri: str, condition: Callable[[History], bool]) -> 
         if condition(history := history_of(uri)):
             return history
         assert run.process.poll() is None, f"it ended too early: {run.process.communicate()}"
-        time.sleep(0.2)
+        time.sleep(0.5)
     raise AssertionError(f"not reached within {PATIENCE:g} seconds: {history_of(uri)}")
 
 
@@ -99,22 +99,24 @@ def story(server: FaultyStore, tmp_path_factory: pytest.TempPathFactory) -> Iter
     cwd, store = tmp_path_factory.mktemp("story"), server
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("QAR_STORAGE_PATIENCE", "6")
-        uri = store.uri("bucket/studies/digits")
+        uri, watched = store.uri("bucket/studies/digits"), store.faultless_uri("bucket/studies/digits")
         store.fault = now_and_then()
         launch = LiveRun(("launch", "digits", "--storage", store.uri("bucket/studies"), *SHORT), cwd)
-        wait_until(launch, uri, lambda history: history.count(TrialState.COMPLETE) >= 1 and bool(history.unfinished))
+        wait_until(
+            launch, watched, lambda history: history.count(TrialState.COMPLETE) >= 1 and bool(history.unfinished)
+        )
         launch.kill_driver()
         launch.finish()
-        killed, after_kill = history_of(uri), qar("status", uri, "--json", cwd=cwd)
+        killed, after_kill = history_of(watched), qar("status", uri, "--json", cwd=cwd)
         faults = dict(store.done)
 
         resume = LiveRun(("resume", uri), cwd)
         done = killed.num_ended
-        wait_until(resume, uri, lambda history: history.num_ended > done and bool(history.unfinished))
+        wait_until(resume, watched, lambda history: history.num_ended > done and bool(history.unfinished))
         store.fault = lambda method, path: "503"
         outage = resume.finish()
         store.fault = lambda method, path: None
-        cut_off = history_of(uri)
+        cut_off = history_of(watched)
 
         finished = qar("resume", uri, cwd=cwd)
         yield Story(store, uri, cwd, faults, killed, after_kill, outage, cut_off, finished)

@@ -45,15 +45,17 @@ class Head:
                 continue
 
 
-@pytest.fixture(autouse=True)
-def token(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="module")
+def token() -> Iterator[None]:
     """Set a token that the head and its clients share, whatever token this machine has."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", uuid.uuid4().hex)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", uuid.uuid4().hex)
+        yield
 
 
-@pytest.fixture
-def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+@pytest.fixture(scope="module")
+def head(token: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -68,30 +70,6 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     )
     yield Head(port, waiting.mark)
     waiting.end_what_is_left()
-
-
-def test_lost_cluster_is_told_in_one_line_and_the_study_goes_on_elsewhere(
-    head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("QAR_CLUSTER_PATIENCE", "3")
-    address = f"127.0.0.1:{head.port}"
-    run = LiveRun(("launch", "digits", "--address", address, *SHORT), tmp_path)
-    ledger = tmp_path / "studies" / "digits" / "ledger.jsonl"
-    while not ledger.exists():
-        assert run.process.poll() is None, run.process.communicate()
-    run.wait_until(ledger, lambda history: any(trial.checkpoint for trial in history.unfinished))
-    head.kill_control_service()
-    lost = run.finish()
-    assert lost.status == 1, lost
-    (line,) = lost.stderr.splitlines()
-    assert "the connection to the cluster at" in line
-    assert line.endswith(
-        "no answer for 3 s; once there is a cluster again, go on with: qar resume studies/digits --address ADDRESS"
-    )
-
-    resumed = qar("resume", "studies/digits", cwd=tmp_path)
-    assert (resumed.status, resumed.stderr) == (0, ""), resumed
-    assert [trial.state for trial in read_history(ledger).trials.values()] == [TrialState.COMPLETE]
 
 
 def test_driver_without_the_clusters_token_is_refused_with_the_way_to_it(
@@ -117,3 +95,28 @@ def test_cluster_that_is_far_away_is_refused_with_the_way_to_it(tmp_path: Path) 
     (line,) = refused.stderr.splitlines()
     assert "ray job submit" in line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lost_cluster_is_told_in_one_line_and_the_study_goes_on_elsewhere(
+    head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last test of the file, for it ends the head that the tests share."""
+    monkeypatch.setenv("QAR_CLUSTER_PATIENCE", "3")
+    address = f"127.0.0.1:{head.port}"
+    run = LiveRun(("launch", "digits", "--address", address, *SHORT), tmp_path)
+    ledger = tmp_path / "studies" / "digits" / "ledger.jsonl"
+    while not ledger.exists():
+        assert run.process.poll() is None, run.process.communicate()
+    run.wait_until(ledger, lambda history: any(trial.checkpoint for trial in history.unfinished))
+    head.kill_control_service()
+    lost = run.finish()
+    assert lost.status == 1, lost
+    (line,) = lost.stderr.splitlines()
+    assert "the connection to the cluster at" in line
+    assert line.endswith(
+        "no answer for 3 s; once there is a cluster again, go on with: qar resume studies/digits --address ADDRESS"
+    )
+
+    resumed = qar("resume", "studies/digits", cwd=tmp_path)
+    assert (resumed.status, resumed.stderr) == (0, ""), resumed
+    assert [trial.state for trial in read_history(ledger).trials.values()] == [TrialState.COMPLETE]

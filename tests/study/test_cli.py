@@ -534,28 +534,19 @@ def test_resume_refuses_to_extend_by_nothing(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize(("table", "kept"), [("trials.parquet", None), ("epochs.parquet", 100)])
-def test_resume_writes_tables_anew_as_the_message_promises(table: str, kept: int | None, tmp_path: Path) -> None:
-    """Damaged ones, and those of a study whose driver was killed after its last trial and before its tables."""
-    study = make_study(tmp_path / "small")
-    path = study.path / table
-    content = path.read_bytes()
-    if kept is None:
-        path.unlink()
-    else:
-        path.write_bytes(content[:kept])
-    done = run_process("resume", "small", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert path.exists()
-    assert path.read_bytes() == content
+def test_resume_writes_tables_anew_as_the_message_promises(tmp_path: Path) -> None:
+    """A damaged one, and the missing one of a study whose driver was killed after its last trial and before its tables.
 
-
-def test_paths_are_printed_as_they_are(tmp_path: Path) -> None:
-    """Brackets are markup to some terminals' libraries, and no reason to lose a part of a path."""
+    Brackets, which are markup to some terminals' libraries, are no reason to lose a part of a path that is printed.
+    """
     folder = tmp_path / "run[red]" / "small"
-    make_study(folder)
+    study = make_study(folder)
+    content = {path: path.read_bytes() for path in (study.trials, study.epochs)}
+    study.trials.unlink()
+    study.epochs.write_bytes(content[study.epochs][:100])
     done = run_process("resume", folder, cwd=tmp_path)
-    assert done.returncode == 0
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {path: path.read_bytes() for path in content} == content
     assert f"qar report '{folder}'" in done.stdout
     assert f"plot: {folder}/report/figures/front.pdf" in done.stdout
 

@@ -33,18 +33,27 @@ class FaultyStore:
 
     Attributes:
         port: of the proxy, on the loopback.
+        behind: port of the server, where nothing goes wrong.
         fault: decides what goes wrong with a request, by its method and path; None for nothing.
         done: how often each fault has happened.
         requests: how many of each method came.
     """
 
     port: int = 0
+    behind: int = 0
     fault: Callable[[str, str], Fault | None] = lambda method, path: None
     done: Counter[Fault] = field(default_factory=Counter)
     requests: Counter[str] = field(default_factory=Counter)
 
     def uri(self, path: str) -> str:
-        return f"s3://{path}?endpoint_override=http://127.0.0.1:{self.port}&scheme=http&region=us-east-1"
+        return self._uri(path, self.port)
+
+    def faultless_uri(self, path: str) -> str:
+        """Return the address of the same place for a test that only watches it; its requests are not counted."""
+        return self._uri(path, self.behind)
+
+    def _uri(self, path: str, port: int) -> str:
+        return f"s3://{path}?endpoint_override=http://127.0.0.1:{port}&scheme=http&region=us-east-1"
 
 
 @contextmanager
@@ -54,7 +63,7 @@ def faulty_store(*buckets: str) -> Iterator[FaultyStore]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     _, behind = server.get_host_and_port()
-    store = FaultyStore()
+    store = FaultyStore(behind=behind)
     proxy = ThreadingHTTPServer(("127.0.0.1", 0), _handler(store, behind))
     proxy.daemon_threads = True
     store.port = proxy.server_address[1]

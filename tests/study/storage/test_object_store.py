@@ -112,8 +112,9 @@ def test_fault_that_passes_is_not_noticed(fault: str, folder: BucketFolder, stor
 
 @pytest.mark.parametrize("fault", ["503", "cut up"])
 def test_object_stays_as_it_was_when_it_can_not_be_replaced(
-    fault: str, folder: BucketFolder, store: FaultyStore
+    fault: str, folder: BucketFolder, store: FaultyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(object_store, "PATIENCE", 0.5)
     folder.write("old", b"old")
     store.fault = lambda method, path: fault if method == "PUT" else None
     for name in ("old", "new"):
@@ -123,7 +124,10 @@ def test_object_stays_as_it_was_when_it_can_not_be_replaced(
     assert (folder.read("old"), folder.read("new")) == (b"old", None)
 
 
-def test_store_out_of_reach_is_one_line_for_whoever_reads(folder: BucketFolder, store: FaultyStore) -> None:
+def test_store_out_of_reach_is_one_line_for_whoever_reads(
+    folder: BucketFolder, store: FaultyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_store, "PATIENCE", 0.5)
     store.fault = lambda method, path: "503"
     for operation in (lambda: folder.read("x"), folder.names, lambda: folder.remove("x")):
         with pytest.raises(StorageError) as raised:
