@@ -43,7 +43,7 @@ def doctor(
         str | None,
         typer.Argument(
             metavar="[STUDY|DIR]",
-            help="Name of an installed study, path of a YAML file, or folder or URI of a study to verify.",
+            help="Name of a built-in study such as digits, path of a YAML file, or folder or URI of a study to verify.",
             show_default=False,
             callback=without_credentials,
         ),

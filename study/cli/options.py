@@ -41,7 +41,7 @@ TrustAddresses = Annotated[
     bool,
     typer.Option(
         "--trust-addresses",
-        help="Allow downloads from and connections to the addresses that the study or the exported file names.",
+        help="Use the addresses and run the code that the study or the exported file names.",
     ),
 ]
 DataDir = Annotated[

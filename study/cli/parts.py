@@ -19,7 +19,9 @@ def check(
     kind: Annotated[
         str | None,
         typer.Option(
-            "--as", help="Kind of the part: family, model, dataset or placement. Default: guessed.", show_default=False
+            "--as",
+            help="Kind of the part: family, model, dataset or placement. Default: what fits the name.",
+            show_default=False,
         ),
     ] = None,
     image: Annotated[str, typer.Option(help="Size of a model's images, as HEIGHTxWIDTHxCHANNELS.")] = "32x32x3",
@@ -30,9 +32,9 @@ def check(
     ] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Check that a part of your own keeps the promises that the built-in ones keep.
+    """Check that a part that you wrote behaves as the built-in ones do.
 
-    The exit status is 1 if it breaks one.
+    The exit status is 1 if a check fails.
     """
     with one_line_errors():
         from study.commands.check import image_shape_of, options_of

@@ -12,10 +12,11 @@ from study.terminal import say
 def repair(
     directory: Folder,
     keep_config: Annotated[
-        bool, typer.Option("--keep-config", help="Only accept study.yaml as it is now, after an edit by hand.")
+        bool,
+        typer.Option("--keep-config", help="Accept study.yaml as you have edited it, and leave the ledger as it is."),
     ] = False,
 ) -> None:
-    """Keep the sound beginning of a damaged ledger, so that the study can be resumed.
+    """Cut a damaged ledger off before its first damaged line, so that the study can be resumed.
 
     The damaged file is kept under another name.
     """

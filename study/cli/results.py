@@ -129,7 +129,7 @@ def export(
     coding: Annotated[
         str | None,
         typer.Option(
-            help="Coding of the levels in format qar: entropy or huffman. Default: the one by which the study counted.",
+            help="Coding of the levels in format qar: entropy or huffman. Default: the coding of the study.",
             show_default=False,
         ),
     ] = None,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def launch(
-    study: Annotated[str, typer.Argument(help="Name of an installed study, or path of a YAML file.")],
+    study: Annotated[str, typer.Argument(help="Name of a built-in study such as digits, or path of a YAML file.")],
     name: Annotated[
         str | None, typer.Option(help="Name of the new study. Default: the name in its configuration.")
     ] = None,
@@ -61,7 +61,7 @@ def resume(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Change a key under stop, resources, loggers or notify for good, for example stop.hours=12.",
+            help="Change a key under stop, resources, loggers or notify permanently, for example stop.hours=12.",
         ),
     ] = None,
     address: Address = None,
