@@ -3,7 +3,7 @@
     python benchmarks/plot_codes.py [cifar10-small] [--out docs/results/figures]
 
 Before: levels in words of fixed length or Huffman's. After: in an asymmetric numeral system too. The networks are the
-same, and so are their accuracies.
+same, and so are their accuracies. Networks that guess (at most 15% of ten classes) are left out.
 """
 
 import argparse
@@ -17,6 +17,9 @@ from analysis.plots.elements.style import PAGE_WIDTH, paper_style, save_figure
 from analysis.report.figures.kind import draw_one_legend, new_figure, remove_repeated_labels
 from analysis.statistics.pareto import BITS, front, hypervolume
 from trainables.result import TrialState
+
+GUESSING = 0.15
+"""Accuracy up to which a network of ten classes is taken to guess."""
 
 CODES = {"before": "file, huffman", "after": "file, entropy"}
 """Columns with the bits per weight of the file, by the name of the panel."""
@@ -44,9 +47,12 @@ def draw_fronts(trials: dict[str, pd.DataFrame], stem: Path) -> None:
             limits = [getattr(ax, f"get_{direction}lim")() for ax in axes]
             for ax in axes:
                 getattr(ax, f"set_{direction}lim")(min(low for low, _ in limits), max(high for _, high in limits))
+        for ax in axes:
+            for note in [text for text in ax.texts if text.get_text().endswith("below")]:
+                note.remove()  # in the common limits nothing is
         remove_repeated_labels(axes)
         draw_one_legend(axes)
-        save_figure(figure, stem, ("svg", "png"))
+        save_figure(figure, stem, ("svg",))
 
 
 def print_fronts(trials: dict[str, pd.DataFrame]) -> None:
@@ -75,7 +81,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=root / "docs" / "results" / "figures")
     arguments = parser.parse_args()
     networks = pd.read_csv(root / "benchmarks" / "data" / f"codes-{arguments.setting}.csv")
-    trials = {name: trials_of(networks, name) for name in CODES}
+    guessing = networks["val_accuracy"] <= GUESSING
+    print("at chance:", ", ".join(f"{row.variant} at K = {row.num_levels}" for row in networks[guessing].itertuples()))
+    trials = {name: trials_of(networks[~guessing], name) for name in CODES}
     draw_fronts(trials, arguments.out / f"codes-{arguments.setting}")
     print_fronts(trials)
 

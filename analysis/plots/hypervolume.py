@@ -4,11 +4,13 @@ from collections.abc import Mapping
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 
 from analysis.plots.elements.axes import nothing_to_show
 from analysis.plots.elements.labels import MOST_IN_LEGEND, LineEnd, label_ends
 from analysis.plots.elements.marks import MARKS
 from analysis.plots.elements.style import plain
+from analysis.statistics.search_progress import FEW_RUNS
 
 
 def plot_hypervolume(bands: Mapping[str, pd.DataFrame], ax: Axes) -> Axes:
@@ -43,5 +45,12 @@ def plot_hypervolume(bands: Mapping[str, pd.DataFrame], ax: Axes) -> Axes:
     if len(bands) > MOST_IN_LEGEND:
         label_ends(ends, ax)
     elif len(bands) > 1 or next(iter(bands.values()))["runs"].iloc[0] > 1:
-        ax.legend(loc="lower right")
+        ax.legend(handles=[*ax.get_legend_handles_labels()[0], *_spreads(bands)], loc="lower right")
     return ax
+
+
+def _spreads(bands: Mapping[str, pd.DataFrame]) -> list[Patch]:
+    """Return one entry of a legend for each kind of band, which says what lies within it."""
+    runs = {int(band["runs"].iloc[0]) for band in bands.values()}
+    kinds = {"least to greatest": any(1 < count < FEW_RUNS for count in runs), "quartiles": max(runs) >= FEW_RUNS}
+    return [Patch(fc="0.5", alpha=0.4, lw=0, label=kind) for kind, drawn in kinds.items() if drawn]

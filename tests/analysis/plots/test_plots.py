@@ -26,6 +26,7 @@ from analysis.plots import (
     plot_curves,
     plot_front,
     plot_gains,
+    plot_hypervolume,
     plot_importances,
     plot_layers,
     plot_studies,
@@ -37,6 +38,7 @@ from analysis.statistics.attainment import attainment_surfaces
 from analysis.statistics.confirmation import as_trials, confirmed
 from analysis.statistics.family_gains import gains
 from analysis.statistics.pareto import front, knee
+from analysis.statistics.search_progress import hypervolume_band
 from analysis.view import View
 from tests.support.example_plots import CONFIRMATION, FAMILY_TABLE, IMPORTANCES, RESULTS, epochs_of, legend, texts
 from tests.support.example_studies import trials_frame
@@ -371,3 +373,17 @@ def test_five_studies_have_labels_at_their_lines_and_no_legend(count: int, ax: A
     plot_studies(studies, ax)
     labels = [text for text in texts(ax) if text.startswith("study")]
     assert (legend(ax), labels) == ((list(studies), []) if count < 5 else ([], list(studies)))
+
+
+@pytest.mark.parametrize(
+    ("runs", "kinds"),
+    [((1,), []), ((1, 3), ["least to greatest"]), ((2, 5), ["least to greatest", "quartiles"]), ((6,), ["quartiles"])],
+)
+def test_legend_says_what_lies_within_a_band_of_seeds(runs: tuple[int, ...], kinds: list[str], ax: Axes) -> None:
+    searches = [
+        pd.DataFrame({"hours": [0.0, 0.5 + seed], "hypervolume": [0.4 + seed / 10, 0.9]}) for seed in range(max(runs))
+    ]
+    bands = {f"search {place}": hypervolume_band(searches[:count]) for place, count in enumerate(runs)}
+    legend = plot_hypervolume(bands, ax).get_legend()
+    names = [f"search {place}" + (f" ({count} seeds)" if count > 1 else "") for place, count in enumerate(runs)]
+    assert [text.get_text() for text in legend.get_texts()] == [*names, *kinds] if kinds else legend is None
