@@ -39,8 +39,9 @@ from measure import print_table
 from trainables.codebooks.assignment import assign
 from trainables.codebooks.placement import place_representatives
 from trainables.config import PenaltyForm, Recipe, TrialConfig
+from trainables.measurement import accuracy
 from trainables.regularizers.chunks import flat
-from trainables.run import CompressionRun, accuracy
+from trainables.run import CompressionRun
 
 Row = dict[str, Any]
 

@@ -8,15 +8,14 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainables.codebooks.artifact import Artifact
 from trainables.codebooks.assignment import Codebook
-from trainables.codebooks.bits import NetworkBits, network_bits
 from trainables.config import TrialConfig
 from trainables.data.batches import Split, test_split, train_and_validation
 from trainables.data.datasets import load_dataset
@@ -24,6 +23,7 @@ from trainables.errors import NonFiniteLossError
 from trainables.families import QUANTIZE_FIRST
 from trainables.fused.phases import FusedFinetunePhase, FusedRegularizePhase, is_fused_by_default
 from trainables.initial_weights import load_float_baseline, load_initial_weights
+from trainables.measurement import HardQuantized, accuracy, hard_quantized
 from trainables.models import build_model, quantized_weights
 from trainables.operations import macs_by_weight, weight_bops
 from trainables.phases import FinetunePhase, Phase, RegularizePhase
@@ -42,18 +42,6 @@ from trainables.training import EpochTraining
 Metrics = dict[str, Any]
 
 RECALIBRATED = "recalibrated"
-
-
-class HardQuantized(NamedTuple):
-    """The network as quantized for an evaluation.
-
-    Attributes:
-        bits: what it costs.
-        error: ‖w − Q(w)‖² / ‖w‖² over all quantized weights; None where they lie on their representatives anyway.
-    """
-
-    bits: NetworkBits
-    error: float | None
 
 
 class CompressionRun:
@@ -209,25 +197,9 @@ class CompressionRun:
     def hard_quantized(self) -> Iterator[HardQuantized]:
         """Replace each weight by its nearest representative for the time of the block; measure error and bits."""
         codebooks = self.phase.codebooks()
-        float_phase = self.phase.name == REGULARIZE and codebooks
-        before = {name: tensor.clone() for name, tensor in self.model.state_dict().items()} if float_phase else {}
-        counts = {}
-        error = energy = 0.0
-        for name, (representatives, assignment) in codebooks.items():
-            levels = assignment.flatten()
-            counts[name] = torch.bincount(levels, minlength=len(representatives)).tolist()
-            if float_phase:
-                weight = self.weights[name].data
-                quantized = representatives.index_select(0, levels).view(assignment.shape).to(weight.dtype)
-                error += (weight - quantized).square().sum(dtype=torch.float64).item()
-                energy += weight.square().sum(dtype=torch.float64).item()
-                weight.copy_(quantized)
-        bits = network_bits(self.model, counts, self.config.recipe.coding)
-        try:
-            yield HardQuantized(bits, error / (energy or 1.0) if float_phase else None)
-        finally:
-            if float_phase:
-                self.model.load_state_dict(before)
+        is_float = self.phase.name == REGULARIZE and bool(codebooks)
+        with hard_quantized(self.model, self.weights, codebooks, self.config.recipe.coding, replace=is_float) as result:
+            yield result
 
     def artifact(self, provenance: Mapping[str, Any]) -> Artifact:
         """Return the hard-quantized network as of now, ready to be written to a file.
@@ -357,11 +329,3 @@ def trial_seeds(seed: int) -> tuple[int, int, int]:
     """Independent seeds of a trial's split, initial weights, and order of images."""
     split, weights, order = np.random.SeedSequence(seed).generate_state(3).tolist()
     return split, weights, order
-
-
-@torch.no_grad()
-def accuracy(model: nn.Module, split: Split, batch_size: int = 1000) -> float:
-    """Share of a split's images that the network, in evaluation mode, classifies correctly, in [0, 1]."""
-    model.eval()
-    correct = sum((model(images).argmax(1) == labels).sum() for images, labels in split.batches(batch_size))
-    return int(correct) / len(split)

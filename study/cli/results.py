@@ -206,7 +206,7 @@ def evaluate(
     with one_line_errors():
         import torch
 
-        from trainables.codebooks.artifact import read_artifact
+        from trainables.codebooks.artifact_file import read_artifact
         from trainables.evaluation import evaluate as accuracy_of
 
         artifact = read_artifact(file, lambda name: _may_import(name, trust_addresses))

@@ -11,7 +11,7 @@ from study.ledger.reading import Reading, read
 from study.records.optuna_mirror import OptunaMirror
 from study.records.tables import epoch_rows, trial_row
 from study.storage.folder import StudyFolder
-from trainables.codebooks.artifact import read_artifact
+from trainables.codebooks.artifact_file import read_artifact
 from trainables.errors import DamagedFileError
 from trainables.files.checkpoint import read_checkpoint
 from trainables.files.tables import read_table

@@ -21,7 +21,7 @@ from study.storage.object_store import BucketFolder
 from tests.support.faulty_store import FaultyStore
 from tests.support.live_studies import PATIENCE, Ended, LiveRun, qar
 from tests.support.promises import assert_no_epoch_but_one_is_repeated
-from trainables.codebooks.artifact import read_artifact
+from trainables.codebooks.artifact_file import read_artifact
 from trainables.result import TrialState
 
 pytestmark = pytest.mark.e2e

@@ -16,9 +16,10 @@ from study.ledger.ledger import Ledger
 from study.storage.folder import StudyFolder
 from tests.fuzz.target import Target
 from tests.support.example_studies import start_session, study_config
-from trainables.codebooks import artifact as artifacts
+from trainables.codebooks import artifact_file as artifacts
 from trainables.codebooks import asymmetric
-from trainables.codebooks.artifact import Artifact, read_artifact, write_artifact
+from trainables.codebooks.artifact import Artifact
+from trainables.codebooks.artifact_file import read_artifact, write_artifact
 from trainables.codebooks.bits import ASYMMETRIC
 from trainables.config import TrialConfig
 from trainables.data.datasets import load_dataset

@@ -14,7 +14,7 @@ from study.cli import app
 from study.config import StudyConfig, parse_study
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import files_below, make_study, study_config
-from trainables.codebooks.artifact import write_artifact
+from trainables.codebooks.artifact_file import write_artifact
 from trainables.config import TrialConfig
 from trainables.data.datasets import chosen_data
 from trainables.run import CompressionRun

@@ -1,6 +1,7 @@
 """Codebooks: placement of representatives, assignment of weights to them, and their size in bits."""
 
-from trainables.codebooks.artifact import Artifact, read_artifact, write_artifact
+from trainables.codebooks.artifact import Artifact
+from trainables.codebooks.artifact_file import read_artifact, write_artifact
 from trainables.codebooks.assignment import Codebook, assign
 from trainables.codebooks.bits import LayerBits, NetworkBits, network_bits
 from trainables.codebooks.kmeans import kmeans

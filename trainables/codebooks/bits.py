@@ -4,7 +4,7 @@ For each quantized layer, a compressed network holds a codebook (K float32 value
 the smallest: words of fixed length, Huffman's words (with a table of one byte a level), or, where `coding` is
 `entropy`, a stream of an asymmetric numeral system (with a table of the same size). A stream of levels is padded to a
 whole byte. All else that the network needs (biases, normalization parameters and statistics) is held in float32.
-`payload_bytes` is the size of all that, equal to the byte to what `trainables.codebooks.artifact` writes;
+`payload_bytes` is the size of all that, equal to the byte to what `trainables.codebooks.artifact_file` writes;
 `bits_per_weight` divides it by the number of all parameters. Nothing is encoded to count it.
 """
 

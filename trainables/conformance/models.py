@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainables.codebooks.artifact import Artifact, read_artifact, write_artifact
+from trainables.codebooks.artifact import Artifact
+from trainables.codebooks.artifact_file import read_artifact, write_artifact
 from trainables.codebooks.assignment import assign
 from trainables.codebooks.kmeans import kmeans
 from trainables.config import TrialConfig

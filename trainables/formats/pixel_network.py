@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from trainables.codebooks.artifact import Artifact, read_artifact
+from trainables.codebooks.artifact import Artifact
+from trainables.codebooks.artifact_file import read_artifact
 from trainables.shapes import Float
 
 

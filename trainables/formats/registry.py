@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from trainables.codebooks.artifact import Artifact, write_artifact
+from trainables.codebooks.artifact import Artifact
+from trainables.codebooks.artifact_file import write_artifact
 from trainables.formats.dense import load_dense, write_dense
 from trainables.formats.file_format import FileFormat, Logits
 from trainables.formats.onnx_graph import load_onnx, write_onnx

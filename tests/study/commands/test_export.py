@@ -19,7 +19,7 @@ from study.ledger.reading import read_history
 from study.records.recorder import REPORTED
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import asked, start_session, study_config
-from trainables.codebooks.artifact import read_artifact
+from trainables.codebooks.artifact_file import read_artifact
 from trainables.codebooks.bits import CODES
 from trainables.config import Recipe, TrialConfig
 from trainables.evaluation import evaluate

@@ -16,7 +16,7 @@ from study.records.optuna_mirror import OptunaMirror
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import files_below, make_study
 from tests.support.ledgers import without_checksums
-from trainables.codebooks.artifact import write_artifact
+from trainables.codebooks.artifact_file import write_artifact
 from trainables.config import TrialConfig
 from trainables.files.checkpoint import write_checkpoint
 from trainables.run import CompressionRun

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from trainables.codebooks.artifact import Artifact, read_artifact, write_artifact
+from trainables.codebooks.artifact import Artifact
+from trainables.codebooks.artifact_file import read_artifact, write_artifact
 from trainables.codebooks.bits import ASYMMETRIC, CODES, FIXED, HUFFMAN, network_bits
 from trainables.codebooks.packing import TABLES
 from trainables.config import Recipe, TrialConfig
@@ -23,8 +24,9 @@ from trainables.data.datasets import load_dataset
 from trainables.errors import DamagedFileError
 from trainables.evaluation import evaluate
 from trainables.families import FAMILIES
+from trainables.measurement import accuracy
 from trainables.models import build_model, quantized_weights
-from trainables.run import CompressionRun, accuracy
+from trainables.run import CompressionRun
 
 PROVENANCE = {"trial_id": "small-00003", "note": 'with "sha256": "' + 64 * "a" + '", λ and \\'}
 
@@ -292,7 +294,7 @@ def test_well_formed_file_of_another_qar_is_refused(
 ) -> None:
     original = json.dumps
     monkeypatch.setattr(
-        "trainables.codebooks.artifact.json.dumps", lambda header, **kw: original(header | change, **kw)
+        "trainables.codebooks.artifact_file.json.dumps", lambda header, **kw: original(header | change, **kw)
     )
     write_artifact(tmp_path / "network", with_random_levels(4, 0.5, 0))
     assert "can't be understood" in damaged(tmp_path / "network", (tmp_path / "network").read_bytes())
@@ -301,7 +303,7 @@ def test_well_formed_file_of_another_qar_is_refused(
 def test_format_1_has_no_asymmetric_numeral_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = json.dumps
     monkeypatch.setattr(
-        "trainables.codebooks.artifact.json.dumps", lambda header, **kw: original(header | {"format": 1}, **kw)
+        "trainables.codebooks.artifact_file.json.dumps", lambda header, **kw: original(header | {"format": 1}, **kw)
     )
     write_artifact(tmp_path / "network", with_random_levels(16, 2.0, 0))
     refusal = damaged(tmp_path / "network", (tmp_path / "network").read_bytes())
@@ -312,7 +314,7 @@ def test_format_1_has_no_asymmetric_numeral_systems(tmp_path: Path, monkeypatch:
 def test_deep_header_is_refused(deep: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = json.dumps
     monkeypatch.setattr(
-        "trainables.codebooks.artifact.json.dumps",
+        "trainables.codebooks.artifact_file.json.dumps",
         lambda header, **kw: original(header | {"provenance": 7}, **kw).replace(" 7}", f" {deep}}}"),
     )
     write_artifact(tmp_path / "network", with_random_levels(4, 0.5, 0))
@@ -351,7 +353,7 @@ def test_sizes_are_checked_before_memory_is_taken(intact: bytes, tmp_path: Path)
 
 
 def test_network_above_the_limit_is_refused(intact: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainables.codebooks.artifact.MOST_WEIGHTS", 100)
+    monkeypatch.setattr("trainables.codebooks.artifact_checks.MOST_WEIGHTS", 100)
     assert "the network must have at most 100 weights" in damaged(tmp_path / "network", intact)
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables import load_artifact
-from trainables.codebooks import artifact as artifacts
+from trainables.codebooks import artifact_file as artifacts
 from trainables.codebooks.artifact import Artifact
 from trainables.config import Recipe, TrialConfig
 from trainables.data.batches import Split
@@ -24,8 +24,9 @@ from trainables.formats import FORMATS, PixelNetwork, write_verified
 from trainables.formats.file_format import FileFormat
 from trainables.formats.onnx_graph import OPSET
 from trainables.formats.verification import UnfaithfulFileError
+from trainables.measurement import accuracy
 from trainables.models import build_model
-from trainables.run import CompressionRun, accuracy
+from trainables.run import CompressionRun
 
 LEVELS_TYPES = {4: "UINT4", 17: "UINT8", 300: "UINT16"}
 

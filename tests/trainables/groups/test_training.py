@@ -9,7 +9,7 @@ import torch
 
 from tests.support.example_trials import quick
 from tests.support.quick_runs import comparable, network_in_double, rest_of, stepped
-from trainables.codebooks.artifact import read_artifact, write_artifact
+from trainables.codebooks.artifact_file import read_artifact, write_artifact
 from trainables.codebooks.bits import FLOAT_BITS, index_bits
 from trainables.config import TrialConfig
 from trainables.families import FAMILIES
