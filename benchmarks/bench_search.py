@@ -38,8 +38,9 @@ from study.ledger.facts import ENDED, EPOCH, FACTS
 from study.ledger.history import History
 from study.ledger.ledger import Ledger
 from study.search.optuna_trials import OBJECTIVES
+from study.search.outcomes import outcome
 from study.search.scheduler import make_scheduler
-from study.search.searcher import OptunaSearcher, outcome
+from study.search.searcher import OptunaSearcher
 from study.search.space import suggest
 from trainables.result import TrialState
 

@@ -82,6 +82,10 @@ class Interruption:
         finally:
             self._deferring = False
 
+    def request(self) -> None:
+        """End as after Ctrl-C, as a user has asked from elsewhere; the next `check` raises `Interrupted`."""
+        self.received = self.received or signal.SIGINT
+
     def check(self) -> None:
         """Raise Interrupted if a signal was received."""
         if self.received is not None:

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Version of the tables' schema, stored in their Parquet metadata.
 
 It increases with every column that is added; columns are never removed.
@@ -183,6 +183,15 @@ TRIAL_COLUMNS = (
         required=True,
     ),
     Column("anchor", "bool", "enqueued first and never stopped early"),
+    Column(
+        "space_version",
+        "int",
+        "version of the study's space and early stopping that proposed it, from 1",
+        since=6,
+        range=Range(1),
+    ),
+    Column("enqueued", "bool", "asked for by a user, with qar enqueue", since=6),
+    Column("stopped_by", "str", "user who ended the trial, with qar stop; null otherwise", since=6),
     Column("family", "str", "regularizer family", required=True),
     Column("num_levels", "int", "K; null for the float baseline", range=Range(2)),
     Column("lam", "float", "λ; null where the family has none", range=NOT_NEGATIVE),

@@ -14,9 +14,10 @@ from study.cli.errors import WRONG_REQUEST
 from study.cli.inspection import dashboard, doctor, status, track
 from study.cli.parts import check, families
 from study.cli.repairing import repair
+from study.cli.requests import enqueue, stop
 from study.cli.results import clean, evaluate, export, report, reproduce
 from study.cli.running import confirm, launch, resume
-from study.cli.studies import list_, remove, rename
+from study.cli.studies import compare, list_, merge, remove, rename
 from study.interruption import interruption
 from study.terminal import say
 
@@ -24,7 +25,6 @@ app = typer.Typer(
     name="qar",
     help="Train networks with quantization-aware regularizers, and search for high accuracy at few bits per weight.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -51,6 +51,8 @@ def _options(
 COMMANDS = (
     launch,
     resume,
+    enqueue,
+    stop,
     confirm,
     status,
     doctor,
@@ -65,6 +67,8 @@ COMMANDS = (
     check,
     families,
     list_,
+    compare,
+    merge,
     remove,
     rename,
 )

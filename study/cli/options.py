@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from study.cli.completion import complete_study
 from study.cli.errors import one_line_errors
 
 
@@ -22,7 +23,13 @@ def without_credentials(parameter: typer.CallbackParam, value: Any) -> Any:
 
 Folder = Annotated[
     str,
-    typer.Argument(metavar="DIR", help="Folder or URI of the study.", show_default=False, callback=without_credentials),
+    typer.Argument(
+        metavar="DIR",
+        help="Folder or URI of the study.",
+        show_default=False,
+        callback=without_credentials,
+        autocompletion=complete_study,
+    ),
 ]
 Storage = Annotated[
     str,

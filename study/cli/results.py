@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from study.cli.completion import complete_study, complete_trial
 from study.cli.errors import FAILED, as_shown, one_line_errors, study_at
 from study.cli.options import DataDir, Dataset, Folder, TrustAddresses, without_credentials
 from study.terminal import PlainConsole, say
@@ -17,6 +18,7 @@ def report(
             metavar="DIR...",
             help="Folders or URIs of studies. Several studies are compared.",
             callback=without_credentials,
+            autocompletion=complete_study,
         ),
     ],
     out: Annotated[
@@ -117,7 +119,9 @@ def clean(
 
 def export(
     directory: Folder,
-    trial: Annotated[str, typer.Option(help="Number or trial_id of the trial.", show_default=False)],
+    trial: Annotated[
+        str, typer.Option(help="Number or trial_id of the trial.", show_default=False, autocompletion=complete_trial)
+    ],
     out: Annotated[Path, typer.Option(help="File to write.", show_default=False)],
     format: Annotated[
         str,
@@ -164,7 +168,9 @@ def export(
 
 def reproduce(
     directory: Folder,
-    trial: Annotated[str, typer.Option(help="Number or trial_id of the trial.", show_default=False)],
+    trial: Annotated[
+        str, typer.Option(help="Number or trial_id of the trial.", show_default=False, autocompletion=complete_trial)
+    ],
     data_dir: DataDir = None,
     dataset: Dataset = None,
     trust_addresses: TrustAddresses = False,

@@ -1,10 +1,11 @@
-"""Commands on whole studies: list, remove, rename."""
+"""Commands on whole studies: list, compare, merge, remove, rename."""
 
 import json
 from typing import Annotated
 
 import typer
 
+from study.cli.completion import complete_study
 from study.cli.errors import one_line_errors, study_at
 from study.cli.options import Folder, without_credentials
 from study.terminal import PlainConsole, say
@@ -55,6 +56,65 @@ def list_(
     for summary in summaries:
         if summary.problem:
             say(f"{summary.name}: {summary.problem}", err=True)
+
+
+def compare(
+    directories: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DIR...",
+            help="Folders or URIs of at least two studies.",
+            callback=without_credentials,
+            autocompletion=complete_study,
+        ),
+    ],
+) -> None:
+    """Show in which settings studies differ, and their results side by side.
+
+    For figures and statistics: qar report DIR DIR.
+    """
+    folders = [study_at(directory) for directory in directories]
+    with one_line_errors(*folders):
+        from study.commands.compare import read_studies, results_table, settings_table
+
+        studies = read_studies(folders)
+        settings, results = settings_table(studies), results_table(studies)
+    console = PlainConsole(width=WIDEST_LINE)
+    if settings.row_count:
+        console.print(settings)
+    else:
+        say("the studies have the same settings")
+    say("")
+    console.print(results)
+
+
+def merge(
+    directories: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DIR...",
+            help="Folders of at least two studies, which don't run.",
+            callback=without_credentials,
+            autocompletion=complete_study,
+        ),
+    ],
+    into: Annotated[
+        str,
+        typer.Option(metavar="DIR", help="Folder of the new study.", show_default=False, callback=without_credentials),
+    ],
+) -> None:
+    """Write a study with the trials of several that have the same trial settings."""
+    folders, target = [study_at(directory) for directory in directories], study_at(into)
+    with one_line_errors(*folders, target):
+        from study.commands.merge import merge_studies
+
+        merged = merge_studies(folders, target, say)
+    say(f"{target} has {merged.trials} trials")
+    if merged.repeated:
+        say(f"left out: {merged.repeated} trials whose configuration and seed an earlier study has run too")
+    if merged.priors:
+        say(f"left out: {merged.priors} results of other studies (warm_start)")
+    say(f"next: qar report {target}; qar resume {target} --trials 32")
 
 
 def remove(

@@ -193,6 +193,7 @@ def confirmation_of(
         "warm_start": [],
         "constraints": [],
         "stop": None,
+        "earlier_versions": [],
     }
     config = parse_study(values, str(folder.path))
     confirmation = folder.confirmation

@@ -14,6 +14,7 @@ from study.ledger.facts import CONFIGURED
 from study.ledger.reading import read
 from study.records.tables import write_tables
 from study.storage.folder import StudyFolder
+from study.user import user_name
 from trainables.errors import DamagedFileError
 from trainables.files.atomic import create
 
@@ -94,10 +95,13 @@ def keep_config(folder: StudyFolder, say: Callable[[str], None]) -> None:
         ValueError: the folder holds no study, or another process runs it.
         DamagedFileError: study.yaml is invalid, or the ledger is damaged.
     """
-    folder.parse_config()
+    config = folder.parse_config()
     with closing(folder.open_ledger(say)) as ledger:
         digest = folder.config_digest()
-        ledger.record(CONFIGURED, study_yaml=digest, replaces=digest)
+        begun = ledger.history.version_changes
+        lost: list[int | None] = [version for version in range(2, config.version + 1) if version not in begun]
+        for version in lost or [None]:
+            ledger.record(CONFIGURED, study_yaml=digest, replaces=digest, version=version, user=user_name())
 
 
 def _keep(path: Path) -> Path:

@@ -8,20 +8,32 @@ from study.durations import duration
 from study.ledger.costs import costs_of
 from study.ledger.front import front_so_far
 from study.ledger.history import History, Trial
-from study.run.progress.lines import cost_lines, failure_lines, seconds_left, states_line
+from study.run.progress.lines import cost_lines, failure_lines, states_line
+from study.run.progress.remaining import seconds_left
 from study.search.stopping import StopWatch
 from study.storage.folder import StudyFolder
 from study.storage.liveliness import Liveliness, liveliness, rule_met
+from study.storage.requests import ENQUEUE, pending
 from trainables.result import TrialState
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyStatus:
-    """Configuration, history and state of a study at one moment."""
+    """Configuration, history and state of a study at one moment.
+
+    Attributes:
+        requested: number of requests for a trial that the driver has not taken.
+    """
 
     config: StudyConfig
     history: History
     state: Liveliness
+    requested: int = 0
+
+    @property
+    def enqueued(self) -> int:
+        """Number of trials that users have asked for, and that were not created yet."""
+        return self.requested + len(self.history.enqueued)
 
     @property
     def front(self) -> list[Trial]:
@@ -35,7 +47,7 @@ class StudyStatus:
 
     @property
     def _seconds_left(self) -> float | None:
-        return seconds_left(self.history, self.config.trials) if self.state is not Liveliness.FINISHED else 0.0
+        return seconds_left(self.history, self.config) if self.state is not Liveliness.FINISHED else 0.0
 
     def __str__(self) -> str:
         """Return the lines that `qar status` shows."""
@@ -57,6 +69,8 @@ class StudyStatus:
         left = self._seconds_left
         summary["seconds_left"] = None if left is None else round(left, 1)
         summary["stopped"] = rule_met(self.history, self.config)
+        summary["enqueued"] = self.enqueued
+        summary["space_version"] = self.config.version
         return summary
 
     def lines(self) -> list[str]:
@@ -72,10 +86,30 @@ class StudyStatus:
                 f"trial {trial.number}: {len(trial.epochs)} of {config.epochs} epochs trained"
                 for trial in history.unfinished
             ),
+            *self._request_lines(),
             *failure_lines(history),
             *self._stop_lines(),
             *cost_lines(costs),
         ]
+
+    def _request_lines(self) -> list[str]:
+        """Return lines about changes of the space, and about the trials that users have asked for or ended."""
+        lines = []
+        for version, change in sorted(self.history.version_changes.items()):
+            if version <= self.config.version:
+                by = f" by {change.user}" if change.user else ""
+                drawn = sum(trial.space_version == version for trial in self.history.trials.values())
+                lines.append(f"space version {version}{by}: {', '.join(change.changes)}; {drawn} trials")
+        made = [str(trial.number) for trial in self.history.trials.values() if trial.request is not None]
+        if made or self.enqueued:
+            parts = [f"trial {', '.join(made)}"] if made else []
+            parts += [f"{self.enqueued} waiting"] if self.enqueued else []
+            lines.append(f"enqueued: {'; '.join(parts)}")
+        stopped: dict[str, list[str]] = {}
+        for trial in self.history.trials.values():
+            if trial.stopped_by is not None:
+                stopped.setdefault(trial.stopped_by, []).append(str(trial.number))
+        return lines + [f"stopped by {user}: trial {', '.join(numbers)}" for user, numbers in stopped.items()]
 
     def _stop_lines(self) -> list[str]:
         """Return a line about the rules of the section `stop`: which has ended the study, or how near each is."""
@@ -95,4 +129,8 @@ def status_of(folder: StudyFolder) -> StudyStatus:
     """
     config = folder.read_config()
     history = folder.read_history()
-    return StudyStatus(config=config, history=history, state=liveliness(folder, history, config))
+    requests = [
+        request for request in pending(folder)[0] if request.kind == ENQUEUE and request.name not in history.requests
+    ]
+    state = liveliness(folder, history, config)
+    return StudyStatus(config=config, history=history, state=state, requested=len(requests))

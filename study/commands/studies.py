@@ -140,7 +140,7 @@ def rename_study(folder: StudyFolder, name: str, say: Callable[[str], None]) -> 
     """
     _require_folder(folder, "rename", "copy its objects with the store's own tools, then change the name in study.yaml")
     config = folder.read_config()
-    renamed = parse_study(config.model_dump() | {"name": name}, "NAME")
+    renamed = parse_study(config.model_dump() | {"name": name}, "NAME", stored=True)
     target = folder.path.resolve().with_name(name)
     with closing(folder.open_ledger(say)) as ledger:
         if os.path.lexists(target):

@@ -1,5 +1,6 @@
 """Loading of a study's configuration from an installed study or a YAML file, with keys overridden."""
 
+import copy
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from study.config.credentials import redacted
 from study.config.messages import one_line
 from study.config.schema import STORED, StudyConfig
+from study.config.versions import check_space_change
 from study.config.yaml_loading import MOST_CHARACTERS, load_yaml
 from trainables.config import with_earlier_defaults
 from trainables.files.regular import read_regular
@@ -81,6 +83,7 @@ def load_study(study: str, overrides: Sequence[str] = (), name: str | None = Non
         raise ValueError(f"unknown study {study!r}; choose from {named_studies()} or give the path of a YAML file")
     values = load_yaml(text, study)
     if isinstance(values, dict):  # anything else is refused below
+        values.pop("earlier_versions", None)  # of the study whose study.yaml this is
         _override(values, overrides)
     config = parse_study(values, study)
     return config if name is None else parse_study(config.model_dump() | {"name": name}, "--name")
@@ -105,8 +108,18 @@ def changes_by(overrides: Sequence[str], config: StudyConfig) -> list[str]:
     return [override for override in overrides if changes(override)]
 
 
-CHANGEABLE = ("stop", "resources", "loggers", "notify")
-"""Keys that may change while a study goes on: they decide neither what is proposed nor what a trial results in."""
+VERSIONED = ("space", "early_stopping")
+"""Keys whose change makes a new version of the study: they decide what is proposed and how long it is trained."""
+
+CHANGEABLE = (*VERSIONED, "stop", "resources", "loggers", "notify")
+"""Keys that may change while a study goes on: none of them decides what an epoch of a trial results in."""
+
+FIXED_BY_THEN = {
+    "trials": "extend a finished study with --trials N",
+    "name": "change it with qar rename",
+    "earlier_versions": "leave it out, for it is written by changes of space and early_stopping",
+}
+"""Remedies for some of the other keys."""
 
 
 def changed_by(overrides: Sequence[str], config: StudyConfig) -> StudyConfig:
@@ -122,13 +135,34 @@ def changed_by(overrides: Sequence[str], config: StudyConfig) -> StudyConfig:
     for override in overrides:
         key = override.partition("=")[0]
         if key.partition(".")[0] not in CHANGEABLE:
+            remedy = FIXED_BY_THEN.get(
+                key.partition(".")[0],
+                "later trials would not be comparable with earlier ones; launch another study with it, and warm_start "
+                "from this one",
+            )
             raise ValueError(
-                f"--set must change one of {list(CHANGEABLE)} in a study that exists, got {redacted(override)!r}, with "
-                "which its trials would not be comparable; launch another study with it, and warm_start from this one"
+                f"--set must change one of {list(CHANGEABLE)} in a study that exists, got {redacted(override)!r}; "
+                f"{remedy}"
             )
     values = config.model_dump()
     _override(values, overrides)
-    return parse_study(values, "--set", stored=True)
+    changed = parse_study(values, "--set", stored=True)
+    if all(getattr(changed, key) == getattr(config, key) for key in VERSIONED):
+        return changed
+    if config.plan:
+        raise ValueError(
+            f"--set must leave {list(VERSIONED)} alone in a study that runs a plan, got {redacted(overrides[0])!r}; "
+            "it searches nothing"
+        )
+    check_space_change(config.space, changed.space)
+    return changed.model_copy(update={"earlier_versions": config.versions})
+
+
+def with_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Return plain data with keys overridden, in a copy; raises ValueError as `load_study` does."""
+    changed = copy.deepcopy(values)
+    _override(changed, overrides)
+    return changed
 
 
 def _override(values: dict[str, Any], overrides: Sequence[str]) -> None:

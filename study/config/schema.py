@@ -18,6 +18,7 @@ from study.config.groups import check_groups_of, with_allocation
 from study.config.section import Section
 from study.config.sections import ABSENT, MOST_LEVELS, Anchors, Count, EarlyStopping, PlannedTrial, Resources, Space
 from study.config.stopping import StopRules
+from study.config.versions import StudyVersion
 from study.config.web import is_web_address
 from trainables.config import LARGEST_INTEGER, TrialConfig
 from trainables.import_path import PATH_PREFIXES
@@ -68,6 +69,8 @@ class StudyConfig(Section):
         loggers: trackers that show the study while it runs: `tensorboard`, `mlflow`, `wandb`.
         stop: rules that end the study before its last trial, such as a time or a front that no longer grows.
         notify: URL to which JSON is posted at a new knee of the front, at a failure and at the end.
+        earlier_versions: spaces and rules of early stopping that were in force before the present ones, oldest first.
+            `qar resume --set` fills it in.
     """
 
     name: Annotated[str, AfterValidator(_valid_name)]
@@ -89,6 +92,7 @@ class StudyConfig(Section):
     loggers: list[Literal["tensorboard", "mlflow", "wandb"]] = Field(default_factory=list)
     notify: str | None = None
     stop: StopRules | None = None
+    earlier_versions: list[StudyVersion] = Field(default_factory=list)
 
     @model_validator(mode="before")
     @classmethod
@@ -193,6 +197,8 @@ class StudyConfig(Section):
                 raise ValueError(
                     f"{name} must be at most {MOST_LEVELS}, whose index has 16 bits, got {value}; lower it"
                 )
+        if self.earlier_versions:
+            raise ValueError("earlier_versions is written by qar resume --set, got it in a new study; leave it out")
         most = LARGEST_INTEGER - max(self.trials, self.replicates)
         if self.seed > most:
             raise ValueError(
@@ -248,6 +254,16 @@ class StudyConfig(Section):
                 trial["dataset"] = prefix + _absolute(trial["dataset"].removeprefix(prefix))
         warm_start = [_absolute(source) for source in self.warm_start]
         return self.model_copy(update={"trial": trial, "warm_start": warm_start})
+
+    @property
+    def version(self) -> int:
+        """Number of the present space and rules of early stopping, from 1."""
+        return len(self.earlier_versions) + 1
+
+    @property
+    def versions(self) -> list[StudyVersion]:
+        """All spaces and rules of early stopping, the present ones last."""
+        return [*self.earlier_versions, StudyVersion(space=self.space, early_stopping=self.early_stopping)]
 
     @property
     def most_levels(self) -> int | None:

@@ -4,6 +4,8 @@ import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from study.doctor.check import Check, CheckStatus
 from study.ledger.completeness import TableWitness, table_position
 from study.ledger.history import History
@@ -78,7 +80,9 @@ def _tables(folder: StudyFolder, content: bytes) -> Iterator[Check]:
             yield Check(path.name, CheckStatus.WARN, "not there", remedy)
             continue
         try:
-            rows = read_table(path, columns, keys=keys, remedy=remedy).to_pylist()
+            table = read_table(path, columns, keys=keys, remedy=remedy)
+            known = [name for name in table.column_names if name in pq.read_schema(path).names]  # to its version
+            rows = table.select(known).to_pylist()
         except DamagedFileError as error:
             yield _failed(path.name, error)
             continue
@@ -93,6 +97,7 @@ def _tables(folder: StudyFolder, content: bytes) -> Iterator[Check]:
             if path == folder.trials
             else [row for trial in trials for row in epoch_rows(trial)]
         )
+        expected = [{name: row[name] for name in known} for row in expected]
         wrong = next((number for number, row in enumerate(expected) if rows[number : number + 1] != [row]), None)
         if wrong is None and len(rows) == len(expected):
             yield Check(path.name, CheckStatus.PASS, f"{len(rows)} rows, as the ledger gives them")

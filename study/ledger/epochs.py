@@ -52,6 +52,7 @@ class EpochLog:
     Attributes:
         numbers: number of the trial that trained each row.
         sessions: number of the session that trained each row.
+        seconds: seconds since the start of its session at which each row arrived.
         repeats: 1 where the trial had trained that epoch before, 0 elsewhere.
         superseded: 1 where the trial has trained that epoch again since, 0 elsewhere.
         columns: metrics by name.
@@ -60,7 +61,7 @@ class EpochLog:
 
     def __init__(self) -> None:
         """Create an empty log."""
-        self.numbers, self.sessions = array("q"), array("q")
+        self.numbers, self.sessions, self.seconds = array("q"), array("q"), array("d")
         self.repeats, self.superseded = bytearray(), bytearray()
         self.columns: dict[str, EpochColumn] = {}
         self.interned: list[Any] = []
@@ -74,13 +75,21 @@ class EpochLog:
         """Whether another log has the same rows."""
         if not isinstance(other, EpochLog) or len(self) != len(other):
             return False
-        names = ("numbers", "sessions", "repeats", "superseded")
+        names = ("numbers", "sessions", "seconds", "repeats", "superseded")
         same = all(getattr(self, name) == getattr(other, name) for name in names)
         return same and all(self.metrics(row) == other.metrics(row) for row in range(len(self)))
 
     __hash__ = None  # type: ignore[assignment]  # it grows
 
-    def append(self, number: int, session: int, metrics: Mapping[str, Any], earlier: int | None = None) -> int:
+    def append(
+        self,
+        number: int,
+        session: int,
+        metrics: Mapping[str, Any],
+        earlier: int | None = None,
+        *,
+        seconds: float = 0.0,
+    ) -> int:
         """Append an epoch and return its row.
 
         Args:
@@ -88,6 +97,7 @@ class EpochLog:
             session: number of the session.
             metrics: metrics of the epoch: numbers, texts, truth values and None.
             earlier: row in which the trial has trained the same epoch before; None if it has not.
+            seconds: seconds since the start of the session.
         """
         row = len(self)
         for name, value in metrics.items():
@@ -100,6 +110,7 @@ class EpochLog:
                     column.append(0.0, MISSING)
         self.numbers.append(number)
         self.sessions.append(session)
+        self.seconds.append(seconds)
         self.repeats.append(earlier is not None)
         self.superseded.append(False)
         if earlier is not None:
@@ -123,6 +134,10 @@ class EpochLog:
         column = self.columns[name]
         kinds = np.frombuffer(column.kinds, np.uint8)
         return np.where((kinds == FLOAT) | (kinds == INT), np.frombuffer(column.values), np.nan)
+
+    def latest(self, name: str, count: int) -> np.ndarray:
+        """Return the latest `count` values of a metric that every row has as a number, shape (count,)."""
+        return np.frombuffer(self.columns[name].values)[-count:].copy()
 
     def is_value(self, name: str, value: Any) -> np.ndarray:
         """Return whether a metric has a value that is no number, shape (rows,)."""

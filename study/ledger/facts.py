@@ -89,6 +89,7 @@ Ordinal = Annotated[int, Field(ge=1)]
 Metrics = Annotated[dict[str, Any], AfterValidator(_check_metrics)]
 EpochMetrics = Annotated[dict[str, Any], AfterValidator(_check_epoch_metrics)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+RequestId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 Distributions = Annotated[dict[str, str], AfterValidator(_check_distributions)]
 EndState = Annotated[TrialState, BeforeValidator(_end_state)]
 
@@ -192,6 +193,8 @@ class Asked(Proposed):
     Attributes:
         config: `TrialConfig` of the trial, as a dictionary.
         sampler_state: attributes that Optuna's sampler stored in its `trial` and its `study`.
+        space_version: version of the study that proposed it, from 1.
+        request: request of a user that asked for it; None for a proposal of the sampler.
     """
 
     fact: Literal["asked"] = "asked"
@@ -201,6 +204,28 @@ class Asked(Proposed):
     config: Annotated[dict[str, Any], AfterValidator(_check_config)]
     config_hash: str
     sampler_state: dict[str, dict[str, Any]] | None = None
+    space_version: Ordinal = 1
+    request: RequestId | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enqueued(Fact):
+    """A user has asked for a trial with these searched fields, by dotted name, which comes before further proposals."""
+
+    fact: Literal["enqueued"] = "enqueued"
+    request: RequestId
+    user: str
+    searched: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopRequested(Fact):
+    """A user has asked the driver to end, or, with a `number`, a trial to end after its present epoch."""
+
+    fact: Literal["stop_requested"] = "stop_requested"
+    request: RequestId
+    user: str
+    number: Count | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,11 +317,20 @@ class SessionStarted(Fact):
 
 @dataclass(frozen=True, kw_only=True)
 class Configured(Fact):
-    """study.yaml, whose SHA-256 is `replaces`, is about to be replaced by one whose SHA-256 is `study_yaml`."""
+    """study.yaml, whose SHA-256 is `replaces`, is about to be replaced by one whose SHA-256 is `study_yaml`.
+
+    Attributes:
+        version: number of the version that begins with it; None if space and early stopping stay as they are.
+        user: name of the user who made the change; None in facts of earlier versions.
+        changes: the change, each part as KEY=VALUE.
+    """
 
     fact: Literal["configured"] = "configured"
     study_yaml: Digest
     replaces: Digest
+    version: Ordinal | None = None
+    user: str | None = None
+    changes: list[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -316,6 +350,8 @@ FACTS: dict[str, type[Fact]] = {
         BaselineWritten,
         Measured,
         Asked,
+        Enqueued,
+        StopRequested,
         Repeated,
         Epoch,
         Lost,
@@ -334,6 +370,8 @@ BASELINE = Baseline.fact
 BASELINE_WRITTEN = BaselineWritten.fact
 MEASURED = Measured.fact
 ASKED = Asked.fact
+ENQUEUED = Enqueued.fact
+STOP_REQUESTED = StopRequested.fact
 REPEATED = Repeated.fact
 EPOCH = Epoch.fact
 LOST = Lost.fact

@@ -17,6 +17,19 @@ def front_so_far(history: History) -> list[Trial]:
     return sorted(front, key=lambda trial: float(trial.last["bits_per_weight"]))
 
 
+REFERENCE_BITS = 32.0
+"""Bits per weight of the reference point of a hypervolume, whose accuracy is 0."""
+
+
+def hypervolume_of(front: list[Trial]) -> float:
+    """Return the hypervolume of a front as a share of the whole area, as in reports; 0 for an empty one."""
+    points = [(-trial.last["val_accuracy"], trial.last["bits_per_weight"]) for trial in front]
+    within = [point for point in points if point[1] < REFERENCE_BITS]
+    if not within:
+        return 0.0
+    return float(moocore.hypervolume(np.array(within), ref=[0.0, REFERENCE_BITS])) / REFERENCE_BITS
+
+
 def knee_of(front: list[Trial]) -> Trial | None:
     """Return the knee of a front, as reports ring it (`analysis.statistics.pareto.knee`); None for an empty front.
 

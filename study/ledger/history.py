@@ -35,6 +35,9 @@ class Trial:
 
     Attributes:
         sampler_state: attributes that Optuna's sampler stored in its `trial` and its `study`.
+        space_version: version of the study that proposed it, from 1.
+        request: request of the user who asked for it; None for a proposal of the sampler.
+        stopped_by: user who asked it to end; None if none did.
         state: RUNNING, COMPLETE, PRUNED or FAIL.
         failure: reason of a failure, in one line; None otherwise.
         checkpoints: checkpoints that are kept, the newest last.
@@ -53,6 +56,9 @@ class Trial:
     config: dict[str, Any]
     config_hash: str
     sampler_state: dict[str, Any] = field(default_factory=dict)
+    space_version: int = 1
+    request: str | None = None
+    stopped_by: str | None = None
     state: TrialState = TrialState.RUNNING
     failure: str | None = None
     checkpoints: list[CheckpointRecord] = field(default_factory=list)
@@ -116,6 +122,25 @@ class KnownResult:
     sampler_state: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class VersionChange:
+    """Beginning of a version of a study, whose space or early stopping differs from the one before.
+
+    Attributes:
+        time: time of the change in seconds since 1970.
+        user: name of the user who made it; None if unknown.
+        changes: the change, each part as KEY=VALUE.
+        proposals: number of proposals before it.
+        epochs: number of epochs before it, those included that were trained again.
+    """
+
+    time: float
+    user: str | None
+    changes: tuple[str, ...]
+    proposals: int
+    epochs: int
+
+
 @dataclass
 class Session:
     """One run of a driver.
@@ -155,6 +180,10 @@ class History:
         sensitivities: sensitivities of float networks as dictionaries, by seed.
         position: the end of the last fact's line in the ledger; None if that line has no checksum.
         stopped: the latest fact of a rule that has ended the study; None if there is none.
+        version_changes: beginnings of versions, by number. A version that is announced here but that study.yaml lacks
+            has not begun: a crash has come in between.
+        enqueued: trials that users have asked for and that were not created yet, by request.
+        requests: requests of users that the ledger holds.
     """
 
     trials: dict[int, Trial] = field(default_factory=dict)
@@ -166,6 +195,9 @@ class History:
     sensitivities: dict[int, dict[str, Any]] = field(default_factory=dict)
     position: LedgerPosition | None = None
     stopped: facts.Stopped | None = None
+    version_changes: dict[int, VersionChange] = field(default_factory=dict)
+    enqueued: dict[str, facts.Enqueued] = field(default_factory=dict)
+    requests: set[str] = field(default_factory=set)
 
     def apply(self, fact: Fact) -> None:
         """Update the state by one fact, which `study.ledger.order.check_order` has accepted."""
@@ -205,6 +237,18 @@ class History:
                 trial.state, trial.failure = fact.state, fact.failure
             case facts.Stopped():
                 self.stopped = fact
+            case facts.Enqueued():
+                self.requests.add(fact.request)
+                self.enqueued[fact.request] = fact
+            case facts.StopRequested():
+                self.requests.add(fact.request)
+                if fact.number is not None:
+                    self.trials[fact.number].stopped_by = fact.user
+            case facts.Configured():
+                if fact.version is not None:
+                    self.version_changes[fact.version] = VersionChange(
+                        fact.time, fact.user, tuple(fact.changes or ()), len(self.proposals), len(self.epochs)
+                    )
             case facts.SessionStarted():
                 self._start_session(fact)
             case facts.SessionEnded():
@@ -212,8 +256,13 @@ class History:
 
     def _create_trial(self, fact: facts.Asked) -> None:
         names = ("number", "trial_id", "anchor", "params", "distributions", "config", "config_hash")
-        trial = Trial(**{name: getattr(fact, name) for name in names}, sampler_state=fact.sampler_state or {})
+        trial = Trial(
+            **{name: getattr(fact, name) for name in (*names, "space_version", "request")},
+            sampler_state=fact.sampler_state or {},
+        )
         trial.epochs = TrialEpochs(self.epochs)
+        if fact.request is not None:
+            del self.enqueued[fact.request]
         self.trials[trial.number] = trial
         self.proposals.append(trial)
 
@@ -222,7 +271,9 @@ class History:
         earlier = trial.epochs.row(epoch)
         if earlier is not None:
             trial.seconds_lost += self.epochs.metrics(earlier)["train_seconds"]
-        trial.epochs.record(epoch, self.epochs.append(trial.number, len(self.sessions), metrics, earlier))
+        seconds = self.sessions[-1].seconds if self.sessions else 0.0
+        row = self.epochs.append(trial.number, len(self.sessions), metrics, earlier, seconds=seconds)
+        trial.epochs.record(epoch, row)
         trial.latest_epoch = epoch
         trial.may_go_back = False
 

@@ -37,6 +37,14 @@ def check_order(history: History, fact: Fact) -> None:
             _expect("number", len(history.trials), fact.number)
             if not fact.trial_id.endswith(f"-{fact.number:05d}"):
                 raise ValueError(f"trial_id must end in the trial's number {fact.number}, got {fact.trial_id!r}")
+            if fact.request is not None and fact.request not in history.enqueued:
+                raise ValueError(f"request must be one that waits, got {fact.request!r}")
+        case facts.Enqueued():
+            _check_new(history, fact.request)
+        case facts.StopRequested():
+            _check_new(history, fact.request)
+            if fact.number is not None:
+                _running(history, fact.number)
         case facts.Repeated():
             trial = _trial(history, fact.number)
             if trial.state not in (TrialState.RUNNING, fact.state):
@@ -50,6 +58,9 @@ def check_order(history: History, fact: Fact) -> None:
             _expect(f"epoch of the checkpoint of trial {trial.number}", trial.latest_epoch, fact.epoch)
         case facts.Ended():
             _check_end(_running(history, fact.number), fact)
+        case facts.Configured(version=int(version)):
+            if not 2 <= version <= (known := max(history.version_changes, default=1)) + 1:
+                raise ValueError(f"version must be between 2 and {known + 1}, got {version}")
         case facts.SessionEnded():
             _expect("session", len(history.sessions), fact.session)
             if fact.outcome is facts.SessionOutcome.FINISHED and (left := history.unfinished):
@@ -87,6 +98,11 @@ def _check_end(trial: Trial, fact: facts.Ended) -> None:
     allowed = {TrialState.COMPLETE: trained == budget, TrialState.PRUNED: 0 < trained < budget}.get(fact.state, True)
     if not allowed:
         raise ValueError(f"state of trial {trial.number} must fit its {trained} of {budget} epochs, got {fact.state}")
+
+
+def _check_new(history: History, request: str) -> None:
+    if request in history.requests:
+        raise ValueError(f"request must be new, got {request!r} again")
 
 
 def _trial(history: History, number: int) -> Trial:

@@ -17,7 +17,8 @@ from study.records.optuna_mirror import OptunaMirror
 from study.records.tables import TableWriter
 from study.run.recovery import end_finished_trials
 from study.run.session_facts import LOOP, OWN, check_loop, end_session, start_session
-from study.search.searcher import OptunaSearcher, outcome
+from study.search.outcomes import outcome
+from study.search.searcher import OptunaSearcher
 from study.storage.folder import StudyFolder
 from study.storage.liveliness import is_complete
 from study.terminal import one_line, say

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
 from study.config import StudyConfig
 from study.ledger.history import History, KnownResult, Trial
 from study.search.optuna_trials import DIRECTIONS, OBJECTIVES, OPTUNA_STATES, frozen, values_of
+from study.search.space import dimensions
 from study.storage.folder import StudyFolder
 from trainables.result import TrialState
 
@@ -28,7 +30,8 @@ class OptunaMirror:
     """An Optuna study in a database that follows the ledger; `sync` brings it up to date.
 
     Proposal i of the ledger is Optuna's trial i. User attributes hold the rest: `number` and `trial_id` as in the
-    tables, `repeated_of`, `anchor`, `failure` and `config_hash`.
+    tables, `repeated_of`, `anchor`, `failure` and `config_hash`. Where a study has changed its space, a category has
+    the choices of all versions.
 
     Attributes:
         uri: URI of the database.
@@ -46,6 +49,7 @@ class OptunaMirror:
         self.trouble: str | None = None
         self._own_file = None if config.optuna_storage else folder.optuna_db
         self._name = config.name
+        self._choices = union_of_choices(config)
         self._storage: RDBStorage | None = None
         self._study_id = 0
         self._trial_ids: list[int] = []
@@ -125,7 +129,7 @@ class OptunaMirror:
         trials, owner = self._load_study(storage)
         if owner not in (identity, None) and self._own_file is None:
             raise ValueError(f"it holds another study of the name {self._name!r}; take that one away, or rename it")
-        if not _matches(trials, history):
+        if not _matches(trials, history) or not self._has_all_choices(trials):
             storage.delete_study(self._study_id)
             trials, owner = self._load_study(storage)
         if owner != identity:
@@ -151,6 +155,16 @@ class OptunaMirror:
         self._study_id = storage.get_study_id_from_name(self._name)
         return study.trials, study.user_attrs.get(IDENTITY)
 
+    def _shown(self, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Return the distributions of a trial's categories over the choices of all versions of the study."""
+        return {name: kind for name, kind in self._choices.items() if name in trial.distributions}
+
+    def _has_all_choices(self, trials: list[FrozenTrial]) -> bool:
+        """Whether the trials in the storage show the choices of all versions, which Optuna does not change."""
+        return all(
+            trial.distributions.get(name) == kind for trial in trials for name, kind in self._shown(trial).items()
+        )
+
     def _follow(self, storage: RDBStorage, history: History) -> None:
         for index in sorted(self._running):
             proposal = history.proposals[index]
@@ -164,9 +178,23 @@ class OptunaMirror:
         for index in range(len(self._trial_ids), len(history.proposals)):
             proposal = history.proposals[index]
             template = frozen(proposal, _user_attrs(proposal))
+            template.distributions = template.distributions | self._shown(template)
             self._trial_ids.append(storage.create_new_trial(self._study_id, template))
             if proposal.state == TrialState.RUNNING:
                 self._running.add(index)
+
+
+def union_of_choices(config: StudyConfig) -> dict[str, BaseDistribution]:
+    """Return the categorical dimensions of all versions of a study, each with the choices of all of them.
+
+    Optuna's tools refuse a category whose choices change from trial to trial.
+    """
+    choices: dict[str, dict[Any, None]] = {}
+    for version in config.versions if config.earlier_versions else ():
+        for dimension in dimensions(version.space):
+            if isinstance(dimension.distribution, CategoricalDistribution):
+                choices.setdefault(dimension.name, {}).update(dict.fromkeys(dimension.distribution.choices))
+    return {name: CategoricalDistribution(tuple(values)) for name, values in choices.items()}
 
 
 def _is_sound(file: Path) -> bool:

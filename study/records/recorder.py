@@ -16,7 +16,7 @@ from study.records.failures import FAILURES_AT_START, FailTrial, Retry, StopStud
 from study.records.optuna_mirror import OptunaMirror
 from study.records.tables import TableWriter
 from study.search.gate import Gate
-from study.search.searcher import outcome
+from study.search.outcomes import outcome
 from study.storage.folder import StudyFolder
 from trainables.result import EPOCH_COLUMNS, PRE_TUNING, TEST_ACCURACIES, TrialState
 

@@ -8,6 +8,7 @@ failed trial lets the others go on. An anchor with these four exceptions would b
 """
 
 import time
+from collections.abc import Callable
 
 import ray
 from ray.exceptions import RayError
@@ -29,7 +30,13 @@ SECONDS_BETWEEN_CHECKS = 0.5
 """Longest time until a signal that asks the study to end is noticed."""
 
 
-def float_baselines(folder: StudyFolder, config: StudyConfig, ledger: Ledger, console: Console) -> dict[int, str]:
+def float_baselines(
+    folder: StudyFolder,
+    config: StudyConfig,
+    ledger: Ledger,
+    console: Console,
+    between: Callable[[], None] = lambda: None,
+) -> dict[int, str]:
     """Train the float baselines that are missing, and return the paths of the checkpoints of all.
 
     Ray must be connected.
@@ -39,6 +46,7 @@ def float_baselines(folder: StudyFolder, config: StudyConfig, ledger: Ledger, co
         config: configuration of the study.
         ledger: records each epoch.
         console: shows the progress, since the training may take an hour.
+        between: function that is called again and again while the training goes on.
 
     Returns:
         Path or URI of the checkpoint that trials begin from, by seed.
@@ -64,6 +72,7 @@ def float_baselines(folder: StudyFolder, config: StudyConfig, ledger: Ledger, co
     try:
         while training:
             ready, _ = ray.wait(list(training), num_returns=1, timeout=SECONDS_BETWEEN_CHECKS)
+            between()
             interruption.check()
             progress.check_stall()
             for stream in ready:

@@ -1,7 +1,7 @@
 """The driver of a study: puts searcher, scheduler, records and Ray Tune together for one session."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 
 import optuna
@@ -18,6 +18,7 @@ from study.records.optuna_mirror import OptunaMirror
 from study.records.recorder import Recorder
 from study.records.tables import write_tables
 from study.run.baselines import float_baselines
+from study.run.desk import Desk
 from study.run.progress.display import Progress, SilentReporter
 from study.run.recovery import end_finished_trials, prune_checkpoints
 from study.run.sensitivities import measure_sensitivities
@@ -60,6 +61,7 @@ class Driver:
         self._ledger = ledger
         self._trainable = trainable or CompressionTrial
         self._mirror = OptunaMirror(run.folder, run.config)
+        self._desk = Desk(run.folder, run.config, ledger, run.options.console.print)
 
     def run(self) -> None:
         """Train what is left of the study, and write all files that are derived from the ledger.
@@ -90,6 +92,7 @@ class Driver:
         connect(self._run.config, options.address, options.verbose, options.console)
         start_session(self._run.folder, self._run.config, self._ledger)
         self._mirror.sync(history)  # so that a dashboard shows what earlier sessions did
+        self._desk.open()
         baselines = self._train_baselines()
         prune_checkpoints(self._run.folder, history)
         failure = self._train_trials(rungs, baselines)
@@ -103,7 +106,9 @@ class Driver:
         run = self._run
         try:
             with Watchdog(str(run.folder), local=run.options.address is None), interruption.deferred():
-                baselines = float_baselines(run.folder, run.config, self._ledger, run.options.console)
+                baselines = float_baselines(
+                    run.folder, run.config, self._ledger, run.options.console, self._desk.look_if_due
+                )
                 measure_sensitivities(run.folder, run.config, self._ledger, baselines, run.options.console)
                 return baselines
         except KeyboardInterrupt:
@@ -128,7 +133,7 @@ class Driver:
             remaining=lambda: run.config.trials - history.num_ended,
         )
         with (
-            Progress(history, run.config.trials, run.options.console, commit=self._ledger.commit) as progress,
+            Progress(history, run.config, run.options.console, commit=self._ledger.commit) as progress,
             closing(capacity),
             Watchdog(str(run.folder), local=run.options.address is None, before_end=progress.stop),
             leaving_terminal(progress),
@@ -142,9 +147,9 @@ class Driver:
             gate = Gate(self._ledger)
             fields = run.config.searched_fields
             recorder = Recorder(run.folder, self._ledger, self._mirror, run.config.epochs, gate=gate, fields=fields)
-            rules = run.config.stop
-            cuts = searcher.stops if rules is not None and rules.running == "cut" else None
-            tuner = self._tuner(searcher, RungScheduler(rungs, gate, cuts), [recorder, progress])
+            tuner = self._tuner(
+                searcher, RungScheduler(rungs, gate, self._cuts(searcher)), [recorder, self._desk, progress]
+            )
             try:
                 tuner.fit()
             except Exception as error:
@@ -153,6 +158,12 @@ class Driver:
                     raise
                 return failure
         return None
+
+    def _cuts(self, searcher: OptunaSearcher) -> Callable[[int], bool]:
+        """Return a function that tells whether a trial ends after its present epoch, by a user or by a rule."""
+        rules, trials = self._run.config.stop, self._ledger.history.trials
+        rule_cuts = rules is not None and rules.running == "cut"
+        return lambda number: trials[number].stopped_by is not None or (rule_cuts and searcher.stops())
 
     def _tuner(self, searcher: OptunaSearcher, scheduler: RungScheduler, callbacks: list[tune.Callback]) -> tune.Tuner:
         """Return the tuner of Ray for this session."""

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from study.addresses import check_addresses, remember
 from study.cluster.connect import connect
-from study.config import StudyConfig, changed_by, changes_by, load_study
+from study.config import StudyConfig, changes_by, load_study
 from study.doctor.disk import forecast
 from study.ledger.history import History
+from study.run.change import change_study
 from study.run.checks import check_cluster, check_existing_study, check_new_study, check_other_studies
 from study.run.options import RunOptions
 from study.run.outcome import StudyOutcome
@@ -18,7 +19,6 @@ from study.storage.folder import StudyFolder
 from study.storage.liveliness import Liveliness, is_complete, liveliness
 from study.storage.object_store import below, is_uri
 from study.storage.shown_errors import shown_errors
-from study.trackers.registry import check_trackers
 
 
 def launch(
@@ -128,7 +128,7 @@ def resume(
         directory: folder or URI of the study.
         trials: number of trials to add to a finished study; None to add none.
         options: where to run, and where messages go.
-        overrides: lasting changes of the configuration, each as KEY=VALUE, as `changed_by` allows them.
+        overrides: lasting changes of the configuration, each as KEY=VALUE, as `change_study` allows them.
 
     Raises:
         ValueError: the request is wrong, or the cluster can't run the study; then nothing is written.
@@ -140,9 +140,8 @@ def resume(
         config = folder.read_config()
         check_addresses(config, options.trust_addresses, on_cluster=options.address is not None)
         if overrides:
-            check_trackers(changed_by(overrides, config))
-            config = folder.change_config(lambda present, _: changed_by(overrides, present), options.say)
-            remember(config)  # the new addresses are the user's own
+            make_importable(config.code)
+            config = change_study(folder, overrides, options)
         make_importable(config.code)
         if trials is None:
             check_existing_study(folder, config, options)

@@ -2,10 +2,10 @@
 
 from study.config import StudyConfig
 from study.ledger.facts import ENDED
-from study.ledger.history import History
+from study.ledger.history import History, Trial
 from study.ledger.ledger import Ledger
+from study.search.outcomes import outcome
 from study.search.rungs import Rungs
-from study.search.searcher import outcome
 from study.storage.folder import StudyFolder
 
 
@@ -27,7 +27,7 @@ def end_finished_trials(ledger: Ledger, config: StudyConfig, *, with_checkpoints
             whole = trial.checkpoint is not None and trial.checkpoint.epoch == config.epochs
         else:
             whole = config.epochs in trial.epochs
-        if whole or rungs.stopped(trial.number):
+        if whole or rungs.stopped(trial.number) or _is_stopped_by_user(trial):
             state, failure = outcome(trial.last, config.epochs)
             # With the current time, the duration of the last session would grow until now.
             last = ledger.history.sessions[-1]
@@ -35,6 +35,11 @@ def end_finished_trials(ledger: Ledger, config: StudyConfig, *, with_checkpoints
             ledger.submit(ENDED, number=trial.number, state=state, failure=failure, **times)
     ledger.commit()
     return rungs
+
+
+def _is_stopped_by_user(trial: Trial) -> bool:
+    """Whether a user has stopped a trial that has trained an epoch, but not all."""
+    return trial.stopped_by is not None and trial.latest_epoch > 0 and max(trial.epochs) < trial.budget
 
 
 def prune_checkpoints(folder: StudyFolder, history: History) -> None:

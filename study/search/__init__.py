@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from trainables.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from study.search.first_trials import first_trials
     from study.search.rungs import RANKINGS, Ranking, Rungs
     from study.search.sampler_history import Proposal, SamplerView
     from study.search.samplers import SAMPLERS, SamplerEntry, make_sampler
     from study.search.scheduler import RungScheduler, make_scheduler
     from study.search.searcher import OptunaSearcher
-    from study.search.space import distributions, first_trials
+    from study.search.space import distributions
     from study.search.tpe import JointTPE
     from study.search.warm_start import read_priors
 else:
@@ -31,7 +32,7 @@ else:
             "SamplerEntry": "samplers",
             "SamplerView": "sampler_history",
             "distributions": "space",
-            "first_trials": "space",
+            "first_trials": "first_trials",
             "make_sampler": "samplers",
             "make_scheduler": "scheduler",
             "read_priors": "warm_start",

@@ -98,14 +98,22 @@ class Rungs:
 
     @classmethod
     def replay(cls, config: StudyConfig, history: History) -> "Rungs":
-        """Return the rungs after all reports of a history, in linear time: trials are ranked only when needed."""
+        """Return the rungs after all reports of a history, in linear time: trials are ranked only when needed.
+
+        Where early stopping has changed, earlier reports are members of the present rungs, but stop no trial: trials
+        are compared by the present rules from their next report on.
+        """
         rungs = cls(config)
+        earlier = history.version_changes[config.version].epochs if config.version > 1 else 0
         log = history.epochs
         epochs = log.numbers_of("epoch")
-        rows = log.is_first & np.isin(epochs, rungs.epochs)
+        rows = np.flatnonzero(log.is_first & np.isin(epochs, rungs.epochs))
         columns = (log.trials, epochs, log.numbers_of("val_accuracy"), log.numbers_of("bits_per_weight"))
-        for number, epoch, accuracy, bits in zip(*(column[rows].tolist() for column in columns), strict=True):
+        values = (column[rows].tolist() for column in columns)
+        for row, number, epoch, accuracy, bits in zip(rows.tolist(), *values, strict=True):
             rungs._join(number, history.trials[number].anchor, int(epoch), (accuracy, bits))
+            if row < earlier:
+                rungs._decisions[number, int(epoch)] = True
         return rungs
 
     @property

@@ -14,9 +14,11 @@ from optuna.trial import TrialState as OptunaState
 
 from study.config import Constraint, StudyConfig
 from study.ledger.history import History, KnownResult, Trial
+from study.search.first_trials import FirstTrial, first_trials
 from study.search.optuna_trials import DIRECTIONS, OBJECTIVES, OPTUNA_STATES, frozen, metrics_of, values_of
 from study.search.samplers import SAMPLERS, make_sampler
-from study.search.space import ANCHOR, distributions, first_trials, first_value, suggest
+from study.search.space import ANCHOR, distributions, first_value, suggest
+from study.search.versions import VersionedProposals
 from trainables.families import family_of
 from trainables.result import TrialState
 
@@ -101,17 +103,15 @@ class SamplerView:
         self._history = history
         self._sampler_entry = SAMPLERS[config.sampler]
         self._constraints = [Constraint.parse(text) for text in config.constraints]
-        self._first = first_trials(config)
-        self._num_priors = sum(
-            isinstance(proposal, KnownResult) and proposal.number is None for proposal in history.proposals
-        )
+        self._versions = VersionedProposals(config, history)
+        self._first = first_trials(config, self._versions.proposed)
         self._window_begins = -1
         self._pending: dict[int, optuna.Trial] = {}  # by index of the proposal, as long as Optuna has it running
 
     @property
-    def first_left(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    def first_left(self) -> list[FirstTrial]:
         """First trials that were not proposed yet."""
-        return self._first[len(self._history.proposals) - self._num_priors :]
+        return self._first[self._versions.sampled :]
 
     def follow(self) -> None:
         """Update Optuna's study with the trials that have ended since the last call."""
@@ -178,7 +178,7 @@ class SamplerView:
     def _rebuild(self, begins: int) -> None:
         """Build Optuna's study anew from the window of the proposals before `begins`, and all proposals after it."""
         self._window_begins = begins
-        proposals = self._history.proposals
+        proposals = [self._versions.at(index) for index in range(len(self._history.proposals))]
         self._storage = optuna.storages.InMemoryStorage()
         sampler = make_sampler(self._config, begins)
         self.study = optuna.create_study(storage=self._storage, sampler=sampler, directions=DIRECTIONS)

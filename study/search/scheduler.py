@@ -16,14 +16,14 @@ from study.search.rungs import Rungs
 class RungScheduler(DerivedFromLedger, FIFOScheduler):
     """Ray scheduler that starts trials in the order of their creation and stops those that a rung rejects."""
 
-    def __init__(self, rungs: Rungs, gate: Gate | None = None, cuts: Callable[[], bool] | None = None) -> None:
+    def __init__(self, rungs: Rungs, gate: Gate | None = None, cuts: Callable[[int], bool] | None = None) -> None:
         """Create the scheduler.
 
         Args:
             rungs: rungs with the reports so far.
             gate: holds trials that continue until their facts are durable; None to let them continue at once.
-            cuts: function that returns whether a rule ends all trials that run, called after each epoch; None if no
-                rule does.
+            cuts: function that returns whether a trial, by its number, ends after its present epoch, because of a rule
+                or a user; None if none does.
         """
         super().__init__()
         self._rungs = rungs
@@ -43,8 +43,9 @@ class RungScheduler(DerivedFromLedger, FIFOScheduler):
         """Return whether Ray continues, stops or holds a trial after a result."""
         # A trial that fails without an exception reports only the reason.
         if "val_accuracy" in result:
-            continues = self._rungs.report(trial.config["number"], trial.config["anchor"], result)
-            if not continues or (self._cuts is not None and self._cuts()):
+            number = trial.config["number"]
+            continues = self._rungs.report(number, trial.config["anchor"], result)
+            if not continues or (self._cuts is not None and self._cuts(number)):
                 return str(TrialScheduler.STOP)
             if self._gate is not None:
                 return self._gate.hold(tune_controller, trial)

@@ -9,10 +9,11 @@ import optuna
 from ray.tune.search import Searcher
 
 from study.config import StudyConfig
-from study.ledger.facts import ASKED, REPEATED, STOPPED
+from study.ledger.facts import ASKED, REPEATED, STOPPED, Enqueued
 from study.ledger.history import KnownResult, Trial
 from study.ledger.ledger import DerivedFromLedger, Ledger
 from study.search.allocation import with_allocated_groups
+from study.search.enqueued import distributions_in_space, params_in_space
 from study.search.optuna_trials import OBJECTIVES
 from study.search.sampler_history import Proposal, SamplerView
 from study.search.stopping import StopWatch
@@ -137,7 +138,11 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
             return
         free = self._room() - len(self._running)
         for _ in range(int(min(left, free, self._most_ahead))):
-            self._new_trial()
+            request = next(iter(self._ledger.history.enqueued.values()), None)
+            if request is None:
+                self._new_trial()
+            else:
+                self._enqueued_trial(request)
 
     def _is_durable(self, trial: Trial) -> bool:
         """Whether the record of a trial is durable; wait for that unless Ray has something else to do."""
@@ -148,6 +153,27 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
             return False
         self._asked.pop(trial.number, None)
         return True
+
+    def _enqueued_trial(self, request: Enqueued) -> Trial:
+        """Record the trial that a user has asked for; a known configuration is trained with another seed."""
+        params = params_in_space(request.searched, self._config)
+        proposal = Proposal(
+            searched=request.searched,
+            params=params,
+            distributions=distributions_in_space(params, self._config),
+            sampler_state={},
+            anchor=False,
+        )
+        config = self._config.trial_config(request.searched)
+        return self._record_trial(proposal, self._seeded(proposal, config), request.request)
+
+    def _seeded(self, proposal: Proposal, config: TrialConfig) -> TrialConfig:
+        """Return a configuration with the seed of its next replicate."""
+        runs = self._runs.get(config.hash, [])
+        # Trials that start from a float baseline use its seeds, one for each replicate.
+        place = len(runs) % len(self._baselines) if self._baselines else len(runs)
+        seeded = self._config.trial_config(proposal.searched | {"seed": self._config.seed + place})
+        return with_allocated_groups(seeded, self._ledger.history)
 
     def _new_trial(self) -> Trial:
         """Ask for proposals until one is to be trained, and record the trial.
@@ -160,10 +186,7 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
             config = self._config.trial_config(proposal.searched)
             runs = self._runs.get(config.hash, [])
             if len(runs) < self._config.replicates or self._repeats_in_a_row() >= MAX_REPEATS:
-                # Trials that start from a float baseline use its seeds, one for each replicate.
-                place = len(runs) % len(self._baselines) if self._baselines else len(runs)
-                seeded = self._config.trial_config(proposal.searched | {"seed": self._config.seed + place})
-                return self._record_trial(proposal, with_allocated_groups(seeded, self._ledger.history))
+                return self._record_trial(proposal, self._seeded(proposal, config))
             self._record_repeat(proposal, runs)
 
     def _repeats_in_a_row(self) -> int:
@@ -176,7 +199,7 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
         )
         return next(others, len(latest))
 
-    def _record_trial(self, proposal: Proposal, config: TrialConfig) -> Trial:
+    def _record_trial(self, proposal: Proposal, config: TrialConfig, request: str | None = None) -> Trial:
         number = len(self._ledger.history.trials)
         self._asked[number] = self._ledger.submit(
             ASKED,
@@ -188,6 +211,8 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
             config=config.to_dict(),
             config_hash=config.hash,
             sampler_state=proposal.sampler_state,
+            space_version=self._config.version,
+            request=request,
         )
         trial = self._ledger.history.trials[number]
         self._open[number] = trial
@@ -224,18 +249,3 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Refuse to restore Ray's state. Raises RuntimeError."""
         raise RuntimeError("a study is resumed with `qar resume`, from its ledger, not from Ray's experiment state")
-
-
-def outcome(result: dict[str, Any] | None, epochs: int) -> tuple[TrialState, str | None]:
-    """Return the state in which a trial ended, and the reason of a failure if the result holds one.
-
-    Args:
-        result: last reported result; None if there is none.
-        epochs: full budget in epochs.
-    """
-    if result is None or result.get("failure"):
-        return TrialState.FAIL, result.get("failure") if result else None
-    for name in OBJECTIVES:
-        if not math.isfinite(result.get(name, 0.0)):
-            return TrialState.FAIL, f"{name} is not finite: {result[name]}"
-    return (TrialState.COMPLETE if result["epoch"] >= epochs else TrialState.PRUNED), None

@@ -7,7 +7,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from study.config import Space, StudyConfig
+from study.config import Space
 from study.config.dimensions import FAMILY, Dimension
 from trainables.families import family_of
 
@@ -155,12 +155,6 @@ def params_of(searched: Mapping[str, Any], space: Space) -> dict[str, Any] | Non
     return params
 
 
-def _anchor(family: str, num_levels: int, space: Space) -> dict[str, Any]:
-    """Return the searched fields of an anchor: placed by default, and with λ in the middle of its range."""
-    anchor = {"family": family, "num_levels": num_levels, "placement": family_of(family).default_placement}
-    return anchor | ({"lam": space.middle_lam(family)} if family_of(family).has_penalty else {})
-
-
 def _holds(distribution: BaseDistribution, value: Any) -> bool:
     """Return whether a value lies in a dimension; a number has the dimension's type."""
     if isinstance(distribution, CategoricalDistribution):
@@ -181,27 +175,3 @@ def value_at(trial: Mapping[str, Any], name: str) -> Any:
     for part in name.split("."):
         value = value.get(part)
     return value
-
-
-def first_trials(study: StudyConfig) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Return the proposals made before the sampler chooses, as pairs of Optuna's parameters and user attributes.
-
-    With a plan, these are its trials. Otherwise the anchors come first: the float baseline, then a trial of each family
-    of `anchors` at each of its K, with the values of `trial` in all further fields. An anchor outside the space has no
-    parameters. One trial of each family follows, whose other dimensions the sampler chooses. That trial is an anchor
-    too, so that every family has a result, unless `early_stopping.first_of_family` is `compared`.
-    """
-    if study.plan:
-        return [({}, {ANCHOR: trial.searched}) for _ in range(study.replicates) for trial in study.plan]
-    anchors: list[dict[str, Any]] = [{"family": "none", "num_levels": None}]
-    anchors += [
-        _anchor(family, num_levels, study.space)
-        for num_levels in study.anchors.num_levels
-        for family in study.anchors.family
-    ]
-    others = {name: value_at(study.trial, name) for name in study.space.fields}
-    first = [(params_of(others | anchor, study.space) or {}, {ANCHOR: anchor}) for anchor in anchors]
-    for family in study.space.family:
-        is_anchor = study.early_stopping.first_of_family == "finished"
-        first.append(({"family": family}, {ANCHOR: {"family": family}} if is_anchor else {}))
-    return first

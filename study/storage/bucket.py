@@ -23,6 +23,7 @@ from study.storage.study_storage import (
     LEDGER,
     OPTUNA_DB,
     RAY,
+    REQUESTS,
     RESULTS,
     STUDY_YAML,
     study_exists,
@@ -191,6 +192,19 @@ class BucketStorage:
         """Remove checkpoints from the bucket. Raises StorageError."""
         for name in names:
             self.bucket.remove_folder(name)
+
+    def requests(self) -> dict[str, bytes]:
+        """Return the requests in the bucket. Raises StorageError."""
+        contents = {name: self.bucket.read(name) for name in self.bucket.names(REQUESTS)}
+        return {Path(name).stem: content for name, content in contents.items() if content is not None}
+
+    def add_request(self, name: str, content: bytes) -> None:
+        """Write a request as an object. Raises StorageError."""
+        self.bucket.write(f"{REQUESTS}/{name}.json", content)
+
+    def remove_request(self, name: str) -> None:
+        """Remove a request. Raises StorageError."""
+        self.bucket.remove(f"{REQUESTS}/{name}.json")
 
     def ray_options(self) -> dict[str, Any]:
         """Return the file system of the bucket and the folder of Ray's experiments there."""

@@ -3,11 +3,11 @@
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from study.config import StudyConfig, parse_written_study
+from study.config import StudyConfig, parse_written_study, redacted
 from study.config.yaml_loading import MOST_CHARACTERS, dump_yaml, load_written_yaml
 from study.containment import check_no_links
 from study.errors import StorageError
@@ -32,6 +32,7 @@ from study.storage.study_storage import (
     StudyStorage,
     study_exists,
 )
+from study.user import user_name
 from trainables.errors import DamagedFileError, IrregularFileError
 from trainables.files.atomic import create, is_draft, replacing
 from trainables.files.regular import open_regular, read_regular
@@ -224,10 +225,23 @@ class StudyFolder:
     def _unusable(self, error: OSError) -> ValueError:
         return ValueError(f"storage {self} can't be written: {error.strerror}; choose another --storage")
 
-    def record_config(self, config: StudyConfig, ledger: Ledger) -> None:
-        """Record in the ledger that study.yaml changes, then replace it; raises as `replace_config` does."""
+    def record_config(self, config: StudyConfig, ledger: Ledger, changes: Sequence[str] = ()) -> None:
+        """Record in the ledger that study.yaml changes, then replace it; raises as `replace_config` does.
+
+        Args:
+            config: the new configuration.
+            ledger: ledger of the study, open for writing.
+            changes: the change, each part as KEY=VALUE.
+        """
         content = _as_yaml(config)
-        ledger.record(CONFIGURED, study_yaml=_digest(content), replaces=self.config_digest())
+        ledger.record(
+            CONFIGURED,
+            study_yaml=_digest(content),
+            replaces=self.config_digest(),
+            version=config.version if config.version != self.parse_config().version else None,
+            user=user_name(),
+            changes=[redacted(change) for change in changes] or None,
+        )
         self._replace_config(content)
 
     def replace_config(self, config: StudyConfig) -> None:

@@ -3,14 +3,18 @@
 import os
 import shlex
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from study.containment import check_no_links, remove_file, remove_tree
 from study.ledger.lock import is_being_written, lock
-from study.storage.study_storage import CONFIRM, LEDGER, RAY, STUDY_YAML
-from trainables.files.atomic import is_draft, replacing
+from study.storage.study_storage import CONFIRM, LEDGER, RAY, REQUESTS, STUDY_YAML
+from trainables.errors import IrregularFileError
+from trainables.files.atomic import create, is_draft, replacing
+from trainables.files.regular import read_regular
+
+MOST_BYTES_OF_REQUEST = 100_000
 
 
 def remove_empty(folders: list[Path]) -> None:
@@ -122,6 +126,31 @@ class LocalStorage:
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()
+
+    def requests(self) -> dict[str, bytes]:
+        """Return the requests in the folder; a file that is not a regular one, or too large, counts as empty."""
+        found = {}
+        for path in sorted((self.path / REQUESTS).glob("*.json")):
+            if is_draft(path.name):
+                continue
+            try:
+                found[path.stem] = read_regular(path, MOST_BYTES_OF_REQUEST)
+            except FileNotFoundError:
+                continue  # its user has withdrawn it
+            except (OSError, IrregularFileError):
+                found[path.stem] = b""
+        return found
+
+    def add_request(self, name: str, content: bytes) -> None:
+        """Write a request atomically; raises OSError."""
+        folder = self.path / REQUESTS
+        folder.mkdir(exist_ok=True)
+        create(folder / f"{name}.json", content)
+
+    def remove_request(self, name: str) -> None:
+        """Remove a request; raises OSError, and ValueError if the study holds a symbolic link."""
+        with suppress(FileNotFoundError):
+            remove_file(self.path, f"{REQUESTS}/{name}.json")
 
     def ray_options(self) -> dict[str, Any]:
         """Return the folder of Ray's experiments."""

@@ -19,6 +19,7 @@ BASELINE = "baseline"
 CONFIRM = "confirm"
 REPORT = "report"
 TRACKERS = "trackers"
+REQUESTS = "requests"
 RESULTS = (STUDY_JSON, TRIALS, EPOCHS)
 """Files that a report reads, besides the configuration."""
 
@@ -124,6 +125,15 @@ class StudyStorage(Protocol):
 
     def remove_checkpoints(self, names: Iterable[str]) -> None:
         """Remove the checkpoints with these names."""
+
+    def requests(self) -> dict[str, bytes]:
+        """Return the content of the requests to the driver, by name, in order of the names."""
+
+    def add_request(self, name: str, content: bytes) -> None:
+        """Write a request to the driver."""
+
+    def remove_request(self, name: str) -> None:
+        """Remove a request, if it is there."""
 
     def ray_options(self) -> dict[str, Any]:
         """Return where Ray Tune keeps its experiments, as arguments of `ray.tune.RunConfig`."""

@@ -11,13 +11,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from study.config import StudyConfig
 from study.durations import duration
 from study.interruption import interruption
 from study.ledger.front import front_so_far
 from study.ledger.history import History
 from study.ledger.ledger import DerivedFromLedger
-from study.run.progress.lines import expected_seconds, front_table, states_line, training_line
+from study.run.progress.lines import front_table, states_line, training_line
 from study.run.progress.panel import front_in_text, hypervolume_line, running_table
+from study.run.progress.remaining import seconds_left
 from study.run.progress.stall import StallDetector, longest_epoch
 
 MOST_FRONT_ROWS = 12
@@ -30,7 +32,7 @@ class Progress(DerivedFromLedger, Callback):
     def __init__(
         self,
         history: History,
-        trials: int,
+        config: StudyConfig,
         console: Console,
         seconds_between_lines: float = 10.0,
         commit: Callable[[], None] = lambda: None,
@@ -39,17 +41,17 @@ class Progress(DerivedFromLedger, Callback):
 
         Args:
             history: history of the study, which the recorder keeps up to date.
-            trials: number of trials of the study.
+            config: configuration of the study.
             console: where to show the progress.
             seconds_between_lines: time between two lines where the console is no terminal.
             commit: function that makes the facts of the history durable; called before they are shown.
         """
         self._history = history
-        self._trials = trials
+        self._config = config
+        self._trials = config.trials
         self._commit = commit
         self._console = console
         self._seconds_between_lines = seconds_between_lines if not console.is_terminal else 0.25
-        self._ended_before = history.num_ended
         self._seconds_before = history.seconds
         self._epoch_began: dict[int, float] = {}  # by number of the trial
         self._started = self._shown = time.monotonic()
@@ -104,9 +106,10 @@ class Progress(DerivedFromLedger, Callback):
 
     def _times(self) -> str:
         elapsed = time.monotonic() - self._started
-        expected = expected_seconds(self._history, self._trials, self._ended_before, elapsed)
+        seconds = self._seconds_before + elapsed
+        expected = seconds_left(self._history, self._config, seconds)
         rest = "" if expected is None else f", about {duration(expected)} to go"
-        return f"{duration(self._seconds_before + elapsed)} elapsed{rest}"
+        return f"{duration(seconds)} elapsed{rest}"
 
     def _seconds_in_epochs(self) -> dict[int, float]:
         """Return the seconds since the last epoch, or the start, of each trial that this session has begun."""

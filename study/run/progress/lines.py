@@ -69,30 +69,6 @@ def failure_lines(history: History) -> list[str]:
     return lines
 
 
-def expected_seconds(history: History, trials: int, ended_before: int, elapsed: float) -> float | None:
-    """Return the seconds that the rest takes at the pace of this session; None before one of its trials has ended."""
-    ended_now = history.num_ended - ended_before
-    return elapsed / ended_now * (trials - history.num_ended) if ended_now else None
-
-
-def seconds_left(history: History, trials: int) -> float | None:
-    """Return the seconds that the rest takes at the pace of the latest session in which a trial has ended.
-
-    None where no trial has ended yet.
-    """
-    if history.num_ended >= trials:
-        return 0.0
-    ended: dict[int, int] = {}
-    for trial in history.trials.values():
-        if trial.state != TrialState.RUNNING and trial.epochs:
-            number = trial.epochs.session(max(trial.epochs))
-            ended[number] = ended.get(number, 0) + 1
-    latest = max(ended, default=0)
-    if not latest:
-        return None
-    return history.sessions[latest - 1].seconds / ended[latest] * (trials - history.num_ended)
-
-
 def states_line(history: History, trials: int, *, is_driven: bool = True) -> str:
     """Return `12 of 64 trials: 9 COMPLETE, 2 PRUNED, 1 RUNNING`, or `1 to resume` where no driver runs the study."""
     names = {state: state for state in TrialState} | ({} if is_driven else {TrialState.RUNNING: "to resume"})

@@ -22,7 +22,7 @@ from study.ledger.facts import ASKED, ENDED, EPOCH
 from study.ledger.history import History
 from study.ledger.ledger import Ledger
 from study.ledger.reading import read_history
-from study.search.space import first_trials
+from study.search.first_trials import first_trials
 from study.storage.folder import StudyFolder
 from study.storage.study_storage import CONFIRM
 from tests.support.example_studies import (

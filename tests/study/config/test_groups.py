@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from study.cli import app
 from study.config import StudyConfig, parse_study
 from study.config.yaml_loading import dump_yaml, load_yaml
-from study.search.space import dimensions, first_trials
+from study.search.first_trials import first_trials
+from study.search.space import dimensions
 
 
 def values_of(groups: object, space: dict[str, Any] | None = None, **trial: Any) -> dict[str, Any]:

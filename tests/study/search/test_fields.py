@@ -13,7 +13,8 @@ from study.commands.confirm import best_of_families, plan_of
 from study.commands.importance import hyperparameter_importances
 from study.config import StudyConfig, changes_by, parse_study
 from study.config.yaml_loading import dump_yaml, load_yaml
-from study.search.space import dimensions, first_trials, params_of, suggest
+from study.search.first_trials import first_trials
+from study.search.space import dimensions, params_of, suggest
 from study.search.warm_start import read_priors
 from tests.study.search.test_searcher import Driver
 from trainables.families import family_of

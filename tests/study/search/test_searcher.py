@@ -18,9 +18,10 @@ from study.config import StudyConfig
 from study.ledger.facts import CHECKPOINT, ENDED, EPOCH, LOST
 from study.ledger.ledger import Ledger
 from study.search.optuna_trials import OBJECTIVES
+from study.search.outcomes import outcome
 from study.search.rungs import Rungs
 from study.search.sampler_history import FAILURE
-from study.search.searcher import MAX_REPEATS, OptunaSearcher, outcome
+from study.search.searcher import MAX_REPEATS, OptunaSearcher
 from study.search.space import ANCHOR
 from tests.support.example_studies import metrics, start_session, study_config
 from trainables.result import TrialState

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study.config import StudyConfig
-from study.search.space import ANCHOR, distributions, first_trials, params_of, suggest
+from study.search.first_trials import first_trials
+from study.search.space import ANCHOR, distributions, params_of, suggest
 from tests.support.example_studies import study_config
 from trainables.families import FAMILIES, PLACEMENTS
 

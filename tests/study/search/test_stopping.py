@@ -152,7 +152,7 @@ def test_running_trials_are_cut_where_the_rule_says_so(tmp_path: Path) -> None:
     ledger, searcher = studied(tmp_path, config)
     running = searcher.suggest("running")
     assert isinstance(running, dict)
-    scheduler = RungScheduler(Rungs.replay(config, ledger.history), cuts=searcher.stops)
+    scheduler = RungScheduler(Rungs.replay(config, ledger.history), cuts=lambda number: searcher.stops())
 
     class RayTrial:
         config = running

@@ -1,12 +1,5 @@
 """A real MLflow server on loopback, with its records in SQLite; `make test-trackers` installs it."""
 
-import os
-import signal
-import socket
-import subprocess
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,11 +10,8 @@ from mlflow.entities import Run
 from study.ledger.facts import ASKED, ENDED
 from study.trackers.mlflow import FRONT_FILE, STUDY_TAG, TRIAL_TAG, MLflow
 from tests.support.example_studies import Unwritten, asked, history_of, study_config, train
+from tests.support.mlflow_server import SERVER, mlflow_server
 from trainables.result import TrialState
-
-ROOT = Path(__file__).parents[3]
-SERVER = ROOT / ".venv" / "mlflow" / "bin" / "mlflow"
-SECONDS_TO_START = 90
 
 pytestmark = [
     pytest.mark.mlflow,
@@ -31,31 +21,9 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start a server of one process; yield its address."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    command = [str(SERVER), "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/records.db", "--artifacts-destination", f"{folder}/files"]
-    path = f"{SERVER.parent}:{os.environ['PATH']}"
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            command, cwd=folder, stdout=log, stderr=log, env=os.environ | {"PATH": path}, start_new_session=True
-        )
-    try:
-        for _ in range(SECONDS_TO_START * 4):
-            try:
-                with urllib.request.urlopen(f"{address}/health", timeout=5):
-                    break
-            except (urllib.error.URLError, ConnectionError, TimeoutError):
-                assert process.poll() is None, (folder / "log").read_text()
-                time.sleep(0.25)
+    """Start a server; yield its address."""
+    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as address:
         yield address
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
 
 
 @pytest.fixture

@@ -12,15 +12,13 @@ from rich.console import Console
 from study.durations import duration
 from study.ledger.facts import ASKED, ENDED
 from study.ledger.front import front_so_far
-from study.ledger.history import History, Session
+from study.ledger.history import History
 from study.ledger.ledger import Ledger
 from study.ledger.reading import read_history
 from study.run.progress.display import Progress, SilentReporter
 from study.run.progress.lines import (
-    expected_seconds,
     failure_lines,
     front_table,
-    seconds_left,
     states_line,
     training_line,
 )
@@ -31,6 +29,7 @@ from tests.support.example_studies import Unwritten, asked, history_of, make_stu
 from trainables.result import TrialState
 
 CONFIG = study_config()
+STUDY = study_config(trials=64)
 
 
 def test_failures_of_the_same_reason_are_one_line() -> None:
@@ -82,17 +81,6 @@ def test_duration_loses_no_second(seconds: int) -> None:
     assert total == seconds
 
 
-def test_expected_seconds_go_on_at_the_pace_of_this_session() -> None:
-    history = history_of(*[(0.5, 2.0, TrialState.COMPLETE, 4)] * 6)
-    assert expected_seconds(history, trials=10, ended_before=4, elapsed=60.0) == pytest.approx(120.0)
-    assert expected_seconds(history, trials=6, ended_before=0, elapsed=60.0) == 0.0
-
-
-def test_expected_seconds_are_unknown_before_a_trial_has_ended() -> None:
-    history = history_of((0.5, 2.0, TrialState.COMPLETE, 4), (0.5, 2.0, None, 4))
-    assert expected_seconds(history, trials=10, ended_before=1, elapsed=60.0) is None
-
-
 def test_states_line_counts_each_state() -> None:
     history = history_of(
         *[(0.5, 2.0, TrialState.COMPLETE, 4)] * 3,
@@ -138,7 +126,7 @@ def test_front_table_fits_a_terminal_of_80_columns(tmp_path: Path) -> None:
 def test_progress_outside_of_a_terminal_is_plain_lines(tmp_path: Path) -> None:
     history = read_history(make_study(tmp_path / "small").ledger)
     screen, shown = console(terminal=False)
-    with Progress(history, 64, screen, seconds_between_lines=0.0) as progress:
+    with Progress(history, STUDY, screen, seconds_between_lines=0.0) as progress:
         progress.on_step_end(0, [])
         progress.on_step_end(1, [])
     first, second = shown.getvalue().splitlines()
@@ -153,7 +141,7 @@ def test_progress_line_names_points_that_look_the_same_once() -> None:
     history = history_of(
         (0.8, 2.0, TrialState.COMPLETE, 4), (0.8, 2.0, TrialState.COMPLETE, 4), (0.9, 3.0, TrialState.COMPLETE, 4)
     )
-    with Progress(history, 64, screen, seconds_between_lines=0.0) as progress:
+    with Progress(history, STUDY, screen, seconds_between_lines=0.0) as progress:
         progress.on_step_end(0, [])
     assert shown.getvalue().rstrip().endswith("front (accuracy@bits): 0.800@2.00, 0.900@3.00")
 
@@ -161,7 +149,7 @@ def test_progress_line_names_points_that_look_the_same_once() -> None:
 def test_progress_line_of_many_points_is_one_line() -> None:
     trials = [(0.5 + number / 100, 1 + number / 10, TrialState.COMPLETE, 4) for number in range(40)]
     screen, shown = console(terminal=False)
-    with Progress(history_of(*trials), 64, screen, seconds_between_lines=0.0) as progress:
+    with Progress(history_of(*trials), STUDY, screen, seconds_between_lines=0.0) as progress:
         progress.on_step_end(0, [])
     assert len(shown.getvalue().splitlines()) == 1
     assert shown.getvalue().count("@") == 1 + 40
@@ -169,40 +157,36 @@ def test_progress_line_of_many_points_is_one_line() -> None:
 
 def test_progress_outside_of_a_terminal_says_nothing_before_its_time() -> None:
     screen, shown = console(terminal=False)
-    with Progress(History(), 64, screen, seconds_between_lines=10_000.0) as progress:
+    with Progress(History(), STUDY, screen, seconds_between_lines=10_000.0) as progress:
         progress.on_step_end(0, [])
     assert shown.getvalue() == ""
 
 
 def test_progress_before_anything_has_happened_is_shown_too() -> None:
     screen, shown = console(terminal=False)
-    with Progress(History(), 64, screen, seconds_between_lines=0.0) as progress:
+    with Progress(History(), STUDY, screen, seconds_between_lines=0.0) as progress:
         progress.on_step_end(0, [])
     assert shown.getvalue().strip() == "0 of 64 trials; 0:00 elapsed"
 
 
-def test_progress_expects_only_once_a_trial_of_this_session_has_ended(tmp_path: Path) -> None:
-    study = make_study(tmp_path / "small", ended=False)
-    ledger = Ledger(study.ledger)
+def test_progress_says_how_long_it_takes_once_epochs_have_ended(tmp_path: Path) -> None:
+    history = read_history(make_study(tmp_path / "small").ledger)
     screen, shown = console(terminal=False)
-    with Progress(ledger.history, 64, screen, seconds_between_lines=0.0) as progress:
+    with Progress(history, STUDY, screen, seconds_between_lines=0.0) as progress:
         progress.on_step_end(0, [])
-        ledger.record(ENDED, number=4, state=TrialState.FAIL, failure="late")
-        progress.on_step_end(1, [])
-    ledger.close()
-    first, second = shown.getvalue().splitlines()
-    assert "to go" not in first
-    assert "to go" in second
+    assert re.search(r"; 0:00 elapsed, about 0:0\d to go; ", shown.getvalue())
 
 
 def test_progress_in_a_terminal_is_a_panel_that_vanishes(tmp_path: Path) -> None:
     history = read_history(make_study(tmp_path / "small").ledger)
     screen, shown = console(terminal=True)
-    with Progress(history, 64, screen):
+    with Progress(history, STUDY, screen):
         panel = shown.getvalue()
     lines = lines_of(panel)
     assert set(lines[0]) <= set("━╸╺ ")
-    assert lines[1:5] == ["5 of 64 trials: 3 COMPLETE, 1 PRUNED, 1 FAIL", "0:00 elapsed", "", "front so far"]
+    assert lines[1] == "5 of 64 trials: 3 COMPLETE, 1 PRUNED, 1 FAIL"
+    assert lines[2].startswith("0:00 elapsed, about 0:0")
+    assert lines[3:5] == ["", "front so far"]
     drawn = front_in_text(history)
     assert lines[5 : 5 + len(drawn)] == [line.rstrip() for line in drawn]
     assert lines[5 + len(drawn)].startswith("hypervolume 0.")
@@ -214,7 +198,7 @@ def test_progress_in_a_terminal_is_a_panel_that_vanishes(tmp_path: Path) -> None
 
 def test_progress_in_a_terminal_without_a_front_has_no_table() -> None:
     screen, shown = console(terminal=True)
-    with Progress(History(), 64, screen):
+    with Progress(History(), STUDY, screen):
         pass
     assert "0 of 64 trials" in lines_of(shown.getvalue())
     assert "front" not in shown.getvalue()
@@ -222,7 +206,7 @@ def test_progress_in_a_terminal_without_a_front_has_no_table() -> None:
 
 def test_progress_leaves_the_cursor_as_it_was_after_an_error() -> None:
     screen, shown = console(terminal=True)
-    with pytest.raises(KeyboardInterrupt), Progress(History(), 64, screen):
+    with pytest.raises(KeyboardInterrupt), Progress(History(), STUDY, screen):
         raise KeyboardInterrupt
     assert shown.getvalue().rfind("\x1b[?25h") > shown.getvalue().rfind("\x1b[?25l")
 
@@ -231,7 +215,7 @@ def test_progress_leaves_the_cursor_as_it_was_after_an_error() -> None:
 def test_standstill_is_shown_once(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("study.run.progress.stall.STALL_BEFORE_EPOCHS", 0.0)
     screen, shown = console(terminal=terminal)
-    with Progress(History(), 64, screen, seconds_between_lines=0.0) as progress:
+    with Progress(History(), STUDY, screen, seconds_between_lines=0.0) as progress:
         progress._seconds_between_lines = 0.0
         progress.on_step_end(0, [])
         progress.on_step_end(1, [])
@@ -286,15 +270,3 @@ def test_line_names_the_epoch_of_each_running_trial(monkeypatch: pytest.MonkeyPa
 def test_states_line_of_a_study_that_nobody_runs_says_what_is_to_resume() -> None:
     history = history_of((0.5, 2.0, TrialState.COMPLETE, 4), (0.5, 2.0, None, 4))
     assert states_line(history, 9, is_driven=False) == "1 of 9 trials: 1 COMPLETE, 1 to resume"
-
-
-def test_seconds_left_follow_the_latest_session_in_which_a_trial_ended() -> None:
-    history = history_of(*[(0.5, 2.0, TrialState.COMPLETE, 4)] * 2)
-    assert seconds_left(history, 10) is None, "no session is known"
-    sessions = [Session(number, 0.0, 1, "head", {}, latest=0.0, seconds=40.0) for number in (1, 2, 3)]
-    history = history_of(*[(0.5, 2.0, TrialState.COMPLETE, 4)] * 6, (0.5, 2.0, None, 4))
-    history.sessions = sessions
-    for row, number in enumerate(history.epochs.numbers):
-        history.epochs.sessions[row] = 1 if number < 4 else 2
-    assert seconds_left(history, 10) == pytest.approx(40.0 / 2 * 4), "two trials have ended in the second session"
-    assert seconds_left(history, 6) == 0.0
