@@ -39,7 +39,7 @@ from measure import print_table
 from trainables.codebooks.assignment import assign
 from trainables.codebooks.placement import place_representatives
 from trainables.config import PenaltyForm, Recipe, TrialConfig
-from trainables.measurement import accuracy
+from trainables.measurement.network import accuracy
 from trainables.regularizers.chunks import flat
 from trainables.run import CompressionRun
 

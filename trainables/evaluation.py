@@ -9,7 +9,7 @@ from trainables.data.batches import Split, mapped, train_and_validation
 from trainables.data.datasets import chosen_data, load_dataset
 from trainables.data.prepared import Dataset
 from trainables.families import choose
-from trainables.measurement import accuracy
+from trainables.measurement.network import accuracy
 from trainables.run import trial_seeds
 
 SPLITS = ("validation", "test")

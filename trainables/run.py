@@ -23,12 +23,12 @@ from trainables.errors import NonFiniteLossError
 from trainables.families import QUANTIZE_FIRST
 from trainables.fused.phases import FusedFinetunePhase, FusedRegularizePhase, is_fused_by_default
 from trainables.initial_weights import load_float_baseline, load_initial_weights
-from trainables.measurement import HardQuantized, accuracy, hard_quantized
+from trainables.measurement.network import HardQuantized, accuracy, hard_quantized
+from trainables.measurement.operations import macs_by_weight, weight_bops
+from trainables.measurement.recalibration import BatchNorm, normalizations, recalibrate, recalibrated
 from trainables.models import build_model, quantized_weights
-from trainables.operations import macs_by_weight, weight_bops
 from trainables.phases import FinetunePhase, Phase, RegularizePhase
 from trainables.phases.schedule import PhaseSchedule
-from trainables.recalibration import BatchNorm, normalizations, recalibrate, recalibrated
 from trainables.result import (
     FINETUNE,
     PRE_TUNING,

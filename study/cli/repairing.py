@@ -13,7 +13,7 @@ def repair(
     directory: Folder,
     keep_config: Annotated[
         bool,
-        typer.Option("--keep-config", help="Accept study.yaml as you have edited it, and leave the ledger as it is."),
+        typer.Option("--keep-config", help="Accept study.yaml as you have edited it, and repair nothing."),
     ] = False,
 ) -> None:
     """Cut a damaged ledger off before its first damaged line, so that the study can be resumed.

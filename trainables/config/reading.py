@@ -49,7 +49,11 @@ def read_section(kind: type[_Section], values: object, at: str) -> _Section:
 
 
 def read_value(value: object, annotation: Any, name: str) -> object:
-    """Return a value of a field's type: a truth value is no number, and a number with a fraction no integer."""
+    """Return a value of a field's type: a truth value is no number, and a number with a fraction no integer.
+
+    Raises:
+        ValueError: it is of another type, or out of range; the message gives the rule, the value and the remedy.
+    """
     if get_origin(annotation) is dict:
         entries = get_args(annotation)[1]
         if isinstance(entries, type) and is_dataclass(entries):

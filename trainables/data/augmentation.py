@@ -31,11 +31,11 @@ def crop_flip(images: Float[Tensor, "b c h w"], crop_flips: Int[Tensor, "b 3"]) 
     """Pad images by 4 zeros on each side, crop them to their original size, and flip some of them left to right.
 
     Args:
-        images: normalized images, so that zeros are the mean of each channel.
-        crop_flips: crop and flip of each image, from `draw_crop_flips`; row 4 and column 4 leave it in place.
+        images: (b, c, h, w), normalized, so that zeros are the mean of each channel.
+        crop_flips: (b, 3), crop and flip of each image, from `draw_crop_flips`; row 4 and column 4 leave it in place.
 
     Returns:
-        Images in channels-last memory format.
+        (b, c, h, w), images in channels-last memory format.
 
     Source: He et al., "Deep Residual Learning", arXiv 1512.03385, Sec. 4.2: 4 pixels of padding around images
     whose mean was subtracted, as here; airbench reflects instead (github.com/KellerJordan/cifar10-airbench).

@@ -143,8 +143,11 @@ class Split:
         """Return images of the split, normalized and augmented, and their classes.
 
         Args:
-            chosen: which images of the split.
-            crop_flips: crop and flip of each; None for none.
+            chosen: places of the images in the split, (b,) or a slice.
+            crop_flips: (b, 3), crop and flip of each; None for none.
+
+        Returns:
+            The images, (b, c, h, w), float32, and their classes, (b,).
         """
         images = self.pool[chosen if self.indices is None else self.indices[chosen]]
         images = images.to(torch.float32, memory_format=torch.channels_last)
@@ -160,7 +163,11 @@ def channel_moments(
     """Return the mean and the standard deviation of each channel, exact up to the rounding to float32.
 
     Args:
-        split_images: the images in parts; all at once in float64 would take eight times their memory.
+        split_images: the images in parts, (n, c, h, w) each; all at once in float64 would take eight times their
+            memory.
+
+    Returns:
+        Two tensors of shape (c,), in units of the pixels, [0, 255].
     """
     totals: list[Tensor] = []
     count = 0

@@ -24,9 +24,10 @@ def draw(regularizer: Regularizer, weights: Float[Tensor, " n"], scratch: Float[
 
     Args:
         regularizer: the layer's penalty.
-        weights: of the layer, flat; changed in place. A weight that reaches its representative is set to it exactly.
-        scratch: of the same shape; overwritten.
-        distance: how far a weight at slope 1 moves, at least 0.
+        weights: (n,), the layer's weights; changed in place. A weight that reaches its representative is set to it
+            exactly.
+        scratch: (n,), overwritten.
+        distance: how far a weight at slope 1 moves, at least 0, in units of the weights.
     """
     scratch.zero_()
     regularizer.add_gradient(weights, scratch, 1.0)

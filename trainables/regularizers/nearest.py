@@ -26,7 +26,7 @@ class NearestDistance(Distance):
 
     @classmethod
     def on_grid(cls, weights: Float[Tensor, " n"], num_levels: int, form: PenaltyForm) -> "NearestDistance":
-        """Return MSQE: always squared, on a grid of `num_levels` whose step is trained."""
+        """Return MSQE of a layer's weights, (n,): always squared, on a grid of `num_levels` whose step is trained."""
         grid = LearnedGrid(weights, num_levels, fitted=True)
         return cls(grid, replace(form, squared=True), len(weights))
 

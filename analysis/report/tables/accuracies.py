@@ -30,7 +30,11 @@ def accuracy_table(findings: Findings) -> Table:
 
 
 def search_table(findings: Findings) -> Table:
-    """Return accuracy by family and K of the search, to compare with that of the confirmation."""
+    """Return accuracy by family and K of the search, to compare with that of the confirmation.
+
+    Raises:
+        NothingToShow: there are no data; the message says why.
+    """
     if findings.is_plan:
         raise NothingToShow("a plan has no search")
     replicates_of(findings)

@@ -10,7 +10,11 @@ from analysis.statistics.family_gains import BASELINE
 
 
 def before_tuning_table(findings: Findings) -> Table:
-    """Return accuracies before tuning with re-estimated and with kept statistics, by K and family."""
+    """Return accuracies before tuning with re-estimated and with kept statistics, by K and family.
+
+    Raises:
+        NothingToShow: there are no data; the message says why.
+    """
     view = findings.view
     if findings.replicates is None:
         trials = view.restrict(findings.trials, keep=(BASELINE,))

@@ -14,7 +14,11 @@ INTERVALS_OF_GAINS = (
 
 
 def gains_table(findings: Findings) -> Table:
-    """Return ratios of accuracy to that of plain quantization, and probabilities of improvement."""
+    """Return ratios of accuracy to that of plain quantization, and probabilities of improvement.
+
+    Raises:
+        NothingToShow: there are no data; the message says why.
+    """
     gains, improvements = findings.gains, findings.improvements
     if gains.empty:
         raise NothingToShow("no family and none have complete trials at the same K")

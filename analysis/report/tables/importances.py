@@ -6,7 +6,11 @@ from analysis.report.tables.table import Table
 
 
 def importances_table(findings: Findings) -> Table:
-    """Return the importance of each hyperparameter for both objectives."""
+    """Return the importance of each hyperparameter for both objectives.
+
+    Raises:
+        NothingToShow: there are no data; the message says why.
+    """
     frame = findings.importances
     if frame is None or frame.empty:
         raise NothingToShow("too few finished trials with a penalty")

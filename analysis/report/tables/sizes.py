@@ -14,7 +14,11 @@ BOPS = (
 
 
 def sizes_table(findings: Findings) -> Table:
-    """Return bits per weight and bytes by family and K."""
+    """Return bits per weight and bytes by family and K.
+
+    Raises:
+        NothingToShow: there are no data; the message says why.
+    """
     names = findings.view.names
     frame = sizes(findings.view.restrict(findings.compared))
     if frame.empty:

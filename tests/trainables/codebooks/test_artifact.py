@@ -24,7 +24,7 @@ from trainables.data.datasets import load_dataset
 from trainables.errors import DamagedFileError
 from trainables.evaluation import evaluate
 from trainables.families import FAMILIES
-from trainables.measurement import accuracy
+from trainables.measurement.network import accuracy
 from trainables.models import build_model, quantized_weights
 from trainables.run import CompressionRun
 

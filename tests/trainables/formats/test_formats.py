@@ -24,7 +24,7 @@ from trainables.formats import FORMATS, PixelNetwork, write_verified
 from trainables.formats.file_format import FileFormat
 from trainables.formats.onnx_graph import OPSET
 from trainables.formats.verification import UnfaithfulFileError
-from trainables.measurement import accuracy
+from trainables.measurement.network import accuracy
 from trainables.models import build_model
 from trainables.run import CompressionRun
 

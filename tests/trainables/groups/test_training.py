@@ -13,7 +13,7 @@ from trainables.codebooks.artifact_file import read_artifact, write_artifact
 from trainables.codebooks.bits import FLOAT_BITS, index_bits
 from trainables.config import TrialConfig
 from trainables.families import FAMILIES
-from trainables.operations import ACTIVATION_BITS
+from trainables.measurement.operations import ACTIVATION_BITS
 from trainables.phases import RegularizePhase
 from trainables.run import CompressionRun
 

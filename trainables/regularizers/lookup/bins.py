@@ -25,7 +25,7 @@ class UniformBins:
         self._shift = 1.0 - low * self._scale
 
     def positions(self, values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """Return the position of each value: its bin as the integer part, and how far into the bin as the fraction.
+        """Return the position of each value, (n,): its bin as the integer part, and how far into it as the fraction.
 
         Positions never decrease as the values increase.
         """
@@ -56,7 +56,7 @@ class DyadicBins:
         self.exact = max(-low, high) < self.FARTHEST * self.width
 
     def positions(self, values: Float[Tensor, " n"]) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
-        """Return the bin of each value, int32, and its offset from the bin's middle, in widths, in [−1/2, 1/2]."""
+        """Return the bin of each value, (n,), int32, and its offset from the middle in widths, in [−1/2, 1/2]."""
         scaled = values.mul(1 / self.width)
         middle = scaled.floor().add_(0.5)
         return middle.sub(self._first).int(), scaled.sub_(middle)

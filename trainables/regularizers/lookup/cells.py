@@ -45,7 +45,7 @@ class Cells:
         self._codes = BreakpointCodes(breakpoints)
 
     def encode(self, weights: Float[Tensor, " n"]) -> Int[Tensor, " n"]:
-        """Return the code of each weight, int32, in [0, 4m − 2]."""
+        """Return the code of each weight, (n,), int32, in [0, 4m − 2]."""
         return self._codes.encode(weights)
 
     def by_side(self, below: float, on: float, above: float, end: float) -> Float[Tensor, " c"]:

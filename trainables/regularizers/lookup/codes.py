@@ -33,7 +33,7 @@ class BreakpointCodes:
         self._padded = torch.cat([breakpoints, beyond])
 
     def encode(self, weights: Float[Tensor, " n"]) -> Int[Tensor, " n"]:
-        """Return the code of each weight, int32, in [0, 2m]."""
+        """Return the code of each weight, (n,), int32, in [0, 2m]."""
         if self._most > self.MOST_IN_A_BIN:
             # Most breakpoints lie in a small part of their range, where bins do not separate them.
             below = torch.bucketize(weights, self.breakpoints, out_int32=True)

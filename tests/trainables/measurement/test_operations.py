@@ -6,8 +6,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.support.example_trials import quick
+from trainables.measurement.operations import macs_by_weight, weight_bops
 from trainables.models import build_model
-from trainables.operations import macs_by_weight, weight_bops
 from trainables.run import CompressionRun
 
 pytestmark = pytest.mark.usefixtures("quick_names")
