@@ -16,19 +16,15 @@ _EXPORT = re.compile(r"^export (?=(?:async )?(?:const|let|function)\b)", re.MULT
 def bundled_script() -> str:
     """Return the text of the page's script."""
     modules: dict[str, str] = {}
-    _collect(ENTRY, resources.files("analysis.report") / "web" / "js", modules, set())
+    _collect(ENTRY, resources.files("analysis.report") / "web" / "js", modules)
     return '"use strict";\n(() => {\n' + "\n".join(modules.values()) + "})();\n"
 
 
-def _collect(name: str, folder: Traversable, modules: dict[str, str], begun: set[str]) -> None:
-    """Add a module to `modules`, after the modules that it imports.
-
-    Modules may import each other in a circle: `begun` holds the names of those whose imports are being added.
-    """
-    if name in begun:
+def _collect(name: str, folder: Traversable, modules: dict[str, str]) -> None:
+    """Add a module to `modules`, after the modules that it imports; none may import each other in a circle."""
+    if name in modules:
         return
-    begun.add(name)
     text = (folder / f"{name}.js").read_text(encoding="utf-8")
     for imported in _IMPORT.findall(text):
-        _collect(imported, folder, modules, begun)
+        _collect(imported, folder, modules)
     modules[name] = _EXPORT.sub("", _IMPORT.sub("", text))

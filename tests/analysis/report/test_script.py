@@ -33,3 +33,12 @@ def test_imports_name_what_modules_export() -> None:
                 r"^export (?:async )?(?:const|let|function) (\w+|\$)", MODULES[f"{module}.js"], re.MULTILINE
             )
             assert set(names.split(", ")) <= set(exported), (importer, module)
+
+
+def test_modules_stand_after_what_they_import() -> None:
+    """No two import each other in a circle, so that each can be read without those that use it."""
+    script = bundled_script()
+    for importer, text in MODULES.items():
+        for module in re.findall(r'^import .* from "\./(\w+)\.js";$', text, re.MULTILINE):
+            first, then = (script.index(MODULES[name].splitlines()[0]) for name in (f"{module}.js", importer))
+            assert first < then, (importer, module)

@@ -1,7 +1,6 @@
 // The chosen point: by mouse and by keys.
 import { details } from "./details.js";
-import { $, draw } from "./elements.js";
-import { plot } from "./figure.js";
+import { $, draw, plot } from "./elements.js";
 import { STATES, resultName, studies } from "./points.js";
 import { interval, title } from "./texts.js";
 import { accuracy, figure, view } from "./view.js";

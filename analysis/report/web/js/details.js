@@ -3,7 +3,6 @@ import { command } from "./command.js";
 import { charts } from "./curves.js";
 import { $, make } from "./elements.js";
 import { STATES, byKey, isPlanned, resultName, studies } from "./points.js";
-import { reveal } from "./reveal.js";
 import { digits, interval, title } from "./texts.js";
 import { figure } from "./view.js";
 
@@ -24,7 +23,7 @@ function placed(configuration, fields) {
   }
   return whole;
 }
-const linkTo = (key, text) => byKey.has(key) ? make("button", { type: "button", onclick: () => reveal(key) }, text) : null;
+const linkTo = (key, text) => byKey.has(key) ? make("button", { type: "button", "data-reveal": key }, text) : null;
 
 export function details(point) {
   const panel = $("details");

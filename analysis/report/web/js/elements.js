@@ -1,6 +1,7 @@
 // Elements of the page and of its figures. Every text goes in as a text node.
 
 export const $ = (id) => document.getElementById(id);
+export const plot = $("plot");
 
 const SVG = "http://www.w3.org/2000/svg";
 const appendAll = (node, children) => {
@@ -10,8 +11,7 @@ const appendAll = (node, children) => {
 export const make = (name, attributes = {}, ...children) => {
   const node = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
-    if (key === "onclick") node.addEventListener("click", value);
-    else if (value !== null) node.setAttribute(key, value);
+    if (value !== null) node.setAttribute(key, value);
   }
   return appendAll(node, children);
 };

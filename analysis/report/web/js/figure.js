@@ -1,6 +1,6 @@
 // The figure of accuracy against bits: everything that is drawn follows from the view.
 import { choose } from "./choice.js";
-import { $, draw } from "./elements.js";
+import { $, draw, plot } from "./elements.js";
 import { marker, round, tint } from "./marks.js";
 import { allPlanned, anyConfirmed, quantized, rank, studies } from "./points.js";
 import { TICKS, accuracyTicks, baselinesShown, extent, tickText } from "./scale.js";
@@ -8,8 +8,6 @@ import { accuracy, figure, filtered, frontOf, onLine, view } from "./view.js";
 
 const PHASES = { finetune: "after tuning", regularize: "before tuning" };
 const DASHES = ["", "dash-1", "dash-2", "dash-3"];
-
-export const plot = $("plot");
 
 export function render() {
   const width = Math.max(280, plot.clientWidth || 700);

@@ -1,9 +1,10 @@
 // Starts the page.
 import { followKeys, followPointer } from "./choice.js";
 import { buildControls } from "./controls.js";
-import { $ } from "./elements.js";
-import { plot, render } from "./figure.js";
+import { $, plot } from "./elements.js";
+import { render } from "./figure.js";
 import { quantized } from "./points.js";
+import { followLinks } from "./reveal.js";
 import { sortable } from "./tables.js";
 import { startTheme } from "./theme.js";
 
@@ -14,6 +15,7 @@ if (quantized.length) {
   buildControls();
   followPointer();
   followKeys();
+  followLinks();
   render();
   let width = plot.clientWidth;
   new ResizeObserver(() => { if (plot.clientWidth !== width) { width = plot.clientWidth; render(); } }).observe(plot);

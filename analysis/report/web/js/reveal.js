@@ -1,4 +1,4 @@
-// Shows a point, from a table or from the details of another point.
+// Leads from a table, and from the details of a point, to another point: their buttons name it in `data-reveal`.
 import { choose } from "./choice.js";
 import { syncControls } from "./controls.js";
 import { $ } from "./elements.js";
@@ -6,8 +6,15 @@ import { render } from "./figure.js";
 import { byKey } from "./points.js";
 import { accuracy, figure, view } from "./view.js";
 
+export function followLinks() {
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-reveal]");
+    if (button) reveal(button.dataset.reveal);
+  });
+}
+
 // Shows a point wherever it is, and turns the switches that hide it.
-export function reveal(key) {
+function reveal(key) {
   const point = byKey.get(key);
   view.split = point.kind === "confirmed" && point.test.finetune ? "test" : "validation";
   if (!accuracy(point)) view.phase = "finetune";

@@ -1,7 +1,6 @@
 // Tables that are sorted by a click on their head, and whose rows lead to points.
 import { make } from "./elements.js";
 import { byKey } from "./points.js";
-import { reveal } from "./reveal.js";
 
 export function sortable(table) {
   [...table.tHead.rows[0].cells].forEach((cell, column) => {
@@ -23,6 +22,6 @@ export function sortable(table) {
   for (const row of table.tBodies[0].rows) {
     if (!row.dataset.point || !byKey.has(row.dataset.point) || byKey.get(row.dataset.point).levels === null) continue;
     const [cell] = row.cells;
-    cell.replaceChildren(make("button", { type: "button", "aria-label": `${cell.textContent}: show in the figure`, onclick: () => reveal(row.dataset.point) }, cell.textContent));
+    cell.replaceChildren(make("button", { type: "button", "aria-label": `${cell.textContent}: show in the figure`, "data-reveal": row.dataset.point }, cell.textContent));
   }
 }
