@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable
 
+import pandas as pd
+
 from trainables import families
+from trainables.result import ALLOCATED, MIXED
 
 FAMILIES = tuple(families.FAMILIES)
 """Names of the families, in the order of figures, tables and pages."""
@@ -34,3 +37,23 @@ def shown_levels(levels: Iterable[float], most: int = MOST_LEVELS) -> list[int]:
     if len(powers) >= FEWEST_POWERS:
         return powers[:most]
     return [present[place * (len(present) - 1) // (most - 1)] for place in range(most)]
+
+
+def is_allocated(trials: pd.DataFrame) -> pd.Series:
+    """Return which trials have layers whose K was chosen from measured costs, so that no K stands for all."""
+    if "groups" not in trials:
+        return pd.Series(False, index=trials.index)
+    return trials["groups"].astype("string").str.contains(rf"(?:^|; ){ALLOCATED}", na=False).astype(bool)
+
+
+def levels_text(num_levels: float, groups: object) -> str:
+    """Return K as text: `float` for the baseline, and `mixed` where it was chosen for each layer.
+
+    Args:
+        num_levels: K; NaN for the float baseline.
+        groups: cell of the column `groups`.
+    """
+    if num_levels != num_levels:
+        return "float"
+    allocated = isinstance(groups, str) and any(part.startswith(ALLOCATED) for part in groups.split("; "))
+    return MIXED if allocated else f"{num_levels:.0f}"

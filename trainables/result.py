@@ -22,6 +22,13 @@ Each has a column of that name: `recipe.learning_rate`.
 """
 
 
+ALLOCATED = "auto_"
+"""Beginning of the names of groups of layers whose K was chosen from measured costs."""
+
+MIXED = "mixed"
+"""What stands for K where each layer has another one, chosen from measured costs."""
+
+
 class TrialState(StrEnum):
     """State of a trial, in the ledger, in the tables and on the screen.
 
@@ -238,6 +245,12 @@ TRIAL_COLUMNS = (
     Column("hostname", "str", "where it was trained last"),
     Column("config_hash", "str", "names the configuration without its seed"),
     Column("failure", "str", "why the trial failed; null otherwise"),
+    Column(
+        "groups",
+        "str",
+        "K of each group of layers, with the patterns that name these; null without groups",
+        since=6,
+    ),
     Column("checkpoint", "str", "the newest, relative to the study's folder; null without one", since=3),
 )
 

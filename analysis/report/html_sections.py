@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.levels import levels_text
 from analysis.names import field_text
 from analysis.report.page import PageStudy
 from analysis.statistics.family_gains import ACCURACIES, TEST, VALIDATION
@@ -213,7 +214,7 @@ def _configuration_cells(row: pd.Series, fields: Sequence[str]) -> list[Cell]:
     quantized = not pd.isna(row["num_levels"])
     return [
         _text(str(row["family"]) if quantized else "float"),
-        _number(row["num_levels"], ".0f"),
+        (levels_text(row["num_levels"], row.get("groups")), row["num_levels"]) if quantized else _number(None, ""),
         _number(row["lam"], ".2g"),
         _text(str(row["placement"]) if quantized else "–"),
         *(_field(row.get(name)) for name in fields),

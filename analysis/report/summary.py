@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.levels import levels_text
 from analysis.load import searched_columns
 from analysis.names import field_text
 from analysis.report.findings import Findings
@@ -119,7 +120,7 @@ def _front_text(rows: pd.DataFrame, best: pd.Series | None) -> str:
             "val accuracy": rows["val_accuracy"].map("{:.4f}".format),
             "before tuning": rows["val_accuracy_pre_tuning"].map(_accuracy),
             "family": rows["family"],
-            "K": rows["num_levels"].astype(int),
+            "K": [levels_text(*pair) for pair in zip(rows["num_levels"], _groups(rows), strict=True)],
             "λ": rows["lam"].map(_lam),
             "placement": rows["placement"],
             **{name: rows[name].map(field_text) for name in searched_columns(rows)},
@@ -127,6 +128,11 @@ def _front_text(rows: pd.DataFrame, best: pd.Series | None) -> str:
         }
     ).head(MOST_ROWS)
     return shown.to_string(index=False) + (f"\n… and {left_out:,} more in front.csv" if left_out > 0 else "")
+
+
+def _groups(rows: pd.DataFrame) -> pd.Series:
+    """Return the groups of trials; nulls where a study of an earlier version has none."""
+    return rows["groups"] if "groups" in rows else pd.Series(None, index=rows.index, dtype=object)
 
 
 def _means(findings: Findings, split: str) -> pd.DataFrame:
@@ -144,7 +150,7 @@ def _means(findings: Findings, split: str) -> pd.DataFrame:
             "seeds": results["seeds"],
             "in the search": results["searched_val_accuracy"].map(_accuracy),
             "family": results["family"],
-            "K": results["num_levels"].map(lambda levels: "float" if pd.isna(levels) else f"{levels:.0f}"),
+            "K": [levels_text(*pair) for pair in zip(results["num_levels"], _groups(results), strict=True)],
             "λ": results["lam"].map(_lam),
             "placement": results["placement"].fillna("–"),
             **{name: results[name].map(field_text) for name in findings.fields},

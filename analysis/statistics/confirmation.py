@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analysis.levels import is_allocated
 from analysis.load import load_trials, searched_columns
 from analysis.statistics.family_gains import ACCURACIES, TEST
 from analysis.statistics.intervals.means import accuracy_interval
@@ -19,7 +20,7 @@ OTHER_COSTS = ("artifact_bytes", "weight_bops")
 
 COLUMNS = (
     *("family", "num_levels", "lam", "placement", "config_hash", "seeds", "bits_per_weight", *OTHER_COSTS),
-    *("test_accuracy", "low", "high", "val_accuracy", "searched_val_accuracy", "optimism"),
+    *("test_accuracy", "low", "high", "val_accuracy", "searched_val_accuracy", "optimism", "groups"),
 )
 
 
@@ -110,6 +111,7 @@ def confirmed(
                 trials["val_accuracy"].mean(),
                 searched,
                 searched - trials["test_accuracy"].mean(),
+                first.get("groups"),
                 *(first[name] for name in fields),
             ]
         )
@@ -141,6 +143,7 @@ def selected(search: pd.DataFrame, confirmation: pd.DataFrame) -> pd.DataFrame:
         Rows of `confirmation`, in their order; the float baseline is not among them.
     """
     complete = candidates(confirmation, "test_accuracy")
+    complete = complete[~is_allocated(complete)]
     seen = search[search["state"] == TrialState.COMPLETE].groupby("config_hash")["val_accuracy"].max()
     each = complete.groupby(["family", "num_levels", "config_hash"])["bits_per_weight"].mean().reset_index()
     each["searched"] = each["config_hash"].map(seen).fillna(-1.0)

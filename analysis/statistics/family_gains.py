@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from analysis.levels import is_allocated
 from analysis.statistics.intervals.bootstrap import RESAMPLES
 from analysis.statistics.intervals.improvement import improvement_interval
 from analysis.statistics.intervals.interval import Rng
@@ -205,8 +206,12 @@ def _pairs(trials: pd.DataFrame, other: str, split: str) -> Iterator[Pair]:
 
 
 def comparable(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return the candidates of the trials; raise ValueError unless they share model, data set and budget."""
+    """Return the candidates that have one K; raise ValueError unless they share model, data set and budget.
+
+    Trials whose layers were given K from measured costs have none, and are left out.
+    """
     complete = candidates(trials)
+    complete = complete[~is_allocated(complete)]
     for column in ("model", "dataset", "epochs"):
         values = sorted(complete[column].dropna().unique())
         if len(values) > 1:

@@ -5,7 +5,8 @@ from typing import Any
 
 from study.config.dimensions import Dimension, group_of
 from study.config.sections import Space
-from trainables.config import ALLOCATED, DEFAULT_CHOICES, FLOAT
+from trainables.config import DEFAULT_CHOICES, FLOAT
+from trainables.result import ALLOCATED
 
 AUTO = "auto"
 """Value of `trial.groups` that lets measured costs choose K for each layer."""

@@ -8,7 +8,7 @@ from study.ledger.chain import LedgerPosition
 from study.ledger.epochs import EpochLog, RungReports, TrialEpochs
 from study.ledger.facts import Fact, SessionOutcome
 from trainables.families import QUANTIZE_FIRST
-from trainables.result import END_STATES, TrialState
+from trainables.result import ALLOCATED, END_STATES, TrialState
 
 CHECKPOINTS_KEPT = 2
 """Number of checkpoints kept for each trial: the newest, and the one before it in case the newest is damaged."""
@@ -92,6 +92,11 @@ class Trial:
     def sessions(self) -> dict[int, int]:
         """Number of the session that trained each epoch, by epoch."""
         return {epoch: self.epochs.session(epoch) for epoch in self.epochs}
+
+    @property
+    def is_allocated(self) -> bool:
+        """Whether K was chosen for each layer from measured costs."""
+        return any(name.startswith(ALLOCATED) for name in self.config.get("groups", {}))
 
     @property
     def is_front_candidate(self) -> bool:

@@ -81,8 +81,18 @@ def trial_row(trial: Trial) -> dict[str, Any]:
         "train_seconds": sum(metrics["train_seconds"] for metrics in trial.epochs.values()),
         "config_hash": trial.config_hash,
         "failure": trial.failure,
+        "groups": _groups_of(config) if quantized else None,
         "checkpoint": trial.checkpoint.path if trial.checkpoint else None,
     }
+
+
+def _groups_of(config: TrialConfig) -> str | None:
+    """Return K and patterns of each group of a trial, in one line; None without groups."""
+    parts = []
+    for name, group in config.groups.items():
+        levels = config.num_levels if group.num_levels is None else group.num_levels
+        parts.append(f"{name}: {levels} ({group.layers})")
+    return "; ".join(parts) or None
 
 
 def epoch_rows(trial: Trial) -> list[dict[str, Any]]:

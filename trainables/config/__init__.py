@@ -6,7 +6,7 @@ classes.
 
 from trainables.config.allocation import DEFAULT_CHOICES, Allocation
 from trainables.config.earlier_versions import ADDED, with_earlier_defaults
-from trainables.config.groups import ALLOCATED, FLOAT, KEYWORDS, LayerGroup, effective_groups
+from trainables.config.groups import FLOAT, KEYWORDS, LayerGroup, effective_groups
 from trainables.config.penalty import PenaltyForm
 from trainables.config.reading import LARGEST_INTEGER, TYPE_NAMES, remedy_for_type
 from trainables.config.recipe import Recipe
@@ -14,7 +14,6 @@ from trainables.config.trial import TrialConfig
 
 __all__ = [
     "ADDED",
-    "ALLOCATED",
     "DEFAULT_CHOICES",
     "FLOAT",
     "KEYWORDS",

@@ -20,9 +20,6 @@ KEYWORDS = (*TYPES, *ENDS)
 NOT = "not "
 """Beginning of a pattern whose layers are left out of a group."""
 
-ALLOCATED = "auto_"
-"""Beginning of the names of groups that an allocation makes."""
-
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 from trainables.config.allocation import Allocation
 from trainables.config.earlier_versions import ADDED, with_earlier_defaults
-from trainables.config.groups import ALLOCATED, LayerGroup, effective_groups
+from trainables.config.groups import LayerGroup, effective_groups
 from trainables.config.penalty import PenaltyForm
 from trainables.config.reading import LARGEST_INTEGER, read_section
 from trainables.config.recipe import Recipe
 from trainables.config.rules import require, require_positive
 from trainables.families import check_placement, choose, family_of
+from trainables.result import ALLOCATED
 
 
 @dataclass(frozen=True, kw_only=True)

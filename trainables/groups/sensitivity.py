@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from trainables.codebooks.bits import FLOAT_BYTES, index_bits
-from trainables.config import ALLOCATED, LayerGroup
+from trainables.config import LayerGroup
 from trainables.groups.allocation import Choice, allocate
+from trainables.result import ALLOCATED
 
 
 @dataclass(frozen=True, kw_only=True)

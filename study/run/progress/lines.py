@@ -8,7 +8,7 @@ from study.durations import duration
 from study.ledger.costs import Costs
 from study.ledger.history import History, Trial
 from study.terminal import one_line
-from trainables.result import TrialState
+from trainables.result import MIXED, TrialState
 
 MOST_TRIALS_SHOWN = 4
 """Most running trials whose epochs a line of progress shows."""
@@ -28,7 +28,7 @@ def front_table(trials: list[Trial]) -> Table:
             f"{trial.last['bits_per_weight']:.2f}",
             f"{trial.last['val_accuracy']:.4f}",
             config["family"],
-            str(config["num_levels"]),
+            MIXED if trial.is_allocated else str(config["num_levels"]),
             f"{config['lam']:.2g}" if config["lam"] else "–",
             config["placement"],
             str(trial.number),

@@ -11,7 +11,7 @@ from rich.table import Table
 from study.durations import duration
 from study.ledger.front import front_so_far, knee_of
 from study.ledger.history import History, Trial
-from trainables.result import TrialState
+from trainables.result import MIXED, TrialState
 
 MOST_ROWS = 8
 """Most running trials that the table shows."""
@@ -42,7 +42,11 @@ def running_table(history: History, seconds: Mapping[int, float]) -> Table:
         last, config = trial.last, trial.config
         epoch = min(trial.latest_epoch + 1, trial.budget)
         table.add_row(
-            *(str(trial.number), config["family"], str(config["num_levels"] or "float")),
+            *(
+                str(trial.number),
+                config["family"],
+                MIXED if trial.is_allocated else str(config["num_levels"] or "float"),
+            ),
             f"{config['lam']:.2g}" if config["lam"] else "–",
             "regularize" if epoch <= trial.regularize_epochs else "finetune",
             f"{epoch}/{trial.budget}",

@@ -8,10 +8,12 @@ import yaml
 from typer.testing import CliRunner
 
 from study.cli import app
-from study.config import StudyConfig, parse_study
+from study.config import StudyConfig, load_study, parse_study
 from study.config.yaml_loading import dump_yaml, load_yaml
 from study.search.first_trials import first_trials
 from study.search.space import dimensions
+from trainables.groups import check_groups
+from trainables.models import build_model
 
 
 def values_of(groups: object, space: dict[str, Any] | None = None, **trial: Any) -> dict[str, Any]:
@@ -81,6 +83,30 @@ def test_auto_allocates_bits_between_the_default_choices() -> None:
     assert own.trial["groups"]["first"]["num_levels"] == "float"
     assert own.space.num_levels.high == 32
     assert list(config_of({"first": "float"}).sensitivity_seeds) == []
+
+
+PAGE = (Path(__file__).parents[3] / "docs" / "groups.md").read_text()
+EXAMPLES = [part.split("```")[0] for part in PAGE.split("```yaml\n")[1:]]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=["float ends", "own K", "auto"])
+def test_examples_of_the_page_are_valid(example: str) -> None:
+    values = load_yaml(example, "groups.md")
+    assert isinstance(values, dict)
+    rest = values_of({}) | {"baseline_epochs": 1 if "init" in values["trial"] else None}
+    trial = {"model": "vgg16"} | values["trial"]
+    config = parse_study(rest | {"trial": trial, "space": rest["space"] | values.get("space", {})}, "groups.md")
+    plain = {"family": "none", "num_levels": None, "init": "scratch"}
+    model = build_model("vgg16", (3, 32, 32), 10, seed=0, width=0.05)
+    check_groups(config.trial_config(plain).groups, model)
+
+
+def test_groups_may_be_set_on_the_command_line() -> None:
+    config = load_study("digits", ["trial.groups.first=float", "trial.groups.last=float"])
+    assert {name: group["num_levels"] for name, group in config.trial["groups"].items()} == {
+        "first": "float",
+        "last": "float",
+    }
 
 
 LAYERS = "['0', '3', '7', '12', '14']"
