@@ -29,7 +29,7 @@ def compare_at_equal_bits(trials: pd.DataFrame, split: str = VALIDATION, confide
     complete = candidates(trials)
     mixed, plain = complete[is_allocated(complete)], complete[~is_allocated(complete)]
     rows = []
-    for (family, levels), networks in plain.groupby(["family", "num_levels"]):
+    for (family, _), networks in plain.groupby(["family", "num_levels"]):
         for phase, column in accuracies_of(complete, split).items():
             assert column in ACCURACIES[split].values()
             pairs = []
