@@ -43,6 +43,15 @@ def compare_at_equal_bits(trials: pd.DataFrame, split: str = VALIDATION, confide
             interval = mean_interval(several - one, confidence=confidence)
             means = [float(values.mean()) for values in (at, one, several)]
             rows.append(
-                [family, int(levels), phase, len(pairs), *means, interval.estimate, interval.low, interval.high]
+                [
+                    family,
+                    int(networks["num_levels"].iloc[0]),
+                    phase,
+                    len(pairs),
+                    *means,
+                    interval.estimate,
+                    interval.low,
+                    interval.high,
+                ]
             )
     return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -94,10 +94,10 @@ def test_examples_of_the_page_are_valid(example: str) -> None:
     values = load_yaml(example, "groups.md")
     assert isinstance(values, dict)
     rest = values_of({}) | {"baseline_epochs": 1 if "init" in values["trial"] else None}
-    trial = {"model": "mobilenet_v2"} | values["trial"]
+    trial = {"model": "resnet20"} | values["trial"]
     config = parse_study(rest | {"trial": trial, "space": rest["space"] | values.get("space", {})}, "groups.md")
     plain = {"family": "none", "num_levels": None, "init": "scratch"}
-    model = build_model("mobilenet_v2", (3, 32, 32), 10, seed=0)
+    model = build_model("resnet20", (3, 32, 32), 10, seed=0)
     check_groups(config.trial_config(plain).groups, model)
 
 
