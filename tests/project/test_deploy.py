@@ -196,12 +196,34 @@ def test_versions_are_those_of_the_constraints(name: str) -> None:
         assert (name, version) == (name, PYPROJECT["project"]["version"])
 
 
+BASE_IMAGE = re.compile(
+    r"^ARG BASE=rayproject/ray:(?P<ray>[\d.]+)-py(?P<python>\d+)(@sha256:[0-9a-f]{64})?$", re.MULTILINE
+)
+
+
 def test_python_is_the_same_everywhere_and_supported() -> None:
     versions = {re.search(r"--python (\d+\.\d+\.\d+) ", text_of(name))[1] for name in LAUNCHED}  # type: ignore[index]
     (version,) = versions
     assert SpecifierSet(PYPROJECT["project"]["requires-python"]).contains(version)
     major, minor, _ = version.split(".")
-    assert f"-py{major}{minor}\n" in text_of("deploy/Dockerfile")
+    base = BASE_IMAGE.search(text_of("deploy/Dockerfile"))
+    assert base is not None
+    assert base["python"] == f"{major}{minor}"
+
+
+@pytest.mark.parametrize("digest", ["", f"@sha256:{64 * 'a'}"], ids=["tag", "digest"])
+def test_base_image_is_rays_own_and_may_be_pinned_by_its_digest(digest: str) -> None:
+    text = text_of("deploy/Dockerfile")
+    default = BASE_IMAGE.search(text)
+    assert default is not None
+    pinned = text.replace(default[0], default[0] + digest)
+    base = BASE_IMAGE.search(pinned)
+    assert base is not None
+    assert base["ray"] == pins()["ray"]
+    assert re.findall(r"^FROM (.+)$", pinned, re.MULTILINE) == ["${BASE}"], "no other image"
+    advice = f"docker buildx imagetools inspect rayproject/ray:{base['ray']}-py{base['python']} --format"
+    assert advice in pinned
+    assert "--build-arg BASE=rayproject/ray@sha256:" in pinned
 
 
 def test_aws_lets_in_ssh_from_one_network_and_the_nodes() -> None:
