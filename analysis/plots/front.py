@@ -114,7 +114,8 @@ def frame(ax: Axes, costs: pd.Series, accuracies: pd.Series, crowd: pd.DataFrame
             textcoords="offset points",
             fontsize="small",
             color=GREY,
-            bbox={"fc": "white", "alpha": 0.8, "lw": 0, "pad": 0.5},  # above a mark in the corner
+            bbox={"fc": "white", "alpha": 0.8, "lw": 0, "pad": 0.5},
+            zorder=6,  # above marks in the corner
         )
 
 
