@@ -40,6 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--heads-killed", type=int, default=1, help="heads killed, with the driver")
     parser.addoption("--fuzz-cases", type=int, default=300, help="damaged files that are read, over all kinds")
     parser.addoption("--fuzz-seed", default="0", help="of the damage")
+    parser.addoption("--races", type=int, default=300, help="races of drivers for a study in a bucket")
     parser.addoption("--chaos-seed", default="0", help="of the moments of the kills")
 
 

@@ -34,7 +34,8 @@ Folder = Annotated[
 Storage = Annotated[
     str,
     typer.Option(
-        help="Folder that holds the studies: a path, s3://BUCKET/FOLDER or gs://….", callback=without_credentials
+        help="Folder that holds the studies: a path, s3://BUCKET/FOLDER, gs://… or az://….",
+        callback=without_credentials,
     ),
 ]
 Trials = Annotated[int | None, typer.Option(help="Number of trials in total, including anchors.", show_default=False)]

@@ -21,7 +21,8 @@ from study.doctor.probe import NodeProbe, clock, probe_node
 from study.doctor.study_checks import timed_trial
 from study.doctor.timing import time_trial
 from study.sources import import_paths_of, shipped_modules
-from study.storage.object_store import PATIENCE, below, is_uri
+from study.storage.object_store import below, is_uri
+from study.storage.patience import PATIENCE
 
 SECONDS_TO_ANSWER = 300.0
 """Seconds after which a node counts as unreachable. It may have to fetch the data set first."""

@@ -9,15 +9,14 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from study.containment import inner_path
 from study.storage.lease import NAME, Lease, read_driver, seems_alive
-from study.storage.object_store import BucketFolder, above, below
-from study.storage.segments import Segments, read_ledger
+from study.storage.object_store import BucketFolder, ConditionError, above, below
+from study.storage.segments import Segments, read_ledger, seal_ledger
 from study.storage.study_storage import (
     CONFIRM,
     LEDGER,
@@ -28,7 +27,6 @@ from study.storage.study_storage import (
     STUDY_YAML,
     study_exists,
 )
-from study.terminal import say
 
 _CHECKPOINT = re.compile(rf"{RAY}/[^/]+/[^/]+/checkpoint_[^/]+(?=/)")
 """Beginning of the name of an object in a checkpoint: the name of the checkpoint."""
@@ -93,19 +91,23 @@ class BucketStorage:
         """Return the names at the top of the study's folder in the bucket, that of the lease left out."""
         return {name.partition("/")[0] for name in self.bucket.names()} - {NAME}
 
-    @contextmanager
-    def claimed(self) -> Iterator[None]:
-        """Hold the lease while the block creates a study; raises as `Lease` does, and ValueError if one is there."""
+    def create(self, content: bytes) -> None:
+        """Write study.yaml, unless it exists.
 
-        def check() -> None:
-            if self.bucket.read(STUDY_YAML) is not None:
-                raise study_exists(self)
-
-        lease = Lease(self.bucket, say, check)
+        Raises:
+            ValueError: the bucket holds a study, or its store disregards the conditions of writes.
+            StorageError: the store can't be reached.
+        """
         try:
-            yield
-        finally:
-            lease.withdraw()
+            version = self.bucket.create(STUDY_YAML, content)
+        except ConditionError:
+            raise study_exists(self) from None
+        try:
+            self.bucket.check_conditions(STUDY_YAML, version)
+        except ValueError:
+            self.bucket.remove(STUDY_YAML)
+            raise
+        self.fetch(STUDY_YAML)
 
     def discard(self, made: list[Path]) -> None:
         """Remove study.yaml; the folders `made` belong to the working copy, which is removed with the process."""
@@ -156,6 +158,7 @@ class BucketStorage:
         """Claim the study for this process, and bring the working copy up to date; raises as `Lease` does."""
         lease = Lease(self.bucket, say)
         try:
+            seal_ledger(self.bucket)
             self.fetch_ledger()
             self.fetch(STUDY_YAML, OPTUNA_DB, *RESULTS)
             return BucketLedger(lease, Segments(self.bucket, (self.path / LEDGER).read_bytes()))

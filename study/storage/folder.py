@@ -34,7 +34,7 @@ from study.storage.study_storage import (
 )
 from study.user import user_name
 from trainables.errors import DamagedFileError, IrregularFileError
-from trainables.files.atomic import create, is_draft, replacing
+from trainables.files.atomic import is_draft, replacing
 from trainables.files.regular import open_regular, read_regular
 
 
@@ -196,11 +196,9 @@ class StudyFolder:
         content = _as_yaml(config)
         made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
-            with self.storage.claimed():
-                self.path.mkdir(parents=True, exist_ok=True)
-                self.check_no_links()
-                create(self.study_yaml, content)
-                self.publish()
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.check_no_links()
+            self.storage.create(content)
         except FileExistsError as error:
             if not self.exists():  # a file is in the folder's place
                 raise self._unusable(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))) from error

@@ -1,6 +1,8 @@
 """The lease of a study on an object store, which has no locks: an object that the driver rewrites regularly.
 
-A driver counts as dead if its object did not change while another process watched it, so clocks need not agree.
+Each write names the version that it replaces, and the store refuses it if there is another one by then. So of all
+drivers that want a lease at the same moment, one gets it, without a wait. Only a driver that may still run is watched
+first: it counts as dead if its object stays the same for `SILENCE` seconds of the watcher's clock.
 """
 
 import json
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from study.errors import StorageError
-from study.storage.object_store import BucketFolder
+from study.storage.object_store import BucketFolder, ConditionError, Version
 
 NAME = "driver.json"
 """Name of the object of the lease."""
@@ -23,10 +25,8 @@ INTERVAL = 10.0
 """Seconds between two heartbeats."""
 SILENCE = 45.0
 """Seconds without a heartbeat after which another driver may take over."""
-SETTLE = 1.0
-"""Seconds within which a driver that found a study free must write its claim, and after which it reads it again."""
-CLAIMS = 3
-"""Claims after which a driver continues even if its store is slow; later heartbeats still detect a rival."""
+GLANCE = 1.0
+"""Seconds between two looks at the object of a driver that is watched."""
 
 Driver = dict[str, Any]
 """Content of the object: `token`, `hostname`, `machine` (from `_machine`), `pid`, `time` in seconds since 1970 and
@@ -69,136 +69,117 @@ def _machine() -> str:
 
 
 class Lease:
-    """The right to drive a study, renewed in a thread until `release`.
+    """The right to drive a study, renewed in a thread until `release`."""
 
-    It is claimed by Fischer's mutual exclusion: read that the study is free, write a token, wait for longer than any
-    process may take between these two steps, and continue only if the token is still there.
-    """
-
-    def __init__(
-        self, bucket: BucketFolder, say: Callable[[str], None], check: Callable[[], None] = lambda: None
-    ) -> None:
-        """Claim the study; wait for up to `SILENCE` seconds if the last driver may still run.
+    def __init__(self, bucket: BucketFolder, say: Callable[[str], None]) -> None:
+        """Claim the study, at once unless the last driver may still run, which takes up to `SILENCE` seconds to see.
 
         Args:
             bucket: folder of the study.
             say: called with the reason if this takes a while.
-            check: raises if the claim is to be given up; called whenever the study is seen free, and once it is held.
 
         Raises:
-            ValueError: another driver runs the study.
+            ValueError: another driver runs the study, or the store disregards the conditions of writes.
             StorageError: the store can't be reached.
-            Exception: as `check` raises; then nothing is left of the claim.
         """
         self._bucket = bucket
         self._token = uuid.uuid4().hex
         self._beat = 0
-        self._predecessor: str | None = None
         self._failure: StorageError | None = None
         self._asking = threading.Lock()
         self._over = threading.Event()
+        self._version = self._claim(say)
         try:
-            self._claim(say, check)
-        except BaseException:
-            with suppress(StorageError):
-                self._remove()
+            bucket.check_conditions(NAME, self._version)
+        except ValueError:
+            bucket.remove(NAME)
             raise
-        self._confirmed = time.monotonic()
+        self._renewed = time.monotonic()
         self._thread = threading.Thread(target=self._keep, name="qar-lease", daemon=True)
+        self._start()
+
+    def _start(self) -> None:
         self._thread.start()
 
-    def _claim(self, say: Callable[[str], None], check: Callable[[], None]) -> None:
-        for _ in range(CLAIMS):
-            self._wait_until_free(say)
-            seen_free = time.monotonic()
-            check()
-            self._sign(ended=False)
-            in_time = time.monotonic() - seen_free < SETTLE
-            time.sleep(SETTLE)
-            if (driver := read_driver(self._bucket)) is None or driver["token"] != self._token:
-                raise _driven(self._bucket, driver)
-            if in_time:
-                break
-        check()
+    def _claim(self, say: Callable[[str], None]) -> Version:
+        while True:
+            predecessor = self._free_version(say)
+            try:
+                if predecessor is None:
+                    return self._bucket.create(NAME, self._sign())
+                return self._bucket.replace(NAME, self._sign(), predecessor)
+            except ConditionError:  # another driver has written it since, so it is alive, or has ended already
+                rival = read_driver(self._bucket)
+                if rival is not None and not _is_over(rival):
+                    raise _driven(self._bucket, rival) from None
 
-    def _remove(self) -> None:
-        """Remove the object if it is this driver's."""
-        driver = read_driver(self._bucket)
-        if driver is not None and driver["token"] == self._token:
-            self._bucket.remove(NAME)
+    def _free_version(self, say: Callable[[str], None]) -> Version | None:
+        """Return the version of the object, once no driver holds the lease; None if there is no object.
 
-    def _wait_until_free(self, say: Callable[[str], None]) -> None:
-        first = read_driver(self._bucket)
-        if first is None or first["token"] == self._token or _is_over(first):
-            return
-        self._predecessor = first["token"]
+        Raises:
+            ValueError: another driver gives signs of life.
+        """
+        watched = self._bucket.read_stored(NAME)
+        if watched is None or _is_over(first := json.loads(watched.content)):
+            return None if watched is None else watched.version
         say(f"waiting for up to {SILENCE:.0f} s to see whether {_name(first)} still drives the study")
         until = time.monotonic() + SILENCE
         while time.monotonic() < until:
-            time.sleep(SETTLE)
-            now = read_driver(self._bucket)
-            if now is None or _is_over(now):
-                return
-            if now != first:
-                raise _driven(self._bucket, now)
+            time.sleep(GLANCE)
+            now = self._bucket.read_stored(NAME)
+            if now is None or _is_over(driver := json.loads(now.content)):
+                return None if now is None else now.version
+            if now.version != watched.version:
+                raise _driven(self._bucket, driver)
+        return watched.version
 
-    def _sign(self, ended: bool) -> None:
+    def _sign(self, ended: bool = False) -> bytes:
         self._beat += 1
         sign = {"token": self._token, "hostname": socket.gethostname(), "machine": _machine(), "pid": os.getpid()}
-        sign |= {"time": time.time(), "beat": self._beat, "ended": ended}
-        self._bucket.write(NAME, json.dumps(sign).encode())
+        return json.dumps(sign | {"time": time.time(), "beat": self._beat, "ended": ended}).encode()
 
     def _keep(self) -> None:
         while not self._over.wait(INTERVAL):
             try:
-                self._confirm()
-                self._sign(ended=False)
+                self._renew()
             except StorageError as failure:
                 self._failure = failure
                 return
 
-    def _confirm(self) -> None:
+    def _renew(self, ended: bool = False) -> None:
         with self._asking:
-            driver = read_driver(self._bucket)
-            # The predecessor may write one last heartbeat; it stops when it reads the next one of this driver.
-            if driver is not None and driver["token"] not in (self._token, self._predecessor):
-                raise StorageError(
-                    f"{self._bucket} is driven by {_name(driver)} now, so this driver has stopped; watch it with: "
-                    f"qar status {self._bucket}"
-                )
-            self._confirmed = time.monotonic()
+            try:
+                self._version = self._bucket.replace(NAME, self._sign(ended), self._version)
+            except ConditionError:
+                raise self._lost() from None
+            self._renewed = time.monotonic()
+
+    def _lost(self) -> StorageError:
+        driver = read_driver(self._bucket)
+        return StorageError(
+            f"{self._bucket} is driven by {_name(driver)} now, so this driver has stopped; watch it with: "
+            f"qar status {self._bucket}"
+        )
 
     def check(self) -> None:
         """Raise StorageError if another driver has taken over, or the store can't be reached."""
         if self._failure:
             raise self._failure
-        if time.monotonic() - self._confirmed > SILENCE / 2:
-            self._confirm()
+        if time.monotonic() - self._renewed > SILENCE / 2:  # this process was stopped for a while
+            self._renew()
 
     def release(self) -> None:
         """Record that this driver has ended, unless the store can't be reached or another driver has taken over."""
         self._over.set()
         self._thread.join()
-        if self._failure:
-            return
-        try:
-            self._confirm()
-            self._sign(ended=True)
-        except StorageError:
-            return
-
-    def withdraw(self) -> None:
-        """Remove the claim, unless the store can't be reached."""
-        self._over.set()
-        self._thread.join()
-        with suppress(StorageError):
-            self._remove()
+        if self._failure is None:
+            with suppress(StorageError):
+                self._renew(ended=True)
 
 
-def _name(driver: Driver) -> str:
-    return f"process {driver['pid']} on {driver['hostname']}"
+def _name(driver: Driver | None) -> str:
+    return f"process {driver['pid']} on {driver['hostname']}" if driver else "another process"
 
 
 def _driven(bucket: BucketFolder, driver: Driver | None) -> ValueError:
-    rival = _name(driver) if driver else "another process"
-    return ValueError(f"{bucket} is being run by {rival}; watch it with: qar status {bucket}")
+    return ValueError(f"{bucket} is being run by {_name(driver)}; watch it with: qar status {bucket}")

@@ -3,7 +3,7 @@
 import os
 import shlex
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +65,9 @@ class LocalStorage:
             return set()
         return {path.name for path in self.path.iterdir() if not is_draft(path.name)}
 
-    def claimed(self) -> AbstractContextManager[None]:
-        """Return a context that does nothing: study.yaml, which only one process can create, is the claim."""
-        return nullcontext()
+    def create(self, content: bytes) -> None:
+        """Create study.yaml. Raises FileExistsError, OSError."""
+        create(self.path / STUDY_YAML, content)
 
     def discard(self, made: list[Path]) -> None:
         """Remove study.yaml and the empty ones of the folders that were made."""

@@ -1,41 +1,38 @@
-"""Folders of a bucket, `s3://` or `gs://`, whose objects are read and written as a whole.
+"""Folders of a bucket, `s3://`, `gs://` or `az://`, whose objects are read and written as a whole.
 
 An object appears complete or not at all, even if its upload is cut off. Operations that fail temporarily (status 500 or
 503, a lost connection, no answer) are repeated for up to `PATIENCE` seconds.
 """
 
-import os
-import re
 import shlex
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, TypeVar
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from study.config.credentials import redacted, refuse_credentials
 from study.errors import StorageError
+from study.storage import patience
+from study.storage.clients import Clients, options_of, with_patience
+from study.storage.patience import RefusedError, patiently
+from trainables.files.object_stores import SCHEMES, as_pyarrow_has_it
 
-SCHEMES = ("s3", "gs")
-
-PATIENCE = float(os.environ.get("QAR_STORAGE_PATIENCE", "120"))
-"""Seconds for which an outage of the store may last before it ends a study."""
-FIRST_PATIENCE = min(10.0, PATIENCE)
-"""Seconds for which an outage may last at the start of a command, when a mistyped address is more likely."""
-REQUEST_SECONDS, CONNECT_SECONDS = 30.0, 10.0
-"""Seconds without an answer after which the store's client cancels a request or a connection."""
-LONGEST_PAUSE = 10.0
-"""Most seconds between two attempts."""
-
-_REFUSED = re.compile(
-    r"ACCESS_DENIED|NO_SUCH_BUCKET|INVALID_ACCESS_KEY|SIGNATURE|INVALID_CLIENT_TOKEN|MISSING_AUTHENTICATION|"
-    r"UNRECOGNIZED_CLIENT|EXPIRED_TOKEN|PERMISSION_DENIED|UNAUTHENTICATED|access token|HTTP status 40[13]|"
-    r"Bucket '\S+' not found|NOT_FOUND"
-)
-"""Texts in the clients' messages which show that the store has refused the request for good."""
+Version = dict[str, str]
+"""The ETag or generation of an object, which changes with its content; as obstore has it."""
 
 _Answer = TypeVar("_Answer")
+
+
+class Stored(NamedTuple):
+    """An object as it was read."""
+
+    content: bytes
+    version: Version
+
+
+class ConditionError(Exception):
+    """An object is not in the state that a write requires, so nothing was written."""
 
 
 def is_uri(address: str) -> bool:
@@ -63,11 +60,13 @@ class BucketFolder:
         uri: URI as given by the user.
         filesystem: pyarrow's file system of the store.
         path: path of the folder in this file system, which starts with the bucket.
+        client: returns obstore's client of the bucket, given the size of an object to send in bytes.
     """
 
     uri: str
     filesystem: Any
     path: str
+    client: Callable[[int], Any] = field(compare=False, repr=False)
 
     @classmethod
     def open(cls, uri: str) -> "BucketFolder":
@@ -82,10 +81,10 @@ class BucketFolder:
 
         _check(uri)
         try:
-            filesystem, path = _patiently(lambda: FileSystem.from_uri(uri), uri, FIRST_PATIENCE)
-            folder = cls(uri, _with_patience(filesystem), path.rstrip("/"))
-            bucket = folder.path.partition("/")[0]
-            bucket_info = _patiently(lambda: folder.filesystem.get_file_info(bucket), uri, FIRST_PATIENCE)
+            known = as_pyarrow_has_it(uri)
+            filesystem, path = patiently(lambda: FileSystem.from_uri(known), uri, patience.FIRST_PATIENCE)
+            filesystem, bucket = with_patience(filesystem), path.partition("/")[0]
+            info = patiently(lambda: filesystem.get_file_info(bucket), uri, patience.FIRST_PATIENCE)
         except (pa.ArrowException, ValueError) as error:
             raise ValueError(
                 f"storage must be a URI that pyarrow understands, got {uri!r}: {error}; correct it"
@@ -95,9 +94,9 @@ class BucketFolder:
                 f"storage {uri} is refused: {refusal}; check the name of the bucket, and the credentials and rights "
                 "of this machine"
             ) from None
-        if bucket_info.type == FileType.NotFound:
+        if info.type == FileType.NotFound:
             raise ValueError(f"storage {uri}: there is no bucket {bucket!r}; make it, or correct the URI")
-        return folder
+        return cls(uri, filesystem, path.rstrip("/"), Clients(filesystem, bucket))
 
     def __str__(self) -> str:
         """Return the URI, quoted for a shell."""
@@ -105,33 +104,28 @@ class BucketFolder:
 
     def __truediv__(self, name: str) -> "BucketFolder":
         """Return the folder with this name in the folder."""
-        return BucketFolder(below(self.uri, name), self.filesystem, f"{self.path}/{name}")
+        return BucketFolder(below(self.uri, name), self.filesystem, f"{self.path}/{name}", self.client)
 
     @property
     def full_uri(self) -> str:
-        """URI with the options that this machine takes from environment variables, except credentials."""
-        _, (options,) = self.filesystem.__reduce__()
+        """URI as pyarrow has it, with the options that this machine takes from its environment, but no credentials."""
+        options = options_of(self.filesystem)
         added = {name: options[name] for name in ("region", "scheme", "endpoint_override") if options.get(name)}
-        parts = urlsplit(self.uri)
+        parts = urlsplit(as_pyarrow_has_it(self.uri))
         return urlunsplit(parts._replace(query=urlencode(dict(parse_qsl(parts.query)) | added)))
 
     def read(self, name: str) -> bytes | None:
         """Return the content of an object; None if it doesn't exist. Raises StorageError."""
-        from pyarrow.fs import FileType
+        stored = self.read_stored(name)
+        return None if stored is None else stored.content
 
-        def read() -> bytes:
-            try:
-                with self.filesystem.open_input_file(f"{self.path}/{name}") as file:
-                    size, content = file.size(), file.read()
-            except OSError:
-                # For an object removed after it was opened, the client reports the error of a missing bucket.
-                if self.filesystem.get_file_info(f"{self.path}/{name}").type == FileType.NotFound:
-                    raise FileNotFoundError(name) from None
-                raise
-            # pyarrow requests the size first. If the object was replaced since, the content has another length.
-            if self.filesystem.get_file_info(f"{self.path}/{name}").size != size:
-                raise OSError(f"{name} was replaced while it was read")
-            return content
+    def read_stored(self, name: str) -> Stored | None:
+        """Return an object with its version; None if it doesn't exist. Raises StorageError."""
+        import obstore
+
+        def read() -> Stored:
+            answer = obstore.get(self.client(0), self._key(name))
+            return Stored(bytes(answer.bytes()), _version(answer.meta))
 
         try:
             return self._patiently(read)
@@ -140,14 +134,59 @@ class BucketFolder:
 
     def write(self, name: str, content: bytes) -> None:
         """Create or replace an object. Raises StorageError; the old object is then unchanged."""
+        self._put(name, content, "overwrite")
 
-        def write() -> None:
-            # No `with`: closing the stream creates the object, which must not happen after an error.
-            stream = self.filesystem.open_output_stream(f"{self.path}/{name}", compression=None)
-            stream.write(content)
-            stream.close()
+    def create(self, name: str, content: bytes) -> Version:
+        """Create an object and return its version. Raises ConditionError if there is one, StorageError."""
+        return self._put(name, content, "create")
 
-        self._patiently(write)
+    def replace(self, name: str, content: bytes, version: Version) -> Version:
+        """Replace this version of an object. Raises ConditionError if there is another or none, StorageError."""
+        return self._put(name, content, version)
+
+    def _put(self, name: str, content: bytes, condition: Any) -> Version:
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+
+        unsure = False  # whether an earlier attempt may have written the object without our seeing the answer
+
+        def put() -> Version:
+            nonlocal unsure
+            client = self.client(len(content))
+            try:
+                return _version(obstore.put(client, self._key(name), content, mode=condition, use_multipart=False))
+            except (AlreadyExistsError, PreconditionError):
+                stored = self.read_stored(name) if unsure else None
+                if stored is not None and stored.content == content:
+                    return stored.version
+                raise ConditionError(name) from None
+            except FileNotFoundError as error:
+                raise RefusedError(f"NoSuchBucket, {str(error).partition(': ')[0]}") from None
+            except BaseError:
+                unsure = True
+                raise
+
+        return self._patiently(put)
+
+    def check_conditions(self, name: str, version: Version) -> None:
+        """Check, by an object that exists and nobody else writes, that the store minds the conditions of writes.
+
+        Raises:
+            ValueError: it replaces the object though it must not.
+            StorageError: the store can't be reached.
+        """
+        stored = self.read_stored(name)
+        content = b"\n" if stored is None else stored.content + b"\n"  # unlike what is there, and read the same
+        outdated = {part: f'"{"0" * 32}"' if part == "e_tag" else "1" for part in version}
+        for condition, header in (("create", "If-None-Match"), (outdated, "If-Match")):
+            try:
+                self._put(name, content, condition)
+            except ConditionError:
+                continue
+            raise ValueError(
+                f"storage {self.uri} must write under conditions ({header}), got one that disregards them, so that "
+                "two drivers can't be kept apart; update the store, or keep the study in a folder that all nodes share"
+            )
 
     def names(self, folder: str = "") -> list[str]:
         """Return the sorted names of all objects below a folder, relative to this folder. Raises StorageError."""
@@ -162,23 +201,24 @@ class BucketFolder:
         sizes = {entry.path.removeprefix(f"{self.path}/"): entry.size for entry in entries if entry.is_file}
         return dict(sorted(sizes.items()))
 
-    def remove(self, name: str) -> None:
-        """Remove an object if it exists. Raises StorageError."""
-        self._remove(lambda: self.filesystem.delete_file(f"{self.path}/{name}"))
+    def remove(self, *names: str) -> None:
+        """Remove those of these objects that exist. Raises StorageError."""
+        import obstore
+
+        with suppress(FileNotFoundError):
+            self._patiently(lambda: obstore.delete(self.client(0), [self._key(name) for name in names]))
 
     def remove_folder(self, name: str) -> None:
         """Remove all objects in a folder below this one. Raises StorageError."""
-        self._remove(lambda: self.filesystem.delete_dir(f"{self.path}/{name}"))
+        with suppress(FileNotFoundError):
+            self._patiently(lambda: self.filesystem.delete_dir(f"{self.path}/{name}"))
 
-    def _remove(self, operation: Callable[[], None]) -> None:
-        try:
-            self._patiently(operation)
-        except FileNotFoundError:
-            return
+    def _key(self, name: str) -> str:
+        return f"{self.path}/{name}".partition("/")[2]
 
     def _patiently(self, operation: Callable[[], _Answer]) -> _Answer:
         try:
-            return _patiently(operation, self.uri, PATIENCE)
+            return patiently(operation, self.uri, patience.PATIENCE)
         except RefusedError as refusal:
             raise StorageError(
                 f"storage {self.uri} is refused: {refusal}; check the credentials and rights of this machine, then go "
@@ -186,63 +226,15 @@ class BucketFolder:
             ) from None
 
 
-class RefusedError(Exception):
-    """The store has refused a request for good; the message is the store's, in one line."""
+def _version(answer: Any) -> Version:
+    return {part: answer[part] for part in ("e_tag", "version") if answer[part]}
 
 
 def _check(uri: str) -> None:
     parts = urlsplit(uri)
     if parts.scheme not in SCHEMES or not parts.netloc:
         raise ValueError(
-            "storage must be a folder, or one of a bucket as s3://BUCKET/FOLDER or gs://BUCKET/FOLDER, "
-            f"got {redacted(uri)!r}; correct it"
+            "storage must be a folder, or one of a bucket as s3://BUCKET/FOLDER, gs://BUCKET/FOLDER or "
+            f"az://CONTAINER/FOLDER, got {redacted(uri)!r}; correct it"
         )
     refuse_credentials("storage", uri, "put them where the store's own tools look for them, as into ~/.aws/credentials")
-
-
-def _with_patience(filesystem: Any) -> Any:
-    """Return the file system with our timeouts, which a URI can't set."""
-    rebuild, (options,) = filesystem.__reduce__()
-    if filesystem.type_name == "gcs":
-        return rebuild(options | {"retry_time_limit": timedelta(seconds=REQUEST_SECONDS)})
-    return rebuild(
-        options
-        | {"request_timeout": REQUEST_SECONDS, "connect_timeout": CONNECT_SECONDS}
-        | {"allow_delayed_open": True, "check_directory_existence_before_creation": True}
-    )
-
-
-def _patiently(operation: Callable[[], _Answer], uri: str, patience: float) -> _Answer:
-    """Return the result of an operation, repeating it after temporary failures.
-
-    Args:
-        operation: function to call.
-        uri: URI for messages.
-        patience: seconds after which failures are no longer repeated.
-
-    Raises:
-        FileNotFoundError: the object does not exist.
-        RefusedError: the store has refused the operation for good.
-        StorageError: the store could not be reached for `patience` seconds.
-    """
-    began, pause = time.monotonic(), 0.25
-    while True:
-        try:
-            return operation()
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            reason = _one_line(error)
-            if _REFUSED.search(reason):
-                raise RefusedError(reason) from None
-            if time.monotonic() - began + pause > patience:
-                raise StorageError(
-                    f"storage {uri} can't be reached: {reason}; once it can, go on with: qar resume {shlex.quote(uri)}"
-                ) from None
-        time.sleep(pause)
-        pause = min(2 * pause, LONGEST_PAUSE)
-
-
-def _one_line(error: OSError) -> str:
-    text = re.sub(r" \(Request ID: \S+\)| error_info=.*", "", " ".join(str(error).split()))
-    return re.sub(r"^When .*?: (?=AWS Error)", "", text)

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -70,11 +69,12 @@ class StudyStorage(Protocol):
     def names(self) -> set[str]:
         """Return the names of the files and folders at the top of the study, drafts left out."""
 
-    def claimed(self) -> AbstractContextManager[None]:
-        """Return a context in which a study may be created; of several processes that enter, one gets to.
+    def create(self, content: bytes) -> None:
+        """Write study.yaml, for which `path` must exist; of several processes that try, one succeeds.
 
         Raises:
-            ValueError: another process has created a study there, or is about to.
+            ValueError: another process has created a study there.
+            FileExistsError: the same, in a folder.
         """
 
     def discard(self, made: list[Path]) -> None:

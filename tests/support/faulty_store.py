@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -23,8 +23,8 @@ SLOW = 1.0
 """Seconds."""
 
 Fault = str
-"""`403`, `404` (not saying what of), `500`, `503`, `slow`, `cut up` (in the middle of the request's body) or `cut down`
-(of the answer's)."""
+"""`403`, `404` (not saying what of), `500`, `503`, `slow`, `cut up` (in the middle of the request's body), `cut down`
+(of the answer's) or `lost` (an answer of which nothing comes)."""
 
 
 @dataclass
@@ -35,6 +35,7 @@ class FaultyStore:
         port: of the proxy, on the loopback.
         behind: port of the server, where nothing goes wrong.
         fault: decides what goes wrong with a request, by its method and path; None for nothing.
+        disregarded: headers that never reach the server, as with one that doesn't know them.
         done: how often each fault has happened.
         requests: how many of each method came.
     """
@@ -42,6 +43,7 @@ class FaultyStore:
     port: int = 0
     behind: int = 0
     fault: Callable[[str, str], Fault | None] = lambda method, path: None
+    disregarded: set[str] = field(default_factory=set)
     done: Counter[Fault] = field(default_factory=Counter)
     requests: Counter[str] = field(default_factory=Counter)
 
@@ -81,6 +83,8 @@ def faulty_store(*buckets: str) -> Iterator[FaultyStore]:
 
 
 def _handler(store: FaultyStore, behind: int) -> type[BaseHTTPRequestHandler]:
+    writing = threading.Lock()
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -105,8 +109,13 @@ def _handler(store: FaultyStore, behind: int) -> type[BaseHTTPRequestHandler]:
             if fault in ("403", "500", "503"):
                 self._answer(int(fault), {}, b"<Error><Code>InternalError</Code><Message>injected</Message></Error>")
                 return
-            answer = self._send(body).getresponse()
-            content = answer.read()
+            # A real store decides and writes in one step; in moto's server, two requests may both see the state before.
+            with writing if self.command == "PUT" else nullcontext():
+                answer = self._send(body).getresponse()
+                content = answer.read()
+            if fault == "lost":
+                self.close_connection = True
+                return
             headers = {
                 name: value
                 for name, value in answer.getheaders()
@@ -132,7 +141,7 @@ def _handler(store: FaultyStore, behind: int) -> type[BaseHTTPRequestHandler]:
             connection = http.client.HTTPConnection("127.0.0.1", behind, timeout=5)
             connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
-                if name.lower() != "expect":
+                if name.lower() != "expect" and name.lower() not in map(str.lower, store.disregarded):
                     connection.putheader(name, value)
             connection.endheaders()
             connection.send(body)

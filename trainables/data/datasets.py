@@ -149,7 +149,7 @@ def load_dataset(name: str, data_dir: str | Path = "data", fetch: bool = True) -
     Args:
         name: a key of `DATASETS`, `npz:` and the path or URI of a prepared file, `folder:` and the path of a tree of
             images, or the import path of a function.
-        data_dir: folder of prepared and downloaded data sets. From a URI (`s3://…`, `gs://…`) the prepared file is
+        data_dir: folder of prepared and downloaded data sets. From a URI (`s3://…`) the prepared file is
             downloaded once per node.
         fetch: whether the data set may be downloaded; false if only an untrusted file names it.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from trainables.data.cache import cache_folder
 from trainables.files.atomic import replacing
+from trainables.files.object_stores import as_pyarrow_has_it
 
 CHUNK_BYTES = 2**23
 """Bytes that are fetched at a time."""
@@ -27,7 +28,7 @@ def fetched(uri: str) -> Path:
     `$XDG_CACHE_HOME/qar` or `~/.cache/qar`, and may be deleted while no trial is running.
 
     Args:
-        uri: `s3://…` or `gs://…`, as pyarrow accepts it.
+        uri: `s3://…`, `gs://…` or `az://…`, with options as pyarrow accepts them.
 
     Raises:
         ValueError: the file does not exist, the download fails, or the copy cannot be written.
@@ -36,7 +37,7 @@ def fetched(uri: str) -> Path:
     from pyarrow.fs import FileSystem
 
     try:
-        filesystem, path = FileSystem.from_uri(uri)
+        filesystem, path = FileSystem.from_uri(as_pyarrow_has_it(uri))
         info = filesystem.get_file_info(path)
         if not info.is_file:
             raise ValueError(f"{uri}: there must be this file, found none; put it there, or correct the URI")

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import threading
 import time
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -27,11 +27,11 @@ from study.run.launch import extend
 from study.run.options import RunOptions
 from study.search.searcher import OptunaSearcher
 from study.search.warm_start import read_priors
-from study.storage import lease, object_store, segments
+from study.storage import lease, patience, segments
 from study.storage.bucket import BucketStorage
 from study.storage.folder import StudyFolder
 from study.storage.lease import NAME, Lease, read_driver, seems_alive
-from study.storage.object_store import BucketFolder, below
+from study.storage.object_store import BucketFolder, ConditionError, below
 from study.storage.segments import FOLDER, Segments, read_ledger
 from tests.support.example_studies import asked, make_study, start_session, study_config, train
 from tests.support.faulty_store import FaultyStore
@@ -47,8 +47,8 @@ def hush(text: str) -> None:
 def store(server: FaultyStore, monkeypatch: pytest.MonkeyPatch) -> FaultyStore:
     """The server, in order, and impatient users of it."""
     for module, name, value in (
-        *((object_store, "PATIENCE", 1.0), (object_store, "FIRST_PATIENCE", 1.0)),
-        *((lease, "INTERVAL", 0.2), (lease, "SILENCE", 1.5), (lease, "SETTLE", 0.3)),
+        *((patience, "PATIENCE", 1.0), (patience, "FIRST_PATIENCE", 1.0)),
+        *((lease, "INTERVAL", 0.2), (lease, "SILENCE", 1.5), (lease, "GLANCE", 0.3)),
         (segments, "FOLD", 4),
     ):
         monkeypatch.setattr(module, name, value)
@@ -102,21 +102,65 @@ def test_folded_segments_spare_readers_most_requests(bucket: BucketFolder, store
     assert store.requests["GET"] - before == 1 + 16 // 4  # the list, and the folded
 
 
-def test_new_generation_holds_the_ledger_and_sweeps_the_earlier_away(bucket: BucketFolder) -> None:
-    first = Segments(bucket, b"")
-    first.append(b"one\n")
+def test_new_generation_holds_the_ledger_and_leaves_two_empty_segments_of_the_earlier(bucket: BucketFolder) -> None:
+    first = Segments(bucket, b"zero\n")
+    for number in range(6):
+        first.append(b"%d\n" % number)
     Segments(bucket, read_ledger(bucket))
-    assert read_ledger(bucket) == b"one\n"
-    assert len(bucket.names(FOLDER)) == 1
+    assert read_ledger(bucket) == b"zero\n0\n1\n2\n3\n4\n5\n"
+    assert bucket.sizes(FOLDER) == {
+        "ledger/000001/00000000.jsonl": 0,
+        "ledger/000001/00000007.jsonl": 0,
+        "ledger/000002/00000000.jsonl": 17,
+    }
 
 
-def test_driver_that_was_taken_over_from_writes_what_nobody_reads(bucket: BucketFolder) -> None:
+def test_driver_that_was_taken_over_from_can_write_no_fact(bucket: BucketFolder) -> None:
+    """Also if it has noticed nothing of it, for it was stopped meanwhile; nor can it write over any segment."""
     late = Segments(bucket, b"")
     late.append(b"one\n")
     second = Segments(bucket, read_ledger(bucket))
-    late.append(b"too late\n")
     second.append(b"two\n")
-    assert read_ledger(bucket) == b"one\ntwo\n"
+    third = Segments(bucket, read_ledger(bucket))
+    third.append(b"three\n")
+    before = {name: bucket.read(name) for name in bucket.names()}
+    for stopped in (late, second):
+        with pytest.raises(StorageError, match="is driven by another process now, so this driver has stopped"):
+            stopped.append(b"too late\n")
+    assert {name: bucket.read(name) for name in bucket.names()} == before
+    assert read_ledger(bucket) == b"one\ntwo\nthree\n"
+
+
+def test_driver_that_was_stopped_before_its_first_segment_can_not_write_it(bucket: BucketFolder) -> None:
+    """It had read which generation comes next; two others have come and gone since."""
+    first = Segments(bucket, b"")
+    first.append(b"one\n")
+    for line in (b"two\n", b"three\n"):
+        Segments(bucket, read_ledger(bucket)).append(line)
+    with pytest.raises(ConditionError):
+        bucket.create("ledger/000002/00000000.jsonl", b"one\n")
+    assert read_ledger(bucket) == b"one\ntwo\nthree\n"
+
+
+def test_fact_written_between_reading_and_taking_over_is_not_lost(bucket: BucketFolder) -> None:
+    late = Segments(bucket, b"")
+    read = read_ledger(bucket)
+    late.append(b"one\n")
+    with pytest.raises(StorageError, match="has changed since it was read"):
+        Segments(bucket, read)
+    assert read_ledger(bucket) == b"one\n"
+
+
+def test_ledger_of_an_earlier_version_goes_on(bucket: BucketFolder) -> None:
+    """Its generations bore an identifier, and those of a driver that was cut off were left behind."""
+    for number, content in enumerate((b"begin\n", b"one\n", b"two\n")):
+        bucket.write(f"ledger/000007-0a1b2c3d/{number:08}.jsonl", content)
+    bucket.write("ledger/000006-99999999/00000003.jsonl", b"too late\n")
+    assert read_ledger(bucket) == b"begin\none\ntwo\n"
+    generation = Segments(bucket, read_ledger(bucket))
+    generation.append(b"three\n")
+    assert read_ledger(bucket) == b"begin\none\ntwo\nthree\n"
+    assert "ledger/000008/00000000.jsonl" in bucket.names(FOLDER)
 
 
 def test_reader_gets_a_whole_ledger_while_drivers_follow_each_other(bucket: BucketFolder) -> None:
@@ -230,14 +274,28 @@ def test_driver_that_was_taken_over_from_stops_in_one_line(bucket: BucketFolder)
     assert read_driver(bucket) == json.loads(elsewhere(beat=2)) | {"time": read_driver(bucket)["time"]}  # type: ignore[index]
 
 
-def test_late_sign_of_the_driver_that_was_taken_over_from_changes_nothing(bucket: BucketFolder) -> None:
-    bucket.write(NAME, elsewhere())
-    second = Lease(bucket, hush)
-    bucket.write(NAME, elsewhere(beat=2))
-    time.sleep(0.6)
-    second.check()
-    assert read_driver(bucket)["token"] != "x", "it has signed again"  # type: ignore[index]
-    second.release()
+def test_late_sign_of_the_driver_that_was_taken_over_from_is_refused(bucket: BucketFolder) -> None:
+    """It renews the lease that it knows, and that one is gone; so it stops."""
+    first = Lease(bucket, hush)
+    first._over.set()  # it is stopped: no sign any more
+    first._thread.join()
+    bucket.write(NAME, elsewhere())  # as the second driver would
+    with pytest.raises(StorageError, match="is driven by process 1 on another now, so this driver has stopped"):
+        first._renew()
+    assert read_driver(bucket) == json.loads(elsewhere()) | {"time": read_driver(bucket)["time"]}  # type: ignore[index]
+
+
+@pytest.mark.parametrize("last", [None, {"ended": True}])
+def test_start_waits_for_nobody(
+    last: dict[str, bool] | None, bucket: BucketFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after a driver that has ended."""
+    if last:
+        bucket.write(NAME, elsewhere(**last))
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it waits"))
+    said: list[str] = []
+    Lease(bucket, said.append).release()
+    assert said == []
 
 
 def test_driver_hears_of_an_outage_between_two_facts(bucket: BucketFolder, store: FaultyStore) -> None:
@@ -516,13 +574,13 @@ def test_of_launches_at_once_one_claims_the_bucket(uri: str, monkeypatch: pytest
     """All see the place free before the first of them writes; the others leave nothing."""
     launches, claimed, refused = 4, [], []
     at_once = threading.Barrier(launches)
-    claim = BucketStorage.claimed
+    create = BucketStorage.create
 
-    def claim_at_once(storage: BucketStorage) -> AbstractContextManager[None]:
+    def create_at_once(storage: BucketStorage, content: bytes) -> None:
         at_once.wait()
-        return claim(storage)
+        create(storage, content)
 
-    monkeypatch.setattr(BucketStorage, "claimed", claim_at_once)
+    monkeypatch.setattr(BucketStorage, "create", create_at_once)
 
     def launch(seed: int) -> None:
         try:
@@ -537,7 +595,7 @@ def test_of_launches_at_once_one_claims_the_bucket(uri: str, monkeypatch: pytest
     for thread in threads:
         thread.join()
     assert (len(claimed), len(refused)) == (1, launches - 1)
-    assert all("holds a study already" in text or "is being run by process" in text for text in refused)
+    assert all("holds a study already" in text for text in refused)
     assert StudyFolder.at(uri).read_config() == study_config(seed=claimed[0])
     assert BucketFolder.open(uri).names() == ["study.yaml"]
 
@@ -551,8 +609,8 @@ def test_launch_that_comes_late_leaves_the_study_as_it_is(uri: str, bucket: Buck
     before = {name: bucket.read(name) for name in bucket.names()}
     with pytest.raises(ValueError, match="holds a study already; continue it with: qar resume"):
         late.create(study_config(seed=2))
-    with pytest.raises(ValueError, match="holds a study already"), late.storage.claimed():
-        pass
+    with pytest.raises(ValueError, match="holds a study already"):
+        late.storage.create(b"")
     assert {name: bucket.read(name) for name in bucket.names()} == before
 
 
@@ -581,9 +639,32 @@ def test_study_without_its_ledger_in_the_bucket_is_not_begun_anew(
 
 
 def test_place_that_a_killed_launch_has_claimed_can_be_used(uri: str, bucket: BucketFolder) -> None:
+    """Launches of earlier versions held the lease while they wrote study.yaml."""
     bucket.write(NAME, elsewhere())
     StudyFolder.at(uri).create(study_config())
+    assert bucket.names() == [NAME, "study.yaml"]
+    StudyFolder.at(uri).open_ledger(hush).close()
+
+
+def test_launch_into_a_store_that_disregards_conditions_is_refused_and_leaves_nothing(
+    uri: str, bucket: BucketFolder, store: FaultyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "disregarded", {"If-None-Match"})
+    with pytest.raises(ValueError, match=r"storage s3://\S+ must write under conditions \(If-None-Match\).* update"):
+        StudyFolder.at(uri).create(study_config())
+    assert bucket.names() == []
+
+
+def test_study_in_a_store_that_disregards_conditions_is_not_driven(
+    uri: str, bucket: BucketFolder, store: FaultyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was begun by a version that did without them; it can still be read."""
+    StudyFolder.at(uri).create(study_config())
+    monkeypatch.setattr(store, "disregarded", {"If-None-Match", "If-Match"})
+    with pytest.raises(ValueError, match="must write under conditions"):
+        StudyFolder.at(uri).open_ledger(hush)
     assert bucket.names() == ["study.yaml"]
+    assert StudyFolder.at(uri).read_config() == study_config()
 
 
 def test_discarded_study_leaves_nothing(uri: str, bucket: BucketFolder) -> None:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from study.cli import app
 from study.ledger.facts import ENDED
-from study.storage import folder as folder_module
+from study.storage import local
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import files_below, make_study, study_config
 from tests.support.ledgers import without_checksums
@@ -28,7 +28,7 @@ def test_of_launches_at_once_one_claims_the_folder(tmp_path: Path, monkeypatch: 
         at_once.wait()
         create(path, content)
 
-    monkeypatch.setattr(folder_module, "create", create_at_once)
+    monkeypatch.setattr(local, "create", create_at_once)
 
     def launch(seed: int) -> None:
         try:

@@ -8,16 +8,17 @@ from hypothesis import strategies as st
 from pyarrow.fs import FileSystem
 
 from study.errors import StorageError
-from study.storage import object_store
-from study.storage.object_store import BucketFolder, below, is_uri
+from study.storage import clients, patience
+from study.storage.clients import Clients
+from study.storage.object_store import BucketFolder, ConditionError, below, is_uri
 from tests.support.faulty_store import FaultyStore
 
 
 @pytest.fixture
 def store(server: FaultyStore, monkeypatch: pytest.MonkeyPatch) -> FaultyStore:
     """The server, in order, and an impatient client of it."""
-    monkeypatch.setattr(object_store, "PATIENCE", 2.0)
-    monkeypatch.setattr(object_store, "FIRST_PATIENCE", 1.0)
+    monkeypatch.setattr(patience, "PATIENCE", 2.0)
+    monkeypatch.setattr(patience, "FIRST_PATIENCE", 1.0)
     server.fault = lambda method, path: None
     return server
 
@@ -110,11 +111,82 @@ def test_fault_that_passes_is_not_noticed(fault: str, folder: BucketFolder, stor
     assert left == {"PUT": 0, "GET": 0}
 
 
+def test_object_is_written_under_a_condition(folder: BucketFolder) -> None:
+    first = folder.create("x", b"one")
+    with pytest.raises(ConditionError):
+        folder.create("x", b"two")
+    second = folder.replace("x", b"two", first)
+    with pytest.raises(ConditionError):
+        folder.replace("x", b"three", first)
+    assert folder.read_stored("x") == (b"two", second)
+    folder.remove("x")
+    with pytest.raises(ConditionError):
+        folder.replace("x", b"three", second)
+    assert folder.read("x") is None
+
+
+@pytest.mark.parametrize("fault", ["500", "503", "cut up", "cut down", "lost"])
+def test_write_under_a_condition_succeeds_once_whatever_passes(
+    fault: str, folder: BucketFolder, store: FaultyStore
+) -> None:
+    """Also if the object was written and only the answer was lost: the repetition finds our own object in its way."""
+    left = [1]
+
+    def at_first(method: str, path: str) -> str | None:
+        if method == "PUT" and left:
+            left.pop()
+            return fault
+        return None
+
+    store.fault = at_first
+    version = folder.create("x", b"one")
+    left.append(1)
+    folder.replace("x", b"two", version)
+    assert (folder.read("x"), left) == (b"two", [])
+
+
+def test_write_whose_answer_was_lost_and_which_a_rival_has_beaten_fails(
+    folder: BucketFolder, store: FaultyStore
+) -> None:
+    taken: list[str] = []
+
+    def beaten(method: str, path: str) -> str | None:
+        if method == "PUT" and not taken:
+            taken.append(path)
+            folder.write("x", b"the rival's")
+            return "cut up"
+        return None
+
+    store.fault = beaten
+    with pytest.raises(ConditionError):
+        folder.create("x", b"ours")
+    assert folder.read("x") == b"the rival's"
+
+
+def test_store_that_minds_conditions_is_accepted_and_its_object_left_alone(folder: BucketFolder) -> None:
+    version = folder.create("x", b"content")
+    folder.check_conditions("x", version)
+    assert folder.read_stored("x") == (b"content", version)
+
+
+@pytest.mark.parametrize("header", ["If-None-Match", "If-Match"])
+def test_store_that_disregards_conditions_is_refused_in_one_line(
+    header: str, folder: BucketFolder, store: FaultyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = folder.create("x", b"content")
+    monkeypatch.setattr(store, "disregarded", {header})
+    with pytest.raises(
+        ValueError, match=rf"must write under conditions \({header}\), got one that disregards"
+    ) as raised:
+        folder.check_conditions("x", version)
+    assert "\n" not in str(raised.value)
+
+
 @pytest.mark.parametrize("fault", ["503", "cut up"])
 def test_object_stays_as_it_was_when_it_can_not_be_replaced(
     fault: str, folder: BucketFolder, store: FaultyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(object_store, "PATIENCE", 0.5)
+    monkeypatch.setattr(patience, "PATIENCE", 0.5)
     folder.write("old", b"old")
     store.fault = lambda method, path: fault if method == "PUT" else None
     for name in ("old", "new"):
@@ -127,7 +199,7 @@ def test_object_stays_as_it_was_when_it_can_not_be_replaced(
 def test_store_out_of_reach_is_one_line_for_whoever_reads(
     folder: BucketFolder, store: FaultyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(object_store, "PATIENCE", 0.5)
+    monkeypatch.setattr(patience, "PATIENCE", 0.5)
     store.fault = lambda method, path: "503"
     for operation in (lambda: folder.read("x"), folder.names, lambda: folder.remove("x")):
         with pytest.raises(StorageError) as raised:
@@ -179,19 +251,19 @@ def test_full_uri_needs_no_environment(store: FaultyStore, monkeypatch: pytest.M
 def test_full_uri_of_google_is_understood() -> None:
     uri = "gs://anonymous@bucket/x?endpoint_override=127.0.0.1:1&scheme=http"
     filesystem, path = FileSystem.from_uri(uri)
-    again, same = FileSystem.from_uri(BucketFolder(uri, filesystem, path).full_uri)
+    again, same = FileSystem.from_uri(BucketFolder(uri, filesystem, path, Clients(filesystem, "bucket")).full_uri)
     assert (again, same) == (filesystem, path)
 
 
 def test_file_system_is_the_same_after_pickling(folder: BucketFolder) -> None:
     folder.write("x", b"content")
-    copy = pickle.loads(pickle.dumps(folder))
-    assert copy.read("x") == b"content"
+    copy = pickle.loads(pickle.dumps(folder.filesystem))  # as Ray sends it to the nodes
+    assert copy.open_input_stream(f"{folder.path}/x").read() == b"content"
 
 
 def test_google_uri_leads_to_google_and_its_errors_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(object_store, "REQUEST_SECONDS", 1.0)
-    monkeypatch.setattr(object_store, "FIRST_PATIENCE", 1.0)
+    monkeypatch.setattr(clients, "REQUEST_SECONDS", 1.0)
+    monkeypatch.setattr(patience, "FIRST_PATIENCE", 1.0)
     with pytest.raises(StorageError, match=r"storage gs://\S+ can't be reached: google::cloud::Status\(UNAVAILABLE"):
         BucketFolder.open("gs://anonymous@bucket/x?endpoint_override=127.0.0.1:1&scheme=http")
 
