@@ -1,6 +1,5 @@
 """Whether a ledger fits the tables and study.yaml, found out without decoding its facts."""
 
-import mmap
 import re
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +18,8 @@ _ENDED = re.compile(rb'"fact": ?"%s"' % ENDED.encode())
 """Part of each such line, and of no other: quotation marks in a text have backslashes before them."""
 _DIGEST_KEY = b'"study_yaml": "'
 _DIGEST = re.compile(rb'"(?:study_yaml|replaces)": "([0-9a-f]{64})"')
+_BLOCK = 1 << 24
+"""Bytes that are searched at a time."""
 _POSITION = re.compile(rb"(\d{1,18}) ([0-9a-f]{16})")
 
 
@@ -74,11 +75,22 @@ def config_digests(ledger: BinaryIO) -> set[str]:
 
     A fact announces the replacement of study.yaml, so until the next session starts, the earlier file is valid too.
     """
-    if not ledger.seek(0, 2):
-        return set()
-    with mmap.mmap(ledger.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        place = content.rfind(_DIGEST_KEY, 0, content.rfind(b"\n") + 1)
-        if place < 0:
-            return set()
-        line = content[content.rfind(b"\n", 0, place) + 1 : content.find(b"\n", place)]
+    line = _last_line_with(_DIGEST_KEY, ledger)
     return {digest.decode() for digest in _DIGEST.findall(line)}
+
+
+def _last_line_with(text: bytes, ledger: BinaryIO) -> bytes:
+    """Return the last complete line that contains a text, empty if there is none; read from the end in blocks."""
+    end, rest = ledger.seek(0, 2), b""
+    while end > 0:
+        start = max(0, end - _BLOCK)
+        ledger.seek(start)
+        block = ledger.read(end - start) + rest
+        complete = block.rfind(b"\n") + 1
+        newline = block.find(b"\n")
+        first = 0 if start == 0 else newline + 1 if newline >= 0 else len(block)  # where the first whole line begins
+        place = block.rfind(text, first, complete)
+        if place >= 0:
+            return block[block.rfind(b"\n", 0, place) + 1 : block.find(b"\n", place) + 1]
+        end, rest = start, block[:first]
+    return b""

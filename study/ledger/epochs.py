@@ -59,13 +59,13 @@ class EpochLog:
         interned: values that are no numbers, such as None and texts, once each.
     """
 
-    def __init__(self) -> None:
-        """Create an empty log."""
+    def __init__(self, interned: Sequence[Any] = ()) -> None:
+        """Create an empty log, in which some values are interned already."""
         self.numbers, self.sessions, self.seconds = array("q"), array("q"), array("d")
         self.repeats, self.superseded = bytearray(), bytearray()
         self.columns: dict[str, EpochColumn] = {}
-        self.interned: list[Any] = []
-        self._places: dict[tuple[type, Any], int] = {}
+        self.interned = list(interned)
+        self._places: dict[tuple[type, Any], int] = {(type(value), value): i for i, value in enumerate(interned)}
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -126,6 +126,11 @@ class EpochLog:
                 value = column.values[row]
                 result[name] = value if kind == FLOAT else int(value) if kind == INT else self.interned[int(value)]
         return result
+
+    def trained(self) -> Iterator[tuple[int, int]]:
+        """Iterate over the number of the trial and the epoch of each row."""
+        epochs = self.columns["epoch"].values if len(self) else ()
+        return ((number, int(epoch)) for number, epoch in zip(self.numbers, epochs, strict=True))
 
     def numbers_of(self, name: str) -> np.ndarray:
         """Return a metric as float64, shape (rows,); NaN where a row has no number."""
@@ -198,6 +203,11 @@ class TrialEpochs(Mapping[int, dict[str, Any]]):
     def session(self, epoch: int) -> int:
         """Return the number of the session that trained an epoch. Raises KeyError."""
         return self._log.sessions[self._row(epoch)]
+
+    def numbers_of(self, name: str) -> list[float]:
+        """Return a metric that every epoch has, in order of the epochs."""
+        values = self._log.columns[name].values if self._rows else ()
+        return [values[row] for row in self._rows if row >= 0]
 
     def __getitem__(self, epoch: int) -> dict[str, Any]:
         """Return a copy of the metrics of an epoch."""

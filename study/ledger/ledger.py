@@ -17,9 +17,17 @@ from study.ledger.group_commit import GroupCommit
 from study.ledger.lock import lock
 from study.ledger.order import check_order
 from study.ledger.reading import read_file
+from study.ledger.snapshot import snapshot_of, write_snapshot
 
 QUICK_SECONDS = 0.01
 """Duration of a commit below which it is waited for; disks take a few milliseconds, stores ten to some hundred."""
+
+
+LINES_WORTH_A_SNAPSHOT = 20_000
+"""New lines after which a snapshot is written; reading them takes half a second."""
+
+SNAPSHOT_INTERVAL_FACTOR = 30
+"""Least time between two snapshots of a session, as a multiple of the time that the last one took."""
 
 
 class DerivedFromLedger:
@@ -80,7 +88,8 @@ class Ledger:
         self._file = lock(path)
         reading = read_file(path)
         self.history, self._chain = reading.history, reading.chain
-        self._offset = reading.intact
+        self._lines_in_snapshot, self._snapshot_due = reading.lines_in_snapshot, 0.0
+        self._offset, self._content = reading.intact, reading.content
         self._file.truncate(reading.intact)  # the program never acted on an incomplete last line
 
     def record(self, fact: str, **content: Any) -> None:
@@ -145,12 +154,30 @@ class Ledger:
         with self._commits.failing():
             self._append(line)
         self._offset += len(line)
+        self._content.update(line)
         self._written += 1
         return checked
 
     def _apply(self, fact: Fact) -> None:
         self.history.apply(fact)
         self.history.position = self._chain.position(self._offset)
+
+    def write_snapshot(self) -> None:
+        """Write a snapshot beside the ledger if one is due, so that a reading after a crash takes little time."""
+        if time.monotonic() >= self._snapshot_due:
+            self._write_snapshot()
+
+    def _write_snapshot(self) -> None:
+        """Write a snapshot if enough lines came since the last; it is left out if it can't be written."""
+        new = self._chain.lines - self._lines_in_snapshot
+        if new < LINES_WORTH_A_SNAPSHOT or self.history.position is None:
+            return
+        began = time.monotonic()
+        with suppress(OSError):
+            write_snapshot(snapshot_of(self.path), self.history, self._chain.lines, self._content.hexdigest())
+        self._lines_in_snapshot = self._chain.lines
+        now = time.monotonic()
+        self._snapshot_due = now + SNAPSHOT_INTERVAL_FACTOR * (now - began)
 
     def check(self) -> None:
         """Raise StorageError if the next fact is known to fail.
@@ -185,9 +212,10 @@ class Ledger:
                 self._copy.append(b"".join(lines))
 
     def close(self) -> None:
-        """Commit what was written, unless that fails, and release the lock and the copy."""
+        """Commit what was written and write a snapshot, unless that fails, and release the lock and the copy."""
         with suppress(StorageError):
             self.commit()
+            self._write_snapshot()
         self._commits.close()
         self._file.close()
         if self._copy:

@@ -1,13 +1,17 @@
 """Reading of a ledger: its longest sound beginning, and the first line that is damaged."""
 
+import hashlib
+import io
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from study.ledger.chain import Chain, ChainError
+from study.ledger.chain import Chain
 from study.ledger.facts import decode
 from study.ledger.history import History
 from study.ledger.order import check_order
+from study.ledger.snapshot import Snapshot, read_snapshot, snapshot_of
 from trainables.errors import DamagedFileError
 
 
@@ -20,6 +24,8 @@ class Reading:
         chain: checksums of these lines.
         intact: offset after the last of these lines, in bytes.
         lines: number of these lines.
+        content: SHA-256 of these lines, as an object of `hashlib`.
+        lines_in_snapshot: number of the lines that were not decoded, since a snapshot held what follows from them.
         damage: number and reason of the first damaged line, in one line; None if there is none. An incomplete last line
             is none: a crash has cut it off, and the program never acted on it.
     """
@@ -28,6 +34,8 @@ class Reading:
     chain: Chain = field(default_factory=Chain)
     intact: int = 0
     lines: int = 0
+    content: Any = field(default_factory=hashlib.sha256)
+    lines_in_snapshot: int = 0
     damage: str | None = None
 
     def refuse_damage(self, path: Path) -> None:
@@ -41,28 +49,31 @@ class Reading:
 
 def read(content: bytes) -> Reading:
     """Return what a ledger's content holds up to its first damaged line."""
-    reading, before = Reading(), b""
-    *lines, rest = content.split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        sound = Chain(lines=number - 1, head=reading.chain.head, is_sealed=reading.chain.is_sealed)
+    return _read_on(Reading(), io.BytesIO(content))
+
+
+def _read_on(reading: Reading, ledger: BinaryIO) -> Reading:
+    """Continue a reading with the lines that follow in an open ledger, up to the first damaged one."""
+    before = b""
+    for line in ledger:
+        sound = Chain(lines=reading.chain.lines, head=reading.chain.head, is_sealed=reading.chain.is_sealed)
         try:
+            if not line.endswith(b"\n"):
+                reading.chain.check_rest(line)
+                break
             if line == before:
                 raise ValueError("it repeats the line before it")
-            fact = decode(reading.chain.verify(line))
+            fact = decode(reading.chain.verify(line[:-1]))
             check_order(reading.history, fact)
         except ValueError as error:
-            reading.damage = f"line {number}: {' '.join(str(error).split())}"
+            reading.damage = f"line {reading.lines + 1}: {' '.join(str(error).split())}"
             reading.chain = sound
             break
         reading.history.apply(fact)
-        reading.intact += len(line) + 1
-        reading.lines = number
+        reading.content.update(line)
+        reading.intact += len(line)
+        reading.lines += 1
         before = line
-    else:
-        try:
-            reading.chain.check_rest(rest)
-        except ChainError as error:
-            reading.damage = f"line {len(lines) + 1}: {error}"
     reading.history.position = reading.chain.position(reading.intact)
     return reading
 
@@ -80,7 +91,28 @@ def read_history(path: Path) -> History:
 
 
 def read_file(path: Path) -> Reading:
-    """Return the reading of a ledger that is sound as a whole; raises as `read_history` does."""
-    reading = read(path.read_bytes() if path.exists() else b"")
+    """Return the reading of a ledger that is sound as a whole; raises as `read_history` does.
+
+    Where a snapshot holds the beginning, only the lines after it are decoded.
+    """
+    if not path.exists():
+        return Reading()
+    with path.open("rb") as ledger:
+        snapshot = read_snapshot(snapshot_of(path), ledger)
+        if snapshot is not None:
+            reading = _read_on(_reading_of(snapshot), ledger)
+            if reading.damage is None:
+                return reading
+        ledger.seek(0)
+        reading = _read_on(Reading(), ledger)
     reading.refuse_damage(path)
     return reading
+
+
+def _reading_of(snapshot: Snapshot) -> Reading:
+    """Return the reading of the lines that a snapshot was derived from."""
+    position = snapshot.history.position
+    assert position is not None
+    chain = Chain(lines=snapshot.lines, head=position.head.encode(), is_sealed=True)
+    lines = snapshot.lines
+    return Reading(snapshot.history, chain, position.offset, lines, snapshot.content, lines_in_snapshot=lines)

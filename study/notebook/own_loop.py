@@ -152,6 +152,7 @@ class OwnLoop:
         """Write the files that are derived from the ledger."""
         history = self._ledger.history
         self._tables.write(history)
+        self._ledger.write_snapshot()
         self._mirror.sync(history)
         self._folder.publish()
         self._tables_due = time.monotonic() + SECONDS_BETWEEN_TABLES

@@ -230,7 +230,7 @@ class Study:
     def epochs(self) -> pd.DataFrame:
         """Return a row for each trial and epoch so far, with the columns of epochs.parquet; raises as `trials`."""
         from analysis.load import load_epochs
-        from study.records.tables import epochs_table
+        from study.records.epoch_table import epochs_table
 
         folder = self.folder
         if folder.ledger.exists():

@@ -138,6 +138,7 @@ class Recorder(DerivedFromLedger, Callback):
             self._tables.write(self._ledger.history)
             self._mirror.sync(self._ledger.history)
             self._folder.publish()
+            self._ledger.write_snapshot()
             seconds = time.monotonic() - began
             self._tables_due = began + max(self._seconds_between_tables, MIN_INTERVAL_FACTOR * seconds)
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from study.config.dimensions import types_of
 from study.ledger.completeness import position_metadata
 from study.ledger.history import History, Trial
+from study.records.epoch_table import epochs_table, schema_of
 from study.search.space import value_at
 from study.storage.folder import StudyFolder, write_atomically
 from trainables.config import TrialConfig
@@ -27,8 +28,6 @@ from trainables.result import (
     TrialState,
     searched_column,
 )
-
-_ARROW_TYPES = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa.string()}
 
 
 def searched_columns(fields: Sequence[str], trials: Sequence[Trial]) -> list[Column]:
@@ -78,7 +77,7 @@ def trial_row(trial: Trial) -> dict[str, Any]:
         "model": config.model,
         "dataset": config.dataset,
         "epochs": len(trial.epochs),
-        "train_seconds": sum(metrics["train_seconds"] for metrics in trial.epochs.values()),
+        "train_seconds": sum(trial.epochs.numbers_of("train_seconds")),
         "config_hash": trial.config_hash,
         "failure": trial.failure,
         "groups": _groups_of(config) if quantized else None,
@@ -112,16 +111,11 @@ def _row_of(further: Sequence[Column], trial: Trial) -> dict[str, Any]:
     }
 
 
-def _schema(columns: Sequence[Column]) -> pa.Schema:
-    return pa.schema(
-        [pa.field(column.name, _ARROW_TYPES[column.type], metadata={"meaning": column.meaning}) for column in columns]
-    )
-
-
 class TableWriter:
     """Writes the tables of a study again and again.
 
-    The rows of a trial that has ended never change, so they are converted once and kept in Arrow's columns.
+    The row of a trial that has ended never changes, so it is converted once and kept in Arrow's columns; the history
+    holds the epochs in columns.
     """
 
     def __init__(self, folder: StudyFolder, fields: Sequence[str] = ()) -> None:
@@ -135,7 +129,6 @@ class TableWriter:
         self._fields = fields
         self._ended: set[int] = set()  # numbers of the trials whose rows are kept
         self._trials: list[pa.Table] = []
-        self._epochs: list[pa.Table] = []
 
     def write(self, history: History) -> None:
         """Write both tables and study.json; each file is replaced atomically.
@@ -147,21 +140,19 @@ class TableWriter:
             OSError: a file can't be written.
         """
         further = searched_columns(self._fields, list(history.trials.values()))
-        if self._trials and not self._trials[0].schema.equals(_schema([*TRIAL_COLUMNS, *further])):
-            self._ended, self._trials, self._epochs = set(), [], []  # a later value has changed a column's type
+        if self._trials and not self._trials[0].schema.equals(schema_of([*TRIAL_COLUMNS, *further])):
+            self._ended, self._trials = set(), []  # a later value has changed a column's type
         new = [trial for number, trial in history.trials.items() if number not in self._ended]
         ended = [trial for trial in new if trial.state != TrialState.RUNNING]
         running = [trial for trial in new if trial.state == TrialState.RUNNING]
         self._ended |= {trial.number for trial in ended}
         self._trials.append(_trials_table(ended, further))
-        self._epochs.append(_epochs_table(ended))
         metadata = {SCHEMA_VERSION_KEY.encode(): str(SCHEMA_VERSION).encode()} | position_metadata(history.position)
         searched = {column.name: column.type for column in further}
         named = {SEARCHED_KEY.encode(): json.dumps(searched).encode()} if further else {}
         trials = pa.concat_tables([*self._trials, _trials_table(running, further)]).sort_by("number")
         self._write(self._folder.trials, trials, metadata | named)
-        epochs = pa.concat_tables([*self._epochs, _epochs_table(running)])
-        self._write(self._folder.epochs, epochs.sort_by([("number", "ascending"), ("epoch", "ascending")]), metadata)
+        self._write(self._folder.epochs, epochs_table(history), metadata)
         write_atomically(self._folder.study_json, json.dumps(provenance_of(history), indent=2) + "\n")
 
     def _write(self, path: Path, table: pa.Table, metadata: dict[bytes, bytes]) -> None:
@@ -171,22 +162,13 @@ class TableWriter:
 
 def _trials_table(trials: Sequence[Trial], further: Sequence[Column]) -> pa.Table:
     rows = [trial_row(trial) | _row_of(further, trial) for trial in trials]
-    return pa.Table.from_pylist(rows, _schema([*TRIAL_COLUMNS, *further]))
-
-
-def _epochs_table(trials: Sequence[Trial]) -> pa.Table:
-    return pa.Table.from_pylist([row for trial in trials for row in epoch_rows(trial)], _schema(EPOCH_COLUMNS))
+    return pa.Table.from_pylist(rows, schema_of([*TRIAL_COLUMNS, *further]))
 
 
 def trials_table(history: History, fields: Sequence[str] = ()) -> pa.Table:
     """Return the rows of trials.parquet at this moment, by number; `fields` are as in `TableWriter`."""
     trials = [trial for _, trial in sorted(history.trials.items())]
     return _trials_table(trials, searched_columns(fields, trials))
-
-
-def epochs_table(history: History) -> pa.Table:
-    """Return the rows of epochs.parquet at this moment, by number and epoch."""
-    return _epochs_table([trial for _, trial in sorted(history.trials.items())])
 
 
 def write_tables(folder: StudyFolder, history: History, fields: Sequence[str] = ()) -> None:

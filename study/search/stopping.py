@@ -93,7 +93,7 @@ class StopWatch:
         self._open = [trial for trial in self._open if trial.state == TrialState.RUNNING]
 
     def _count(self, trial: Trial) -> None:
-        self._trained += sum(metrics["train_seconds"] for metrics in trial.epochs.values()) + trial.seconds_lost
+        self._trained += sum(trial.epochs.numbers_of("train_seconds")) + trial.seconds_lost
         grown = self._hypervolumes[-1]
         if trial.is_front_candidate:
             point = (-trial.last["val_accuracy"], trial.last["bits_per_weight"])

@@ -24,6 +24,7 @@ from study.storage.study_storage import (
     RAY,
     REQUESTS,
     RESULTS,
+    SNAPSHOT,
     STUDY_YAML,
     study_exists,
 )
@@ -141,10 +142,14 @@ class BucketStorage:
         self.fetch(*RESULTS, *(f"{CONFIRM}/{name}" for name in (STUDY_YAML, *RESULTS)))
 
     def publish(self) -> None:
-        """Write changed files of the working copy to the bucket, except the ledger. Raises StorageError."""
+        """Write changed files of the working copy to the bucket, without the ledger and its snapshot.
+
+        Raises:
+            StorageError: the store cannot be reached.
+        """
         for file in sorted(self.path.rglob("*")):
             name = file.relative_to(self.path).as_posix()
-            ours = file.is_file() and name.partition("/")[0] not in (CONFIRM, LEDGER)
+            ours = file.is_file() and name.partition("/")[0] not in (CONFIRM, LEDGER, SNAPSHOT)
             unfinished = file.name.startswith(".") or file.name.endswith(("-journal", "-wal", "-shm"))
             if ours and not unfinished and self._published.get(name) != (stamp := _stamp(file)):
                 self.bucket.write(name, file.read_bytes())

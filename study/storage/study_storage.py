@@ -9,6 +9,7 @@ from study.ledger.ledger import LedgerCopy
 
 STUDY_YAML = "study.yaml"
 LEDGER = "ledger.jsonl"
+SNAPSHOT = "ledger.snapshot"
 STUDY_JSON = "study.json"
 TRIALS = "trials.parquet"
 EPOCHS = "epochs.parquet"
@@ -23,7 +24,7 @@ RESULTS = (STUDY_JSON, TRIALS, EPOCHS)
 """Files that a report reads, besides the configuration."""
 
 
-_OURS = {STUDY_YAML, LEDGER, *RESULTS, OPTUNA_DB, RAY, BASELINE, CONFIRM, REPORT, TRACKERS}
+_OURS = {STUDY_YAML, LEDGER, SNAPSHOT, *RESULTS, OPTUNA_DB, RAY, BASELINE, CONFIRM, REPORT, TRACKERS}
 _OURS_TOO = re.compile(
     rf"\..+\.draft|{re.escape(OPTUNA_DB)}-(journal|wal|shm)|\w+\.damaged-\d+\.\w+|.+\.(qar|safetensors|pt|onnx)"
 )

@@ -19,11 +19,19 @@ from tests.fuzz.binary_targets import (
 )
 from tests.fuzz.table_targets import EpochsTarget, TrialsTarget
 from tests.fuzz.target import Target
-from tests.fuzz.text_targets import EarlierLedgerTarget, LedgerTarget, StudyYamlTarget
+from tests.fuzz.text_targets import (
+    EarlierLedgerTarget,
+    LedgerTarget,
+    SealedSnapshotTarget,
+    SnapshotTarget,
+    StudyYamlTarget,
+)
 
 TARGETS: dict[str, Target] = {
     "ledger": LedgerTarget(),
     "ledger of an earlier version": EarlierLedgerTarget(),
+    "snapshot": SnapshotTarget(),
+    "sealed snapshot": SealedSnapshotTarget(),
     "study.yaml": StudyYamlTarget(),
     "trials.parquet": TrialsTarget(),
     "epochs.parquet": EpochsTarget(),

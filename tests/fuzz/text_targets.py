@@ -1,9 +1,12 @@
-"""Fuzzing targets that are text: ledgers and study.yaml."""
+"""Fuzzing targets that the ledger or its facts protect: ledgers, their snapshots and study.yaml."""
 
+import hashlib
 from pathlib import Path
 from typing import Any, ClassVar
 
 from study.ledger.history import History
+from study.ledger.reading import read
+from study.ledger.snapshot import snapshot_of, write_snapshot
 from study.storage.folder import StudyFolder
 from tests.fuzz.damage import BYTES, LINES
 from tests.fuzz.target import Target
@@ -54,3 +57,30 @@ class StudyYamlTarget(Target):
 
     def read(self, path: Path) -> Any:
         return StudyFolder(path.parent).read_config()
+
+
+class SnapshotTarget(Target):
+    """`ledger.snapshot` beside a sound ledger: the history is the same whatever it holds."""
+
+    errors = ()
+
+    def write(self, folder: Path) -> Path:
+        ledger = make_explored_study(folder).ledger
+        reading = read(ledger.read_bytes())
+        write_snapshot(snapshot_of(ledger), reading.history, reading.lines, reading.content.hexdigest())
+        return snapshot_of(ledger)
+
+    def read(self, path: Path) -> History:
+        return StudyFolder(path.parent).read_history()
+
+
+class SealedSnapshotTarget(SnapshotTarget):
+    """The same with a checksum that was made anew after the damage, as no accident does: it must be harmless."""
+
+    def read(self, path: Path) -> History:
+        content = path.read_bytes()[:-32]
+        path.write_bytes(content + hashlib.sha256(content).digest())
+        return super().read(path)
+
+    def accepts(self, damage: str, sound: Any, result: Any) -> bool:
+        return isinstance(result, History)
