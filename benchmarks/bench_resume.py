@@ -9,8 +9,8 @@ and ends; a thousand trials run at a time. Each measurement is a process of its 
 - `open`: what `qar resume` does before it starts Ray: it opens the ledger, replays the rungs and creates the searcher.
 - `tables`: the first writing of both tables in a session, which converts all trials.
 
-Seconds of the processor, user and system, vary less than the wall's where other programs run. Without a snapshot, a
-study of `--without-up-to` trials is measured, and the times are scaled to N trials, for reading is linear.
+Seconds of the processor, user and system, vary less than the wall's where other programs run. A study of
+`--without-up-to` trials is measured in both ways, one of N trials with a snapshot, for a whole reading takes minutes.
 """
 
 import argparse
@@ -145,18 +145,16 @@ def measure(action: str, folder: StudyFolder) -> tuple[float, float, float]:
     return time.perf_counter() - began, usage.ru_utime + usage.ru_stime, int(peak.read_text()) * 1024 / 1e9
 
 
-def rows_of(actions: list[str], folder: StudyFolder, repeats: int, label: str, scale: float) -> list[list[str]]:
-    """Return a row of the table for each action."""
+def rows_of(actions: list[str], folder: StudyFolder, repeats: int, snapshot: str) -> list[list[str]]:
+    """Return a row of the table for each action: medians and ranges."""
     rows = []
     for action in actions:
-        runs = [measure(action, folder) for _ in range(repeats)]
-        wall, processor, memory = zip(*runs, strict=True)
+        wall, processor, memory = zip(*(measure(action, folder) for _ in range(repeats)), strict=True)
         cells = [
-            f"{statistics.median(values) * scale:.1f} ({min(values) * scale:.1f}–{max(values) * scale:.1f})"
-            for values in (wall, processor)
+            f"{statistics.median(values):.1f} ({min(values):.1f}–{max(values):.1f})" for values in (wall, processor)
         ]
-        rows.append([action, label, *cells, f"{statistics.median(memory):.2f}"])
-        print(rows[-1], flush=True)
+        rows.append([folder.path.name, action, snapshot, *cells, f"{statistics.median(memory):.2f}"])
+        print(" | ".join(rows[-1]), flush=True)
     return rows
 
 
@@ -181,16 +179,14 @@ def main() -> None:
                 f"trial.finetune_epochs={finetune}",
             ]
             config = load_study("digits", overrides)
-            folder = StudyFolder(Path(place, f"bench-{trials}"))
+            folder = StudyFolder(Path(place, str(trials)))
             write_study(folder, config, arguments.epochs)
-            if trials == arguments.trials:
-                rows += rows_of(arguments.actions, folder, arguments.repeats, f"with, {trials} trials", 1.0)
+            rows += rows_of(arguments.actions, folder, arguments.repeats, "with")
             if trials <= arguments.without_up_to:
                 snapshot_of(folder.ledger).unlink()
-                scale = arguments.trials / trials
-                rows += rows_of(["status", "open"], folder, arguments.repeats, f"without, {trials} trials", scale)
-    header = ["", "snapshot", "wall, s (range)", "processor, s (range)", "memory, GB"]
-    print_table(f"{arguments.trials} trials of {arguments.epochs} epochs, n = {arguments.repeats}", header, rows)
+                rows += rows_of(arguments.actions, folder, arguments.repeats, "without")
+    header = ["trials", "", "snapshot", "wall, s (range)", "processor, s (range)", "memory, GB"]
+    print_table(f"Trials of {arguments.epochs} epochs, n = {arguments.repeats}", header, rows)
 
 
 if __name__ == "__main__":

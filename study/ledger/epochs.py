@@ -7,11 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from study.ledger.paged_array import PagedArray
+
 MISSING, FLOAT, INT, INTERNED = range(4)
 """Kinds of a cell: no value, a float, an integer, or the place of another value among the interned ones."""
 
 LARGEST_INT = 2**53
 """Largest integer that a float64 holds with all below it; larger ones are interned."""
+
+
+OWN_COLUMNS = ("numbers", "sessions", "seconds", "repeats", "superseded")
+"""Attributes of a log that have a number for each row, besides the metrics."""
 
 
 class EpochColumn:
@@ -24,8 +30,9 @@ class EpochColumn:
 
     def __init__(self, rows: int = 0) -> None:
         """Create a column without values in so many rows."""
-        self.values = array("d", bytes(8 * rows))
-        self.kinds = bytearray(rows)
+        self.values, self.kinds = PagedArray("d"), PagedArray("B")
+        self.values.extend(np.zeros(rows))
+        self.kinds.extend(np.full(rows, MISSING, np.uint8))
 
     def append(self, value: float, kind: int) -> None:
         """Append a cell."""
@@ -61,8 +68,8 @@ class EpochLog:
 
     def __init__(self, interned: Sequence[Any] = ()) -> None:
         """Create an empty log, in which some values are interned already."""
-        self.numbers, self.sessions, self.seconds = array("q"), array("q"), array("d")
-        self.repeats, self.superseded = bytearray(), bytearray()
+        self.numbers, self.sessions, self.seconds = PagedArray("q"), PagedArray("q"), PagedArray("d")
+        self.repeats, self.superseded = PagedArray("B"), PagedArray("B")
         self.columns: dict[str, EpochColumn] = {}
         self.interned = list(interned)
         self._places: dict[tuple[type, Any], int] = {(type(value), value): i for i, value in enumerate(interned)}
@@ -75,8 +82,7 @@ class EpochLog:
         """Whether another log has the same rows."""
         if not isinstance(other, EpochLog) or len(self) != len(other):
             return False
-        names = ("numbers", "sessions", "seconds", "repeats", "superseded")
-        same = all(getattr(self, name) == getattr(other, name) for name in names)
+        same = all(getattr(self, name) == getattr(other, name) for name in OWN_COLUMNS)
         return same and all(self.metrics(row) == other.metrics(row) for row in range(len(self)))
 
     __hash__ = None  # type: ignore[assignment]  # it grows
@@ -130,41 +136,41 @@ class EpochLog:
     def trained(self) -> Iterator[tuple[int, int]]:
         """Iterate over the number of the trial and the epoch of each row."""
         epochs = self.columns["epoch"].values if len(self) else ()
-        return ((number, int(epoch)) for number, epoch in zip(self.numbers, epochs, strict=True))
+        return ((int(number), int(epoch)) for number, epoch in zip(self.numbers, epochs, strict=True))
 
     def numbers_of(self, name: str) -> np.ndarray:
         """Return a metric as float64, shape (rows,); NaN where a row has no number."""
         if name not in self.columns:
             return np.full(len(self), np.nan)
         column = self.columns[name]
-        kinds = np.frombuffer(column.kinds, np.uint8)
-        return np.where((kinds == FLOAT) | (kinds == INT), np.frombuffer(column.values), np.nan)
+        kinds = column.kinds.numpy()
+        return np.where((kinds == FLOAT) | (kinds == INT), column.values.numpy(), np.nan)
 
     def latest(self, name: str, count: int) -> np.ndarray:
         """Return the latest `count` values of a metric that every row has as a number, shape (count,)."""
-        return np.frombuffer(self.columns[name].values)[-count:].copy()
+        return self.columns[name].values.latest(count)
 
     def is_value(self, name: str, value: Any) -> np.ndarray:
         """Return whether a metric has a value that is no number, shape (rows,)."""
         if name not in self.columns or (type(value), value) not in self._places:
             return np.zeros(len(self), bool)
         column, place = self.columns[name], self._places[type(value), value]
-        return (np.frombuffer(column.kinds, np.uint8) == INTERNED) & (np.frombuffer(column.values) == place)
+        return (column.kinds.numpy() == INTERNED) & (column.values.numpy() == place)
 
     @property
     def trials(self) -> np.ndarray:
         """Number of the trial of each row, shape (rows,)."""
-        return np.array(self.numbers, np.int64)
+        return self.numbers.numpy()
 
     @property
     def counts(self) -> np.ndarray:
         """Whether each row is the latest of its trial and epoch, shape (rows,)."""
-        return np.array(self.superseded, np.uint8) == 0
+        return self.superseded.numpy() == 0
 
     @property
     def is_first(self) -> np.ndarray:
         """Whether each row is the first of its trial and epoch, shape (rows,)."""
-        return np.array(self.repeats, np.uint8) == 0
+        return self.repeats.numpy() == 0
 
     def _cell(self, value: Any) -> tuple[float, int]:
         """Return what a column holds for a value."""
@@ -202,7 +208,7 @@ class TrialEpochs(Mapping[int, dict[str, Any]]):
 
     def session(self, epoch: int) -> int:
         """Return the number of the session that trained an epoch. Raises KeyError."""
-        return self._log.sessions[self._row(epoch)]
+        return int(self._log.sessions[self._row(epoch)])
 
     def numbers_of(self, name: str) -> list[float]:
         """Return a metric that every epoch has, in order of the epochs."""
@@ -249,4 +255,4 @@ class RungReports(Sequence[RungReport]):
         if isinstance(place, slice):
             return [self[index] for index in range(*place.indices(len(self)))]
         row = int(self._rows[place])
-        return RungReport(self._log.numbers[row], self._log.metrics(row))
+        return RungReport(int(self._log.numbers[row]), self._log.metrics(row))

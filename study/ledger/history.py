@@ -204,6 +204,10 @@ class History:
     enqueued: dict[str, facts.Enqueued] = field(default_factory=dict)
     requests: set[str] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        """Begin to collect values that trials have in common."""
+        self._known_values: dict[str, Any] = {}
+
     def apply(self, fact: Fact) -> None:
         """Update the state by one fact, which `study.ledger.order.check_order` has accepted."""
         if self.sessions and not isinstance(fact, facts.SessionStarted | facts.Configured):
@@ -259,16 +263,29 @@ class History:
             case facts.SessionEnded():
                 self.sessions[-1].outcome = fact.outcome
 
+    def add(self, trial: Trial) -> None:
+        """Add a trial without epochs; what it has in common with others is kept once, for trials differ in little."""
+        trial.epochs = TrialEpochs(self.epochs)
+        trial.distributions = self._one_of(trial.distributions)
+        trial.sampler_state = self._one_of(trial.sampler_state)
+        for name, value in trial.config.items():
+            if isinstance(value, dict | list):
+                trial.config[name] = self._one_of(value)
+        self.trials[trial.number] = trial
+
+    def _one_of(self, value: Any) -> Any:
+        """Return the first value that was given with the same text."""
+        return self._known_values.setdefault(repr(value), value)
+
     def _create_trial(self, fact: facts.Asked) -> None:
         names = ("number", "trial_id", "anchor", "params", "distributions", "config", "config_hash")
         trial = Trial(
             **{name: getattr(fact, name) for name in (*names, "space_version", "request")},
             sampler_state=fact.sampler_state or {},
         )
-        trial.epochs = TrialEpochs(self.epochs)
         if fact.request is not None:
             del self.enqueued[fact.request]
-        self.trials[trial.number] = trial
+        self.add(trial)
         self.proposals.append(trial)
 
     def _finish_epoch(self, trial: Trial, metrics: dict[str, Any]) -> None:

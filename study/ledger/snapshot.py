@@ -21,7 +21,7 @@ from pydantic import BaseModel, create_model
 
 from study.ledger.chain import LedgerPosition
 from study.ledger.epoch_batches import append_batch, batches, schema_of
-from study.ledger.epochs import EpochLog, TrialEpochs
+from study.ledger.epochs import EpochLog
 from study.ledger.history import History, KnownResult, Trial
 from trainables.files.atomic import replacing
 from trainables.files.regular import open_regular
@@ -126,8 +126,7 @@ def _parse(file: BinaryIO, ledger: BinaryIO) -> Snapshot | None:
         for batch in trials:
             batch.validate(full=True)
             for text in batch.column("trial").to_pylist():
-                trial = Trial(**_read_fields(Trial, text), epochs=TrialEpochs(history.epochs))
-                history.trials[trial.number] = trial
+                history.add(Trial(**_read_fields(Trial, text)))
     history.proposals = [
         history.trials[item] if isinstance(item, int) else KnownResult(**_read_fields(KnownResult, json.dumps(item)))
         for item in header["proposals"]

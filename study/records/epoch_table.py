@@ -35,7 +35,7 @@ def epochs_table(history: History) -> pa.Table:
     own = {
         "trial_id": names.take(pa.array(places)),
         "number": pa.array(numbers[rows]),
-        "session": pa.array(np.array(log.sessions, np.int64)[rows]),
+        "session": pa.array(log.sessions.numpy()[rows]),
     }
     arrays = [own[column.name] if column.name in own else _metric(log, column, rows) for column in EPOCH_COLUMNS]
     return pa.Table.from_arrays(arrays, schema=schema_of(EPOCH_COLUMNS))
@@ -47,7 +47,7 @@ def _metric(log: EpochLog, column: Column, rows: np.ndarray) -> pa.Array:
     if column.name not in log.columns:
         return pa.nulls(len(rows), kind)
     cells = log.columns[column.name]
-    kinds, values = np.array(cells.kinds, np.uint8)[rows], np.array(cells.values)[rows]
+    kinds, values = cells.kinds.numpy()[rows], cells.values.numpy()[rows]
     interned = kinds == INTERNED
     places = pa.array(np.where(interned, values, 0).astype(np.int64), mask=~interned)
     used = set(places.unique().to_pylist())

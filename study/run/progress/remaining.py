@@ -60,7 +60,7 @@ def _wall_seconds(log: EpochLog, trained: np.ndarray) -> float:
         trained: shape (n,): seconds of training of the latest n epochs.
     """
     count = len(trained)
-    seconds, sessions = (np.array(column[-count - 1 :]) for column in (log.seconds, log.sessions))
+    seconds, sessions = (column.latest(count + 1) for column in (log.seconds, log.sessions))
     between = np.where(np.diff(sessions) == 0, np.diff(seconds), trained[1 - len(seconds) :])
     return float(between.sum() + trained[: count + 1 - len(seconds)].sum())  # the first epoch of all has none before it
 

@@ -1,0 +1,70 @@
+"""Growing arrays in pages: growing neither copies what is there nor leaves holes in the memory of the process."""
+
+from array import array
+from collections.abc import Iterator
+
+import numpy as np
+
+PAGE = 4096
+"""Values in a page."""
+
+
+class PagedArray:
+    """Growing array of numbers of one type."""
+
+    def __init__(self, code: str) -> None:
+        """Create an empty array; `code` is a type code of the module `array`."""
+        self._code = code
+        self._pages = [array(code)]
+
+    def __len__(self) -> int:
+        """Return the number of values."""
+        return PAGE * (len(self._pages) - 1) + len(self._pages[-1])
+
+    def __getitem__(self, place: int) -> int | float:
+        """Return the value at a place, from 0."""
+        value: int | float = self._pages[place // PAGE][place % PAGE]
+        return value
+
+    def __setitem__(self, place: int, value: float) -> None:
+        """Replace the value at a place."""
+        self._pages[place // PAGE][place % PAGE] = value
+
+    def __iter__(self) -> Iterator[int | float]:
+        """Iterate over the values."""
+        return (value for page in self._pages for value in page)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether another array has the same values."""
+        return isinstance(other, PagedArray) and self._pages == other._pages
+
+    __hash__ = None  # type: ignore[assignment]  # it grows
+
+    def append(self, value: float) -> None:
+        """Append a value."""
+        if len(self._pages[-1]) == PAGE:
+            self._pages.append(array(self._code))
+        self._pages[-1].append(value)
+
+    def extend(self, values: np.ndarray) -> None:
+        """Append the values of an array of the same type, shape (n,)."""
+        while len(values):
+            if len(self._pages[-1]) == PAGE:
+                self._pages.append(array(self._code))
+            room = PAGE - len(self._pages[-1])
+            self._pages[-1].frombytes(values[:room].tobytes())
+            values = values[room:]
+
+    def latest(self, count: int) -> np.ndarray:
+        """Return the last values, at most `count`, as an array."""
+        return self.numpy(max(0, len(self) - count) // PAGE)[-count:]
+
+    def numpy(self, first: int = 0, pages: int | None = None) -> np.ndarray:
+        """Return a copy of the values as an array, shape (n,).
+
+        Args:
+            first: page to begin with.
+            pages: number of pages; None for all that follow.
+        """
+        chosen = self._pages[first : None if pages is None else first + pages]
+        return np.concatenate([np.frombuffer(page, self._code) for page in chosen])
