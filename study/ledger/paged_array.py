@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ class PagedArray:
     def __init__(self, code: str) -> None:
         """Create an empty array; `code` is a type code of the module `array`."""
         self._code = code
-        self._pages = [array(code)]
+        self._pages: list[array[Any]] = [array(code)]
 
     def __len__(self) -> int:
         """Return the number of values."""
