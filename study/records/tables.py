@@ -29,6 +29,9 @@ from trainables.result import (
     searched_column,
 )
 
+ROWS_AT_A_TIME = 4096
+"""Trials that are converted together; as dictionaries their rows take some 5 kB each."""
+
 
 def searched_columns(fields: Sequence[str], trials: Sequence[Trial]) -> list[Column]:
     """Return the columns of further searched fields.
@@ -161,8 +164,12 @@ class TableWriter:
 
 
 def _trials_table(trials: Sequence[Trial], further: Sequence[Column]) -> pa.Table:
-    rows = [trial_row(trial) | _row_of(further, trial) for trial in trials]
-    return pa.Table.from_pylist(rows, schema_of([*TRIAL_COLUMNS, *further]))
+    schema = schema_of([*TRIAL_COLUMNS, *further])
+    tables = [schema.empty_table()]
+    for start in range(0, len(trials), ROWS_AT_A_TIME):
+        rows = [trial_row(trial) | _row_of(further, trial) for trial in trials[start : start + ROWS_AT_A_TIME]]
+        tables.append(pa.Table.from_pylist(rows, schema))
+    return pa.concat_tables(tables)
 
 
 def trials_table(history: History, fields: Sequence[str] = ()) -> pa.Table:
