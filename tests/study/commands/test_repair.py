@@ -131,7 +131,7 @@ def test_extension_that_was_cut_off_before_the_file_was_replaced_can_be_read(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(StudyFolder, "replace_config", crash)
+        patch.setattr(StudyFolder, "_replace_config", crash)
         with pytest.raises(KeyboardInterrupt):
             study.change_config(lambda config, _: config.model_copy(update={"trials": 9}), print)
     assert study.read_config().trials == 5
