@@ -1,6 +1,6 @@
 """Draw the fronts of the networks of `compare_codes.py` in both codes, and print which networks are on them.
 
-    python benchmarks/plot_codes.py [cifar10-small] [--out docs/results/figures]
+    python benchmarks/plot_codes.py [cifar10-small] [--out docs]
 
 Before: levels in words of fixed length or Huffman's. After: in an asymmetric numeral system too. The networks are the
 same, and so are their accuracies. Networks that guess (at most 15% of ten classes) are left out.
@@ -78,7 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("setting", nargs="?", default="cifar10-small")
     root = Path(__file__).parents[1]
-    parser.add_argument("--out", type=Path, default=root / "docs" / "results" / "figures")
+    parser.add_argument("--out", type=Path, default=root / "docs")
     arguments = parser.parse_args()
     networks = pd.read_csv(root / "benchmarks" / "data" / f"codes-{arguments.setting}.csv")
     guessing = networks["val_accuracy"] <= GUESSING
