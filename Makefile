@@ -1,7 +1,7 @@
 # make study: from a fresh clone to a Pareto front.    make test: the suite.    make check: linters, types, imports.
 # make test-jobs: a study run from afar by `ray job`.    make test-trackers: a study shown on an MLflow server.
-# make chaos: studies killed 70 times, and 16 workers and 4 heads of clusters under another.
-# make test-all: test and test-jobs, and chaos with 6 kills of studies, a worker and a head.
+# make chaos: studies killed 90 times, and 16 workers and 4 heads of clusters under another.
+# make test-all: test and test-jobs, and chaos with 9 kills of studies, a worker and a head.
 # make fuzz: 2,000 damaged files of every kind that is read.
 PYTHON ?= python3
 BIN := .venv/bin
@@ -41,7 +41,7 @@ test-trackers: $(READY)
 	$(BIN)/python -m pytest -m mlflow tests/study/trackers
 
 chaos: $(READY)
-	$(PYTEST) -m chaos --kills-alone 20 --kills-together 50 --workers-killed 4 --heads-killed 4
+	$(PYTEST) -m chaos --kills-alone 20 --kills-together 50 --kills-changed 20 --workers-killed 4 --heads-killed 4
 
 fuzz: $(READY)
 	$(PYTEST) -m fuzz --fuzz-cases 2000 --numprocesses auto

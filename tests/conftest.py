@@ -36,6 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of `make chaos` and `make fuzz`; the defaults are for every run of the suite."""
     parser.addoption("--kills-alone", type=int, default=3, help="kills of a study with one trial at a time")
     parser.addoption("--kills-together", type=int, default=3, help="kills of a study with several at a time")
+    parser.addoption("--kills-changed", type=int, default=3, help="kills of a study that is changed meanwhile")
     parser.addoption("--workers-killed", type=int, default=1, help="nodes killed under a study, for each head")
     parser.addoption("--heads-killed", type=int, default=1, help="heads killed, with the driver")
     parser.addoption("--fuzz-cases", type=int, default=300, help="damaged files that are read, over all kinds")

@@ -4,6 +4,7 @@ The server's own records say which epochs it has. Its address is `MLFLOW_TRACKIN
 """
 
 import hashlib
+import os
 import time
 from typing import Any
 
@@ -46,6 +47,7 @@ class MLflow:
             name: name of the study, and of the experiment.
             address: path or URI of the study.
         """
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # else two lines for each trial
         self._client = MlflowClient()  # of the server that MLFLOW_TRACKING_URI names
         self._name, self._address = name, address
         self._experiment: str | None = None

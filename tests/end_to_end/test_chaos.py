@@ -1,5 +1,7 @@
 """Studies whose driver is killed again and again: by the clock, after a number of facts, in the middle of a write.
 
+One of them is changed meanwhile as well: its space, trials that are enqueued, a trial or the driver that is stopped.
+
 `make chaos` asks for the full number of kills; every run prints what was done.
 """
 
@@ -13,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from analysis.load import load_trials
-from study.ledger.history import History
+from study.ledger.history import History, Trial
 from study.ledger.reading import read_history
 from study.storage.folder import StudyFolder
+from study.storage.requests import ENQUEUE, pending
 from tests.support.dying_driver import OPERATIONS
 from tests.support.live_studies import PATIENCE, LiveRun, qar
 from tests.support.promises import assert_no_epoch_but_one_is_repeated, assert_three_ledgers_agree
@@ -58,7 +61,7 @@ class Victim:
 
     def run_until_killed(self) -> bool:
         """Launches or resumes; returns whether it was killed rather than finished."""
-        command = ("resume", str(self.folder.path)) if self.folder.exists() else self.launch
+        command = self.resumption() if self.folder.exists() else self.launch
         if self.is_finished:
             command += ("--trials", str(EXTENSION))
         way = self.rng.choice(("clock", "facts", "facts", "file"))
@@ -85,10 +88,13 @@ class Victim:
             if run.process.poll() is None:
                 run.kill_driver()
         ended = run.finish()
-        assert ended.status in (0, -9), ended
-        if ended.status:
+        assert ended.status in (0, -9, 130), ended  # 130: a user has stopped it
+        if ended.status == -9:
             self.kills[way] += 1
         return ended.status != 0
+
+    def resumption(self) -> tuple[str, ...]:
+        return "resume", str(self.folder.path)
 
     @property
     def is_finished(self) -> bool:
@@ -112,6 +118,58 @@ class Victim:
 
     def history(self) -> History:
         return read_history(self.folder.ledger) if self.folder.ledger.exists() else History()
+
+
+WIDENINGS = (
+    "space.lam.high=64",
+    "space.num_levels.high=32",
+    "space.family=[none, RS, RC, RM]",
+    "space.family=[none, RS, RC, RM, RE]",
+    "early_stopping.reduction_factor=3",
+)
+"""Changes of the space in a random order; a family that is left out comes back with a later one."""
+
+
+@dataclass
+class Changed(Victim):
+    """A victim that lives: every session may begin with a change of the space, and users enqueue and stop meanwhile.
+
+    Attributes:
+        events: how often each kind of request was made.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.events: Counter[str] = Counter()
+        self.changes: tuple[str, ...] = ()
+
+    def resumption(self) -> tuple[str, ...]:
+        if self.rng.random() < 0.5:
+            return super().resumption()
+        change = self.rng.choice(WIDENINGS)
+        self.events["change"] += 1
+        return (*super().resumption(), "--set", change)
+
+    def _wait(self, run: LiveRun, condition: Callable[[], bool]) -> None:
+        """Make a request when the session has begun, and then wait."""
+        sessions = len(self.history().sessions)
+        super()._wait(run, lambda: len(self.history().sessions) > sessions or condition())
+        if run.process.poll() is None and not condition():
+            self._request(self.rng.choice(("enqueue", "enqueue", "stop trial", "stop")))
+        super()._wait(run, condition)
+
+    def _request(self, event: str) -> None:
+        study = str(self.folder.path)
+        family, levels, lam = self.rng.choice(("RS", "RM")), self.rng.randint(2, 40), self.rng.uniform(0.5, 90)
+        trial = ("--set", f"family={family}", "--set", f"num_levels={levels}", "--set", f"lam={lam:.4f}")
+        command = {
+            "enqueue": ("enqueue", study, *trial),
+            "stop trial": ("stop", study, "--trial", str(max(self.history().trials, default=0))),
+            "stop": ("stop", study),
+        }[event]
+        ended = qar(*command, cwd=self.cwd)
+        assert ended.status in (0, 2), ended  # 2: the driver, or the trial, has ended meanwhile
+        self.events[event] += ended.status == 0
 
 
 def describe(victim: Victim) -> str:
@@ -168,3 +226,40 @@ def test_killed_study_keeps_its_promises_when_several_trials_run_at_a_time(
     assert_three_ledgers_agree(victim.folder)
     with capsys.disabled():
         print(f"\nseveral trials at a time: {describe(victim)}; every promise kept")
+
+
+def test_study_that_is_changed_and_killed_keeps_its_promises(
+    tmp_path: Path, rng: random.Random, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each trial is drawn from the space in force, and what users have asked for is done once."""
+    kills = request.config.getoption("--kills-changed")
+    space = "{family: [none, RS], num_levels: {low: 2, high: 8}, lam: {low: 1.0, high: 8.0}}"
+    narrow = ("--set", f"space={space}", "--set", "anchors={num_levels: [2], family: [none]}")
+    victim = Changed(tmp_path, ("launch", "digits", "--trials", str(max(10, 2 * kills)), *SETTINGS, *narrow), rng)
+    while victim.kills.total() < kills:
+        before = victim.history()
+        killed = victim.run_until_killed()
+        after = victim.history()
+        for number, trial in before.trials.items():
+            if trial.state in END_STATES:
+                assert after.trials[number] == trial, "what has ended is not touched again"
+        assert killed or victim.is_finished
+    victim.finish()
+    assert_no_epoch_but_one_is_repeated(victim.folder)
+    assert_three_ledgers_agree(victim.folder)
+    history, config = victim.history(), victim.folder.read_config()
+    begins = [history.version_changes[version].proposals for version in range(2, config.version + 1)]
+    own = [proposal for proposal in history.proposals if isinstance(proposal, Trial)]
+    for trial in own:
+        assert trial.space_version == 1 + sum(begin <= history.proposals.index(trial) for begin in begins)
+        space_of_trial = config.versions[trial.space_version - 1].space
+        if trial.params and trial.request is None:
+            assert trial.config["family"] in space_of_trial.family
+            assert space_of_trial.num_levels.low <= trial.config["num_levels"] <= space_of_trial.num_levels.high
+    asked = [trial.request for trial in own if trial.request is not None] + list(history.enqueued)
+    waiting = [one.name for one in pending(victim.folder)[0] if one.kind == ENQUEUE]
+    assert len(asked) == len(set(asked))
+    assert len({*asked, *waiting}) == victim.events["enqueue"], "each is trained once, or still waits"
+    with capsys.disabled():
+        events = ", ".join(f"{count} {event}" for event, count in sorted(victim.events.items()))
+        print(f"\nchanged meanwhile: {describe(victim)}; {events}; {config.version} versions; every promise kept")
