@@ -10,6 +10,7 @@ import yaml
 from analysis.load import load_trials
 from analysis.report.format import Format
 from analysis.report.report import write_comparison
+from analysis.statistics.mixed_levels import compare_at_equal_bits
 from trainables.result import END_STATES, FINETUNE, REGULARIZE
 
 ROOT = Path(__file__).parents[2]
@@ -104,6 +105,22 @@ def test_tables_of_lam_are_those_of_their_studies(place: int, studies: list[str]
         expected += [f"{value:.3f}" for value in at["val_accuracy"]]
         expected += [f"{value:.2f}" for value in at["bits_per_weight"]]
         assert cells == expected
+
+
+def test_table_of_mixed_k_is_that_of_its_study() -> None:
+    table = compare_at_equal_bits(load_trials(RESULTS / "groups-alexnet"))
+    section = PAGE.split("\n## Mixed K\n")[1].split("\n## ")[0].split("\n\n")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section[2].splitlines()[2:]]
+    expected = [
+        [
+            *(str(row["num_levels"]), f"{row['bits']:.2f}", "before" if row["phase"] == REGULARIZE else "after"),
+            *(f"{row[name]:.3f}" for name in ("accuracy", "mixed_accuracy")),
+            f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]",
+        ]
+        for row in table.to_dict("records")
+    ]
+    assert rows == expected
+    assert (table["n"] == 3).all()
 
 
 def test_page_shows_what_lies_beside_it() -> None:
