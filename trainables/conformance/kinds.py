@@ -11,12 +11,13 @@ from trainables.conformance.families import check_family
 from trainables.conformance.finding import Finding
 from trainables.conformance.models import check_model
 from trainables.conformance.placements import check_placement_function
+from trainables.conformance.transforms import check_transform
 from trainables.data.datasets import DATASETS
 from trainables.families import PLACEMENTS, choose, family_of
 from trainables.import_path import PATH_PREFIXES, TORCHVISION, PartError, is_import_path, resolve
 from trainables.models import MODELS
 from trainables.regularizers.own.own_family import is_declared
-from trainables.regularizers.registry import REGULARIZERS, quantizer_of
+from trainables.regularizers.registry import QUANTIZERS, REGULARIZERS, TRANSFORMS, quantizer_of
 
 KINDS = ("family", "model", "dataset", "placement")
 
@@ -85,8 +86,13 @@ def check_part(
         return check_dataset(name, data_dir)
     if kind == "placement":
         return check_placement_function(name)
+    if name in TRANSFORMS:
+        return check_transform(TRANSFORMS[name])
     if not is_import_path(name) and name not in REGULARIZERS:
-        raise ValueError(f"family must have a penalty to be checked, got {name!r}; choose from {sorted(REGULARIZERS)}")
+        known = sorted(QUANTIZERS)
+        raise ValueError(
+            f"family must have representatives of its own to be checked, got {name!r}; choose from {known}"
+        )
     make = quantizer_of(name)
     assert make is not None
     return check_family(make)
