@@ -21,17 +21,53 @@ ABSENT = object()
 Count = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
 
 
-class IntegerRange(Section):
-    """Integers from `low` to `high`, both included."""
+def _is_absent(value: object) -> bool:
+    return value is None
+
+
+class Levels(Section):
+    """Numbers of levels K to search: a range, on a logarithmic scale, or a list of values.
+
+    Attributes:
+        low: least value.
+        high: greatest value.
+        values: the values of a list, increasing; None for a range.
+    """
 
     low: int = Field(ge=2, le=LARGEST_INTEGER)
     high: int = Field(le=LARGEST_INTEGER)
+    values: list[int] | None = Field(default=None, exclude_if=_is_absent)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_list(cls, levels: Any) -> Any:
+        """Accept a list, or a single value, in place of the keys."""
+        is_mapping = isinstance(levels, Mapping)
+        given = levels.get("values") if is_mapping else [levels] if type(levels) is int else levels
+        if not isinstance(given, list):
+            return levels
+        if not given or any(type(value) is not int for value in given) or len(set(given)) < len(given):
+            raise ValueError(
+                f"space.num_levels must be a range or a list of distinct whole numbers, got {given!r}; correct it"
+            )
+        ends = {"low": min(given), "high": max(given)}
+        if is_mapping and any(levels.get(key, value) != value for key, value in ends.items()):
+            raise ValueError(
+                f"space.num_levels must have low and high, or values, got {dict(levels)!r}; leave one of them out"
+            )
+        return {**ends, "values": sorted(given)}
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.high < self.low:
             raise ValueError(f"high must be at least low ({self.low}), got {self.high}; raise it")
         return self
+
+    @property
+    def middle(self) -> int:
+        """A value in the middle, on a logarithmic scale."""
+        middle = math.sqrt(self.low * self.high)
+        return min(self.values, key=lambda value: abs(math.log(value / middle))) if self.values else round(middle)
 
 
 class FloatRange(Section):
@@ -65,7 +101,7 @@ class Space(Section):
 
     Attributes:
         family: families of regularizers to search.
-        num_levels: range of K.
+        num_levels: range of K, or a list of values.
         lam: range of λ, in the unit of `trial.recipe.lam_unit`.
         lam_by_family: range of λ of families that need another one.
         placement: placements of representatives to search. A family without representatives of its own is placed by
@@ -75,7 +111,7 @@ class Space(Section):
     """
 
     family: list[Annotated[str, AfterValidator(_known_family)]] = Field(min_length=1)
-    num_levels: IntegerRange = IntegerRange(low=2, high=64)
+    num_levels: Levels = Levels(low=2, high=64)
     lam: FloatRange = FloatRange(low=1.0, high=32.0)
     lam_by_family: dict[Annotated[str, AfterValidator(_known_family)], FloatRange] = Field(default_factory=dict)
     placement: list[Annotated[str, AfterValidator(_known_placement)]] = Field(["own"], min_length=1)

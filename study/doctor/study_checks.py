@@ -113,9 +113,8 @@ def timed_trial(config: StudyConfig) -> TrialConfig:
     family = next((name for name in (*own, *SLOWEST_FIRST) if name in searched), "none")
     if family == "none":
         return config.trial_config({"family": "none", "num_levels": None, "init": "scratch"})
-    levels = config.space.num_levels
     middle = {
-        "num_levels": round((levels.low * levels.high) ** 0.5),
+        "num_levels": config.space.num_levels.middle,
         "lam": config.space.middle_lam(family),
         "placement": config.space.placements(family)[0],
     }

@@ -43,7 +43,11 @@ def dimensions(space: Space) -> list[SearchDimension]:
     found = [
         SearchDimension(name=FAMILY, searched=FAMILY, distribution=CategoricalDistribution(space.family)),
         SearchDimension(
-            name="num_levels", searched="num_levels", distribution=IntDistribution(levels.low, levels.high, log=True)
+            name="num_levels",
+            searched="num_levels",
+            distribution=CategoricalDistribution(levels.values)
+            if levels.values
+            else IntDistribution(levels.low, levels.high, log=True),
         ),
     ]
     for family in space.family:

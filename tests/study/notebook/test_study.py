@@ -76,7 +76,7 @@ WRONG_LAUNCHES: dict[str, tuple[dict[str, Any], str]] = {
     "no plain data": ({"trials": object()}, "trials must be plain data"),
     "range": ({"space": {"lam": {"low": 3.0, "high": 1.0}}}, r"high must be at least low \(3\.0\), got 1\.0"),
     "unknown field": ({"space": {"recipe.rate": [1.0]}}, r"unknown field of a trial 'recipe\.rate'"),
-    "grid": ({"plan": {"grid": {"family": ["none"]}, "seeds": 2}}, r"plan\.grid\.num_levels is missing"),
+    "grid": ({"plan": {"grid": {"family": ["none"]}, "seeds": 2}}, r"plan\.grid\.num_levels must be a list"),
     "name": ({"name": "a/b"}, "name must consist of letters"),
 }
 

@@ -98,6 +98,47 @@ def test_joint_tpe_proposes_only_dimensions_that_exist(tmp_path: Path) -> None:
     assert seen == {one.name for one in dimensions(config.space)}
 
 
+def test_levels_may_be_a_list(tmp_path: Path) -> None:
+    """The sampler proposes its values alone, and study.yaml holds it so that it can be read again."""
+    values = values_of(**{"recipe.learning_rate": FIELDS["recipe.learning_rate"]})
+    values["space"] |= {"num_levels": [8, 2, 4]}
+    config = parse_study(values, "study.yaml").with_absolute_paths()
+    assert (config.space.num_levels.low, config.space.num_levels.high, config.most_levels) == (2, 8, 16)
+    assert parse_study(load_yaml(dump_yaml(config.model_dump()), "x"), "x") == config
+    driver = Driver(tmp_path, config.model_copy(update={"trials": 40}))
+    driver.run(40)
+    driver.die()
+    proposed = [trial.config["num_levels"] for trial in driver.ledger.history.trials.values() if trial.params]
+    assert set(proposed) == {2, 4, 8}
+    assert params_of({"family": "none", "num_levels": 3, "placement": "kmeans"}, config.space) is None
+
+
+def test_range_of_levels_is_written_as_before() -> None:
+    assert parse_study(values_of(), "x").model_dump()["space"]["num_levels"] == {"low": 2, "high": 64}
+    values = values_of()
+    values["space"] |= {"num_levels": 4}
+    assert parse_study(values, "x").space.num_levels.values == [4]
+
+
+@pytest.mark.parametrize(
+    ("levels", "message"),
+    [
+        ([], r"num_levels must be a range or a list of distinct whole numbers, got \[\]"),
+        ([2, 2], "distinct whole numbers"),
+        ([2, 4.5], "distinct whole numbers"),
+        ([1, 2], r"space\.num_levels\.low must be at least 2, got 1"),
+        ([2, 100000], "must be at most 65536"),
+        ({"low": 2, "high": 9, "values": [2, 4]}, "must have low and high, or values"),
+        ("many", r"space\.num_levels must be a mapping"),
+    ],
+)
+def test_wrong_levels_are_refused(levels: object, message: str) -> None:
+    values = values_of()
+    values["space"] |= {"num_levels": levels}
+    with pytest.raises(ValueError, match=message):
+        parse_study(values, "x")
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "unknown field": ({"recipe.rate": [1.0]}, r"unknown field of a trial 'recipe\.rate'; choose from"),
     "unknown section": ({"optimiser": {"rate": [1.0]}}, "unknown field of a trial 'optimiser'"),
@@ -222,8 +263,8 @@ def test_grid_may_hold_float_networks() -> None:
 @pytest.mark.parametrize(
     ("grid", "seeds", "changes", "message"),
     [
-        ({"family": ["none"]}, 2, {}, r"plan\.grid\.num_levels is missing"),
-        ({"num_levels": [2]}, 2, {}, r"plan\.grid\.family is missing"),
+        ({"family": ["none"]}, 2, {}, r"plan\.grid\.num_levels must be a list"),
+        ({"num_levels": [2]}, 2, {}, r"plan\.grid\.family must be a list"),
         ({}, 2, {}, "plan must be a list of trials, or have the keys grid and seeds"),
         ([1], 2, {}, "plan must be a list of trials, or have the keys grid and seeds"),
         ({"family": ["none"], "num_levels": [2]}, 0, {}, r"plan\.seeds must be an integer of at least 1, got 0"),

@@ -14,7 +14,7 @@ from optuna.trial import TrialState as OptunaState
 from scipy.integrate import quad
 
 from study.config import Space
-from study.config.sections import FloatRange, IntegerRange
+from study.config.sections import FloatRange, Levels
 from study.search.mixture import Mixture, positions_of, value_of
 from study.search.space import dimensions, distributions, suggest
 from study.search.tpe import MOST_GOOD, JointTPE, split
@@ -22,7 +22,7 @@ from trainables.families import FAMILIES
 
 SPACE = Space(
     family=["none", "RS", "RE"],
-    num_levels=IntegerRange(low=2, high=9),
+    num_levels=Levels(low=2, high=9),
     lam=FloatRange(low=1e-5, high=1e-2),
     placement=["own", "kmeans", "uniform"],
 )
