@@ -14,12 +14,12 @@ def pull(weights: Tensor, representatives: Tensor) -> Tensor:
 
 class TwiceTheGradient(torch.autograd.Function):
     @staticmethod
-    def forward(context, distances: Tensor) -> Tensor:  # type: ignore[no-untyped-def, override]
+    def forward(context, distances: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
         context.save_for_backward(distances)
         return distances.square()
 
     @staticmethod
-    def backward(context, gradient: Tensor) -> Tensor:  # type: ignore[no-untyped-def, override]
+    def backward(context, gradient: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
         (distances,) = context.saved_tensors
         return 4 * distances * gradient
 
