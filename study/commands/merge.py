@@ -15,7 +15,8 @@ from study.config.versions import StudyVersion, union_of
 from study.containment import remove_tree
 from study.ledger import facts
 from study.ledger.chain import Chain
-from study.ledger.facts import CONFIGURED, Fact, SessionOutcome, decode
+from study.ledger.coding import decode
+from study.ledger.facts import CONFIGURED, Fact, SessionOutcome
 from study.ledger.history import History, KnownResult
 from study.ledger.ledger import Ledger
 from study.records.optuna_mirror import OptunaMirror

@@ -40,7 +40,9 @@ def with_expanded_plan(values: Mapping[str, Any]) -> Mapping[str, Any]:
     axes = _axes(plan["grid"])
     for key in ("family", "num_levels"):
         if key not in axes:
-            raise ValueError(f"plan.grid.{key} must be a list of values, got {plan['grid'].get(key)!r}; set it so")
+            if key not in plan["grid"]:
+                raise ValueError(f"plan.grid.{key} is missing; give a list of values")
+            raise ValueError(f"plan.grid.{key} must be a list of values, got {plan['grid'][key]!r}; set it so")
     count = 1
     for choices in axes.values():
         count *= len(choices)

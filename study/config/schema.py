@@ -2,21 +2,19 @@
 
 import copy
 import re
-from collections.abc import Iterator
 from dataclasses import fields
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from study.config.code import check_code
-from study.config.constraints import check as check_constraints
 from study.config.credentials import redacted, refuse_credentials
 from study.config.grid import with_expanded_plan
-from study.config.groups import check_groups_of, with_allocation
+from study.config.groups import with_allocation
+from study.config.rules import check_rules
 from study.config.section import Section
-from study.config.sections import ABSENT, MOST_LEVELS, Anchors, Count, EarlyStopping, PlannedTrial, Resources, Space
+from study.config.sections import Anchors, Count, EarlyStopping, PlannedTrial, Resources, Space
 from study.config.stopping import StopRules
 from study.config.versions import StudyVersion
 from study.config.web import is_web_address
@@ -115,114 +113,8 @@ class StudyConfig(Section):
         return values | {"trial": {key: value for key, value in resolved.items() if key in known}}
 
     @model_validator(mode="after")
-    def _initial_weights_are_used(self) -> Self:
-        if self.trial["initial_weights"] is not None and self.trial["init"] != "pretrained":
-            raise ValueError(
-                "trial.init must be 'pretrained' where trial.initial_weights are given, got "
-                f"{self.trial['init']!r}; set it so, or leave initial_weights out"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _baseline_is_used(self) -> Self:
-        if self.baseline_epochs is not None and self.trial["initial_weights"] is not None:
-            raise ValueError(
-                "baseline_epochs must be left out where trial.initial_weights are given, got "
-                f"{self.baseline_epochs}; leave one of them out"
-            )
-        if self.baseline_epochs is not None and self.trial["init"] != "pretrained":
-            raise ValueError(
-                "baseline_epochs must be left out where no trial begins from the float baseline, got "
-                f"{self.baseline_epochs} with trial.init {self.trial['init']!r}; set trial.init to 'pretrained'"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _grace_period_within_budget(self) -> Self:
-        if self.early_stopping.scheduler != "none" and self.early_stopping.grace_period > self.epochs:
-            raise ValueError(
-                f"early_stopping.grace_period must be at most the last epoch ({self.epochs}), "
-                f"got {self.early_stopping.grace_period}; lower it, or train for more epochs"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _stop_rules_make_sense(self) -> Self:
-        if self.stop is not None and self.plan:
-            raise ValueError("stop must be left out where there is a plan, whose trials are all wanted; leave it out")
-        if self.stop is not None and self.stop.gpu_hours is not None and not self.resources.gpus:
-            raise ValueError(
-                f"stop.gpu_hours must be left out where trials use no GPU, got {self.stop.gpu_hours}; use hours or cost"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _constraints_make_sense(self) -> Self:
-        check_constraints(self.constraints, self.sampler)
-        return self
-
-    @model_validator(mode="after")
-    def _groups_make_sense(self) -> Self:
-        check_groups_of(self.trial, self.space.fields, self.searched_fields)
-        return self
-
-    @model_validator(mode="after")
-    def _plan_fits(self) -> Self:
-        planned = len(self.plan) * self.replicates
-        if self.plan and self.trials != planned:
-            product = f"{len(self.plan)} × {self.replicates} = {planned}"
-            raise ValueError(f"trials must be plan × replicates ({product}), got {self.trials}; set it so")
-        for place, trial in enumerate(self.plan):
-            try:
-                self.trial_config(trial.searched)
-            except ValueError as error:
-                raise ValueError(f"plan.{place}: {error}") from None
-        return self
-
-    @model_validator(mode="after")
-    def _space_holds_valid_trials(self) -> Self:
-        check_space(self)
-        return self
-
-    @model_validator(mode="after")
-    def _new_study_keeps_limits(self, info: ValidationInfo) -> Self:
-        """Refuse values that studies of earlier versions may hold but new studies may not."""
-        if info.context and info.context.get(STORED):
-            return self
-        levels = {"space.num_levels.high": self.space.num_levels.high}
-        levels |= {f"anchors.num_levels.{i}": value for i, value in enumerate(self.anchors.num_levels)}
-        levels |= {f"plan.{i}.num_levels": trial.num_levels or 0 for i, trial in enumerate(self.plan)}
-        for name, value in levels.items():
-            if value > MOST_LEVELS:
-                raise ValueError(
-                    f"{name} must be at most {MOST_LEVELS}, whose index has 16 bits, got {value}; lower it"
-                )
-        if self.earlier_versions:
-            raise ValueError("earlier_versions is written by qar resume --set, got it in a new study; leave it out")
-        most = LARGEST_INTEGER - max(self.trials, self.replicates)
-        if self.seed > most:
-            raise ValueError(
-                f"seed must be at most {most}, for seed + trials is a seed too and the tables hold 64 bits, "
-                f"got {self.seed}; choose another"
-            )
-        stores = "put them where the store's own tools look for them, as into ~/.aws/credentials"
-        refuse_credentials("trial.data_dir", self.trial["data_dir"], stores)
-        refuse_credentials("trial.dataset", self.trial["dataset"], stores)
-        refuse_credentials("trial.initial_weights", self.trial["initial_weights"], stores)
-        for place, source in enumerate(self.warm_start):
-            refuse_credentials(f"warm_start.{place}", source, stores)
-        refuse_credentials(
-            "optuna_storage", self.optuna_storage, "put them into ~/.pgpass or the environment variable PGPASSWORD"
-        )
-        return self
-
-    @model_validator(mode="after")
-    def _no_search_evaluates_the_test_split(self) -> Self:
-        if self.trial["evaluate_test"] and not self.plan:
-            raise ValueError(
-                "trial.evaluate_test must be false in a search, got True; leave it out, and evaluate the test split "
-                "with qar confirm"
-            )
+    def _keeps_the_rules(self, info: ValidationInfo) -> Self:
+        check_rules(self, is_new=not (info.context and info.context.get(STORED)))
         return self
 
     @field_validator("optuna_storage")
@@ -336,55 +228,6 @@ class StudyConfig(Section):
         plain = {"family": "none", "num_levels": None, "init": "scratch"}
         lengths = {"regularize_epochs": length, "finetune_epochs": self.trial["finetune_epochs"]}
         return self.trial_config(plain | {"seed": seed} | lengths)
-
-
-MOST_COMBINATIONS = 2000
-"""Combinations of values of a space that are checked; of more, the first ones."""
-
-
-def check_space(config: StudyConfig) -> None:
-    """Check that trials may have the values of a space: each of a list, and both ends of each range.
-
-    Lists are checked in combination, since rules of a trial may concern two fields.
-
-    Raises:
-        ValueError: a trial would break a rule; one line.
-    """
-    space = config.space
-    whole = space.fields.get("regularize_epochs")
-    if whole is not None and (highest := max(whole.examples())) > config.epochs:
-        raise ValueError(
-            f"space.regularize_epochs must be at most the epochs of both phases ({config.epochs}), got {highest}; "
-            "lower it, or raise trial.finetune_epochs"
-        )
-    fixed_network = config.trial["init"] == "pretrained" and {"model", "width"} | {
-        name for name in space.fields if name.startswith("model_options.")
-    }
-    for name in space.fields:
-        if fixed_network and name in fixed_network:
-            raise ValueError(
-                f"space.{name} must be left out where trials begin from one float network (trial.init 'pretrained'), "
-                "got it; set it under trial, or trial.init to 'scratch'"
-            )
-    for family in space.family if space.fields else ():
-        base = {"family": family, "num_levels": 2, "placement": space.placements(family)[0]}
-        for chosen in islice(_combinations(space, {"family": family}), MOST_COMBINATIONS):
-            try:
-                config.trial_config(base | {name: value for name, value in chosen.items() if name != "family"})
-            except ValueError as error:
-                raise ValueError(f"space must hold valid trials, got {chosen}: {error}") from None
-
-
-def _combinations(space: Space, chosen: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the combinations of examples of all fields that exist for chosen values."""
-    waiting = next((name for name in space.fields if name not in chosen), None)
-    if waiting is None:
-        yield {name: value for name, value in chosen.items() if value is not ABSENT}
-        return
-    dimension = space.fields[waiting]
-    values = dimension.examples() if space.exists(waiting, chosen) else [ABSENT]
-    for value in values:
-        yield from _combinations(space, chosen | {waiting: value})
 
 
 def _absolute(path: str) -> str:

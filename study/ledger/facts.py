@@ -3,96 +3,26 @@
 `study.ledger.order` checks whether a fact may follow those before it.
 """
 
-import json
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field
 
-from study.containment import is_file_name, is_inner_path
-from trainables.config import TrialConfig, with_earlier_defaults
-from trainables.result import END_STATES, EPOCH_COLUMNS, TRIAL_COLUMNS, TrialState
-
-METRICS = {column.name: column for column in (*TRIAL_COLUMNS, *EPOCH_COLUMNS)}
-"""Columns that define the type and range of each metric, by name."""
-REQUIRED_METRICS = ("epoch", "phase", "val_accuracy", "bits_per_weight", "train_seconds")
-"""Metrics that every epoch must have."""
-REQUIRED_SETTINGS = ("family", "num_levels", "lam", "placement", "seed", "regularize_epochs", "finetune_epochs")
-"""Settings that the configuration of every trial must have, in all versions."""
-_JSON_TYPES: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
-_TRIAL_CONFIG = TypeAdapter(TrialConfig)
-
-
-def _check_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
-    for name, value in metrics.items():
-        column = METRICS.get(name)
-        if column is None:
-            raise ValueError(f"{name} must be one of the metrics, got an unknown one")
-        if value is None:
-            continue
-        if type(value) not in _JSON_TYPES[column.type]:
-            raise ValueError(f"{name} must be of type {column.type}, got {value!r}")
-        if column.range is not None and (
-            value < column.range.low or value > column.range.high or (column.range.above and value == column.range.low)
-        ):
-            raise ValueError(f"{name} must be a number {column.range}, got {value!r}")
-        if column.choices and value not in column.choices:
-            raise ValueError(f"{name} must be one of {list(column.choices)}, got {value!r}")
-    return metrics
-
-
-def _check_epoch_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
-    missing = [name for name in REQUIRED_METRICS if metrics.get(name) is None]
-    if missing:
-        raise ValueError(f"metrics of an epoch must hold {missing}")
-    return _check_metrics(metrics)
-
-
-def _check_config(config: dict[str, Any]) -> dict[str, Any]:
-    missing = [name for name in REQUIRED_SETTINGS if name not in config]
-    if missing:
-        raise ValueError(f"config must hold {missing}")
-    _TRIAL_CONFIG.validate_json(json.dumps(with_earlier_defaults(config)), strict=True)
-    return config
-
-
-def _check_trial_id(trial_id: str) -> str:
-    if not is_file_name(trial_id):  # it names the trial's folder
-        raise ValueError(f"trial_id must be a file name, got {trial_id!r}")
-    return trial_id
-
-
-def _check_path(path: str) -> str:
-    if not is_inner_path(path):
-        raise ValueError(f"checkpoint must lie in the study, got {path!r}")
-    return path
-
-
-def _end_state(state: Any) -> TrialState:
-    if state not in END_STATES:
-        raise ValueError(f"state must be one of {', '.join(END_STATES)}, got {state!r}")
-    return TrialState(state)
-
-
-def _check_distributions(distributions: dict[str, str]) -> dict[str, str]:
-    for name, text in distributions.items():
-        distribution = json.loads(text)
-        if not isinstance(distribution, dict) or set(distribution) != {"name", "attributes"}:
-            raise ValueError(f"distribution of {name} must have a name and attributes, got {text!r}")
-    return distributions
-
-
-Count = Annotated[int, Field(ge=0)]
-Ordinal = Annotated[int, Field(ge=1)]
-Metrics = Annotated[dict[str, Any], AfterValidator(_check_metrics)]
-EpochMetrics = Annotated[dict[str, Any], AfterValidator(_check_epoch_metrics)]
-Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-RequestId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
-Distributions = Annotated[dict[str, str], AfterValidator(_check_distributions)]
-EndState = Annotated[TrialState, BeforeValidator(_end_state)]
+from study.ledger.values import (
+    Count,
+    Digest,
+    Distributions,
+    EndState,
+    EpochMetrics,
+    InnerPath,
+    LayerCosts,
+    Metrics,
+    Ordinal,
+    RequestId,
+    TrialId,
+    TrialSettings,
+)
 
 
 class SessionOutcome(StrEnum):
@@ -158,13 +88,6 @@ class Baseline(Fact):
     train_seconds: float
 
 
-def _check_sensitivity(values: dict[str, Any]) -> dict[str, Any]:
-    from trainables.groups.sensitivity import Sensitivity  # here, since it imports torch
-
-    TypeAdapter(Sensitivity).validate_json(json.dumps(values), strict=True)
-    return values
-
-
 @dataclass(frozen=True, kw_only=True)
 class Measured(Fact):
     """What quantizing each layer of a seed's float network costs was measured.
@@ -175,7 +98,7 @@ class Measured(Fact):
 
     fact: Literal["measured"] = "measured"
     seed: Count
-    sensitivity: Annotated[dict[str, Any], AfterValidator(_check_sensitivity)]
+    sensitivity: LayerCosts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,9 +123,9 @@ class Asked(Proposed):
 
     fact: Literal["asked"] = "asked"
     number: Count
-    trial_id: Annotated[str, AfterValidator(_check_trial_id)]
+    trial_id: TrialId
     anchor: bool
-    config: Annotated[dict[str, Any], AfterValidator(_check_config)]
+    config: TrialSettings
     config_hash: str
     sampler_state: dict[str, dict[str, Any]] | None = None
     space_version: Ordinal = 1
@@ -270,7 +193,7 @@ class Checkpointed(Fact):
     fact: Literal["checkpoint"] = "checkpoint"
     number: Count
     epoch: Ordinal
-    path: Annotated[str, AfterValidator(_check_path)]
+    path: InnerPath
     sha256: Digest | None = None
 
 
@@ -382,54 +305,3 @@ STOPPED = Stopped.fact
 SESSION_STARTED = SessionStarted.fact
 SESSION_ENDED = SessionEnded.fact
 CONFIGURED = Configured.fact
-
-_ADAPTERS: dict[str, TypeAdapter[Fact]] = {name: TypeAdapter(kind) for name, kind in FACTS.items()}
-
-_SURROGATE = "\\ud"
-"""Start of an escaped surrogate in JSON. A pair encodes one character; pydantic refuses a lone surrogate."""
-
-_SURROGATE_BYTES = _SURROGATE.encode()
-
-_START = re.compile(rb'\{"fact": "([a-z_]+)"')
-"""Start of every line that `encode` has written, which tells the kind without decoding the line twice."""
-_ADAPTERS_BY_START = {name.encode(): adapter for name, adapter in _ADAPTERS.items()}
-
-
-def encode(entry: Mapping[str, Any]) -> bytes:
-    """Return the line of the ledger that holds a fact; lone surrogates are replaced by U+FFFD."""
-    text = json.dumps(entry)
-    if _SURROGATE in text:
-        whole = json.dumps(entry, ensure_ascii=False).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        text = json.dumps(json.loads(whole))
-    return text.encode() + b"\n"
-
-
-def decode(line: bytes) -> Fact:
-    """Return the fact that a line of the ledger holds.
-
-    Raises:
-        ValueError: the line holds no valid fact; the message gives the reason, in one line.
-    """
-    start = _START.match(line)
-    if start is not None and start[1] in _ADAPTERS_BY_START and _SURROGATE_BYTES not in line:
-        try:
-            return _ADAPTERS_BY_START[start[1]].validate_json(line)
-        except ValidationError:
-            pass  # what follows gives the reason
-    try:
-        entry = json.loads(line)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    name = entry.get("fact") if isinstance(entry, dict) else None
-    if not isinstance(name, str) or name not in _ADAPTERS:
-        raise ValueError(f"fact must be one of {list(FACTS)}, got {name!r}")
-    try:
-        return _ADAPTERS[name].validate_json(encode(entry) if _SURROGATE_BYTES in line else line)
-    except ValidationError as error:
-        raise ValueError("; ".join(_in_words(problem) for problem in error.errors(include_url=False))) from None
-
-
-def _in_words(problem: Any) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
-    text = problem["msg"].removeprefix("Value error, ")
-    return " ".join((f"{where}: {text}" if where else text).split())

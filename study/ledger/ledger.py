@@ -12,7 +12,8 @@ from threading import Lock
 from typing import Any, Protocol
 
 from study.errors import StorageError
-from study.ledger.facts import EPOCH, SESSION_STARTED, Fact, decode, encode
+from study.ledger.coding import decode, encode
+from study.ledger.facts import EPOCH, SESSION_STARTED, Fact
 from study.ledger.group_commit import GroupCommit
 from study.ledger.lock import lock
 from study.ledger.order import check_order

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from study.ledger.chain import Chain
-from study.ledger.facts import decode
+from study.ledger.coding import decode
 from study.ledger.history import History
 from study.ledger.order import check_order
 from study.ledger.snapshot import Snapshot, read_snapshot, snapshot_of

@@ -183,7 +183,6 @@ WRONG = {
     "unknown key of recipe": ("trial.recipe.nosuch=1", ["'trial.recipe.nosuch'", "batch_size", "learning_rate"]),
     "unknown key of penalty": ("trial.penalty.nosuch=1", ["'trial.penalty.nosuch'", "bounded", "temperature"]),
     "search that looks at the test split": ("trial.evaluate_test=true", ["trial.evaluate_test", "qar confirm"]),
-    "baseline of no use": ("baseline_epochs=20", ["baseline_epochs", "20", "'scratch'", "set trial.init"]),
     "baseline without epochs": ("baseline_epochs=0", ["baseline_epochs", "1", "0"]),
     "unknown family": ("space.family=[RS, RX]", ["space.family", "'RX'", *FAMILIES]),
     "no family": ("space.family=[]", ["space.family", "[]"]),
@@ -209,7 +208,7 @@ WRONG = {
     "trials not a number": ("trials=many", ["trials", "integer", "'many'"]),
     "trials a truth value": ("trials=true", ["trials", "integer", "True"]),
     "seed below 0": ("seed=-1", ["seed", "0", "got -1"]),
-    "grace period beyond the last epoch": ("early_stopping.grace_period=19", ["grace_period", "(18)", "got 19"]),
+    "grace period beyond the last epoch": ("early_stopping.grace_period=19", ["grace_period", "(12)", "got 19"]),
     "grace period 0": ("early_stopping.grace_period=0", ["grace_period", "1", "got 0"]),
     "reduction factor 1": ("early_stopping.reduction_factor=1", ["reduction_factor", "2", "got 1"]),
     "no epochs": ("trial.regularize_epochs=0", ["regularize_epochs", "at least 1", "got 0"]),
@@ -257,6 +256,13 @@ def test_load_study_refuses_in_one_line(override: str, fragments: list[str]) -> 
     message = str(refusal.value)
     assert "\n" not in message
     assert [fragment for fragment in fragments if fragment not in message] == [], message
+
+
+def test_length_of_a_baseline_of_no_use_is_refused_in_one_line() -> None:
+    with pytest.raises(ValueError, match=r"^(digits|--set [^\n]*): [^\n]*$") as refusal:
+        load_study("digits", ["trial.init=scratch", "baseline_epochs=20"])
+    message = str(refusal.value)
+    assert all(part in message for part in ("baseline_epochs", "20", "'scratch'", "set trial.init")), message
 
 
 @pytest.mark.parametrize(

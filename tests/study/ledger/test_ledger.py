@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from study.errors import StorageError
+from study.ledger.coding import decode, encode
 from study.ledger.epochs import RungReport
 from study.ledger.facts import (
     ASKED,
@@ -31,8 +32,6 @@ from study.ledger.facts import (
     SessionEnded,
     SessionOutcome,
     SessionStarted,
-    decode,
-    encode,
 )
 from study.ledger.history import CheckpointRecord, History, KnownResult
 from study.ledger.ledger import Ledger
