@@ -20,7 +20,7 @@ OTHER_COSTS = ("artifact_bytes", "weight_bops")
 
 COLUMNS = (
     *("family", "num_levels", "lam", "placement", "config_hash", "seeds", "bits_per_weight", *OTHER_COSTS),
-    *("test_accuracy", "low", "high", "val_accuracy", "searched_val_accuracy", "optimism", "groups"),
+    *("test_accuracy", "low", "high", "val_accuracy", "searched_val_accuracy", "optimism"),
 )
 
 
@@ -86,14 +86,15 @@ def confirmed(
         split: of the accuracy that intervals are of: `test`, or `validation` for a plan without test accuracies.
 
     Returns:
-        Columns `COLUMNS`, then those of further searched fields, a row per configuration. `test_accuracy`,
-        `val_accuracy` and the costs are means over `seeds` trials; `low` and `high` bound the mean accuracy of the
-        split (`accuracy_interval`, NaN for one seed).
-        `searched_val_accuracy` is the best validation accuracy of the configuration in the search, NaN without any;
-        `optimism` is that less the test accuracy.
+        Columns `COLUMNS`, then `groups` of the first seed where a trial has some, and those of further searched fields;
+        a row per configuration. `test_accuracy`, `val_accuracy` and the costs are means over `seeds` trials; `low` and
+        `high` bound the mean accuracy of the split (`accuracy_interval`, NaN for one seed). `searched_val_accuracy` is
+        the best validation accuracy of the configuration in the search, NaN without any; `optimism` is that less the
+        test accuracy.
     """
     rows = []
-    fields = searched_columns(confirmation)
+    has_groups = "groups" in confirmation and confirmation["groups"].notna().any()
+    fields = [*(["groups"] if has_groups else []), *searched_columns(confirmation)]
     finished = search[search["state"] == TrialState.COMPLETE]
     for config_hash, trials in measured_trials(confirmation, split).groupby("config_hash", sort=False):
         interval = accuracy_interval(trials[ACCURACIES[split][FINETUNE]], confidence=confidence)
@@ -111,7 +112,6 @@ def confirmed(
                 trials["val_accuracy"].mean(),
                 searched,
                 searched - trials["test_accuracy"].mean(),
-                first.get("groups"),
                 *(first[name] for name in fields),
             ]
         )
