@@ -8,7 +8,7 @@ _STORAGE_FAILURES = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG),
     *(errno.ESTALE, errno.ENOTCONN),  # raised by network file systems
 }
-_OBJECT_STORE_CLIENT = re.compile(r"AWS Error|google::cloud::Status")
+_OBJECT_STORE_CLIENT = re.compile(r"AWS Error|google::cloud::Status|Azure Error")
 """Names in the messages of the clients of object stores, which set no error number."""
 
 

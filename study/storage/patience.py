@@ -20,11 +20,16 @@ LONGEST_PAUSE = 10.0
 _REFUSED = re.compile(
     r"ACCESS_DENIED|NO_SUCH_BUCKET|NoSuchBucket|INVALID_ACCESS_KEY|SIGNATURE|INVALID_CLIENT_TOKEN|"
     r"MISSING_AUTHENTICATION|UNRECOGNIZED_CLIENT|EXPIRED_TOKEN|PERMISSION_DENIED|UNAUTHENTICATED|access token|"
-    r"(?:HTTP status|status code:) (?:40[0135]|301|501)|Bucket '\S+' not found|NOT_FOUND|AuthenticationFailed"
+    r"(?:HTTP status|status code:) (?:40[135]|301|501)|ExpiredToken|InvalidToken|Bucket '\S+' not found|NOT_FOUND|"
+    r"Azure Error: \[(?:Auth\w+|\w*Authentication\w*|ContainerNotFound)\]"
 )
 """Texts in the clients' messages which show that the store has refused the request for good."""
 _ANSWER = re.compile(r"status code: (?P<status>\d+)[^:]*: .*?<Code>(?P<code>[^<]*)</Code>\s*<Message>(?P<text>[^<]*)<")
 _CAUSE = re.compile(r'(?:message|error): "(?P<cause>[^"]+)"|kind: (?P<kind>TimedOut|UnexpectedEof)')
+_NOISE = re.compile(
+    r"^When .*?: (?=AWS Error)| \(Request ID: \S+\)| error_info=.*| RequestId:.*| in \d[\d.]*\S*s(?= - )"
+)
+"""Parts of messages that say nothing to a user."""
 
 _Answer = TypeVar("_Answer")
 
@@ -73,5 +78,4 @@ def _one_line(error: Exception) -> str:
         message = f"status code: {answer['status']} {answer['code']}, {answer['text']}"
     elif cause := _CAUSE.search(details):
         message = f"{message}, {cause['cause'] or cause['kind']}"
-    text = re.sub(r" \(Request ID: \S+\)| error_info=.*| in \d[\d.]*\S*s(?= - )", "", " ".join(message.split()))
-    return redacted(re.sub(r"^When .*?: (?=AWS Error)", "", text))
+    return redacted(_NOISE.sub("", " ".join(message.split())))

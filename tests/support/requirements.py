@@ -32,6 +32,10 @@ def _object_store() -> str | None:
     return None if importlib.util.find_spec("moto") else "moto: pip install 'moto[s3]'"
 
 
+def _azurite() -> str | None:
+    return None if shutil.which("azurite-blob") else "Azurite: npm install --global azurite"
+
+
 @cache
 def _netns() -> str | None:
     from tests.support.live_clusters import told_apart  # imports trainables, which the conftest must instrument first
@@ -46,8 +50,9 @@ MISSING: dict[str, Callable[[], str | None]] = {
     "netns": _netns,
     "postgresql": _postgresql,
     "object_store": _object_store,
+    "azurite": _azurite,
 }
 """Functions by marker that return what is missing and how to get it, or None."""
 
-FIXTURES = {"server": "object_store", "postgres": "postgresql"}
+FIXTURES = {"server": "object_store", "azure": "azurite", "postgres": "postgresql"}
 """Fixtures whose every user bears a marker."""
