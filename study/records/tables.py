@@ -14,7 +14,8 @@ from study.ledger.completeness import position_metadata
 from study.ledger.history import History, Trial
 from study.records.epoch_table import epochs_table, schema_of
 from study.search.space import value_at
-from study.storage.folder import StudyFolder, write_atomically
+from study.storage.folder import StudyFolder
+from study.storage.study_yaml import write_atomically
 from trainables.config import TrialConfig
 from trainables.families import family_of
 from trainables.files.atomic import replacing

@@ -1,64 +1,42 @@
 """The folder of a study, `<storage>/<name>/`, and the files in it."""
 
 import errno
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from study.config import StudyConfig, parse_written_study, redacted
-from study.config.yaml_loading import MOST_CHARACTERS, dump_yaml, load_written_yaml
+from study.config import StudyConfig, redacted
 from study.containment import check_no_links
 from study.errors import StorageError
-from study.ledger.completeness import TableWitness, config_digests
 from study.ledger.facts import CONFIGURED
 from study.ledger.history import History, Trial
 from study.ledger.ledger import Ledger
 from study.ledger.reading import read_history
 from study.storage.bucket import BucketStorage
+from study.storage.ledger_check import check_ledger
 from study.storage.local import LocalStorage, remove_empty
+from study.storage.study_files import StudyFiles
 from study.storage.study_storage import (
-    BASELINE,
     CONFIRM,
-    EPOCHS,
-    LEDGER,
-    OPTUNA_DB,
-    RAY,
-    RESULTS,
-    STUDY_JSON,
     STUDY_YAML,
-    TRIALS,
     StudyStorage,
     study_exists,
 )
+from study.storage.study_yaml import (
+    as_yaml,
+    check_recorded,
+    digest_of,
+    digest_of_study_yaml,
+    read_study_yaml,
+    write_atomically,
+)
 from study.user import user_name
-from trainables.errors import DamagedFileError, IrregularFileError
-from trainables.files.atomic import is_draft, replacing
-from trainables.files.regular import open_regular, read_regular
+from trainables.errors import DamagedFileError
+from trainables.files.atomic import is_draft
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file atomically: readers see either the old or the new content. Raises OSError."""
-    with replacing(path) as file:
-        file.write(text.encode())
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _as_yaml(config: StudyConfig) -> bytes:
-    """Return a configuration as the content of study.yaml; raise ValueError if that could not be read again."""
-    content = dump_yaml(config.model_dump()).encode()
-    try:
-        parse_written_study(load_written_yaml(content, STUDY_YAML), STUDY_YAML)
-    except ValueError as error:
-        raise ValueError(f"the configuration can't be kept, for its file could not be read again: {error}") from None
-    return content
-
-
-class StudyFolder:
+class StudyFolder(StudyFiles):
     """The files of one study; `create` writes a new study.
 
     Attributes:
@@ -115,45 +93,6 @@ class StudyFolder:
         confirmed = self.storage.confirmed
         return None if confirmed is None else StudyFolder(confirmed)
 
-    @property
-    def study_yaml(self) -> Path:
-        """Path of study.yaml, the resolved configuration, which suffices to launch the study again."""
-        return self.path / STUDY_YAML
-
-    @property
-    def study_json(self) -> Path:
-        """Path of study.json, the provenance: versions, git commit, seeds, hosts and sessions."""
-        return self.path / STUDY_JSON
-
-    @property
-    def ledger(self) -> Path:
-        """Path of the ledger: all facts in order, from which all tables are derived."""
-        return self.path / LEDGER
-
-    @property
-    def trials(self) -> Path:
-        """Path of the table with one row for each trial."""
-        return self.path / TRIALS
-
-    @property
-    def epochs(self) -> Path:
-        """Path of the table with one row for each trial and epoch."""
-        return self.path / EPOCHS
-
-    @property
-    def optuna_db(self) -> Path:
-        """Path of the SQLite database for optuna-dashboard."""
-        return self.path / OPTUNA_DB
-
-    def baseline(self, seed: int) -> Path:
-        """Return the path of the float baseline from which trials of a seed with `init: pretrained` start."""
-        return self.path / BASELINE / f"seed-{seed}"
-
-    @property
-    def ray(self) -> Path:
-        """Path of the folder of Ray's experiments, one for each session, with their state and checkpoints."""
-        return self.path / RAY
-
     def exists(self) -> bool:
         """Whether the folder holds a study."""
         return self.study_yaml.exists()
@@ -193,7 +132,7 @@ class StudyFolder:
             ValueError: the folder can't be written or is not empty; nothing was changed.
         """
         self.check_free()
-        content = _as_yaml(config)
+        content = as_yaml(config)
         made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -231,10 +170,10 @@ class StudyFolder:
             ledger: ledger of the study, open for writing.
             changes: the change, each part as KEY=VALUE.
         """
-        content = _as_yaml(config)
+        content = as_yaml(config)
         ledger.record(
             CONFIGURED,
-            study_yaml=_digest(content),
+            study_yaml=digest_of(content),
             replaces=self.config_digest(),
             version=config.version if config.version != self.parse_config().version else None,
             user=user_name(),
@@ -244,7 +183,7 @@ class StudyFolder:
 
     def replace_config(self, config: StudyConfig) -> None:
         """Replace study.yaml atomically. Raises ValueError if the study holds a symbolic link."""
-        self._replace_config(_as_yaml(config))
+        self._replace_config(as_yaml(config))
 
     def _replace_config(self, content: bytes) -> None:
         self.check_no_links()
@@ -286,12 +225,7 @@ class StudyFolder:
         """Read study.yaml, which may have been edited. Raises as `read_config` does otherwise."""
         if not self.exists():
             raise ValueError(f"{self} is no study folder (it has no study.yaml); give the folder of a study")
-        try:
-            values = load_written_yaml(read_regular(self.study_yaml, MOST_CHARACTERS), str(self.study_yaml))
-            return parse_written_study(values, str(self.study_yaml))
-        except (ValueError, OSError) as error:
-            text = " ".join(str(error).split()).removeprefix(f"{self.study_yaml}: ")
-            raise DamagedFileError(f"{self.study_yaml} is damaged: {text}") from None
+        return read_study_yaml(self.study_yaml)
 
     def check_recorded(self) -> None:
         """Check that study.yaml is the file that the ledger has recorded, if it has recorded any.
@@ -300,20 +234,11 @@ class StudyFolder:
             DamagedFileError: it is another.
             OSError: it can't be read.
         """
-        try:
-            with open_regular(self.ledger) as ledger:
-                recorded = config_digests(ledger)
-        except (OSError, IrregularFileError):
-            return  # reading the ledger will raise the error
-        if recorded and self.config_digest() not in recorded:
-            raise DamagedFileError(
-                f"{self.study_yaml} is damaged or was edited: it is not the file that {self.ledger.name} has recorded; "
-                f"restore it from a copy, or keep what it says now with: qar repair {self} --keep-config"
-            )
+        check_recorded(self.study_yaml, self.ledger, str(self))
 
     def config_digest(self) -> str:
         """Return the SHA-256 sum of study.yaml, as facts hold it. Raises OSError."""
-        return _digest(read_regular(self.study_yaml, MOST_CHARACTERS))
+        return digest_of_study_yaml(self.study_yaml)
 
     def open_ledger(self, say: Callable[[str], None]) -> Ledger:
         """Open the ledger for writing, which only one driver at a time can do.
@@ -328,7 +253,7 @@ class StudyFolder:
         self.check_no_links()
         self.storage.fetch_results()
         self.storage.fetch_ledger()  # after the tables, which are never ahead of it
-        self._check_ledger()
+        check_ledger(self)
         ledger = Ledger(self.ledger, self.storage.drive(say))
         for path in self.path.iterdir():
             if is_draft(path.name) and path.is_file():  # left by a killed process
@@ -343,36 +268,8 @@ class StudyFolder:
                 tables have.
             StorageError: the bucket can't be reached.
         """
-        self._check_ledger()
+        check_ledger(self)
         return read_history(self.ledger)
-
-    def _check_ledger(self) -> None:
-        """Raise DamagedFileError if the ledger is not the one, or an earlier part of it, that the tables come from."""
-        witness = TableWitness(self.trials)  # first: a driver may run
-        try:
-            with open_regular(self.ledger) as ledger:
-                if not ledger.readline().endswith(b"\n"):
-                    self._refuse_missing_ledger()
-                elif contradiction := witness.contradiction(ledger):
-                    raise DamagedFileError(
-                        f"{self.ledger} {contradiction} {self.trials.name} was made: its end is lost, or it is an "
-                        f"older copy; restore it, or keep what is there with: qar repair {self}"
-                    )
-        except FileNotFoundError:
-            self._refuse_missing_ledger()
-        except OSError:
-            return  # opening the ledger will raise the error
-        except IrregularFileError as error:
-            raise DamagedFileError(str(error)) from None
-
-    def _refuse_missing_ledger(self) -> None:
-        present = self.storage.names()
-        left = [name for name in (*RESULTS, OPTUNA_DB, RAY, BASELINE) if name in present]
-        if left:
-            raise DamagedFileError(
-                f"{self.ledger} must hold what the study has done, but is missing or holds no whole line, "
-                f"though {', '.join(left)} are there; restore it from a copy, or launch anew under another --name"
-            )
 
     def is_driven(self) -> bool:
         """Whether a driver runs the study. Raises StorageError."""
@@ -405,10 +302,6 @@ class StudyFolder:
         """Fetch the float baseline of a seed and return its path on this machine. Raises StorageError."""
         self.storage.fetch_folder(self.inner(self.baseline(seed)))
         return self.baseline(seed)
-
-    def inner(self, path: Path) -> str:
-        """Return the path relative to the study, as facts hold it."""
-        return path.relative_to(self.path).as_posix()
 
     def checkpoint_sums(self, trial: Trial) -> dict[str, str]:
         """Return the checksums of a trial's checkpoints by their addresses, as far as the ledger holds them."""
