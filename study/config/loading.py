@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from study.config.credentials import redacted
 from study.config.messages import one_line
+from study.config.rules.credentials import redacted
 from study.config.schema import STORED, StudyConfig
 from study.config.versions import check_space_change
 from study.config.yaml_loading import MOST_CHARACTERS, load_yaml

@@ -9,15 +9,15 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from study.config.code import check_code
-from study.config.credentials import redacted, refuse_credentials
 from study.config.grid import with_expanded_plan
 from study.config.groups import with_allocation
-from study.config.rules import check_rules
+from study.config.rules.credentials import redacted, refuse_credentials
+from study.config.rules.rules import check_rules
+from study.config.rules.web import is_web_address
 from study.config.section import Section
 from study.config.sections import Anchors, Count, EarlyStopping, PlannedTrial, Resources, Space
 from study.config.stopping import StopRules
 from study.config.versions import StudyVersion
-from study.config.web import is_web_address
 from trainables.config import LARGEST_INTEGER, TrialConfig
 from trainables.import_path import PATH_PREFIXES
 

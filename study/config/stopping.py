@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from study.config.constraints import Constraint
+from study.config.rules.constraints import Constraint
 from study.config.section import Section
 from study.config.sections import Count
 

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 from pathlib import Path
 from typing import Any
 
-from study.config.credentials import redacted
+from study.config.rules.credentials import redacted
 
 PACKAGES = ("qar", "ray", "torch", "torchvision", "optuna", "numpy", "pandas")
 

@@ -10,30 +10,30 @@ from trainables.lazy import lazy_names
 if TYPE_CHECKING:
     from study.search.first_trials import first_trials
     from study.search.rungs import RANKINGS, Ranking, Rungs
-    from study.search.sampler_history import Proposal, SamplerView
-    from study.search.samplers import SAMPLERS, SamplerEntry, make_sampler
+    from study.search.sampling.sampler_history import Proposal, SamplerView
+    from study.search.sampling.samplers import SAMPLERS, SamplerEntry, make_sampler
+    from study.search.sampling.tpe import JointTPE
     from study.search.scheduler import RungScheduler, make_scheduler
     from study.search.searcher import OptunaSearcher
     from study.search.space import distributions
-    from study.search.tpe import JointTPE
     from study.search.warm_start import read_priors
 else:
     __getattr__ = lazy_names(
         __name__,
         {
-            "JointTPE": "tpe",
+            "JointTPE": "sampling.tpe",
             "OptunaSearcher": "searcher",
-            "Proposal": "sampler_history",
+            "Proposal": "sampling.sampler_history",
             "RANKINGS": "rungs",
             "Ranking": "rungs",
             "RungScheduler": "scheduler",
             "Rungs": "rungs",
-            "SAMPLERS": "samplers",
-            "SamplerEntry": "samplers",
-            "SamplerView": "sampler_history",
+            "SAMPLERS": "sampling.samplers",
+            "SamplerEntry": "sampling.samplers",
+            "SamplerView": "sampling.sampler_history",
             "distributions": "space",
             "first_trials": "first_trials",
-            "make_sampler": "samplers",
+            "make_sampler": "sampling.samplers",
             "make_scheduler": "scheduler",
             "read_priors": "warm_start",
         },

@@ -15,7 +15,7 @@ from study.ledger.ledger import DerivedFromLedger, Ledger
 from study.search.allocation import with_allocated_groups
 from study.search.enqueued import distributions_in_space, params_in_space
 from study.search.optuna_trials import OBJECTIVES
-from study.search.sampler_history import Proposal, SamplerView
+from study.search.sampling.sampler_history import Proposal, SamplerView
 from study.search.stopping import StopWatch
 from study.search.warm_start import record_priors
 from study.storage.folder import StudyFolder

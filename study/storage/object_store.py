@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from study.config.credentials import redacted, refuse_credentials
+from study.config.rules.credentials import redacted, refuse_credentials
 from study.errors import StorageError
 from study.storage import patience
 from study.storage.clients import Clients, options_of, with_patience

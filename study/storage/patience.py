@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from study.config.credentials import redacted
+from study.config.rules.credentials import redacted
 from study.errors import StorageError
 
 PATIENCE = float(os.environ.get("QAR_STORAGE_PATIENCE", "120"))

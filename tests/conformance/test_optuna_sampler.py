@@ -10,7 +10,7 @@ from optuna.testing.pytest_samplers import (
     RelativeSamplerTestCase,
 )
 
-from study.search.tpe import JointTPE
+from study.search.sampling.tpe import JointTPE
 
 
 class TestJointTPE(BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase):

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from study.config.constraints import SAMPLERS_WITH_CONSTRAINTS
-from study.search.sampler_history import NEW_WINDOW_EVERY
-from study.search.samplers import SAMPLERS, make_sampler
+from study.config.rules.constraints import SAMPLERS_WITH_CONSTRAINTS
+from study.search.sampling.sampler_history import NEW_WINDOW_EVERY
+from study.search.sampling.samplers import SAMPLERS, make_sampler
 from tests.study.search.test_searcher import Driver, config_of
 from tests.support.proposals import proposed
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from study.search.sampler_history import NEW_WINDOW_EVERY
+from study.search.sampling.sampler_history import NEW_WINDOW_EVERY
 from tests.study.search.test_searcher import Driver, config_of
 
 SPACE = {"family": ["none", "RS", "RE"], "num_levels": {"low": 2, "high": 9}}

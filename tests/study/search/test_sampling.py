@@ -7,10 +7,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.config.constraints import Constraint
+from study.config.rules.constraints import Constraint
 from study.ledger.history import KnownResult
 from study.search.optuna_trials import metrics_of, values_of
-from study.search.sampler_history import NEW_WINDOW_EVERY, select
+from study.search.sampling.sampler_history import NEW_WINDOW_EVERY, select
 from tests.study.search.test_searcher import Driver, config_of
 from tests.support.proposals import HOW
 from trainables.result import TrialState

@@ -20,7 +20,7 @@ from study.ledger.ledger import Ledger
 from study.search.optuna_trials import OBJECTIVES
 from study.search.outcomes import outcome
 from study.search.rungs import Rungs
-from study.search.sampler_history import FAILURE
+from study.search.sampling.sampler_history import FAILURE
 from study.search.searcher import MAX_REPEATS, OptunaSearcher
 from study.search.space import ANCHOR
 from tests.support.example_studies import metrics, start_session, study_config

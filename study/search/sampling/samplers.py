@@ -9,8 +9,8 @@ import optuna
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
 
 from study.config import StudyConfig
+from study.search.sampling.tpe import JointTPE
 from study.search.space import dimensions
-from study.search.tpe import JointTPE
 
 POPULATION = 24
 """Population size of NSGA-II. With Optuna's default of 50, a study of 100 trials would have only two generations."""
@@ -23,7 +23,7 @@ class SamplerEntry:
     Attributes:
         make: function from the study's configuration and the seed of one proposal to a sampler. A new sampler is made
             for each proposal, so that a killed driver loses no generator state.
-        window: most finished proposals that the sampler sees (`study.search.sampler_history`); None for all.
+        window: most finished proposals that the sampler sees (`study.search.sampling.sampler_history`); None for all.
         keeps: prefixes of the names of the Optuna attributes in which the sampler stores its state.
         needs_all_dimensions: whether the sampler searches only the dimensions of the first trial it sees.
     """

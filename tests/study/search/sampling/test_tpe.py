@@ -15,9 +15,9 @@ from scipy.integrate import quad
 
 from study.config import Space
 from study.config.sections import FloatRange, Levels
-from study.search.mixture import Mixture, positions_of, value_of
+from study.search.sampling.mixture import Mixture, positions_of, value_of
+from study.search.sampling.tpe import MOST_GOOD, JointTPE, split
 from study.search.space import dimensions, distributions, suggest
-from study.search.tpe import MOST_GOOD, JointTPE, split
 from trainables.families import FAMILIES
 
 SPACE = Space(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from study.config.constraints import METRICS, SAMPLERS_WITH_CONSTRAINTS, Constraint, check
-from study.search.samplers import SAMPLERS
+from study.config.rules.constraints import METRICS, SAMPLERS_WITH_CONSTRAINTS, Constraint, check
+from study.search.sampling.samplers import SAMPLERS
 from trainables.result import TRIAL_COLUMNS
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from study.config.credentials import credentials_in, redacted, refuse_credentials
+from study.config.rules.credentials import credentials_in, redacted, refuse_credentials
 
 SECRET = "hunter2"
 BAD = [

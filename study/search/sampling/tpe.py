@@ -13,9 +13,9 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from study.search.mixture import Mixture, positions_of, value_of
 from study.search.optuna_trials import DIRECTIONS
 from study.search.rungs import best_by_front
+from study.search.sampling.mixture import Mixture, positions_of, value_of
 from study.search.space import SearchDimension
 
 STARTUP_TRIALS = 10

@@ -16,7 +16,7 @@ from study.config import Constraint, StudyConfig
 from study.ledger.history import History, KnownResult, Trial
 from study.search.first_trials import FirstTrial, first_trials
 from study.search.optuna_trials import DIRECTIONS, OBJECTIVES, OPTUNA_STATES, frozen, metrics_of, values_of
-from study.search.samplers import SAMPLERS, make_sampler
+from study.search.sampling.samplers import SAMPLERS, make_sampler
 from study.search.space import ANCHOR, distributions, first_value, suggest
 from study.search.versions import VersionedProposals
 from trainables.families import family_of

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from study.config.constraints import check as check_constraints
-from study.config.credentials import refuse_credentials
 from study.config.groups import check_groups_of
+from study.config.rules.constraints import check as check_constraints
+from study.config.rules.credentials import refuse_credentials
+from study.config.rules.space_check import check_space
 from study.config.sections import MOST_LEVELS
-from study.config.space_check import check_space
 from trainables.config import LARGEST_INTEGER
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Rules of a configuration that concern several keys, and checks of values that come from outside."""

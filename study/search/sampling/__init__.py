@@ -1,0 +1,1 @@
+"""Samplers: our estimator, Optuna's, and the history that they learn from."""
