@@ -1,16 +1,13 @@
 """A study as an object of Python: what it does now, its results as DataFrames, and its networks."""
 
-import os
-import signal
-import socket
 import time
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from study.commands.requests import stop_study
 from study.commands.status import StudyStatus, status_of
 from study.notebook.asked_trial import AskedTrial
 from study.notebook.driver_process import SECONDS_BETWEEN_CHECKS, DriverProcess
@@ -111,8 +108,9 @@ class Study:
         """End the driver of the study, as Ctrl-C does, and wait until it has ended; `resume` continues.
 
         Raises:
-            ValueError: the driver runs on another machine, or a loop of another process trains the study.
-            PermissionError: the driver belongs to another user.
+            ValueError: a training loop of another process trains the study.
+            DriverSilentError: the driver takes no request.
+            StorageError: the bucket can't be reached.
         """
         if self._loop is not None and self._loop.is_open:
             self._loop.close()
@@ -122,14 +120,7 @@ class Study:
             session = status.history.sessions[-1]
             if session.provenance.get(LOOP) == OWN:
                 raise ValueError(f"{self.folder} is trained by the loop of process {session.pid}; end it there")
-            if session.hostname != socket.gethostname():
-                raise ValueError(
-                    f"stop must be called on the machine of the driver, {session.hostname}, got "
-                    f"{socket.gethostname()}; call it there"
-                )
-            with suppress(ProcessLookupError):
-                os.kill(session.pid, signal.SIGTERM)
-            return self.wait(quiet=True)
+            stop_study(self.folder, lambda line: None)
         return self.status()
 
     def resume(

@@ -85,9 +85,8 @@ def test_readme_names_the_files_of_a_study() -> None:
 def test_readme_names_only_families_that_exist() -> None:
     from trainables.families import FAMILIES
 
-    assert set(re.findall(r"`(R[A-Z])`", README)) == {
-        name for name, family in FAMILIES.items() if family.kind == "paper"
-    }
+    of_the_paper = {name for name, family in FAMILIES.items() if family.kind == "paper"}
+    assert of_the_paper <= set(re.findall(r"`(R[A-Z])`", README)) <= set(FAMILIES)
 
 
 @pytest.mark.parametrize("name", named_studies())
