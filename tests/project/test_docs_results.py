@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from analysis.levels import is_allocated
 from analysis.load import load_trials
 from analysis.report.format import Format
 from analysis.report.report import write_comparison
@@ -107,8 +108,12 @@ def test_tables_of_lam_are_those_of_their_studies(place: int, studies: list[str]
         assert cells == expected
 
 
-def test_table_of_mixed_k_is_that_of_its_study() -> None:
-    table = compare_at_equal_bits(load_trials(RESULTS / "groups-alexnet"))
+def test_tables_of_mixed_k_are_those_of_their_studies() -> None:
+    trials, ends = (load_trials(RESULTS / name) for name in ("groups-alexnet", "groups-alexnet-ends"))
+    mixed = trials[is_allocated(trials)]
+    floats = [table.groupby("seed")["float_val_accuracy"].first() for table in (trials, ends)]
+    assert floats[0].equals(floats[1])  # the same float networks
+    tables = [compare_at_equal_bits(table) for table in (trials, pd.concat([mixed, ends], ignore_index=True))]
     section = PAGE.split("\n## Mixed K\n")[1].split("\n## ")[0]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
     rows = [row for row in cells if len(row) == 6 and row[0].isdigit()]
@@ -118,10 +123,11 @@ def test_table_of_mixed_k_is_that_of_its_study() -> None:
             *(f"{row[name]:.3f}" for name in ("accuracy", "mixed_accuracy")),
             f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]",
         ]
+        for table in tables
         for row in table.to_dict("records")
     ]
     assert rows == expected
-    assert (table["n"] == 3).all()
+    assert all((table["n"] == 3).all() for table in tables)
 
 
 def test_page_shows_what_lies_beside_it() -> None:

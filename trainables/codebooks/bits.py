@@ -142,7 +142,7 @@ def network_bits(model: nn.Module, level_counts: Mapping[str, Sequence[int]], co
         for name, tensor in floats.items()
     }
     payload = sum(cost.values())
-    left = sum(weight.numel() for name, weight in quantized_weights(model).items() if name not in layers)
+    left = sum(weight.numel() for name, weight in quantized_weights(model).items() if name.lstrip(".") not in layers)
     weights = left + sum(layer.num_weights for layer in layers.values())
     entropy = FLOAT_BITS * left + sum(layer.num_weights * entropy_bits(layer.counts) for layer in layers.values())
 
