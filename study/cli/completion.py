@@ -38,12 +38,15 @@ def _studies_in(folder: Path, prefix: str, beginning: str, file: str) -> Iterato
 def complete_trial(context: typer.Context, incomplete: str) -> list[str]:
     """Return the numbers and names of trials that begin with a text."""
     from study.storage.study_storage import LEDGER
+    from trainables.errors import IrregularFileError
+    from trainables.files.regular import open_regular
 
     # While the option lacks its value, the arguments before it are not assigned yet.
     directory = context.params.get("directory") or next(iter(context.args), "")
     try:
-        text = Path(directory, LEDGER).read_text(errors="replace")
-    except OSError:
+        with open_regular(Path(directory, LEDGER)) as ledger:
+            text = ledger.read().decode(errors="replace")
+    except (OSError, IrregularFileError):
         return []
     names = _TRIAL_ID.findall(text)
     return [name for name in (*map(str, range(len(names))), *names) if name.startswith(incomplete)]

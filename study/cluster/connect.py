@@ -116,6 +116,8 @@ def _head_of(address: str) -> str | None:
 def _unreachable(head: str) -> str | None:
     """Return the reason why nothing answers at `host:port`, which Ray would ask for minutes; None if something does."""
     host, _, port = head.rpartition(":")
+    if not (port.isdecimal() and int(port) < 2**16):
+        return f"the port must be a number below 65536, got {port!r}"
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_ANSWER).close()
     except OSError as error:

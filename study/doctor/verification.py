@@ -14,8 +14,9 @@ from study.records.optuna_mirror import OptunaMirror
 from study.records.tables import epoch_rows, trial_row
 from study.storage.folder import StudyFolder
 from trainables.codebooks.artifact_file import read_artifact
-from trainables.errors import DamagedFileError
+from trainables.errors import DamagedFileError, IrregularFileError
 from trainables.files.checkpoint import read_checkpoint
+from trainables.files.regular import open_regular
 from trainables.files.tables import read_table
 from trainables.result import EPOCH_COLUMNS, EPOCH_KEYS, TRIAL_COLUMNS, TRIAL_KEYS
 
@@ -35,13 +36,24 @@ def verify_study(folder: StudyFolder) -> list[Check]:
     """
     folder.storage.fetch_results()
     checks = [_configuration(folder)]
-    content = folder.ledger.read_bytes() if folder.ledger.exists() else b""
+    content = _content(folder.ledger)
     reading = read(content)
     checks.append(_ledger(folder, content, reading))
     if reading.damage is None and checks[-1].status is not CheckStatus.FAIL:
         checks += [*_tables(folder, content), _optuna(folder, reading.history)]
     checks += [_checkpoints(folder, reading.history), _baselines(folder, reading.history), _exported(folder)]
     return checks
+
+
+def _content(ledger: Path) -> bytes:
+    """Return the content of a ledger, which need not exist. Raises DamagedFileError, OSError."""
+    try:
+        with open_regular(ledger) as file:
+            return file.read()
+    except FileNotFoundError:
+        return b""
+    except IrregularFileError as error:
+        raise DamagedFileError(str(error)) from None
 
 
 def _configuration(folder: StudyFolder) -> Check:
@@ -175,7 +187,7 @@ def _damaged(paths: list[Path], verify: Callable[[Path], object]) -> list[Path]:
     for path in paths:
         try:
             verify(path)
-        except DamagedFileError:
+        except (DamagedFileError, ValueError):  # the latter of a folder or a pipe in a file's place
             damaged.append(path)
     return damaged
 

@@ -6,6 +6,7 @@ from io import FileIO
 from pathlib import Path
 
 from study.errors import StorageUnlockable, StorageUnwritable
+from trainables.files.regular import open_regular
 
 
 def lock(path: Path) -> FileIO:
@@ -41,7 +42,7 @@ def is_being_written(path: Path) -> bool:
         StorageError: the file system can't lock files.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False

@@ -13,6 +13,7 @@ from study.ledger.history import History
 from study.ledger.order import check_order
 from study.ledger.snapshot import Snapshot, read_snapshot, snapshot_of
 from trainables.errors import DamagedFileError
+from trainables.files.regular import open_regular
 
 
 @dataclass
@@ -97,7 +98,7 @@ def read_file(path: Path) -> Reading:
     """
     if not path.exists():
         return Reading()
-    with path.open("rb") as ledger:
+    with open_regular(path) as ledger:
         snapshot = read_snapshot(snapshot_of(path), ledger)
         if snapshot is not None:
             reading = _read_on(_reading_of(snapshot), ledger)

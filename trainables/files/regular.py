@@ -1,5 +1,6 @@
 """Safe reading of untrusted files: only regular files, and only up to a limit."""
 
+import errno
 import os
 import stat
 from io import BufferedReader
@@ -12,15 +13,18 @@ def open_regular(path: Path) -> BufferedReader:
     """Open a regular file for reading; devices and pipes, which might never end, are refused.
 
     Raises:
-        OSError: the file does not exist or cannot be opened.
+        OSError: the file does not exist, is a folder, or cannot be opened.
         IrregularFileError: the path is not a regular file.
     """
     # Without O_NONBLOCK, opening a pipe blocks until another process opens it for writing.
-    file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: SIM115
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise IrregularFileError(f"{path} must be a regular file, got a device or a pipe; give another")
-    return file
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return open(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise IrregularFileError(f"{path} must be a regular file, got a device or a pipe; give another")
 
 
 def read_regular(path: Path, limit: int) -> bytes:

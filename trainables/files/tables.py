@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from trainables.errors import DamagedFileError
+from trainables.errors import DamagedFileError, IrregularFileError
+from trainables.files.regular import open_regular
 from trainables.result import SCHEMA_VERSION, SCHEMA_VERSION_KEY, SEARCHED_KEY, Column, searched_column
 
 ARROW_TYPES = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa.string()}
@@ -50,6 +51,7 @@ def read_table(
     """
     shown_as = shown_as or str(path)
     try:
+        open_regular(path).close()  # a pipe would block
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             if searched:
                 columns = [*columns, *_searched_columns(file.schema_arrow, {column.name for column in columns})]
@@ -57,7 +59,7 @@ def read_table(
             # Not pq.read_table, which would turn a parent folder named `a=b` into a column.
             table = file.read(columns=[name for name in file.schema_arrow.names if name in names])
             table = _with_range_index(table, file.schema_arrow, names)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError, IrregularFileError) as error:
         raise DamagedFileError(f"{shown_as} is damaged: {' '.join(str(error).split())}; {remedy}") from None
     version = (table.schema.metadata or {}).get(SCHEMA_VERSION_KEY.encode())
     if version is not None and (not version.isdigit() or int(version) > SCHEMA_VERSION):

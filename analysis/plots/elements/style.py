@@ -153,14 +153,16 @@ def plain(name: str) -> str:
     return "".join(sign for sign in name if unicodedata.category(sign) not in ("Cc", "Cs")).replace("$", r"\$")
 
 
-_IN_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"} | {sign: f"\\{sign}" for sign in "_&#{}"}
-"""Characters that are special in LaTeX, escaped; Matplotlib escapes % and ^."""
+_IN_LATEX = {r"\$": r"\textdollar{}", "\\": r"\textbackslash{}", "~": r"\textasciitilde{}"} | {
+    sign: f"\\{sign}" for sign in "_&#{}"
+}
+"""Characters that are special in LaTeX, escaped; Matplotlib escapes % and ^, and turns an escaped $ into a bare one."""
 
 
 def _for_latex(text: str) -> str:
     """Return a text of Matplotlib, escaped for LaTeX; mathematics, between two dollars, stays as it is."""
     parts = re.split(r"(?<!\\)\$", text)
-    parts[::2] = [re.sub(r"\\\$|[\\~_&#{}]", lambda sign: _IN_LATEX.get(sign[0], sign[0]), part) for part in parts[::2]]
+    parts[::2] = [re.sub(r"\\\$|[\\~_&#{}]", lambda sign: _IN_LATEX[sign[0]], part) for part in parts[::2]]
     return "$".join(parts)
 
 

@@ -1,13 +1,14 @@
 """Names of studies, families and parameters are text in figures and tables, whatever signs they hold."""
 
 from io import BytesIO
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.plots.elements.style import _for_latex, plain
+from analysis.plots.elements.style import _for_latex, available_formats, paper_style, plain, save_figure
 from analysis.plots.front import plot_front
 from analysis.plots.importance import plot_importances
 from analysis.plots.studies import plot_studies
@@ -34,14 +35,27 @@ def test_figures_take_any_name(name: str) -> None:
     saved(plot_importances(importances, axes()))
 
 
+def test_latex_sets_any_name(tmp_path: Path) -> None:
+    """Matplotlib hands a text to LaTeX with bare dollars in place of escaped ones."""
+    with paper_style():
+        ax = axes()
+        for place, name in enumerate(NAMES):
+            ax.text(0, place / len(NAMES), plain(name))
+            ax.text(0.5, place / len(NAMES), f"levels $K_1$ of {plain(name)}")
+        formats = available_formats()
+        assert len(save_figure(ax.figure, tmp_path / "names", formats)) == len(formats)
+        if "pgf" in formats:
+            assert r"a\textdollar{}b" in (tmp_path / "names.pgf").read_text()
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("a$b", r"a\$b"),
+        ("a$b", r"a\textdollar{}b"),
         ("a_b", r"a\_b"),
         ("back\\slash", r"back\textbackslash{}slash"),
         ("#{}&~", r"\#\{\}\&\textasciitilde{}"),
-        ("a\\$b", r"a\textbackslash{}\$b"),
+        ("a\\$b", r"a\textbackslash{}\textdollar{}b"),
         ("\\input{/etc/passwd}", r"\textbackslash{}input\{/etc/passwd\}"),
     ],
 )
