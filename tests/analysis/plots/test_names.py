@@ -38,12 +38,13 @@ def test_figures_take_any_name(name: str) -> None:
 def test_latex_sets_any_name(tmp_path: Path) -> None:
     """Matplotlib hands a text to LaTeX with bare dollars in place of escaped ones."""
     with paper_style():
-        ax = axes()
+        figure = Figure()
+        ax = figure.add_subplot()
         for place, name in enumerate(NAMES):
             ax.text(0, place / len(NAMES), plain(name))
             ax.text(0.5, place / len(NAMES), f"levels $K_1$ of {plain(name)}")
         formats = available_formats()
-        assert len(save_figure(ax.figure, tmp_path / "names", formats)) == len(formats)
+        assert len(save_figure(figure, tmp_path / "names", formats)) == len(formats)
         if "pgf" in formats:
             assert r"a\textdollar{}b" in (tmp_path / "names.pgf").read_text()
 
