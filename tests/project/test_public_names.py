@@ -7,11 +7,11 @@ from importlib import import_module
 import pytest
 
 PACKAGES = [
-    "study",
-    "analysis.plots",
-    "analysis.statistics",
-    "trainables",
-    "trainables.codebooks",
+    *("study", "study.cluster", "study.config", "study.doctor", "study.ledger", "study.notebook", "study.records"),
+    *("study.run", "study.search", "study.sources", "study.storage", "study.trackers"),
+    *("analysis.plots", "analysis.report", "analysis.statistics"),
+    *("trainables", "trainables.codebooks", "trainables.config", "trainables.data", "trainables.files"),
+    *("trainables.formats", "trainables.measurement", "trainables.models", "trainables.phases"),
     "trainables.regularizers",
 ]
 
