@@ -24,7 +24,7 @@ from study.errors import NodeLacksDataset, NodeUnusable, StorageNotShared, Stora
 from study.ledger.facts import ASKED, ENDED, EPOCH, LOST
 from study.ledger.history import CheckpointRecord
 from study.ledger.ledger import Ledger
-from study.ledger.reading import read_history
+from study.ledger.reading import read_file, read_history
 from study.records.failures import MOST_LOSSES
 from study.records.optuna_mirror import OptunaMirror
 from study.records.provenance import provenance
@@ -313,6 +313,14 @@ def test_recorder_keeps_the_metrics_and_drops_what_is_about_ray(recording: Recor
     about_ray = {"pid": 7, "time_total_s": 1.0, "config": {"trial": {}}, "done": False, "training_iteration": 1}
     recording.report(metrics(1) | about_ray)
     assert recording.recorded_trial.epochs == {1: metrics(1)}
+
+
+def test_recorder_writes_a_snapshot_of_a_long_ledger(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("study.ledger.ledger.LINES_WORTH_A_SNAPSHOT", 1)
+    recording.report(metrics(1))
+    recording.recorder.on_step_end(0, [])
+    reading = read_file(recording.study.ledger)
+    assert (reading.lines_in_snapshot, reading.history) == (3, recording.ledger.history)
 
 
 def test_recorder_ends_a_trial_as_it_ended(recording: Recording) -> None:
