@@ -363,7 +363,14 @@ def test_fact_that_can_not_reach_the_bucket_never_was(uri: str, store: FaultySto
 def test_working_copy_is_published_but_for_what_is_not_its(uri: str) -> None:
     folder = StudyFolder.at(uri)
     folder.create(study_config())
-    for name in ("report/front.svg", ".draft", "optuna.db-journal", "confirm/trials.parquet", "ledger.jsonl"):
+    for name in (
+        "report/front.svg",
+        ".draft",
+        "optuna.db-journal",
+        "confirm/trials.parquet",
+        "ledger.jsonl",
+        "ledger.snapshot",
+    ):
         file = folder.path / name
         file.parent.mkdir(exist_ok=True)
         file.write_text(name)
