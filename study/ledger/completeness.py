@@ -64,9 +64,10 @@ class TableWitness:
             if self.position.is_in(ledger):
                 return None
             return f"lacks the line that ends at byte {self.position.offset}, up to which"
+        if self.num_ended == 0:
+            return None
         ledger.seek(0)
-        content = ledger.read()
-        ended = sum(1 for _ in _ENDED.finditer(content, 0, content.rfind(b"\n") + 1))
+        ended = sum(line.endswith(b"\n") and _ENDED.search(line) is not None for line in ledger)
         return f"holds {ended} ended trials, of the {self.num_ended} from which" if ended < self.num_ended else None
 
 

@@ -1,5 +1,6 @@
 """History: the state of a study that follows from its facts, as searcher, rungs, tables and progress read it."""
 
+import marshal
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -206,7 +207,7 @@ class History:
 
     def __post_init__(self) -> None:
         """Begin to collect values that trials have in common."""
-        self._known_values: dict[str, Any] = {}
+        self._known_values: dict[bytes, Any] = {}
 
     def apply(self, fact: Fact) -> None:
         """Update the state by one fact, which `study.ledger.order.check_order` has accepted."""
@@ -274,8 +275,8 @@ class History:
         self.trials[trial.number] = trial
 
     def _one_of(self, value: Any) -> Any:
-        """Return the first value that was given with the same text."""
-        return self._known_values.setdefault(repr(value), value)
+        """Return the first value of the same content and types that was given."""
+        return self._known_values.setdefault(marshal.dumps(value, 2), value)  # version 2 depends on the content alone
 
     def _create_trial(self, fact: facts.Asked) -> None:
         names = ("number", "trial_id", "anchor", "params", "distributions", "config", "config_hash")
