@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Collection
-from typing import Any, get_origin
+from types import UnionType
+from typing import Any, Union, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -70,8 +71,16 @@ def _line(detail: dict[str, Any], model: type[BaseModel]) -> str:
 def _choices(model: Any, location: Collection[int | str]) -> list[str]:
     """Return the keys that are allowed at a location within a model."""
     for part in location:
+        model = _present(model)
         field = getattr(model, "model_fields", {}).get(str(part))
         # An index leads into a list, a key into a mapping: their entries have the type that they are annotated with.
         entries = getattr(model, "__args__", [None])
         model = field.annotation if field is not None else entries[-1 if get_origin(model) is dict else 0]
-    return sorted(getattr(model, "model_fields", {}))
+    return sorted(getattr(_present(model), "model_fields", {}))
+
+
+def _present(model: Any) -> Any:
+    """Return the type of a section that may be None; other types unchanged."""
+    if get_origin(model) not in (Union, UnionType):
+        return model
+    return next(kind for kind in model.__args__ if kind is not type(None))

@@ -9,6 +9,9 @@ from study.config.rules.space_check import check_space
 from study.config.sections import MOST_LEVELS
 from trainables.config import LARGEST_INTEGER
 
+MOST_BASELINES = 1000
+"""Largest number of float baselines, each of which is trained before the first trial."""
+
 if TYPE_CHECKING:
     from study.config.schema import StudyConfig
 
@@ -106,6 +109,11 @@ def _check_limits(config: "StudyConfig") -> None:
         raise ValueError(
             f"seed must be at most {most}, for seed + trials is a seed too and the tables hold 64 bits, "
             f"got {config.seed}; choose another"
+        )
+    if config.baseline_seeds and config.replicates > MOST_BASELINES:
+        raise ValueError(
+            f"replicates must be at most {MOST_BASELINES} where trials begin from float baselines, one for each, "
+            f"got {config.replicates}; lower it"
         )
     stores = "put them where the store's own tools look for them, as into ~/.aws/credentials"
     refuse_credentials("trial.data_dir", config.trial["data_dir"], stores)

@@ -87,3 +87,15 @@ def test_wrong_value_anywhere_is_refused_in_one_line_or_valid(whole: dict[str, A
             except Exception as error:
                 defects.append(f"{path} = {str(value)[:20]!r}: {error!r}"[:200])
     assert not defects, f"{len(defects)} defects, at first:\n" + "\n".join(defects[:20])
+
+
+def test_number_of_float_baselines_has_a_limit() -> None:
+    values = WHOLE | {"replicates": 10**12, "trial": WHOLE["trial"] | {"init": "pretrained"}}
+    values["space"] = {"family": ["RS"]}
+    with pytest.raises(ValueError, match="replicates must be at most 1000 where trials begin from float baselines"):
+        parse_study(values, "s.yaml")
+
+
+def test_unknown_key_of_an_optional_section_names_those_that_it_has() -> None:
+    with pytest.raises(ValueError, match=r"unknown key 'stop\.minutes'; choose from \['cost', 'gpu_hours', 'hours', "):
+        parse_study(WHOLE | {"stop": {"minutes": 3}}, "s.yaml")
