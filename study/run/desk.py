@@ -38,12 +38,14 @@ class Desk(DerivedFromLedger, Callback):
         self._pause = SECONDS_BETWEEN_LOOKS[folder.storage.has_working_copy]
         self._due = 0.0
 
-    def open(self) -> None:
-        """Withdraw requests to stop the study, which were made to a driver that has died, and take the others."""
+    def forget_stops(self) -> None:
+        """Withdraw requests to stop the study: they were made to a driver that has died.
+
+        Call it as soon as this driver holds the ledger, for later ones are made to this driver.
+        """
         for request in pending(self._folder)[0]:
             if request.kind == STOP and request.number is None:
                 self._folder.storage.remove_request(request.name)
-        self.look()
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Take the requests if the last look at them is old."""

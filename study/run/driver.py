@@ -82,6 +82,7 @@ class Driver:
             optuna.logging.set_verbosity(optuna.logging.ERROR)
         history = self._ledger.history
         check_loop(self._run.folder, history, own=False)
+        self._desk.forget_stops()
         rungs = end_finished_trials(self._ledger, self._run.config)
         if is_complete(history, self._run.config):  # the last driver may have died before it recorded that
             if history.sessions[-1].outcome is None:
@@ -92,7 +93,7 @@ class Driver:
         connect(self._run.config, options.address, options.verbose, options.console)
         start_session(self._run.folder, self._run.config, self._ledger)
         self._mirror.sync(history)  # so that a dashboard shows what earlier sessions did
-        self._desk.open()
+        self._desk.look()
         baselines = self._train_baselines()
         prune_checkpoints(self._run.folder, history)
         failure = self._train_trials(rungs, baselines)

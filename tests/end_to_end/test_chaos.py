@@ -152,11 +152,14 @@ class Changed(Victim):
 
     def _wait(self, run: LiveRun, condition: Callable[[], bool]) -> None:
         """Make a request when the session has begun, and then wait."""
-        sessions = len(self.history().sessions)
-        super()._wait(run, lambda: len(self.history().sessions) > sessions or condition())
+        sessions = self._num_sessions()
+        super()._wait(run, lambda: self._num_sessions() > sessions or condition())
         if run.process.poll() is None and not condition():
             self._request(self.rng.choice(("enqueue", "enqueue", "stop trial", "stop")))
         super()._wait(run, condition)
+
+    def _num_sessions(self) -> int:
+        return self.folder.ledger.read_bytes().count(b'"fact": "session_started"') if self.folder.ledger.exists() else 0
 
     def _request(self, event: str) -> None:
         study = str(self.folder.path)

@@ -11,6 +11,7 @@ from study.ledger.history import History, Trial
 from study.search.first_trials import first_trials
 from study.search.rungs import Rungs
 from study.search.space import ANCHOR
+from study.search.versions import VersionedProposals
 from trainables.result import TrialState
 
 FEWEST_EPOCHS = 3
@@ -77,8 +78,9 @@ def _epochs_left(trial: Trial, history: History) -> float:
 def _epochs_to_start(history: History, config: StudyConfig) -> float:
     """Return the epochs that the trials that are not created yet are expected to need."""
     left = config.trials - len(history.trials)
-    anchors = sum(ANCHOR in attributes for _, attributes in first_trials(config))
-    anchors_left = min(left, max(0, anchors - len(history.trials)))
+    versions = VersionedProposals(config, history)
+    first_left = first_trials(config, versions.proposed)[versions.sampled :]
+    anchors_left = min(left, sum(ANCHOR in attributes for _, attributes in first_left))
     ended = _compared(history)
     expected = PRIOR_TRIALS * expected_epochs(config) + sum(len(trial.epochs) for trial in ended)
     return anchors_left * config.epochs + (left - anchors_left) * expected / (PRIOR_TRIALS + len(ended))

@@ -84,7 +84,9 @@ def test_requests_that_wait_are_taken_by_the_next_driver_except_those_to_stop(
 ) -> None:
     send(study, Request(kind="stop", user="ada"))
     send(study, Request(kind="enqueue", user="ada", searched=RM))
-    Desk(study, study.read_config(), ledger, print).open()
+    desk = Desk(study, study.read_config(), ledger, print)
+    desk.forget_stops()
+    desk.look()
     assert interruption.received is None
     assert len(ledger.history.enqueued) == 1
     assert pending(study) == ([], {})
