@@ -269,7 +269,7 @@ def test_grid_may_hold_float_networks() -> None:
         ([1], 2, {}, "plan must be a list of trials, or have the keys grid and seeds"),
         ({"family": ["none"], "num_levels": [2]}, 0, {}, r"plan\.seeds must be an integer of at least 1, got 0"),
         ({"family": ["none"], "num_levels": [2]}, "2", {}, r"plan\.seeds must be an integer"),
-        ({"family": ["none"], "num_levels": []}, 2, {}, r"plan\.grid\.num_levels is missing of at least 1"),
+        ({"family": ["none"], "num_levels": []}, 2, {}, r"plan\.grid\.num_levels must be a list of at least 1"),
         (
             {"family": ["none"], "num_levels": [2]},
             2,
