@@ -10,6 +10,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import optuna
+
 from study.ledger.facts import ENDED, EPOCH
 from study.ledger.history import Trial
 from study.notebook.asked_trial import AskedTrial
@@ -42,6 +44,7 @@ class OwnLoop:
             DamagedFileError: the ledger can't be read.
             StorageError: the ledger can't be written.
         """
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._folder = folder
         self._config = folder.read_config()
         if self._config.baseline_seeds:

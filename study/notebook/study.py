@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from study.cluster.connect import quiet_libraries
 from study.commands.requests import stop_study
 from study.commands.status import StudyStatus, status_of
 from study.notebook.asked_trial import AskedTrial
@@ -287,6 +288,7 @@ class Study:
             StorageError: the ledger can't be written.
         """
         if self._loop is None or not self._loop.is_open:
+            quiet_libraries()
             from study.notebook.own_loop import OwnLoop  # which imports Ray
 
             self._loop = OwnLoop(self.folder)

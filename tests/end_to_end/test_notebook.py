@@ -35,3 +35,12 @@ def test_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
 def test_notebook_is_small_and_links_lead_somewhere() -> None:
     assert NOTEBOOK.stat().st_size < MOST_BYTES
     assert [cell.cell_type for cell in read_notebook(NOTEBOOK).cells].count("code") == 8
+
+
+def test_notebook_is_stored_as_it_was_executed() -> None:
+    notebook = read_notebook(NOTEBOOK)
+    counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
+    assert counts == list(range(1, len(counts) + 1)), "from top to bottom"
+    assert [output.output_type for cell in notebook.cells for output in cell.get("outputs", ())].count("error") == 0
+    assert sum("image/png" in types for types in kinds(notebook)) == 1
+    assert sum("text/html" in types for types in kinds(notebook)) == 3, "tables"

@@ -22,6 +22,8 @@ def execute(path: Path, cwd: Path) -> Any:
     client.execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times
+        if cell.cell_type == "code":  # what libraries say about the kernel's packages is of no interest
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     return notebook
 
 
