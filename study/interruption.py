@@ -81,6 +81,8 @@ class Interruption:
             yield
         finally:
             self._deferring = False
+            if self._handled is None:  # only `request` has set it, and the process, as a notebook's, goes on
+                self.received = None
 
     def request(self) -> None:
         """End as after Ctrl-C, as a user has asked from elsewhere; the next `check` raises `Interrupted`."""

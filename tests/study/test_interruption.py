@@ -135,3 +135,15 @@ def test_deferred_signal_is_raised_by_the_check_alone(handled: Timed) -> None:
         with pytest.raises(Interrupted):
             handled.check()
     assert handled.status == 143
+
+
+def test_request_from_elsewhere_ends_one_run_of_a_process_that_handles_no_signals() -> None:
+    """A notebook goes on after `qar stop`, and can resume the study."""
+    interruption = Interruption()
+    with interruption.deferred():
+        interruption.request()
+        with pytest.raises(Interrupted):
+            interruption.check()
+    assert interruption.status == 130
+    with interruption.deferred():
+        interruption.check()
