@@ -179,7 +179,10 @@ def confirmation_of(
         if is_complete(history, searched):
             remedy = f"see why with: qar status {folder}; then extend it: qar resume {folder} --trials N"
         raise ValueError(f"{folder} has no quantized trial with its full budget to confirm; {remedy}")
-    plan = plan_of(history, margin, only, searched.space)
+    wanted = plan_of(history, margin, only, searched.space)
+    # Fields that are left out have the values of `trial`, which another trial of the plan may name.
+    by_hash = {searched.trial_config(trial.searched).hash: trial for trial in reversed(wanted)}
+    plan = [trial for trial in wanted if trial in by_hash.values()]
     values = searched.model_dump() | {
         "name": f"{searched.name}-{CONFIRM}",
         "trials": len(plan) * seeds,

@@ -87,6 +87,13 @@ def test_families_are_compared_at_their_best_nuisances(study: StudyFolder) -> No
     assert set(again["config_hash"]) == set(best["config_hash"])
 
 
+def test_confirmation_trains_each_configuration_once_for_each_seed(study: StudyFolder) -> None:
+    """The plain configuration of `none`, which leaves the fields out, may be a trial of the search."""
+    config = study.confirmation.read_config()
+    hashes = [config.trial_config(trial.searched).hash for trial in config.plan]
+    assert len(hashes) == len(set(hashes))
+
+
 def test_results_over_seeds_have_the_fields(study: StudyFolder) -> None:
     results = confirmed(load_trials(study.path), load_trials(study.confirmation.path))
     assert searched_columns(load_trials(study.path)) == FIELDS
