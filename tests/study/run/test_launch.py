@@ -35,13 +35,13 @@ def test_second_of_two_extensions_is_refused(tmp_path: Path) -> None:
 def test_configuration_changes_only_while_the_ledger_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = make_study(tmp_path / "small")
     driven: list[bool] = []
-    write = StudyFolder.replace_config
+    write = StudyFolder._replace_config
 
-    def observed(folder: StudyFolder, config: object) -> None:
+    def observed(folder: StudyFolder, content: bytes) -> None:
         driven.append(folder.is_driven())
-        write(folder, config)  # type: ignore[arg-type]
+        write(folder, content)
 
-    monkeypatch.setattr(StudyFolder, "replace_config", observed)
+    monkeypatch.setattr(StudyFolder, "_replace_config", observed)
     extend(study, 7, RunOptions())
     assert driven == [True]
     assert not study.is_driven(), "released"
