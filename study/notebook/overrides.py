@@ -6,6 +6,18 @@ from typing import Any
 import yaml
 
 
+class _OneLine(yaml.SafeDumper):
+    """Writes texts with line breaks in double quotes, which escape them; other quotes would hold them as they are."""
+
+
+_OneLine.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style='"' if text.splitlines() not in ([], [text]) else None
+    ),
+)
+
+
 def override_lines(overrides: Mapping[str, Any]) -> list[str]:
     """Return changes of a configuration as `KEY=VALUE`, with dots between nested keys and values in YAML.
 
@@ -32,7 +44,7 @@ def _flattened(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, An
 def _as_yaml(key: str, value: Any) -> str:
     try:
         plain = dict(value) if isinstance(value, Mapping) else value
-        text = yaml.safe_dump(plain, default_flow_style=True, allow_unicode=True, width=float("inf"))
+        text = yaml.dump(plain, Dumper=_OneLine, default_flow_style=True, allow_unicode=True, width=float("inf"))
     except yaml.YAMLError:
         raise ValueError(
             f"{key} must be plain data (texts, numbers, true, false, None, lists, dicts), got {value!r}; convert it"

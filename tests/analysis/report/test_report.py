@@ -216,7 +216,7 @@ def test_figure_or_table_that_fails_ends_no_report(tmp_path: Path, monkeypatch: 
     assert report.text.replace(str(tmp_path / "out"), str(tmp_path / "whole")) == whole.text
 
 
-@pytest.mark.parametrize("part", ["html.page_of", "report.summarize", "report.text_of", "report.front"])
+@pytest.mark.parametrize("part", ["html.page_of", "writers.summarize", "report.text_of", "writers.front"])
 def test_file_that_fails_ends_no_report(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_confirmed_study(tmp_path / "small")
     monkeypatch.setattr(f"analysis.report.{part}", breaking)

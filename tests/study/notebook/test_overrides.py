@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from study.config import load_study
@@ -14,6 +14,8 @@ from study.notebook.overrides import override_lines
 SCALARS = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=20)
 
 
+@example(value="\n")
+@example(value="a\u2028b")
 @given(value=SCALARS | st.lists(SCALARS, max_size=4))
 def test_value_is_read_as_it_was_given(value: Any) -> None:
     (line,) = override_lines({"key": value})
