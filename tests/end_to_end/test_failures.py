@@ -23,11 +23,18 @@ SHORT = (
     *("--set", "trial.subset=320"),
 )
 
+FROM_SCRATCH = (
+    *("--set", "trial.init=scratch", "--set", "space.family=[none,RM]", "--set", "space.lam_by_family={}"),
+    *("--set", "anchors.family=[none,RM]"),
+)
+"""No float baseline, which would fail before the trials."""
+
 
 def test_study_whose_first_trials_fail_alike_ends_by_itself_and_can_be_resumed(tmp_path: Path) -> None:
     ended = qar(
         *("launch", "digits", "--trials", "40", "--storage", "elsewhere"),
         *("--set", "trial.recipe.learning_rate=1e30", "--set", "trial.recipe.optimizer=sgd"),
+        *FROM_SCRATCH,
         cwd=tmp_path,
     )
     assert ended.status == 1, ended
@@ -79,6 +86,7 @@ def test_trial_that_raises_fails_with_its_reason_and_without_a_traceback(
     ended = qar(
         *("launch", "digits", "--trials", "1", "--set", "early_stopping.scheduler=none"),
         *("--set", "trial.recipe.compile=true"),
+        *FROM_SCRATCH,
         cwd=tmp_path,
     )
     assert ended.status == 1, ended

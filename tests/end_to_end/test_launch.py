@@ -17,9 +17,12 @@ from analysis.statistics.pareto import front
 from study.config import load_study
 from study.ledger.history import CHECKPOINTS_KEPT
 from study.ledger.reading import read_history
+from study.storage.folder import StudyFolder
 from tests.support.example_studies import files_below
 from tests.support.live_studies import Ended, assert_quiet, qar
 from trainables.config import TrialConfig
+from trainables.families import QUANTIZE_FIRST, family_of
+from trainables.files.checkpoint import read_weights
 from trainables.result import END_STATES, EPOCH_COLUMNS, PRE_TUNING, TEST_ACCURACIES, TRIAL_COLUMNS, TrialState
 from trainables.run import CompressionRun
 
@@ -28,7 +31,9 @@ pytestmark = pytest.mark.e2e
 TERMINAL = set(END_STATES)
 
 
-SEARCHED = set(load_study("digits").space.family)
+SPACE = load_study("digits").space
+SEARCHED = set(SPACE.family)
+PENALIZED = {name for name in SEARCHED if family_of(name).has_penalty}
 
 
 @dataclass(frozen=True)
@@ -101,8 +106,11 @@ def test_launch_runs_every_family_and_the_float_baseline(launched: Launched) -> 
     assert baseline["val_accuracy"] == baseline["float_val_accuracy"] > 0.8
     anchors = trials[trials["anchor"]]
     # Each family at two and at four levels; then the first trials whose levels the sampler chooses.
-    assert list(anchors["num_levels"][1:11]) == [2] * 5 + [4] * 5
-    assert set(anchors["family"][1:6]) == set(anchors["family"][6:11]) == SEARCHED
+    count = len(SEARCHED)
+    at_two, at_four = anchors[1 : count + 1], anchors[count + 1 : 2 * count + 1]
+    assert list(at_two["num_levels"]) == [2] * count
+    assert list(at_four["num_levels"]) == [4] * count
+    assert set(at_two["family"]) == set(at_four["family"]) == SEARCHED
     assert set(anchors["state"]) == {TrialState.COMPLETE}
 
 
@@ -125,7 +133,10 @@ def test_tables_of_a_launch_agree_with_each_other(launched: Launched) -> None:
     for column in ("val_accuracy", "bits_per_weight", "float_val_accuracy", "entropy_bits_per_weight"):
         assert (last[column] == trials[column]).all(), column
     assert set(epochs.loc[epochs["epoch"] == 3, "phase"]) == {"finetune"}
-    assert set(epochs.loc[epochs["epoch"] < 3, "phase"]) == {"regularize"}
+    early = epochs[epochs["epoch"] < 3].set_index("trial_id")
+    is_quantized_first = (trials["family"] == QUANTIZE_FIRST)[early.index]
+    assert set(early.loc[~is_quantized_first, "phase"]) == {"regularize"}
+    assert set(early.loc[is_quantized_first, "phase"]) == {"finetune"}
     quantized_at_2 = epochs[(epochs["epoch"] == 2)].set_index("trial_id")["val_accuracy"]
     baseline = trials.index[trials["num_levels"].isna()]  # is never quantized
     assert trials["val_accuracy_pre_tuning"].dropna().to_dict() == quantized_at_2.drop(baseline).to_dict()
@@ -138,16 +149,19 @@ def test_values_of_a_launch_are_plausible(launched: Launched) -> None:
     quantized = trials[trials["num_levels"].notna()]
     assert (quantized["entropy_bits_per_weight"] <= quantized["index_bits_per_weight"]).all()
     assert (quantized["bits_per_weight"] < 8).all()
-    penalized = trials["family"] != "none"
-    assert trials.loc[penalized, "lam"].between(1, 32).all()
+    penalized = trials["family"].isin(PENALIZED)
+    for family in PENALIZED:
+        values = SPACE.lam_by_family.get(family, SPACE.lam)
+        assert trials.loc[trials["family"] == family, "lam"].between(values.low, values.high).all(), family
     assert trials.loc[~penalized, "lam"].isna().all()
     always = {column.name for column in TRIAL_COLUMNS} - {
-        *("num_levels", "lam", "placement", "failure"),
+        *("num_levels", "lam", "placement", "failure", "groups", "stopped_by"),
         *PRE_TUNING,
         *TEST_ACCURACIES,
         "val_accuracy_recalibrated",
     }
     assert trials[sorted(always)].notna().all().all()
+    assert trials[["groups", "stopped_by"]].isna().all().all()
     sometimes = ("penalty", "quantization_error", "val_accuracy_recalibrated")
     assert (
         launched.epochs[[column.name for column in EPOCH_COLUMNS if column.name not in sometimes]].notna().all().all()
@@ -159,10 +173,12 @@ def test_trial_of_a_launch_is_what_the_method_alone_computes(launched: Launched)
     trials = launched.trials
     number = int(trials[(trials["family"] == "RE")]["number"].iloc[0])
     told = trials.iloc[number]
+    config = TrialConfig.from_dict(read_history(launched.study / "ledger.jsonl").trials[number].config)
+    weights = read_weights(StudyFolder(launched.study).fetched_baseline(config.seed))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        run = CompressionRun(TrialConfig.from_dict(read_history(launched.study / "ledger.jsonl").trials[number].config))
+        run = CompressionRun(config, initial_weights=weights)
         results = [run.run_epoch() for _ in range(told["epochs"])]
     finally:
         torch.set_num_threads(threads)
@@ -176,8 +192,8 @@ def test_launch_says_how_far_it_is_and_what_it_found(launched: Launched) -> None
     counted = [(int((trials["state"] == state).sum()), state) for state in (TrialState.COMPLETE, TrialState.PRUNED)]
     assert "14 trials: " + ", ".join(f"{count} {state}" for count, state in counted if count) in lines
     assert any(re.match(r"\d+ of 14 trials", line) for line in lines)
-    for trial_id in front(trials)["trial_id"]:
-        assert any(line.split()[-1:] == [trial_id] for line in lines)
+    for trial_id in front(trials).drop_duplicates(["bits_per_weight", "val_accuracy"])["trial_id"]:
+        assert any(trial_id in line.split() for line in lines)
     assert any("plot: studies/digits/report/figures/front.pdf" in line for line in lines)
     assert lines[-1] == "next: qar confirm studies/digits --seeds 5; qar report studies/digits"
 
