@@ -107,10 +107,9 @@ def _search_text(findings: Findings) -> str:
 
 
 def _front_text(rows: pd.DataFrame, best: pd.Series | None) -> str:
-    """Return the front as a table with one row for each point; trials at the same point are counted."""
-    point = ["bits_per_weight", "val_accuracy"]
-    equal = rows.groupby(point)["trial_id"].transform("size") - 1
-    rows, equal = rows[~rows.duplicated(point)], equal[~rows.duplicated(point)]
+    """Return the front as a table with one row for each point, and the number of further trials on these points."""
+    points = rows[~rows.duplicated(["bits_per_weight", "val_accuracy"])]
+    repeated, rows = len(rows) - len(points), points
     left_out = len(rows) - MOST_ROWS
     knee_id = None if best is None else best["trial_id"]
     shown = pd.DataFrame(
@@ -124,10 +123,13 @@ def _front_text(rows: pd.DataFrame, best: pd.Series | None) -> str:
             "λ": rows["lam"].map(_lam),
             "placement": rows["placement"],
             **{name: rows[name].map(field_text) for name in searched_columns(rows)},
-            "trial": rows["trial_id"] + equal.map(lambda count: f" and {count} equal" if count else ""),
+            "trial": rows["trial_id"],
         }
     ).head(MOST_ROWS)
-    return shown.to_string(index=False) + (f"\n… and {left_out:,} more in front.csv" if left_out > 0 else "")
+    lines = [shown.to_string(index=False)]
+    lines += [f"… and {left_out:,} more in front.csv"] if left_out > 0 else []
+    lines += [f"trials with the same results as one of these: {repeated:,}, in front.csv"] if repeated else []
+    return "\n".join(lines)
 
 
 def _groups(rows: pd.DataFrame) -> pd.Series:

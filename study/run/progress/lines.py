@@ -18,11 +18,17 @@ MOST_FAILURES_SHOWN = 10
 
 
 def front_table(trials: list[Trial]) -> Table:
-    """Return the front as a table: accuracy, bits, and the configuration of each point."""
+    """Return the front as a table: accuracy, bits, and the configuration of each point.
+
+    Trials at the same point share a row, which counts those after the first.
+    """
     table = Table(box=None, header_style="bold", pad_edge=False)
     for header in ("bits/weight", "val accuracy", "family", "K", "λ", "placement", "trial"):
         table.add_column(header, justify="left" if header in ("family", "placement") else "right")
+    points: dict[tuple[float, float], list[Trial]] = {}
     for trial in trials:
+        points.setdefault((trial.last["bits_per_weight"], trial.last["val_accuracy"]), []).append(trial)
+    for trial, *others in points.values():
         config = trial.config
         table.add_row(
             f"{trial.last['bits_per_weight']:.2f}",
@@ -31,7 +37,7 @@ def front_table(trials: list[Trial]) -> Table:
             MIXED if trial.is_allocated else str(config["num_levels"]),
             f"{config['lam']:.2g}" if config["lam"] else "–",
             config["placement"],
-            str(trial.number),
+            f"{trial.number} (+{len(others)})" if others else str(trial.number),
         )
     return table
 

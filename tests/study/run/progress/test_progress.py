@@ -115,6 +115,16 @@ def test_front_table_shows_every_point_with_its_configuration(tmp_path: Path) ->
     ]
 
 
+def test_front_table_shows_trials_at_one_point_in_one_row() -> None:
+    history = history_of(
+        *[(accuracy, bits, TrialState.COMPLETE, 4) for accuracy, bits in [(0.5, 2.0)] * 3 + [(0.6, 3.0)]]
+    )
+    screen, shown = console(terminal=False)
+    screen.print(front_table(front_so_far(history)))
+    _, *rows = [line.split() for line in shown.getvalue().splitlines()]
+    assert [row[-2:] for row in rows] == [["0", "(+2)"], [rows[1][-2], "3"]]
+
+
 def test_front_table_fits_a_terminal_of_80_columns(tmp_path: Path) -> None:
     history = read_history(make_study(tmp_path / "small").ledger)
     shown = io.StringIO()
