@@ -26,7 +26,7 @@ ALLOCATED = "auto_"
 """Beginning of the names of groups of layers whose K was chosen from measured costs."""
 
 MIXED = "mixed"
-"""What stands for K where each layer has another one, chosen from measured costs."""
+"""Text in place of K where each layer has its own, chosen from measured costs."""
 
 
 class TrialState(StrEnum):

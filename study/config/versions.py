@@ -8,7 +8,7 @@ from study.config.sections import MOST_LEVELS, EarlyStopping, Space
 
 
 class StudyVersion(Section):
-    """What a version of a study proposes, and the rules by which it stops trials.
+    """Space that a version of a study proposes from, and the rules by which it stops trials.
 
     Attributes:
         space: its search space.

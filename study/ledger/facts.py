@@ -90,7 +90,7 @@ class Baseline(Fact):
 
 @dataclass(frozen=True, kw_only=True)
 class Measured(Fact):
-    """What quantizing each layer of a seed's float network costs was measured.
+    """The cost of quantizing each layer of a seed's float network was measured.
 
     Attributes:
         sensitivity: `trainables.groups.sensitivity.Sensitivity`, as a dictionary.

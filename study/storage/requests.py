@@ -26,7 +26,7 @@ def _new_name() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a user asks of the driver.
+    """Request of a user to the driver.
 
     Attributes:
         kind: `enqueue` for a trial, or `stop`.

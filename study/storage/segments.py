@@ -28,7 +28,7 @@ _NAME = re.compile(rf"{FOLDER}/(?P<generation>\d+(?:-\w+)?)/(?P<first>\d+)(-(?P<
 
 
 class _Generation(NamedTuple):
-    """What there is of a generation.
+    """Objects of a generation that the bucket holds.
 
     Attributes:
         name: of its folder; empty if there is none.

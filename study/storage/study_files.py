@@ -1,17 +1,18 @@
 """Paths of the files in a study's folder."""
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 from study.storage.study_storage import BASELINE, EPOCHS, LEDGER, OPTUNA_DB, RAY, STUDY_JSON, STUDY_YAML, TRIALS
 
 
-class StudyFiles:
+class StudyFiles(ABC):
     """Base of `StudyFolder`: the paths of a study's files on this machine."""
 
     @property
+    @abstractmethod
     def path(self) -> Path:
         """Folder on this machine with the study's files."""
-        raise NotImplementedError
 
     @property
     def study_yaml(self) -> Path:

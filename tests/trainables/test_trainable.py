@@ -265,7 +265,7 @@ def test_pretrained_trial_refuses_another_baseline_than_the_recorded_one(tmp_pat
 
 
 def test_saved_checkpoint_carries_its_checksum_to_the_driver(tmp_path: Path) -> None:
-    """Of a checkpoint in a bucket the driver could read it only by a request."""
+    """The driver could compute the checksum of a checkpoint in a bucket only by a request."""
     training = CompressionTrial(config=ray_config(quick()))
     training.step()
     saved = pickle.loads(pickle.dumps(training.save(str(tmp_path))))

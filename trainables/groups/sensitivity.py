@@ -12,7 +12,7 @@ from trainables.result import ALLOCATED
 
 @dataclass(frozen=True, kw_only=True)
 class Sensitivity:
-    """What quantizing each layer of a float network costs.
+    """Costs of quantizing each layer of a float network.
 
     Attributes:
         loss: validation loss of the float network, nats.

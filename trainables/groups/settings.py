@@ -1,4 +1,4 @@
-"""What each layer of a trial's network is quantized to."""
+"""Number of levels, placement and strength of each layer of a trial's network."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -94,7 +94,7 @@ def test_wrong_launch_is_refused_before_a_process_begins(
 
 
 def test_refusal_of_the_process_is_an_exception_of_the_call(tmp_path: Path) -> None:
-    """What only the process finds: no folder can be made there, and nothing runs on a study that another one holds."""
+    """Nowhere can a folder be made, and nothing runs on a study that another process holds: the process finds both."""
     folder = make_study(tmp_path / "small", ended=False)
     known = study.Study.open(folder.path)
     with pytest.raises(ValueError, match="--trials extends a study that has finished, got 3"):

@@ -103,7 +103,7 @@ def test_in_every_order_of_two_drivers_requests_one_wins(place: str, monkeypatch
 
 
 def test_in_random_races_one_wins(races: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two to five drivers, in a new place, after a driver that has ended, and after one that was killed."""
+    """Two to five drivers race in a new place, after a driver that has ended, and after one that was killed."""
     for seed in range(races):
         place, drivers = list(PLACES)[seed % 3], 2 + seed // 3 % 4
         won, refused = compete(race := Race(by_seed(seed)), PLACES[place], drivers, monkeypatch)

@@ -1,4 +1,4 @@
-"""What both forms of RE share: trained representatives and a temperature that falls."""
+"""Base of both forms of RE: trained representatives and a temperature that falls."""
 
 from torch import Tensor
 

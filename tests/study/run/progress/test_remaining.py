@@ -96,7 +96,7 @@ def test_nothing_is_said_before_a_few_epochs_and_nothing_is_left_at_the_end() ->
 
 
 def test_epochs_that_are_left_go_on_at_the_pace_of_the_latest() -> None:
-    """Of a plan of four trials of 18 epochs, one has ended; the epochs took 2 s each, and a session 100 s to start."""
+    """One of a plan of four trials of 18 epochs has ended; the epochs took 2 s each, and a session 100 s to start."""
     config = planned(4)
     history = history_of((0.5, 2.0, TrialState.COMPLETE, 4))
     history.trials[0].anchor = True
