@@ -45,12 +45,13 @@ def start_ray(address: str | None, verbose: bool, modules: Sequence[str] = ()) -
     """Start Ray on this machine, or connect to the cluster at `address`, unless this process is connected.
 
     Args:
-        address: address of the cluster's head, or `auto`; None to start Ray on this machine.
+        address: address of the cluster's head, or `auto`; None to start Ray on this machine, or to use the Ray that
+            this process is connected to.
         verbose: show Ray's own messages.
         modules: paths of modules and packages that Ray ships to all nodes.
 
     Raises:
-        ValueError: there is no cluster at the address, or it can't be reached.
+        ValueError: there is no cluster at the address, it can't be reached, or this process is connected to another.
         NoRayError: Ray does not start on this machine.
     """
     if not verbose:
@@ -59,10 +60,6 @@ def start_ray(address: str | None, verbose: bool, modules: Sequence[str] = ()) -
         os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(int(3 * PATIENCE)))
     import ray
 
-    if ray.is_initialized():
-        if list(modules) == _shipped:
-            return
-        ray.shutdown()  # a connection ships the modules that it began with
     if (address or "").startswith("ray://"):
         raise ValueError(
             f"--address must be that of a cluster which this machine is a node of, got {address!r}; launch from "
@@ -73,6 +70,16 @@ def start_ray(address: str | None, verbose: bool, modules: Sequence[str] = ()) -
     head = None if address is None else _head_of(address)
     if head is not None and (reason := _unreachable(head)):
         raise ValueError(f"{refusal}: {reason}; {remedy}")
+    if ray.is_initialized():
+        connected = ray.get_runtime_context().gcs_address
+        if head not in (None, connected):
+            raise ValueError(
+                f"--address must be that of the Ray which this process is connected to ({connected}), got {address!r}; "
+                "leave it out, or disconnect first with: ray.shutdown()"
+            )
+        if list(modules) == _shipped:
+            return
+        ray.shutdown()  # a connection ships the modules that it began with
     try:
         prepare_token(create=address is None)
     except TokenExposedError as error:

@@ -137,6 +137,7 @@ def resume(
     options = options or RunOptions()
     folder = StudyFolder.at(directory)
     with shown_errors(folder):
+        folder.check_no_links()
         config = folder.read_config()
         check_addresses(config, options.trust_addresses, on_cluster=options.address is not None)
         if overrides:

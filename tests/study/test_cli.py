@@ -330,15 +330,18 @@ def test_status_says_how_far_a_study_is(here: Path) -> None:
 def test_every_command_in_a_message_can_be_pasted_into_a_shell(name: str, here: Path) -> None:
     make_study(here / name / "small", ended=False)
     make_study(here / name / "done")
+    StudyFolder(here / name / "new").create(study_config())
     for arguments in (
         ("status", f"{name}/small"),
         ("clean", f"{name}/small"),
-        ("confirm", f"{name}/small"),
+        ("confirm", f"{name}/new"),
         ("resume", f"{name}/small", "--trials", "3"),
+        ("resume", f"{name}/done"),
         ("report", f"{name}/done", "--formats", "svg"),
     ):
         result = run(*arguments)
         commands = re.findall(r"qar (?:resume|status|report|confirm) .*", result.stdout + result.stderr)
+        assert commands, result.output
         for command in commands:
             assert shlex.split(command.split(";")[0])[2].startswith(f"{name}/"), command
 
