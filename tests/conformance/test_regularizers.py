@@ -165,6 +165,7 @@ SPECIAL_KINDS = ("ends", "outside", "far outside", "zero", "representatives", "m
     layer=layers(),
     num_levels=st.sampled_from([2, 3, 4, 7, 16, 256]),
     initial=st.sampled_from(["quantiles", "grid", "kmeans"]),
+    interval=st.sampled_from(["minmax", "sigma", "quantiles"]),
     temperatures=st.sampled_from([(0.25, 0.025), (1.0, 1.0), (0.05, 0.005)]),
     fraction=st.sampled_from([None, 0.0, 0.5, 0.9375]),
     displacement=st.sampled_from(["none", "moved", "equal pair", "all equal", "empty level"]),
@@ -178,6 +179,7 @@ def test_regularizer_matches_autograd(
     layer: Tensor,
     num_levels: int,
     initial: str,
+    interval: str,
     temperatures: tuple[float, float],
     fraction: float | None,
     displacement: str,
@@ -186,7 +188,7 @@ def test_regularizer_matches_autograd(
     seed: int,
 ) -> None:
     first, last = temperatures
-    form = soft_form(**switches, initial=initial, temperature=first, final_temperature=last)
+    form = soft_form(**switches, initial=initial, interval=interval, temperature=first, final_temperature=last)
     regularizer = REGULARIZERS[family](layer, num_levels, form)
     reference = Reference.of(family, form, layer, regularizer.representatives.detach().double(), fraction or 0.0)
     if fraction is not None:

@@ -18,11 +18,17 @@ ROUNDING = 4e-7
 
 
 def interval_of(weights: Float[Tensor, " n"], form: PenaltyForm) -> tuple[float, float]:
-    """Return the interval [a, b] of a layer's weights, (n,), as `form.interval` says; never wider than their range."""
+    """Return the interval [a, b] of a layer's weights, (n,), as `form.interval` says; never wider than their range.
+
+    Both ends are numbers of the weights' type. A weight outside, clamped to an end, is then exactly on the zero that RS
+    has there; else the rounding of the end would decide whether the well pulls it too.
+    """
     low, high = weights.min().item(), weights.max().item()
     if form.interval == "sigma":
-        mean, width = weights.mean().item(), form.interval_sigmas * weights.std(correction=0).item()
-        return max(low, mean - width), min(high, mean + width)
+        width = form.interval_sigmas * weights.std(correction=0).item()
+        mean = min(max(weights.mean().item(), low), high)  # the mean of equal weights may be rounded away from them
+        low, high = max(low, mean - width), min(high, mean + width)
+        return weights.new_tensor(low).item(), weights.new_tensor(high).item()
     if form.interval == "quantiles":
         ordered = weights.sort().values
         outside = int(form.interval_quantile * len(ordered))

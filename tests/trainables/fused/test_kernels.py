@@ -23,6 +23,7 @@ from trainables.config import PenaltyForm
 from trainables.fused.layers import FusedCodebooks, FusedPenalty
 from trainables.fused.layout import AMOUNT, CONTROLS, TEMPERATURE, UNIT
 from trainables.regularizers.application import draw, shrink_squared
+from trainables.regularizers.periodic import PeriodicWells
 from trainables.regularizers.protocol import Regularizer
 from trainables.regularizers.registry import REGULARIZERS
 from trainables.regularizers.representatives import mean_spacing
@@ -131,6 +132,24 @@ def test_gradient_of_the_kernels_matches_autograd_on_a_layer(family: str, num_le
     weights = layer + 0.02 * layer.std() * torch.randn(len(layer), generator=torch.Generator().manual_seed(9))
     weights = weights[~reference.uncertain(weights.double(), representatives)]
     assert_matches_reference(FusedLayer(regularizer, form, 0.5, family), reference, weights, 0.3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("num_levels", [2, 7, 16, 256])
+@pytest.mark.parametrize("centre", [0.0, -3.0, 100.0])
+def test_weights_outside_of_the_interval_of_rs_have_slope_one(centre: float, num_levels: int) -> None:
+    """The end that such a weight is clamped to must count as a zero, however it is rounded."""
+    for seed in range(20):
+        layer = draw_weights("heavy-tailed", 300, seed) + centre
+        regularizer = REGULARIZERS["RS"](layer, num_levels, PenaltyForm(interval="sigma"))
+        assert isinstance(regularizer, PeriodicWells)
+        below, above = layer < regularizer.low, layer > regularizer.high
+        assert (below | above).any()
+        fused = [FusedLayer(regularizer, PenaltyForm(), 0.0, "RS")] if seed == 0 else []
+        for penalty in (regularizer, *fused):
+            gradient = torch.zeros_like(layer)
+            penalty.add_gradient(layer, gradient, 1.0)
+            assert (gradient[below] == -1).all()
+            assert (gradient[above] == 1).all()
 
 
 def moving(family: str, form: PenaltyForm, num_levels: int) -> tuple[list[Tensor], list[Regularizer]]:

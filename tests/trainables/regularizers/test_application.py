@@ -270,3 +270,14 @@ def test_moments_of_representatives_are_sorted_with_them() -> None:
 def test_interval(form: dict[str, object], expected: tuple[float, float]) -> None:
     weights = torch.tensor([7.0, 0.0, 1.0, 5.0, -3.0])
     assert interval_of(weights, PenaltyForm(**form)) == pytest.approx(expected)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("interval", ["minmax", "sigma", "quantiles"])
+@pytest.mark.parametrize("weight", [0.1, -2.7, 1e-3])
+def test_interval_of_equal_weights_is_their_value(weight: float, interval: str) -> None:
+    """In float32, the mean of 300 times 0.1 is not 0.1; it is one standard deviation away from it."""
+    weights = torch.full((300,), weight)
+    assert interval_of(weights, PenaltyForm(interval=interval, interval_sigmas=0.5)) == (
+        weights[0].item(),
+        weights[0].item(),
+    )
