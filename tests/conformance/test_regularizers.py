@@ -54,7 +54,7 @@ def assert_matches_reference(regularizer: Regularizer, reference: Reference, wei
     regularizer.add_gradient(weights, gradient, strength)
 
     share = 1 / len(weights) if reference.form.reduction == "mean" else 1.0
-    height, slope = reference.typical(representatives)
+    height, slope = reference.typical(representatives, len(weights))
     penalties = reference.penalties(weights.double(), representatives)
     largest = max(penalties.abs().sum().item(), 0.1 * len(weights) * height)
     assert abs(regularizer.value(weights) - share * penalties.sum().item()) <= RELATIVE * share * largest

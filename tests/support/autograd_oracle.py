@@ -206,7 +206,7 @@ class Reference:
         others = exponents.scatter(1, nearest[:, None], -math.inf).logsumexp(1)
         share_of_others = torch.sigmoid(others - largest + rounding)
         slope_error = rounding.clamp(max=1) * share_of_others * 4 * distance
-        return slope_error > RELATIVE / 2 * self.typical(representatives)[1]
+        return slope_error > RELATIVE / 2 * self.typical(representatives, len(weights))[1]
 
     def _near_kink(self, weights: Tensor, representatives: Tensor) -> Tensor:
         rounding = 4 * FLOAT32_EPS
@@ -233,9 +233,14 @@ class Reference:
         by_weight, by_representative = torch.autograd.grad(total, (weights, representatives), allow_unused=True)
         return by_weight, torch.zeros_like(representatives) if by_representative is None else by_representative
 
-    def typical(self, representatives: Tensor) -> tuple[float, float]:
-        """Largest penalty and slope of a weight in the interval: the unit of errors where all gradients vanish."""
+    def typical(self, representatives: Tensor, num_weights: int) -> tuple[float, float]:
+        """Largest penalty and slope of a weight in the interval: the unit of errors where all gradients vanish.
+
+        Those of BinReg without `form.scale` are in inverse proportion to the number of weights in the layer.
+        """
         margin = 0.0 if self.high > self.low else 1.0
         sample = torch.linspace(self.low - margin, self.high + margin, 203, dtype=torch.float64)
         slopes, _ = self.gradients(sample, representatives)
-        return self.penalties(sample, representatives).abs().max().item(), slopes.abs().max().item()
+        size = len(sample) / num_weights if self.family == "BinReg" and not self.form.scale else 1.0
+        penalties = self.penalties(sample, representatives)
+        return size * penalties.abs().max().item(), size * slopes.abs().max().item()
