@@ -144,8 +144,10 @@ def test_weights_outside_of_the_interval_of_rs_have_slope_one(centre: float, num
         assert isinstance(regularizer, PeriodicWells)
         below, above = layer < regularizer.low, layer > regularizer.high
         assert (below | above).any()
-        fused = [FusedLayer(regularizer, PenaltyForm(), 0.0, "RS")] if seed == 0 else []
-        for penalty in (regularizer, *fused):
+        penalties: list[PeriodicWells | FusedLayer] = [regularizer]
+        if seed == 0:
+            penalties.append(FusedLayer(regularizer, PenaltyForm(), 0.0, "RS"))
+        for penalty in penalties:
             gradient = torch.zeros_like(layer)
             penalty.add_gradient(layer, gradient, 1.0)
             assert (gradient[below] == -1).all()
