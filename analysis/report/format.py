@@ -17,7 +17,8 @@ class Format:
     Attributes:
         style: an .mplstyle file whose keys override those of `analysis.plots.elements.style.STYLE_FILE`; None for the
             default.
-        suffixes: formats of figures, among `analysis.plots.elements.style.FORMATS`; None for all available ones.
+        suffixes: formats of figures, among `analysis.plots.elements.style.FORMATS`; None for all available ones, and
+            an empty tuple for a report without figures.
         named: returns the address to show for a path in a study, on the page and in provenance.json.
         view: what figures and tables show; the page and the lists show all trials.
     """
@@ -62,9 +63,13 @@ def chosen_suffixes(format: Format) -> tuple[str, ...]:
     from analysis.plots.elements.style import FORMATS, available_formats
 
     available = available_formats(format.style)
-    return tuple(suffix for suffix in format.suffixes or FORMATS if suffix in available)
+    return tuple(suffix for suffix in _asked_suffixes(format, FORMATS) if suffix in available)
+
+
+def _asked_suffixes(format: Format, every: tuple[str, ...]) -> tuple[str, ...]:
+    return every if format.suffixes is None else format.suffixes
 
 
 def lacks_latex(format: Format) -> bool:
     """Return whether PGF figures are asked for, and LaTeX is missing."""
-    return "pgf" in (format.suffixes or ("pgf",)) and "pgf" not in chosen_suffixes(format)
+    return "pgf" in _asked_suffixes(format, ("pgf",)) and "pgf" not in chosen_suffixes(format)

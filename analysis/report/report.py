@@ -58,7 +58,7 @@ def write_report(
     _read_epochs(findings)
     attempts = _write(findings, out, format, WRITERS)
     notes = [*_left_out(format.view), *_lines(attempts.omissions), *_lines(note)]
-    files = files_text(out, notes, lacks_latex(format))
+    files = files_text(out, notes, figures=format.suffixes != (), without_latex=lacks_latex(format))
     return Report(text=f"{_text_of(findings, attempts)}\n\n{files}", files=attempts.files, failures=attempts.failures)
 
 
@@ -113,7 +113,7 @@ def write_comparison(
         raise _unwritable(out, error) from None
     parts.append(_comparison_text(studies_table(compared).frame))
     notes = [*_left_out(format.view), *omissions, *_lines(note)]
-    parts.append(files_text(out, notes, lacks_latex(format)))
+    parts.append(files_text(out, notes, figures=format.suffixes != (), without_latex=lacks_latex(format)))
     return Report(text="\n\n".join(parts), files=common.files, failures=common.failures)
 
 
@@ -123,9 +123,10 @@ def _write_common(compared: dict[str, Findings], out: Path, format: Format, atte
     from analysis.report.tables import studies_table, write_table
 
     studies = list(compared.values())
-    write_studies_figures(
-        compared, made(out / "figures"), attempts, style=format.style, formats=chosen_suffixes(format)
-    )
+    if format.suffixes != ():
+        write_studies_figures(
+            compared, made(out / "figures"), attempts, style=format.style, formats=chosen_suffixes(format)
+        )
     attempts.attempt("table studies", lambda: write_table("studies", studies_table(compared), out))
     attempts.attempt("report.html", lambda: [write_html(studies, out)])
     files = [findings.study for findings in studies]

@@ -183,16 +183,18 @@ def _lam(value: float) -> str:
     return "–" if pd.isna(value) else f"{value:.2g}"
 
 
-def files_text(out: Path, notes: Sequence[str], without_latex: bool) -> str:
+def files_text(out: Path, notes: Sequence[str], *, figures: bool, without_latex: bool) -> str:
     """Return lines with the locations of the files, and notes about missing parts and fonts.
 
     Args:
         out: folder of the report.
         notes: lines to append.
+        figures: whether figures were requested.
         without_latex: whether PGF figures were requested, but no LaTeX is installed.
     """
+    where = f"figures: {out / 'figures'}; " if figures else ""
     lines = [
-        f"figures: {out / 'figures'}; tables: {out}/table-*.tex and .csv",
+        f"{where}tables: {out}/table-*.tex and .csv",
         f"page: {out / 'report.html'}; provenance of every point: {out / 'provenance.json'}",
     ]
     if without_latex:

@@ -19,6 +19,8 @@ Writer = Callable[[Findings, Path, Format, Attempts], None]
 
 
 def _write_figures(findings: Findings, out: Path, format: Format, attempts: Attempts) -> None:
+    if format.suffixes == ():
+        return
     from analysis.report.figures import write_figures  # matplotlib takes a second to import
 
     folder = made(out / "figures")

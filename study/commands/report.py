@@ -25,7 +25,7 @@ def report(
         folders: the studies.
         out: folder of the report; None for `report` in the folder of one study, or in the working directory.
         style: Matplotlib style file whose keys override the built-in style.
-        formats: formats of the figures; None for all.
+        formats: formats of the figures; None for all, and an empty sequence for no figure.
         **shown: what figures and tables show, as `analysis.report.options.view_of` takes it.
 
     Raises:

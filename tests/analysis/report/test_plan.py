@@ -19,8 +19,10 @@ from tests.support.example_studies import (
     write_plan_study,
     write_tables_of,
 )
+from tests.support.few_figures import keep_figures
 
 SVG = Format(suffixes=("svg",))
+NO_FIGURES = Format(suffixes=())
 assert "svg" in available_formats()
 
 
@@ -74,7 +76,7 @@ def test_differences_of_a_plan_are_tested(tmp_path: Path) -> None:
         write_plan_study(tmp_path / name, seeds=5, tested=tested)
         findings = load_findings(tmp_path / name)
         assert findings.has_tests
-    write_report(tmp_path / "tested", tmp_path / "out", format=SVG)
+    write_report(tmp_path / "tested", tmp_path / "out", format=NO_FIGURES)
     table = pd.read_csv(tmp_path / "out" / "table-accuracy.csv")
     assert table.loc[table["family"] != "none", "p"].notna().any()
 
@@ -89,7 +91,7 @@ def test_plan_with_several_configurations_of_a_family_and_level_shows_the_best_o
     settings = (tmp_path / "study" / "study.yaml").read_text()
     write_tables_of(tmp_path / "study", trials_frame(*confirmed_rows(3), *worse))
     (tmp_path / "study" / "study.yaml").write_text(settings)
-    write_report(tmp_path / "study", tmp_path / "out", format=SVG)
+    write_report(tmp_path / "study", tmp_path / "out", format=NO_FIGURES)
     hashes = pd.read_csv(tmp_path / "out" / "table-accuracy.csv").query("family == 'RE' and num_levels == 2")[
         "config_hash"
     ]
@@ -104,7 +106,7 @@ def test_plan_that_is_not_finished_says_so(tmp_path: Path) -> None:
     write_plan_study(tmp_path / "study")
     settings = (tmp_path / "study" / "study.yaml").read_text().replace("trials: 21", "trials: 35")
     (tmp_path / "study" / "study.yaml").write_text(settings)
-    report = write_report(tmp_path / "study", tmp_path / "out", format=SVG)
+    report = write_report(tmp_path / "study", tmp_path / "out", format=NO_FIGURES)
     assert "the plan is not finished: 21 of 35 trials have ended" in report.text
     assert "he plan is not finished" in (tmp_path / "out" / "table-accuracy.tex").read_text()
 
@@ -129,7 +131,10 @@ def test_brief_report_of_a_plan_shows_its_means(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "figures" / "confirmed.pdf").exists()
 
 
-def test_plan_is_compared_with_a_confirmed_search_on_the_test_split(tmp_path: Path) -> None:
+def test_plan_is_compared_with_a_confirmed_search_on_the_test_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_figures(monkeypatch, "confirmed")
     write_plan_study(tmp_path / "plan")
     write_confirmed_study(tmp_path / "search")
     report = write_comparison([tmp_path / "plan", tmp_path / "search"], tmp_path / "out", format=SVG)

@@ -33,6 +33,7 @@ from tests.support.example_studies import (
     trials_frame,
     write_tables_of,
 )
+from tests.support.few_figures import keep_figures
 from trainables.config import TrialConfig
 from trainables.errors import DamagedFileError
 
@@ -114,7 +115,7 @@ def test_page_and_provenance_call_a_working_copy_by_what_it_is_a_copy_of(tmp_pat
     def named(path: Path) -> str:
         return f"s3://bucket/{path.relative_to(study.path.parent).as_posix()}?region=here&scheme=http"
 
-    format = Format(suffixes=("svg",), named=named)
+    format = Format(suffixes=(), named=named)
     write_report(study.path, tmp_path / "report", format=format)
     write_comparison([study.path, make_study(study.path.parent / "small").path], tmp_path / "several", format=format)
     written = [path for name in ("report", "several") for path in (tmp_path / name).rglob("*")]
@@ -221,8 +222,11 @@ def test_curves_are_of_the_trials_that_are_named(confirmed_findings: Findings) -
 
 
 @pytest.mark.parametrize("names", [("one", "other"), ("same", "same")])
-def test_figures_of_several_studies_name_their_points(names: tuple[str, str], tmp_path: Path) -> None:
+def test_figures_of_several_studies_name_their_points(
+    names: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Studies of the same name go by those of their folders."""
+    keep_figures(monkeypatch)  # only those of the comparison
     folders = ("one", "other")
     studies = [make_explored_study(tmp_path / folder, name) for folder, name in zip(folders, names, strict=True)]
     for study in studies:

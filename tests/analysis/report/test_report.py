@@ -34,11 +34,13 @@ from tests.support.example_studies import (
     write_confirmed_study,
     write_tables_of,
 )
+from tests.support.few_figures import keep_figures
 from trainables.errors import DamagedFileError
 from trainables.result import TrialState
 
 BRIEF_FILES = {"figures/front.pdf", "figures/front.svg", "figures/front.png", "front.csv", "summary.json"}
 SVG = Format(suffixes=("svg",))
+NO_FIGURES = Format(suffixes=())
 
 FAILED: dict[str, Any] = {
     "state": TrialState.FAIL,
@@ -140,10 +142,23 @@ def test_figures_stay_small(whole: tuple[Report, Path]) -> None:
     assert max(path.stat().st_size for path in report.files) < 500_000
 
 
-def test_figures_can_be_left_to_one_format(tmp_path: Path) -> None:
-    write_confirmed_study(tmp_path / "small")
-    report = write_report(tmp_path / "small", tmp_path / "out", format=SVG)
-    assert {path.suffix for path in report.files} == {".svg", ".csv", ".tex", ".json", ".html"}
+def test_figures_can_be_left_to_one_format_or_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_figures(monkeypatch, "front", "confirmed")
+    for name in ("one", "two"):
+        write_confirmed_study(tmp_path / name)
+    report = write_report(tmp_path / "one", tmp_path / "out", format=SVG)
+    others = {".csv", ".tex", ".json", ".html"}
+    assert {path.suffix for path in report.files} == {".svg", *others}
+    assert "figures: " in report.text
+    for bare in (
+        write_report(tmp_path / "one", tmp_path / "bare", format=NO_FIGURES),
+        write_comparison([tmp_path / "one", tmp_path / "two"], tmp_path / "both", format=NO_FIGURES),
+    ):
+        assert {path.suffix for path in bare.files} == others
+        assert "figures: " not in bare.text
+        assert "figure " not in bare.text
+        assert bare.failures == ()
+    assert not list(tmp_path.glob("b*/**/figures"))
 
 
 @pytest.mark.parametrize(
@@ -218,6 +233,7 @@ def test_figure_or_table_that_fails_ends_no_report(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize("part", ["html.page_of", "writers.summarize", "report.text_of", "writers.front"])
 def test_file_that_fails_ends_no_report(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_confirmed_study(tmp_path / "small")
+    keep_figures(monkeypatch, "confirmed")
     monkeypatch.setattr(f"analysis.report.{part}", breaking)
     report = write_report(tmp_path / "small", tmp_path / "out", format=Format(suffixes=("png",)))
     (failure,) = report.failures
@@ -234,6 +250,7 @@ def test_importances_that_fail_end_no_report(tmp_path: Path) -> None:
 def test_figure_that_fails_ends_no_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("one", "two"):
         write_confirmed_study(tmp_path / name)
+    keep_figures(monkeypatch, "front")
     monkeypatch.setattr("analysis.report.figures.studies.plot_studies", breaking)
     report = write_comparison([tmp_path / "one", tmp_path / "two"], tmp_path / "out", format=SVG)
     assert report.failures == ("figure studies, figure studies-confirmed failed: RuntimeError: it broke",)
@@ -381,7 +398,8 @@ def test_very_long_front_is_cut_and_says_so(tmp_path: Path) -> None:
     assert "… and 100 more in front.csv" in report_of(tmp_path, *rows).text
 
 
-def test_studies_are_compared_in_figures_and_a_table(tmp_path: Path) -> None:
+def test_studies_are_compared_in_figures_and_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_figures(monkeypatch, "front")
     for name, seeds in (("one", 3), ("two", 4)):
         write_confirmed_study(tmp_path / name, seeds)
         (tmp_path / name / "study.yaml").write_text(f"name: {name}\n")
@@ -396,7 +414,8 @@ def test_studies_are_compared_in_figures_and_a_table(tmp_path: Path) -> None:
     assert "comparison of studies:" in report.text
 
 
-def test_fronts_of_two_seeds_have_no_median(tmp_path: Path) -> None:
+def test_fronts_of_two_seeds_have_no_median(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_figures(monkeypatch, "attainment", "difference")
     for name, seeds in (("one", 2), ("two", 3)):
         write_confirmed_study(tmp_path / name, seeds)
     report = write_comparison([tmp_path / "one", tmp_path / "two"], tmp_path / "out", format=SVG)
@@ -417,7 +436,7 @@ def test_report_of_a_confirmation_alone_is_refused_with_the_way_to_it(tmp_path: 
 
 def test_one_seed_against_another_tells_no_probability(tmp_path: Path) -> None:
     make_explored_study(tmp_path / "explored")
-    write_report(tmp_path / "explored", tmp_path / "out", format=SVG)
+    write_report(tmp_path / "explored", tmp_path / "out", format=NO_FIGURES)
     table = pd.read_csv(tmp_path / "out" / "table-gains.csv")
     assert table["gain"].notna().all()
     assert table[["probability", "probability_low", "probability_high"]].isna().all(axis=None)
@@ -429,18 +448,21 @@ def test_configurations_that_the_search_has_not_seen_are_counted(tmp_path: Path)
     search = searched_frame()
     write_tables_of(tmp_path / "study", search[search["config_hash"] != "RE-4"])
     write_tables_of(tmp_path / "study" / "confirm", trials_frame(*confirmed_rows()))
-    write_report(tmp_path / "study", tmp_path / "out", format=SVG)
+    write_report(tmp_path / "study", tmp_path / "out", format=NO_FIGURES)
     told = (tmp_path / "out" / "table-accuracy.tex").read_text()
     assert "; 1 of them at the nearest $K$, since it has no complete trial of the family there." in told
     assert "validation accuracy of 6 of the 7 confirmed configurations is 2.0 points above" in told
     write_confirmed_study(tmp_path / "whole")
-    write_report(tmp_path / "whole", tmp_path / "all", format=SVG)
+    write_report(tmp_path / "whole", tmp_path / "all", format=NO_FIGURES)
     told = (tmp_path / "all" / "table-accuracy.tex").read_text()
     assert "nearest $K$" not in told
     assert "validation accuracy of the confirmed configurations is" in told
 
 
-def test_studies_that_are_not_all_confirmed_are_compared_by_their_searches(tmp_path: Path) -> None:
+def test_studies_that_are_not_all_confirmed_are_compared_by_their_searches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_figures(monkeypatch, "confirmed")
     write_confirmed_study(tmp_path / "one")
     write_tables_of(tmp_path / "two", trials_frame())
     report = write_comparison([tmp_path / "one", tmp_path / "two"], tmp_path / "out", format=SVG)
@@ -507,7 +529,7 @@ def test_confirmed_trials_that_failed_are_told_wherever_results_are_shown(tmp_pa
     count = 3 * len(confirm_study(study).read_config().plan)
     losing(study, lambda trials: (trials["family"] == "RE") & (trials["num_levels"] == 2) & (trials["seed"] > 1))
     told = f"2 of {count} trials of the confirmation failed, and no mean has them: RE, K = 2 (2 of 3)"
-    report = write_report(study.path, tmp_path / "out", format=SVG)
+    report = write_report(study.path, tmp_path / "out", format=NO_FIGURES)
     assert told in report.text
     for name in ("report.html", *(f"table-{name}.tex" for name in ("confirmed", "accuracy", "gains", "sizes"))):
         assert told in " ".join((tmp_path / "out" / name).read_text().split()), name
@@ -518,7 +540,7 @@ def test_confirmation_of_which_nothing_came_out_says_so(tmp_path: Path) -> None:
     study = make_explored_study(tmp_path / "explored")
     count = 3 * len(confirm_study(study).read_config().plan)
     losing(study, lambda trials: trials["seed"] > 0)
-    report = write_report(study.path, tmp_path / "out", format=SVG)
+    report = write_report(study.path, tmp_path / "out", format=NO_FIGURES)
     told = f"{count} of {count} trials of the confirmation failed"
     assert told in report.text
     assert told in (tmp_path / "out" / "report.html").read_text()
@@ -530,7 +552,7 @@ def test_confirmation_that_runs_is_told_wherever_results_are_shown(tmp_path: Pat
     config = confirmation.read_config()
     configurations = len(config.plan)
     confirmation.replace_config(config.model_copy(update={"trials": 5 * configurations, "replicates": 5}))
-    write_report(study.path, tmp_path / "out", format=SVG)
+    write_report(study.path, tmp_path / "out", format=NO_FIGURES)
     told = f"he confirmation is not finished: {3 * configurations} of {5 * configurations} trials have ended"
     for name in ("report.html", *(f"table-{name}.tex" for name in ("confirmed", "accuracy", "gains", "sizes"))):
         assert told in " ".join((tmp_path / "out" / name).read_text().split()), name

@@ -1,0 +1,11 @@
+"""Reports with few figures, for tests of their other parts: the figures take most of a report's time."""
+
+import pytest
+
+from analysis.report.figures import FIGURES
+
+
+def keep_figures(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Leave out of reports all figures of a study but these; a format without suffixes leaves out every figure."""
+    for name in set(FIGURES) - set(names):
+        monkeypatch.delitem(FIGURES, name)
