@@ -211,7 +211,7 @@ def test_trial_of_a_bucket_is_reproduced(story: Story) -> None:
 
 
 def test_report_of_a_bucket_goes_where_it_is_asked_to(story: Story) -> None:
-    ended = qar("report", story.uri, "--out", "out", cwd=story.cwd)
+    ended = qar("report", story.uri, "--out", "out", "--formats", "pdf", cwd=story.cwd)
     assert ended.status == 0, ended
     assert (story.cwd / "out" / "figures" / "front.pdf").exists()
     assert str(story.copy.path.parent) not in ended.stdout

@@ -26,6 +26,7 @@ from study.run.study_run import StudyRun
 from study.storage.folder import StudyFolder
 from study.storage.liveliness import Liveliness
 from tests.support.example_studies import files_below, make_study, study_config
+from tests.support.few_figures import keep_figures
 from trainables.families import FAMILIES
 from trainables.result import TrialState
 
@@ -327,7 +328,10 @@ def test_status_says_how_far_a_study_is(here: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["my study", "a[1]", "it's", "$HOME", "é"])
-def test_every_command_in_a_message_can_be_pasted_into_a_shell(name: str, here: Path) -> None:
+def test_every_command_in_a_message_can_be_pasted_into_a_shell(
+    name: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_figures(monkeypatch, "front")
     make_study(here / name / "small", ended=False)
     make_study(here / name / "done")
     StudyFolder(here / name / "new").create(study_config())
@@ -367,7 +371,8 @@ def test_status_as_json_is_for_programs(here: Path) -> None:
     assert told["wall_seconds"] >= 0
 
 
-def test_status_shows_the_front_that_the_report_shows(here: Path) -> None:
+def test_status_shows_the_front_that_the_report_shows(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_figures(monkeypatch, "front")
     make_study(here / "small")
     run("report", "small", "--formats", "svg")
     reported = json.loads((here / "small/report/summary.json").read_text())["front_size"]

@@ -11,6 +11,7 @@ import pytest
 
 from analysis.load import load_trials, searched_columns
 from analysis.names import field_text
+from analysis.report.format import Format
 from analysis.report.report import write_report
 from analysis.statistics.comparison import compare
 from analysis.statistics.confirmation import confirmed, selected
@@ -66,7 +67,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
 @pytest.fixture(scope="module")
 def report(study: StudyFolder, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("report")
-    written = write_report(study.path, out, importances=hyperparameter_importances)
+    written = write_report(study.path, out, format=Format(suffixes=("svg",)), importances=hyperparameter_importances)
     assert written.failures == ()
     (out / "text.txt").write_text(written.text)
     return out

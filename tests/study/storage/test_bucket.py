@@ -35,6 +35,7 @@ from study.storage.object_store import BucketFolder, ConditionError, below
 from study.storage.segments import FOLDER, Segments, read_ledger
 from tests.support.example_studies import asked, make_study, start_session, study_config, train
 from tests.support.faulty_store import FaultyStore
+from tests.support.few_figures import keep_figures
 from trainables.errors import DamagedFileError
 from trainables.result import TrialState
 
@@ -400,7 +401,10 @@ def test_status_of_a_study_in_a_bucket_is_that_of_its_folder(uri: str, tmp_path:
     assert "finished; 5 of 5 trials" in result.stdout
 
 
-def test_report_of_a_study_in_a_bucket_names_its_uri_and_no_working_copy(uri: str, tmp_path: Path) -> None:
+def test_report_of_a_study_in_a_bucket_names_its_uri_and_no_working_copy(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_figures(monkeypatch, "front")
     local = make_study(tmp_path / "small")
     remote = StudyFolder.at(uri)
     remote.create(study_config(trials=5))
