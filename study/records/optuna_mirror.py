@@ -6,6 +6,7 @@ it is lost, damaged or altered.
 
 import sqlite3
 import warnings
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from optuna.trial import FrozenTrial
 
 from study.config import StudyConfig
 from study.ledger.history import History, KnownResult, Trial
+from study.records.optuna_rows import EndedTrial, OptunaRows, StoredTrial
 from study.search.optuna_trials import DIRECTIONS, OBJECTIVES, OPTUNA_STATES, frozen, values_of
 from study.search.space import dimensions
 from study.storage.folder import StudyFolder
@@ -50,8 +52,7 @@ class OptunaMirror:
         self._own_file = None if config.optuna_storage else folder.optuna_db
         self._name = config.name
         self._choices = union_of_choices(config)
-        self._storage: RDBStorage | None = None
-        self._study_id = 0
+        self._rows: OptunaRows | None = None
         self._trial_ids: list[int] = []
         self._running: set[int] = set()  # indices of proposals that still run there
 
@@ -91,7 +92,7 @@ class OptunaMirror:
             self.trouble = None
         except Exception as error:  # of any driver's own type
             self.trouble = f"Optuna's storage {self.uri} can't be brought up to date: {first_line(error)}"
-            self._storage = None
+            self._rows = None
 
     def contradiction(self, history: History) -> str | None:
         """Return how the database file in the study's folder contradicts the ledger, in words; None if it does not.
@@ -103,40 +104,52 @@ class OptunaMirror:
             return "has damaged pages, or is no database"
         try:
             storage = RDBStorage(f"sqlite:///file:{self._own_file.resolve()}?mode=ro&uri=true")
-            study_id = storage.get_study_id_from_name(self._name)
-            trials = storage.get_all_trials(study_id)
+            rows = OptunaRows(storage, storage.get_study_id_from_name(self._name))
+            return None if _matches(rows.read(), history) else "holds other trials than the ledger"
         except Exception as error:  # of any driver's own type
             return f"can't be read: {first_line(error)}"
-        return None if _matches(trials, history) else "holds other trials than the ledger"
 
     def _bring_up_to_date(self, history: History) -> None:
-        if self._storage is None:
-            self._storage = self._connect(history)
-        self._follow(self._storage, history)
+        if self._rows is None:
+            self._rows = self._connect(history)
+        self._follow(self._rows, history)
 
     def _remove_file(self, file: Path) -> None:
         """Remove the database file, and SQLite's files beside it."""
-        self._storage = None
+        self._rows = None
         for suffix in ("", "-journal", "-wal", "-shm"):
             file.with_name(file.name + suffix).unlink(missing_ok=True)
 
-    def _connect(self, history: History) -> RDBStorage:
+    def _connect(self, history: History) -> OptunaRows:
         """Open the storage; a study in it that contradicts the history is deleted and created anew."""
         identity = _identity(history)
         if self._own_file is not None and not _is_sound(self._own_file):
             self._remove_file(self._own_file)
         storage = self._open()
-        trials, owner = self._load_study(storage)
+        study_id, owner = self._load_study(storage)
         if owner not in (identity, None) and self._own_file is None:
             raise ValueError(f"it holds another study of the name {self._name!r}; take that one away, or rename it")
-        if not _matches(trials, history) or not self._has_all_choices(trials):
-            storage.delete_study(self._study_id)
-            trials, owner = self._load_study(storage)
+        if not self._take_over(OptunaRows(storage, study_id), history):
+            storage.delete_study(study_id)
+            study_id, owner = self._load_study(storage)
+            self._trial_ids, self._running = [], set()
         if owner != identity:
-            storage.set_study_user_attr(self._study_id, IDENTITY, identity)
-        self._trial_ids = [trial._trial_id for trial in trials]
-        self._running = {trial.number for trial in trials if not trial.state.is_finished()}
-        return storage
+            storage.set_study_user_attr(study_id, IDENTITY, identity)
+        return OptunaRows(storage, study_id)
+
+    def _take_over(self, rows: OptunaRows, history: History) -> bool:
+        """Note the trials that the storage holds; return whether they match the history."""
+        self._trial_ids, self._running = [], set()
+        for trial in rows.read():
+            number = len(self._trial_ids)
+            if number >= len(history.proposals) or trial.number != number:
+                return False
+            if not _agrees(trial, history.proposals[number]) or not self._has_all_choices(trial):
+                return False
+            self._trial_ids.append(trial.trial_id)
+            if not trial.state.is_finished():
+                self._running.add(number)
+        return True
 
     def _open(self) -> RDBStorage:
         options: dict[str, Any] = {}
@@ -146,42 +159,46 @@ class OptunaMirror:
             options["connect_timeout"] = 10
         return RDBStorage(self.uri, engine_kwargs={"connect_args": options})
 
-    def _load_study(self, storage: RDBStorage) -> tuple[list[FrozenTrial], str | None]:
-        """Return the trials of the study in the storage and its identity, None if new; create it if it is missing."""
+    def _load_study(self, storage: RDBStorage) -> tuple[int, str | None]:
+        """Return Optuna's identifier of the study and our identity of it, None if new; create it if it is missing."""
         study = optuna.create_study(storage=storage, study_name=self._name, directions=DIRECTIONS, load_if_exists=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names(list(OBJECTIVES))
-        self._study_id = storage.get_study_id_from_name(self._name)
-        return study.trials, study.user_attrs.get(IDENTITY)
+        return storage.get_study_id_from_name(self._name), study.user_attrs.get(IDENTITY)
 
-    def _shown(self, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+    def _shown(self, trial: FrozenTrial | StoredTrial) -> dict[str, BaseDistribution]:
         """Return the distributions of a trial's categories over the choices of all versions of the study."""
         return {name: kind for name, kind in self._choices.items() if name in trial.distributions}
 
-    def _has_all_choices(self, trials: list[FrozenTrial]) -> bool:
-        """Whether the trials in the storage show the choices of all versions, which Optuna does not change."""
-        return all(
-            trial.distributions.get(name) == kind for trial in trials for name, kind in self._shown(trial).items()
+    def _has_all_choices(self, trial: StoredTrial) -> bool:
+        """Whether a trial in the storage shows the choices of all versions, which Optuna does not change."""
+        return all(trial.distributions.get(name) == kind for name, kind in self._shown(trial).items())
+
+    def _follow(self, rows: OptunaRows, history: History) -> None:
+        ended = [index for index in sorted(self._running) if history.proposals[index].state != TrialState.RUNNING]
+        rows.end([self._end_of(index, history.proposals[index]) for index in ended])
+        self._running.difference_update(ended)
+        first = len(self._trial_ids)
+        proposals = history.proposals[first:]
+        self._trial_ids += rows.add([self._template(proposal) for proposal in proposals])
+        self._running |= {
+            first + place for place, proposal in enumerate(proposals) if proposal.state == TrialState.RUNNING
+        }
+
+    def _end_of(self, index: int, proposal: Trial | KnownResult) -> EndedTrial:
+        attributes = {name: value for name, value in _user_attrs(proposal).items() if name not in _KNOWN_FROM_START}
+        return EndedTrial(
+            trial_id=self._trial_ids[index],
+            state=OPTUNA_STATES[proposal.state],
+            values=values_of(proposal),
+            user_attrs=attributes,
         )
 
-    def _follow(self, storage: RDBStorage, history: History) -> None:
-        for index in sorted(self._running):
-            proposal = history.proposals[index]
-            if proposal.state != TrialState.RUNNING:
-                trial_id = self._trial_ids[index]
-                for name, value in _user_attrs(proposal).items():
-                    if name not in _KNOWN_FROM_START:
-                        storage.set_trial_user_attr(trial_id, name, value)
-                storage.set_trial_state_values(trial_id, OPTUNA_STATES[proposal.state], values_of(proposal))
-                self._running.remove(index)
-        for index in range(len(self._trial_ids), len(history.proposals)):
-            proposal = history.proposals[index]
-            template = frozen(proposal, _user_attrs(proposal))
-            template.distributions = template.distributions | self._shown(template)
-            self._trial_ids.append(storage.create_new_trial(self._study_id, template))
-            if proposal.state == TrialState.RUNNING:
-                self._running.add(index)
+    def _template(self, proposal: Trial | KnownResult) -> FrozenTrial:
+        template = frozen(proposal, _user_attrs(proposal))
+        template.distributions = template.distributions | self._shown(template)
+        return template
 
 
 def union_of_choices(config: StudyConfig) -> dict[str, BaseDistribution]:
@@ -245,14 +262,13 @@ def first_line(error: Exception) -> str:
     return (str(cause).strip() or type(cause).__name__).splitlines()[0]
 
 
-def _matches(trials: list[FrozenTrial], history: History) -> bool:
+def _matches(trials: Iterable[StoredTrial], history: History) -> bool:
     """Whether the trials in the storage match the ledger's proposals; unfinished ones may have ended since."""
-    if len(trials) > len(history.proposals):
-        return False
-    return all(_agrees(trial, proposal) for trial, proposal in zip(trials, history.proposals, strict=False))
+    proposals = history.proposals
+    return all(number < len(proposals) and _agrees(trial, proposals[number]) for number, trial in enumerate(trials))
 
 
-def _agrees(trial: FrozenTrial, proposal: Trial | KnownResult) -> bool:
+def _agrees(trial: StoredTrial, proposal: Trial | KnownResult) -> bool:
     expected = _user_attrs(proposal)
     if not trial.state.is_finished():
         expected = {name: value for name, value in expected.items() if name in _KNOWN_FROM_START}
