@@ -14,6 +14,7 @@ import numpy as np
 
 from study.config import StudyConfig
 from study.ledger.history import History
+from study.search.arrivals import Arrivals, ByAccuracy, ByFront
 
 Members = np.ndarray
 """Array of shape (n, 2): val_accuracy and bits_per_weight of a rung's members, in order of arrival."""
@@ -71,6 +72,9 @@ def _covering(places: np.ndarray, number: int, rng: np.random.Generator) -> list
 
 RANKINGS: dict[str, Ranking] = {"pareto-asha": best_by_front, "asha": best_by_accuracy}
 
+ARRIVALS: dict[str, type[Arrivals]] = {"pareto-asha": ByFront, "asha": ByAccuracy}
+"""The same rankings, for members that arrive one after another."""
+
 
 class Rungs:
     """The rungs of a study and the decisions made at them.
@@ -88,6 +92,8 @@ class Rungs:
         """
         stopping = config.early_stopping
         self._ranking = RANKINGS.get(stopping.scheduler)
+        self._kind_of_arrivals = ARRIVALS.get(stopping.scheduler)
+        self._arrivals: dict[int, Arrivals] = {}  # by epoch, of the rungs at which this process has decided
         self._reduction_factor = stopping.reduction_factor
         self._seed = config.seed
         count = math.ceil(math.log(config.epochs / stopping.grace_period, stopping.reduction_factor) - 1e-9)
@@ -154,9 +160,25 @@ class Rungs:
         if key not in self._places:
             return True
         if key not in self._decisions:
-            assert self._ranking is not None
-            members = self._members[epoch][: self._places[key]]
-            best = math.ceil(len(members) / self._reduction_factor)
-            rng = np.random.default_rng([self._seed, epoch, len(members)])
-            self._decisions[key] = bool(self._ranking(np.array(members), best, rng)[-1])
+            self._decisions[key] = self._is_among_best(epoch, self._places[key])
         return self._decisions[key]
+
+    def _is_among_best(self, epoch: int, place: int) -> bool:
+        """Whether the last of the first `place` members of a rung was among the best of them."""
+        best = math.ceil(place / self._reduction_factor)
+        decision = self._decision_on_arrival(epoch, place, best)
+        if decision is None:
+            assert self._ranking is not None
+            rng = np.random.default_rng([self._seed, epoch, place])
+            decision = bool(self._ranking(np.array(self._members[epoch][:place]), best, rng)[-1])
+        return decision
+
+    def _decision_on_arrival(self, epoch: int, place: int, best: int) -> bool | None:
+        """Return the decision about a member if it is the newest one, and if no choice among equals is needed."""
+        members = self._members[epoch]
+        if place < len(members):
+            return None
+        if epoch not in self._arrivals or len(self._arrivals[epoch]) < place - 1:
+            assert self._kind_of_arrivals is not None
+            self._arrivals[epoch] = self._kind_of_arrivals(np.array(members[:-1]).reshape(-1, 2))
+        return self._arrivals[epoch].add(*members[-1], best)
