@@ -11,6 +11,9 @@ from study.ledger.ledger import DerivedFromLedger, Ledger
 PAUSE = 0.001
 """Seconds between two looks at the ledger while every trial waits."""
 
+MOST_WAITING = 0.2
+"""Largest share of its time that the driver waits for commits; beyond, facts of many trials share a commit."""
+
 
 class Gate(DerivedFromLedger):
     """Trials of Ray that continue as soon as the ledger has made the facts about them durable.
@@ -24,6 +27,7 @@ class Gate(DerivedFromLedger):
         self._ledger = ledger
         self._held: dict[str, tuple[Any, Trial]] = {}  # by Ray's name of the trial, with Ray's controller
         self._needs: dict[int, int] = {}  # by number of the trial: the last fact that must be durable
+        self._may_wait_from = 0.0
 
     def hold(self, controller: Any, trial: Trial) -> str:
         """Hold a trial whose result is being handled, and return the action for Ray meanwhile."""
@@ -42,7 +46,7 @@ class Gate(DerivedFromLedger):
     def release(self) -> None:
         """Let all trials continue that wait for nothing any more; those that have ended meanwhile are forgotten."""
         if self._held and self._ledger.is_quick:
-            self._ledger.commit()
+            self._wait_for_commit()
         durable, waiting = self._ledger.durable, None
         for name, (controller, trial) in list(self._held.items()):
             number = trial.config["number"]
@@ -56,3 +60,12 @@ class Gate(DerivedFromLedger):
                 waiting = controller
         if waiting is not None and not waiting._actor_manager.num_actor_tasks:
             time.sleep(PAUSE)  # all trials wait, and Ray, which waits for none of them, would ask again at once
+
+    def _wait_for_commit(self) -> None:
+        """Make all facts durable, unless the driver has waited for that much lately and has other trials to handle."""
+        began = time.monotonic()
+        if began < self._may_wait_from:
+            return
+        self._ledger.commit()
+        ended = time.monotonic()
+        self._may_wait_from = ended + (ended - began) * (1 - MOST_WAITING) / MOST_WAITING

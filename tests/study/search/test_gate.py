@@ -71,6 +71,31 @@ def test_quick_commit_is_waited_for(ledger: Any) -> None:
     assert controller.actions == [("t0", "CONTINUE")]
 
 
+def test_driver_waits_for_commits_a_fifth_of_its_time(ledger: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where many trials report, each would else wait for a commit of its own, and all for one another."""
+    now, waits = 100.0, 0
+
+    def commit() -> None:
+        nonlocal now, waits
+        now, waits = now + 0.005, waits + 1
+        ledger.durable += 1
+
+    monkeypatch.setattr("study.search.gate.time.monotonic", lambda: now)
+    gate, controller = Gate(cast(Ledger, ledger)), Controller()
+    controller._actor_manager.num_actor_tasks = 1
+    ledger.is_quick, ledger.commit = True, commit
+    for number in range(1000):
+        gate.hold(controller, ray_trial(number))
+        gate.need(number, fact=number + 1)
+        now += 0.001
+        gate.release()
+    assert 0.15 < 0.005 * waits / (now - 100.0) <= 0.2
+    assert len(controller.actions) == waits
+    ledger.durable = 1000
+    gate.release()
+    assert len(controller.actions) == 1000, "the others share the commit that the ledger has begun"
+
+
 @pytest.mark.parametrize(("tasks", "pauses"), [(0, 1), (3, 0)])
 def test_driver_pauses_while_every_trial_waits(
     tasks: int, pauses: int, ledger: Any, monkeypatch: pytest.MonkeyPatch
