@@ -128,7 +128,7 @@ def failure_at_start(history: History, ended_before: Set[int]) -> str | None:
     """
     reasons: list[str] = []
     configurations: set[str] = set()
-    for number, trial in sorted(history.trials.items()):
+    for number, trial in history.trials.items():  # in the order of their numbers
         if number in ended_before:
             continue
         if trial.state != TrialState.FAIL:

@@ -158,10 +158,10 @@ class OptunaRows:
     def _fill(session: Session, by_id: dict[int, StoredTrial]) -> None:
         """Read parameters, objectives and attributes of trials."""
 
-        def rows(table: sqlalchemy.Table, key: str, *names: str) -> sqlalchemy.CursorResult[Any]:
+        def rows(table: sqlalchemy.Table, key: str, *names: str) -> Iterator[Any]:
             columns = [table.c[name] for name in ("trial_id", *names)]
             chosen = sqlalchemy.select(*columns).where(table.c.trial_id.between(min(by_id), max(by_id)))
-            return session.execute(chosen.order_by(table.c[key]))  # type: ignore[return-value]
+            return iter(session.execute(chosen.order_by(table.c[key])))
 
         for trial_id, name, value, text in rows(_PARAMS, "param_id", "param_name", "param_value", "distribution_json"):
             if trial_id in by_id:

@@ -22,6 +22,9 @@ from study.run.progress.panel import front_in_text, hypervolume_line, running_ta
 from study.run.progress.remaining import seconds_left
 from study.run.progress.stall import StallDetector, longest_epoch
 
+MIN_INTERVAL_FACTOR = 30
+"""Least time between two displays, as a multiple of the time that the last one took."""
+
 MOST_FRONT_ROWS = 12
 """Most points of a front that the live panel lists; the drawing shows any number."""
 
@@ -55,6 +58,7 @@ class Progress(DerivedFromLedger, Callback):
         self._seconds_before = history.seconds
         self._epoch_began: dict[int, float] = {}  # by number of the trial
         self._started = self._shown = time.monotonic()
+        self._pause = 0.0  # least seconds until the next display, since displays of large studies take long
         self._stall = StallDetector(longest_epoch(history), self._started)
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
 
@@ -93,16 +97,18 @@ class Progress(DerivedFromLedger, Callback):
             Interrupted: a signal has asked the study to end.
         """
         interruption.check()
-        if time.monotonic() - self._shown < self._seconds_between_lines:
+        began = time.monotonic()
+        if began - self._shown < max(self._seconds_between_lines, self._pause):
             return
-        if notice := self._stall.notice(time.monotonic()):
+        if notice := self._stall.notice(began):
             self._console.print(notice, soft_wrap=True, highlight=False)
-        self._shown = time.monotonic()
         self._commit()
         if self._live:
             self._live.update(self._panel(), refresh=True)
         else:
             self._console.print(self._line(), soft_wrap=True, highlight=False)
+        self._shown = began
+        self._pause = MIN_INTERVAL_FACTOR * (time.monotonic() - began)
 
     def _times(self) -> str:
         elapsed = time.monotonic() - self._started

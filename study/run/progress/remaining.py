@@ -48,7 +48,8 @@ def seconds_left(history: History, config: StudyConfig, now: float | None = None
     trained = log.latest("train_seconds", count)
     wall = _wall_seconds(log, trained) + max(0.0, (now or 0.0) - history.seconds)
     pace = wall / count
-    running = [_epochs_left(trial, history) for trial in history.unfinished]
+    ended = np.bincount([len(trial.epochs) for trial in _compared(history)], minlength=1)
+    running = [_epochs_left(trial, ended) for trial in history.unfinished]
     side_by_side = max(1.0, trained.sum() / wall) if wall else 1.0
     return max((sum(running) + _epochs_to_start(history, config)) * pace, max(running, default=0) * pace * side_by_side)
 
@@ -66,13 +67,18 @@ def _wall_seconds(log: EpochLog, trained: np.ndarray) -> float:
     return float(between.sum() + trained[: count + 1 - len(seconds)].sum())  # the first epoch of all has none before it
 
 
-def _epochs_left(trial: Trial, history: History) -> float:
-    """Return the epochs that a running trial is expected to need."""
+def _epochs_left(trial: Trial, ended: np.ndarray) -> float:
+    """Return the epochs that a running trial is expected to need.
+
+    Args:
+        trial: the trial.
+        ended: shape (n,): number of the trials that early stopping compared and that ended after each number of epochs.
+    """
     done = trial.latest_epoch
     if trial.anchor:
         return trial.budget - done
-    alike = [len(other.epochs) for other in _compared(history) if len(other.epochs) >= max(done, 1)]
-    return max((sum(alike) + trial.budget) / (len(alike) + 1) - done, LEAST_EPOCHS)
+    epochs, counts = (column[max(done, 1) :] for column in (np.arange(len(ended)), ended))
+    return max(float(epochs @ counts + trial.budget) / float(counts.sum() + 1) - done, LEAST_EPOCHS)
 
 
 def _epochs_to_start(history: History, config: StudyConfig) -> float:

@@ -1,12 +1,8 @@
 """The sampler's view of a study: the ledger's proposals, or a window of them, as an Optuna study."""
 
-import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import moocore
-import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, create_trial
@@ -15,8 +11,9 @@ from optuna.trial import TrialState as OptunaState
 from study.config import Constraint, StudyConfig
 from study.ledger.history import History, KnownResult, Trial
 from study.search.first_trials import FirstTrial, first_trials
-from study.search.optuna_trials import DIRECTIONS, OBJECTIVES, OPTUNA_STATES, frozen, metrics_of, values_of
+from study.search.optuna_trials import DIRECTIONS, OPTUNA_STATES, frozen, metrics_of, values_of
 from study.search.sampling.samplers import SAMPLERS, make_sampler
+from study.search.sampling.window import Window
 from study.search.space import ANCHOR, distributions, first_value, suggest
 from study.search.versions import VersionedProposals
 from trainables.families import family_of
@@ -48,39 +45,6 @@ class Proposal:
     anchor: bool
 
 
-def select(
-    proposals: Sequence[Trial | KnownResult], size: int, constraints: Sequence[Constraint], seed: str
-) -> list[int]:
-    """Select the proposals that a sampler with a window sees, and return their indices in order.
-
-    All running proposals are selected, and up to `size` of the finished ones with parameters that did not fail. Half of
-    these are the best: fewest violations of constraints first, then lowest rank of non-domination. The other half is
-    drawn from the rest.
-
-    Args:
-        proposals: all proposals of a study, in order.
-        size: most finished proposals to select.
-        constraints: constraints on results.
-        seed: seed of the draw.
-    """
-    known = [index for index, proposal in enumerate(proposals) if proposal.params and proposal.state != TrialState.FAIL]
-    running = [index for index in known if proposals[index].state == TrialState.RUNNING]
-    finished = [index for index in known if proposals[index].state != TrialState.RUNNING]
-    if len(finished) <= size:
-        return known
-    complete = [index for index in finished if proposals[index].state == TrialState.COMPLETE]
-    best: list[int] = []
-    if complete:
-        metrics = [metrics_of(proposals[index]) for index in complete]
-        violation = np.array([sum(max(0.0, bound.violation(result)) for bound in constraints) for result in metrics])
-        points = np.array([[-result[OBJECTIVES[0]], result[OBJECTIVES[1]]] for result in metrics])
-        order = np.lexsort((moocore.pareto_rank(points), violation))
-        best = [complete[place] for place in order[: size // 2]]
-    chosen = set(best)
-    rest = [index for index in finished if index not in chosen]
-    return sorted([*running, *best, *random.Random(seed).sample(rest, size - len(best))])
-
-
 class SamplerView:
     """An Optuna study in memory that follows the ledger, and the proposals made with it.
 
@@ -105,6 +69,8 @@ class SamplerView:
         self._constraints = [Constraint.parse(text) for text in config.constraints]
         self._versions = VersionedProposals(config, history)
         self._first = first_trials(config, self._versions.proposed)
+        size = self._sampler_entry.window
+        self._window = None if size is None else Window(self._versions.at, size, self._constraints)
         self._window_begins = -1
         self._pending: dict[int, optuna.Trial] = {}  # by index of the proposal, as long as Optuna has it running
 
@@ -116,7 +82,7 @@ class SamplerView:
     def follow(self) -> None:
         """Update Optuna's study with the trials that have ended since the last call."""
         index = len(self._history.proposals)
-        begins = index - index % NEW_WINDOW_EVERY if self._sampler_entry.window is not None else 0
+        begins = index - index % NEW_WINDOW_EVERY if self._window is not None else 0
         if begins != self._window_begins:
             self._rebuild(begins)
             return
@@ -178,7 +144,6 @@ class SamplerView:
     def _rebuild(self, begins: int) -> None:
         """Build Optuna's study anew from the window of the proposals before `begins`, and all proposals after it."""
         self._window_begins = begins
-        proposals = [self._versions.at(index) for index in range(len(self._history.proposals))]
         self._storage = optuna.storages.InMemoryStorage()
         sampler = make_sampler(self._config, begins)
         self.study = optuna.create_study(storage=self._storage, sampler=sampler, directions=DIRECTIONS)
@@ -187,20 +152,17 @@ class SamplerView:
         if self._sampler_entry.needs_all_dimensions:
             self.study.add_trial(self._trial_of_all_dimensions())
             number = 1
-        shown: list[int] = []
-        if self._sampler_entry.window is not None:
-            seed = f"{self._config.seed} {begins}"
-            shown = select(proposals[:begins], self._sampler_entry.window, self._constraints, seed)
+        shown = [] if self._window is None else self._window.select(begins, f"{self._config.seed} {begins}")
         self._pending = {}
-        for index in [*shown, *range(begins, len(proposals))]:
-            proposal = proposals[index]
+        for index in [*shown, *range(begins, len(self._history.proposals))]:
+            proposal = self._versions.at(index)
             if not proposal.params:
                 continue
             self.study.add_trial(frozen(proposal, self._user_attrs(proposal), self._constraint_values(proposal)))
             if proposal.state == TrialState.RUNNING:
                 self._pending[index] = optuna.Trial(self.study, self._trial_id(number))
             number += 1
-        for proposal in proposals:
+        for proposal in self._history.proposals if self._sampler_entry.keeps else ():
             for name, value in proposal.sampler_state.get("study", {}).items():
                 self._storage.set_study_system_attr(self._study_id, name, value)
 

@@ -1,5 +1,7 @@
 """Views of samplers, and that a proposal depends only on the configuration and on earlier proposals."""
 
+import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 from study.config.rules.constraints import Constraint
 from study.ledger.history import KnownResult
 from study.search.optuna_trials import metrics_of, values_of
-from study.search.sampling.sampler_history import NEW_WINDOW_EVERY, select
+from study.search.sampling.sampler_history import NEW_WINDOW_EVERY
+from study.search.sampling.window import Window, select
 from tests.study.search.test_searcher import Driver, config_of
 from tests.support.proposals import HOW
 from trainables.result import TrialState
@@ -77,6 +80,22 @@ def test_window_holds_all_that_run_and_as_many_of_the_finished_as_it_may(
     finished = sum(proposal.state in (TrialState.COMPLETE, TrialState.PRUNED) for proposal in proposals)
     assert states.count(TrialState.COMPLETE) + states.count(TrialState.PRUNED) == min(size, finished)
     assert TrialState.FAIL not in states
+
+
+@given(PROPOSALS, st.integers(2, 12), st.randoms(use_true_random=False))
+def test_window_that_follows_a_study_selects_as_one_that_sees_it_for_the_first_time(
+    ends: list[KnownResult], size: int, rng: random.Random
+) -> None:
+    """Whenever proposals end, and in whatever order."""
+    proposals: list[KnownResult] = []
+    window = Window(lambda index: proposals[index], size, [Constraint.parse("bits_per_weight <= 3")])
+    for end in ends:
+        proposals.append(replace(end, state=TrialState.RUNNING, metrics={}))
+        for index in range(len(proposals)):
+            if proposals[index].state == TrialState.RUNNING and rng.random() < 0.3:
+                proposals[index] = ends[index]
+        constraints = [Constraint.parse("bits_per_weight <= 3")]
+        assert window.select(len(proposals), "seed") == select(proposals, size, constraints, "seed")
 
 
 @given(PROPOSALS, st.integers(2, 12))

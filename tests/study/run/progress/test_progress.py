@@ -32,6 +32,12 @@ CONFIG = study_config()
 STUDY = study_config(trials=64)
 
 
+@pytest.fixture(autouse=True)
+def quick_displays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let displays follow each other at the interval that a test asks for, however long one takes."""
+    monkeypatch.setattr("study.run.progress.display.MIN_INTERVAL_FACTOR", 0)
+
+
 def test_failures_of_the_same_reason_are_one_line() -> None:
     ledger = Unwritten()
     for number in range(14):
