@@ -26,7 +26,7 @@ import torch
 from measure import print_table
 from scipy.special import gammaln
 
-from trainables.codebooks.bits import CODES, LayerBits, entropy_bits, network_bits
+from trainables.codebooks.bits import LayerBits, entropy_bits, network_bits
 from trainables.codebooks.packing import level_counts
 from trainables.config import PenaltyForm, Recipe, TrialConfig
 from trainables.models import build_model
@@ -91,6 +91,9 @@ SETTINGS = {
     ),
 }
 Network = tuple[dict[str, Any], dict[str, tuple[torch.Tensor, torch.Tensor]]]
+
+CODINGS = ("huffman", "entropy")
+"""Codings before and after asymmetric numeral systems."""
 
 
 def trial_config(setting: Setting, variant: str, num_levels: int | None, data_dir: str) -> TrialConfig:
@@ -195,7 +198,7 @@ def sizes_of(levels: np.ndarray, num_levels: int) -> dict[str, float]:
     levels = levels.astype(np.int64).reshape(*levels.shape, *(1,) * (4 - levels.ndim))
     counts = np.bincount(levels.reshape(-1), minlength=num_levels)
     sizes = {"entropy": entropy_bits(counts.tolist()) * levels.size}
-    for coding in CODES:
+    for coding in CODINGS:
         layer = LayerBits(counts.tolist(), coding)
         sizes[f"{coding} coding"] = 8.0 * layer.bytes_by_code[layer.code]
     sizes["adaptive"] = adaptive_bits(counts[None])
@@ -214,16 +217,16 @@ def measure(name: str, variant: str, num_levels: int, trained_network: Network) 
     row |= {name: sum(sizes[name] for sizes in layers) / num_weights for name in layers[0]}
     counts = {name: level_counts(codebook) for name, codebook in codebooks.items()}
     plain = build_model(SETTINGS[name].model, (3, 32, 32), 10, 0, 0.25)
-    return row | {f"file, {coding}": network_bits(plain, counts, coding).bits_per_weight for coding in CODES}
+    return row | {f"file, {coding}": network_bits(plain, counts, coding).bits_per_weight for coding in CODINGS}
 
 
 def print_tables(rows: pd.DataFrame) -> None:
     """Print bits by variant and K in each code, and what contexts gain."""
     table = []
     for row in rows.to_dict("records"):
-        excess = [100 * (row[f"{coding} coding"] / row["entropy"] - 1) for coding in CODES]
-        bits = [row["val_accuracy"], row["entropy"], *(row[f"{coding} coding"] for coding in CODES)]
-        files = [row[f"file, {coding}"] for coding in CODES]
+        excess = [100 * (row[f"{coding} coding"] / row["entropy"] - 1) for coding in CODINGS]
+        bits = [row["val_accuracy"], row["entropy"], *(row[f"{coding} coding"] for coding in CODINGS)]
+        files = [row[f"file, {coding}"] for coding in CODINGS]
         gain = 100 * (1 - files[1] / files[0])
         table.append(
             [

@@ -1,31 +1,29 @@
-"""Compare tables for the code of levels: a byte a level, none (adaptive), and differences of coarser costs.
+"""Compare tables for the code of levels with what any code must take.
 
     python benchmarks/compare_tables.py [--weights 10001] [--levels 16,64,256]
 
-Sizes are those of all levels of one layer with what decoding needs, in per cent above their entropy. `stored` is what
-files hold: the smallest of three codes. `adaptive` is an ideal code that learns the shares as it goes. `differences` is
-an ideal code for costs in halves to sixteenths of a bit, whichever is best, and a table of their differences in words
-of Elias and Golomb, with the four bytes that a stream takes. Levels are equally frequent; normally distributed, in
-equal bins over ±2.5 standard deviations; or each is half as frequent as the one before.
+Sizes are those of all levels of one layer with what decoding needs, in per cent above their entropy: with a table of a
+byte a level (`entropy` coding), with short tables (`compact` coding, the default of a study), and by an ideal code that
+has no table but learns the shares as it goes. Levels are equally frequent; normally distributed, in equal bins over
+±2.5 standard deviations; or each is half as frequent as the one before.
 
-Source of the words: Teuhola, "A compression method for clustered bit-vectors", 1978.
+The second table is about all layers. `any code` is the least that the best code exceeds the entropy by in its worst
+layer: for every code there is a layer of this size that takes so many bytes more (Shtarkov's theorem). So no code lies
+within 1% for all layers with less than 100 times as much entropy.
+
+Source: Shtarkov, "Universal sequential coding of single messages", 1987; Kontkanen and Myllymäki, "A linear-time
+algorithm for computing the multinomial stochastic complexity", 2007 (the recurrence).
 """
 
 import argparse
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from compare_codes import adaptive_bits
 from measure import print_table
+from scipy.special import gammaln, xlogy
 
 from trainables.codebooks.bits import LayerBits, entropy_bits
-
-STEPS = (2, 4, 8, 16)
-"""Numbers of costs in a bit."""
-
-RAREST = 24
-"""Cost of a level that does not occur, in bits."""
 
 
 def counts_of_levels(shape: str, num_weights: int, num_levels: int) -> list[int]:
@@ -40,22 +38,28 @@ def counts_of_levels(shape: str, num_weights: int, num_levels: int) -> list[int]
     return np.bincount(levels.astype(int), minlength=num_levels).tolist()
 
 
-def word_bits(differences: Sequence[int], order: int) -> int:
-    """Return the bits of differences in exponential Golomb words of an order, signs folded into the numbers."""
-    folded = [2 * abs(difference) - (difference < 0) for difference in differences]
-    return sum(2 * (number + (1 << order)).bit_length() - 1 - order for number in folded)
+def least_excess_bits(num_weights: int, num_levels: int) -> float:
+    """Return what the best code takes above the entropy in its worst layer, in bits.
 
+    It is the logarithm of the sum, over all sequences of N levels, of their largest probability under any shares.
 
-def bytes_with_differences(counts: Sequence[int], steps: int) -> float:
-    """Return the bytes of levels at costs of 1/`steps` of a bit, with their table of differences."""
-    total = sum(counts)
-    costs = [round(steps * (math.log2(total / count) if count else RAREST)) for count in counts]
-    differences = [costs[0], *(np.diff(costs).tolist())]
-    table = 8 + min(word_bits(differences, order) for order in range(6))
-    shares = np.array([2.0 ** (-cost / steps) if count else 0.0 for cost, count in zip(costs, counts, strict=True)])
-    used = np.array(counts) > 0
-    stream = -(np.array(counts)[used] * np.log2(shares[used] / shares.sum())).sum()
-    return 4 + (table + stream) / 8
+    Args:
+        num_weights: N ≥ 1.
+        num_levels: K ≥ 1.
+    """
+    ones = np.arange(num_weights + 1)
+    others = num_weights - ones
+    logs = gammaln(num_weights + 1) - gammaln(ones + 1) - gammaln(others + 1)
+    logs += xlogy(ones, ones / num_weights) + xlogy(others, others / num_weights)
+    # Scaled by 2^-scale, for the sums of many levels are beyond a float.
+    before, now, scale = 1.0, float(np.exp(logs).sum()), 0
+    if num_levels == 1:
+        return 0.0
+    for levels in range(1, num_levels - 1):
+        before, now = now, now + num_weights / levels * before
+        shift = max(0, math.frexp(now)[1] - 500)
+        before, now, scale = math.ldexp(before, -shift), math.ldexp(now, -shift), scale + shift
+    return math.log2(now) + scale
 
 
 def main() -> None:
@@ -64,20 +68,23 @@ def main() -> None:
     parser.add_argument("--weights", type=int, default=10_001)
     parser.add_argument("--levels", default="16,64,256")
     arguments = parser.parse_args()
-    rows = []
+    rows, limits = [], []
     for num_levels in map(int, arguments.levels.split(",")):
         for shape in ("equal", "normal", "halves"):
             counts = counts_of_levels(shape, arguments.weights, num_levels)
-            layer = LayerBits(counts, "entropy")
+            layers = [LayerBits(counts, coding) for coding in ("entropy", "compact")]
             entropy = arguments.weights * entropy_bits(counts) / 8
-            stored = layer.bytes_by_code[layer.code]
-            differences = min(bytes_with_differences(counts, steps) for steps in STEPS)
-            sizes = [stored, adaptive_bits(np.array([counts])) / 8, differences]
+            stored, compact = (layer.bytes_by_code[layer.code] for layer in layers)
+            sizes = (stored, compact, adaptive_bits(np.array([counts])) / 8)
             above = [f"{100 * (size / entropy - 1):.2f}%" for size in sizes]
-            saved = f"{stored - differences:.0f}"
-            rows.append([num_levels, shape, f"{entropy_bits(counts):.2f}", layer.code, *above, saved])
-    header = ["K", "levels", "entropy", "code", "stored", "adaptive", "differences", "bytes saved"]
+            rows.append([num_levels, shape, f"{entropy_bits(counts):.2f}", *above, layers[1].code, stored - compact])
+        least = least_excess_bits(arguments.weights, num_levels) / 8
+        hopeless = 8 * 100 * least / arguments.weights
+        limits.append([num_levels, f"{least:.1f}", f"{hopeless:.2f}", f"{math.log2(num_levels):.0f}"])
+    header = ["K", "levels", "entropy", "a byte a level", "short table", "adaptive", "code", "bytes saved"]
     print_table(f"{arguments.weights:,} weights: above their entropy", header, rows)
+    header = ["K", "any code, bytes above entropy", "within 1% at most from, bits per weight", "largest entropy"]
+    print_table(f"{arguments.weights:,} weights: the limit of all codes", header, limits)
 
 
 if __name__ == "__main__":

@@ -133,7 +133,7 @@ def export(
     coding: Annotated[
         str | None,
         typer.Option(
-            help="Coding of the levels in format qar: entropy or huffman. Default: the coding of the study.",
+            help="Coding of the levels in format qar: compact, entropy or huffman. Default: the coding of the study.",
             show_default=False,
         ),
     ] = None,

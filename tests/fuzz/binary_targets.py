@@ -20,7 +20,7 @@ from trainables.codebooks import artifact_file as artifacts
 from trainables.codebooks import asymmetric
 from trainables.codebooks.artifact import Artifact
 from trainables.codebooks.artifact_file import read_artifact, write_artifact
-from trainables.codebooks.bits import ASYMMETRIC
+from trainables.codebooks.bits import ASYMMETRIC, COMPACT
 from trainables.config import TrialConfig
 from trainables.data.datasets import load_dataset
 from trainables.data.npz import read_npz
@@ -160,18 +160,30 @@ def _uneven_levels(shape: torch.Size, num_levels: int) -> torch.Tensor:
 class EntropyCodedArtifactTarget(ArtifactTarget):
     """A file all of whose large layers are coded by an asymmetric numeral system."""
 
+    coding, code = "entropy", ASYMMETRIC
+
     def artifact(self) -> Artifact:
         artifact = super().artifact()
         codebooks = {
             name: (values, _uneven_levels(levels.shape, len(values)))
             for name, (values, levels) in artifact.codebooks.items()
         }
-        artifact = replace(artifact, codebooks=codebooks, coding="entropy")
-        assert ASYMMETRIC in {layer.code for layer in artifact.bits.layers.values()}
+        artifact = replace(artifact, codebooks=codebooks, coding=self.coding)
+        assert self.code in {layer.code for layer in artifact.bits.layers.values()}
         return artifact
 
 
 class SealedEntropyCodedArtifactTarget(SealedArtifactTarget, EntropyCodedArtifactTarget):
+    """The same with a right checksum whatever it holds."""
+
+
+class CompactArtifactTarget(EntropyCodedArtifactTarget):
+    """The same with short tables."""
+
+    coding, code = "compact", COMPACT
+
+
+class SealedCompactArtifactTarget(SealedArtifactTarget, CompactArtifactTarget):
     """The same with a right checksum whatever it holds."""
 
 

@@ -8,11 +8,13 @@ import pytest
 from tests.fuzz.binary_targets import (
     ArtifactTarget,
     CheckpointTarget,
+    CompactArtifactTarget,
     EntropyCodedArtifactTarget,
     PreparedTarget,
     SealedArtifactTarget,
     SealedBaselineTarget,
     SealedCheckpointTarget,
+    SealedCompactArtifactTarget,
     SealedEntropyCodedArtifactTarget,
     StreamTarget,
     UnrecordedCheckpointTarget,
@@ -43,6 +45,8 @@ TARGETS: dict[str, Target] = {
     "sealed artifact": SealedArtifactTarget(),
     "entropy-coded artifact": EntropyCodedArtifactTarget(),
     "sealed entropy-coded artifact": SealedEntropyCodedArtifactTarget(),
+    "compact artifact": CompactArtifactTarget(),
+    "sealed compact artifact": SealedCompactArtifactTarget(),
     "stream of levels": StreamTarget(),
     "npz": PreparedTarget(),
 }

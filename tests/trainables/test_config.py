@@ -35,7 +35,7 @@ recipes = st.fixed_dictionaries(
         "decay_quantized": st.booleans(),
         "augmentation": st.sampled_from(["none", "crop_flip"]),
         "recalibration_batches": st.integers(0, 50),
-        "coding": st.sampled_from(["entropy", "huffman"]),
+        "coding": st.sampled_from(["compact", "entropy", "huffman"]),
     },
 )
 penalties = st.fixed_dictionaries(

@@ -14,7 +14,7 @@ from trainables.codebooks.packing import level_counts
 from trainables.config import TrialConfig
 from trainables.models import build_model
 
-FORMATS = {1: "huffman", 2: "entropy"}
+FORMATS = {1: "huffman", 2: "entropy", 3: "compact"}
 """Coding of the levels (`trainables.codebooks.bits.CODES`) by format of the file."""
 
 

@@ -7,10 +7,12 @@ The format is safetensors. For each quantized weight tensor `w` the file holds t
                     words of fixed length, without a table; Huffman's words; an asymmetric numeral system
     w.code_lengths  where the code is Huffman's: length of each level's word in bits, uint8
     w.code_costs    where it is an asymmetric numeral system: cost of each level in sixteenths of a bit, uint8
+    w.cost_differences  where it is one with a shorter table: that table (`trainables.codebooks.cost_table`), uint8
 
 and every other floating-point tensor of the network's `state_dict` under its own name, in float32. These tensors are
 the payload. Everything else is a JSON text in the header, under the key `qar`. Its `sha256` is the checksum of the
-file in which the 64 digits of the checksum are zeros. Format 1 has no asymmetric numeral systems.
+file in which the 64 digits of the checksum are zeros. Format 1 has no asymmetric numeral systems,
+format 2 none with shorter tables.
 """
 
 import hashlib

@@ -1,14 +1,15 @@
 """Levels coded by asymmetric numeral systems (ANS): a fraction of a bit per weight, close to the entropy.
 
 The table of a stream holds the cost of each level, −log2 of its share, in sixteenths of a bit: one byte a level, as in
-a table of Huffman lengths. Encoder and decoder derive from it, in integers alone, how many of 2^24 slots each level
-has. The coder is `constriction`'s, with a state of 64 bits and words of 32 bits.
+a table of Huffman lengths, or fewer (`trainables.codebooks.cost_table`). Encoder and decoder derive from it, in
+integers alone, how many of 2^24 slots each level has. The coder is `constriction`'s, with a state of 64 bits and words
+of 32 bits.
 
 The length of such a stream depends on the order of the levels, by a few bits. `stream_bytes` is an upper bound that
 depends on their counts alone; `encode` fills the stream up to it with zeros. So the size of a file is known without
 encoding, and exact. The bound exceeds the information in the levels by 0.035% and four bytes at most, and the rounding
-of costs adds up to 0.0004 bits a weight. So N weights at K levels with an entropy of E bytes take at most 1.0005 E +
-0.00005 N + 5 + K bytes: within 1% of their entropy if E is at least 110 (K + 6) + N/200.
+of costs to sixteenths adds up to 0.0004 bits a weight. So N weights at K levels with an entropy of E bytes take at most
+1.0005 E + 0.00005 N + 5 + K bytes: within 1% of their entropy if E is at least 110 (K + 6) + N/200.
 
 Source: Duda, "Asymmetric numeral systems", arXiv 1311.2540; Bamler, "Understanding Entropy Coding With Asymmetric
 Numeral Systems", arXiv 2201.01741 (constriction).
@@ -39,19 +40,22 @@ _EXACT = Context(prec=30)  # decimal logarithms are correctly rounded, the same 
 _SHARES = [math.isqrt(math.isqrt(math.isqrt(math.isqrt(1 << (640 - cost))))) for cost in range(ABSENT)] + [0]
 
 
-def code_costs(counts: Sequence[int]) -> list[int]:
+def code_costs(counts: Sequence[int], step: int = 1) -> list[int]:
     """Return the cost of each level, −log2 of its share, in sixteenths of a bit.
 
     Args:
         counts: how often each of the K levels occurs.
+        step: costs are multiples of it; it divides 16.
 
     Returns:
-        K costs in [0, 254], rounded to the nearest; `ABSENT` for a level that does not occur.
+        K costs in [0, 254], rounded to the nearest multiple of `step`; `ABSENT` for a level that does not occur.
     """
-    total = sum(counts)
-    # floor(16 log2(total/count) + 1/2) without rounding errors, from the 32nd power of the ratio.
+    total, power, most = sum(counts), 2 * _STEPS // step, (ABSENT - 1) // step
+    # floor(16/step log2(total/count) + 1/2) without rounding errors, from the 32nd power of the ratio for a step of 1.
     costs = {
-        count: min((((2 * total**32) // count**32).bit_length() - 1) // 2, ABSENT - 1) for count in set(counts) if count
+        count: step * min((((2 * total**power) // count**power).bit_length() - 1) // 2, most)
+        for count in set(counts)
+        if count
     }
     return [costs[count] if count else ABSENT for count in counts]
 

@@ -1,9 +1,10 @@
 """Definitions of bits and bytes.
 
 For each quantized layer, a compressed network holds a codebook (K float32 values) and its levels, in whichever code is
-the smallest: words of fixed length, Huffman's words (with a table of one byte a level), or, where `coding` is
-`entropy`, a stream of an asymmetric numeral system (with a table of the same size). A stream of levels is padded to a
-whole byte. All else that the network needs (biases, normalization parameters and statistics) is held in float32.
+the smallest: words of fixed length; Huffman's words, with a table of one byte a level; where `coding` is `entropy` or
+`compact`, a stream of an asymmetric numeral system, with a table of the same size; and where it is `compact`, such a
+stream with a shorter table. A stream of levels is padded to a whole byte. All else that the network needs (biases,
+normalization parameters and statistics) is held in float32.
 `payload_bytes` is the size of all that, equal to the byte to what `trainables.codebooks.artifact_file` writes;
 `bits_per_weight` divides it by the number of all parameters. Nothing is encoded to count it.
 """
@@ -16,6 +17,7 @@ from functools import cached_property
 from torch import nn
 
 from trainables.codebooks import asymmetric
+from trainables.codebooks.cost_table import STEPS, encode_table
 from trainables.codebooks.huffman import huffman_lengths
 from trainables.families import choose
 from trainables.models.parameters import quantized_weights
@@ -23,8 +25,12 @@ from trainables.models.parameters import quantized_weights
 FLOAT_BYTES = 4
 FLOAT_BITS = 8 * FLOAT_BYTES
 
-FIXED, HUFFMAN, ASYMMETRIC = "fixed", "huffman", "asymmetric"
-CODES: Mapping[str, tuple[str, ...]] = {"huffman": (FIXED, HUFFMAN), "entropy": (FIXED, HUFFMAN, ASYMMETRIC)}
+FIXED, HUFFMAN, ASYMMETRIC, COMPACT = "fixed", "huffman", "asymmetric", "compact"
+CODES: Mapping[str, tuple[str, ...]] = {
+    "huffman": (FIXED, HUFFMAN),
+    "entropy": (FIXED, HUFFMAN, ASYMMETRIC),
+    "compact": (FIXED, HUFFMAN, ASYMMETRIC, COMPACT),
+}
 """Codes that a layer's levels may have, by the coding of its network; the first of the smallest is taken."""
 
 
@@ -75,6 +81,14 @@ class LayerBits:
         return asymmetric.code_costs(self.counts)
 
     @cached_property
+    def compact_costs(self) -> tuple[list[int], bytes]:
+        """Costs, in sixteenths of a bit, for which stream and table take the fewest bytes, and that table."""
+        costs = {step: asymmetric.code_costs(self.counts, step) for step in STEPS}
+        tables = {step: encode_table(costs[step], step) for step in STEPS}
+        step = min(STEPS, key=lambda step: len(tables[step]) + asymmetric.stream_bytes(self.counts, costs[step]))
+        return costs[step], tables[step]
+
+    @cached_property
     def bytes_by_code(self) -> dict[str, int]:
         """Bytes of the levels, with the table that decoding needs, in each code that they may have."""
         return {code: self._bytes_in(code) for code in CODES[self.coding]}
@@ -96,7 +110,10 @@ class LayerBits:
         if code == HUFFMAN:
             stream = sum(count * length for count, length in zip(self.counts, self.huffman_lengths, strict=True))
             return num_levels + math.ceil(stream / 8)
-        return num_levels + asymmetric.stream_bytes(self.counts, self.code_costs)
+        if code == ASYMMETRIC:
+            return num_levels + asymmetric.stream_bytes(self.counts, self.code_costs)
+        costs, table = self.compact_costs
+        return len(table) + asymmetric.stream_bytes(self.counts, costs)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from trainables.codebooks import asymmetric, huffman
 from trainables.codebooks.assignment import Codebook
-from trainables.codebooks.bits import ASYMMETRIC, CODES, FIXED, HUFFMAN, LayerBits, index_bits
+from trainables.codebooks.bits import ASYMMETRIC, CODES, COMPACT, FIXED, HUFFMAN, LayerBits, index_bits
+from trainables.codebooks.cost_table import decode_table
 
-TABLES: Mapping[str, str] = {HUFFMAN: "code_lengths", ASYMMETRIC: "code_costs"}
-"""Suffix of the tensor that holds the table of each code that needs one, uint8, one value for each level."""
+TABLES: Mapping[str, str] = {HUFFMAN: "code_lengths", ASYMMETRIC: "code_costs", COMPACT: "cost_differences"}
+"""Suffix of the tensor that holds the table of each code that needs one, uint8; but for the last, a byte a level."""
 
 
 class Declared(NamedTuple):
@@ -51,15 +52,15 @@ def pack(name: str, codebook: Codebook, coding: str) -> dict[str, Tensor]:
     representatives, assignment = codebook
     layer = LayerBits(level_counts(codebook), coding)
     levels = assignment.flatten().numpy().astype(np.int32)
-    if layer.code == ASYMMETRIC:
-        table: Sequence[int] = layer.code_costs
-        stream = asymmetric.encode(levels, layer.counts, table)
+    if layer.code in (ASYMMETRIC, COMPACT):
+        costs, table = layer.compact_costs if layer.code == COMPACT else (layer.code_costs, bytes(layer.code_costs))
+        stream = asymmetric.encode(levels, layer.counts, costs)
     else:
-        table = layer.huffman_lengths if layer.code == HUFFMAN else _fixed_lengths(len(representatives))
-        stream = huffman.encode(levels, table)
+        lengths = layer.huffman_lengths if layer.code == HUFFMAN else _fixed_lengths(len(representatives))
+        table, stream = bytes(lengths), huffman.encode(levels, lengths)
     tensors = {f"{name}.codebook": representatives.float().contiguous(), f"{name}.levels": torch.tensor(stream)}
     if layer.code != FIXED:
-        tensors[f"{name}.{TABLES[layer.code]}"] = torch.tensor(table, dtype=torch.uint8)
+        tensors[f"{name}.{TABLES[layer.code]}"] = torch.tensor(list(table), dtype=torch.uint8)
     return tensors
 
 
@@ -74,6 +75,9 @@ def unpack(name: str, shape: Sequence[int], tensors: dict[str, Tensor]) -> Codeb
     num_levels = math.prod(shape)
     if ASYMMETRIC in tables:
         levels = asymmetric.decode(stream, tables[ASYMMETRIC], num_levels)
+    elif COMPACT in tables:
+        costs = decode_table(bytes(tables[COMPACT]), len(representatives))
+        levels = asymmetric.decode(stream, costs, num_levels)
     else:
         levels = huffman.decode(stream, tables.get(HUFFMAN, _fixed_lengths(len(representatives))), num_levels)
     return representatives, torch.from_numpy(levels).view(*shape)
@@ -101,9 +105,13 @@ def check_packed(name: str, num_weights: int, tensors: Mapping[str, Declared], c
     require(plain and known, f"{name} must be coded as qar does", sorted(tables) or codebook.dtype)
     num_levels, stream_bytes = codebook.shape[0], levels.shape[0]
     require(num_levels >= 1, f"{name} must have representatives", num_levels)
-    for suffix in tables.values():
+    for code, suffix in tables.items():
         table = tensors[f"{name}.{suffix}"]
-        require(table == Declared("U8", codebook.shape), f"{name} must have a table entry for each level", table.shape)
+        if code == COMPACT:  # no difference takes more than 17 bits
+            short = table.dtype == "U8" and len(table.shape) == 1 and table.shape[0] <= 3 * num_levels
+            require(short, f"{name} must have a table of at most {3 * num_levels} bytes", table.shape)
+        else:
+            require(table == Declared("U8", [num_levels]), f"{name} must have a table entry a level", table.shape)
     fixed_bytes = math.ceil(num_weights * index_bits(num_levels) / 8)
     require(stream_bytes <= fixed_bytes, f"the levels of {name} must take at most {fixed_bytes} bytes", stream_bytes)
     # Every word has at least one bit, but a level may cost less in an asymmetric numeral system.

@@ -41,8 +41,9 @@ class Recipe:
             re-estimated for each evaluation of the quantized network; 0 leaves that out.
         statistics: which accuracy of the quantized network is `val_accuracy`, the objective: that with `recalibrated`
             statistics of batch normalization, or that with those `kept` from training. Both are reported.
-        coding: how levels are coded in files, and their bits counted: `entropy`, each layer in the smallest of words of
-            fixed length, Huffman's words and an asymmetric numeral system; `huffman`, without the last.
+        coding: how levels are coded in files, and their bits counted: `compact`, each layer in the smallest of words of
+            fixed length, Huffman's words and an asymmetric numeral system with a table of a byte a level or a shorter
+            one; `entropy`, without the shorter tables; `huffman`, without asymmetric numeral systems.
         compile: run the network through `torch.compile`: faster on GPUs after minutes of compiling.
     """
 
@@ -61,7 +62,7 @@ class Recipe:
     augmentation: str = "none"
     recalibration_batches: int = 20
     statistics: str = "recalibrated"
-    coding: str = "entropy"
+    coding: str = "compact"
     compile: bool = False
 
     def __post_init__(self) -> None:
@@ -75,7 +76,7 @@ class Recipe:
             self.lam_unit,
             "set lam_unit to 'gradient', or penalty_application to 'decoupled'",
         )
-        choose("coding", self.coding, ("entropy", "huffman"))
+        choose("coding", self.coding, ("compact", "entropy", "huffman"))
         choose("optimizer", self.optimizer, ("adam", "sgd"))
         choose("schedule", self.schedule, ("cosine", "step"))
         choose("augmentation", self.augmentation, ("none", "crop_flip"))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from trainables.codebooks.artifact import Artifact
 from trainables.codebooks.artifact_file import read_artifact, write_artifact
-from trainables.codebooks.bits import ASYMMETRIC, CODES, FIXED, HUFFMAN, network_bits
+from trainables.codebooks.bits import ASYMMETRIC, CODES, COMPACT, FIXED, HUFFMAN, network_bits
 from trainables.codebooks.packing import TABLES
 from trainables.config import Recipe, TrialConfig
 from trainables.data.datasets import load_dataset
@@ -121,15 +121,18 @@ def test_all_codes_are_used() -> None:
         ("huffman", 2.0): HUFFMAN,
         ("entropy", 0.0): FIXED,
         ("entropy", 2.0): ASYMMETRIC,
+        ("compact", 0.0): FIXED,
+        ("compact", 2.0): COMPACT,
     }
 
 
-def test_file_with_huffman_codes_has_the_format_of_earlier_versions(tmp_path: Path) -> None:
-    """Earlier versions read it, and what they wrote is read with its coding."""
-    write_artifact(tmp_path / "network", with_random_levels(16, 2.0, 0, "huffman"))
+@pytest.mark.parametrize(("coding", "number"), [("huffman", 1), ("entropy", 2), ("compact", 3)])
+def test_file_has_the_first_format_that_has_its_codes(coding: str, number: int, tmp_path: Path) -> None:
+    """Earlier versions read the formats that they know, and what they wrote is read with its coding."""
+    write_artifact(tmp_path / "network", with_random_levels(16, 2.0, 0, coding))
     with safetensors.safe_open(tmp_path / "network", "pt") as file:
-        assert json.loads(file.metadata()["qar"])["format"] == 1
-    assert read_artifact(tmp_path / "network").coding == "huffman"
+        assert json.loads(file.metadata()["qar"])["format"] == number
+    assert read_artifact(tmp_path / "network").coding == coding
 
 
 def test_file_that_an_earlier_version_wrote_is_read() -> None:
@@ -259,7 +262,7 @@ def test_pickle_is_never_loaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"format": 3},
+        {"format": 4},
         {"format": "2"},
         {"config": {"family": "RX", "num_levels": 4}},
         {"config": {"family": "none", "num_levels": 4, "width": 0.1, "model": "alexnet"}},

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from trainables.codebooks.asymmetric import code_costs, stream_bytes
-from trainables.codebooks.bits import ASYMMETRIC, CODES, LayerBits, entropy_bits, index_bits, network_bits
+from trainables.codebooks.bits import ASYMMETRIC, CODES, COMPACT, LayerBits, entropy_bits, index_bits, network_bits
 from trainables.codebooks.huffman import canonical_code, decode, encode, huffman_lengths
 from trainables.config import Recipe
 
@@ -135,6 +135,11 @@ def test_layer_takes_the_smallest_stream(counts: list[int]) -> None:
     asymmetric = len(counts) + stream_bytes(counts, code_costs(counts))
     assert entropy_coded.payload_bytes == 4 * len(counts) + min(fixed, huffman, asymmetric)
     assert (entropy_coded.code == ASYMMETRIC) == (asymmetric < min(fixed, huffman))
+    compact = LayerBits(counts, "compact")
+    costs, table = compact.compact_costs
+    short = len(table) + stream_bytes(counts, costs)
+    assert compact.payload_bytes == 4 * len(counts) + min(fixed, huffman, asymmetric, short)
+    assert (compact.code == COMPACT) == (short < min(fixed, huffman, asymmetric))
     assert 8 * layer.payload_bytes >= sum(counts) * entropy_bits(counts)
 
 

@@ -41,7 +41,7 @@ class Network(NamedTuple):
 
 @pytest.fixture(scope="module")
 def network() -> Network:
-    recipe = Recipe(batch_size=96, recalibration_batches=2, coding="entropy")
+    recipe = Recipe(batch_size=96, recalibration_batches=2)
     config = TrialConfig(
         family="none", num_levels=4, width=0.25, validation_fraction=0.8, regularize_epochs=1, recipe=recipe
     )
