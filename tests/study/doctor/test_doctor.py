@@ -279,7 +279,8 @@ node = ray.get_runtime_context().get_node_id()
 asked = {"quick": _on(node, lambda: 1), "stuck": _on(node, lambda: time.sleep(600)),
          "gone": _on(node, lambda: os._exit(1)), "broken": _on(node, lambda: {}["study"]),
          "slow": _on(node, lambda: time.sleep(1) or 2)}
-print(json.dumps(_answers(asked, 25)))
+ray.wait([asked[name] for name in asked if name != "stuck"], num_returns=4, timeout=120)
+print(json.dumps(_answers(asked, 2)))
 """
 
 
@@ -289,7 +290,7 @@ def test_node_that_does_not_answer_is_not_waited_for(tmp_path: Path) -> None:
     assert ended.status == 0, ended
     answers, silent = json.loads(ended.stdout)
     assert answers == {"quick": 1, "slow": 2}
-    assert silent["stuck"] == "no answer within 25 seconds"
+    assert silent["stuck"] == "no answer within 2 seconds"
     assert silent["broken"] == "KeyError: 'study'"
     assert set(silent) == {"stuck", "broken", "gone"}
     assert "\n" not in silent["gone"]

@@ -49,21 +49,28 @@ def change(study: StudyFolder, *overrides: str) -> StudyConfig:
     return change_study(study, overrides, QUIET)
 
 
-def changed_study(path: Path, sampler: str, restarts: tuple[int | None, ...] = (None, None, None)) -> StudyFolder:
-    """A study that is widened, and then changed in every way."""
+def changed_study(
+    path: Path,
+    sampler: str,
+    restarts: tuple[int | None, ...] = (None, None, None),
+    trials: tuple[int, int, int] = (12, 12, 14),
+) -> StudyFolder:
+    """A study that is widened, and then changed in every way; so many trials follow each change."""
     study = new_study(path, sampler=sampler)
-    run(study, 12, restarts[0])
+    run(study, trials[0], restarts[0])
     change(study, "space.lam.high=10", "space.family=[none, RS, RE]")
-    run(study, 12, restarts[1])
+    run(study, trials[1], restarts[1])
     change(study, "space.num_levels.low=3", "space.family=[RS, RM, RE]", "space.placement=[own, kmeans]")
-    run(study, 14, restarts[2])
+    run(study, trials[2], restarts[2])
     return study
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "optuna-tpe", "nsga2", "gp", "qmc", "random"])
 def test_proposals_after_changes_do_not_depend_on_restarts(tmp_path: Path, sampler: str) -> None:
-    undisturbed = changed_study(tmp_path / "undisturbed", sampler)
-    killed = changed_study(tmp_path / "killed", sampler, (5, 1, 9))
+    """A Gaussian process, which takes half a second a proposal, makes its first one after ten trials."""
+    trials, restarts = ((12, 5, 6), (11, 1, 4)) if sampler == "gp" else ((12, 12, 14), (5, 1, 9))
+    undisturbed = changed_study(tmp_path / "undisturbed", sampler, trials=trials)
+    killed = changed_study(tmp_path / "killed", sampler, restarts, trials)
     configs = [[trial.config for trial in study.read_history().trials.values()] for study in (undisturbed, killed)]
     assert configs[0] == configs[1]
 
