@@ -48,11 +48,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the users of some fixtures, and sort: quick tests, studies on a real Ray, studies that are killed."""
+    """Mark the users of some fixtures, and sort: quick tests, studies on a real Ray, studies that are killed.
+
+    Several workers begin with the studies on a real Ray, so that none is left to wait for them at the end.
+    """
     for item in items:
         for fixture in FIXTURES.keys() & set(getattr(item, "fixturenames", ())):
             item.add_marker(FIXTURES[fixture])
-    items.sort(key=lambda item: [mark in item.keywords for mark in ("chaos", "e2e")])
+    studies_first = "PYTEST_XDIST_WORKER" in os.environ
+    items.sort(key=lambda item: ["chaos" in item.keywords, ("e2e" in item.keywords) != studies_first])
 
 
 @pytest.hookimpl(tryfirst=True)
