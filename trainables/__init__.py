@@ -1,7 +1,7 @@
 """One trial: regularize a network, quantize it, finetune it, and count its bits.
 
-Only `trainables.trainable` depends on Ray; the rest needs torch, torchvision, numpy and constriction. Importing this
-package imports none of them: each public name imports its module when it is first used.
+Only `trainables.trainable` and `trainables.pack_member` depend on Ray; the rest needs torch, torchvision, numpy and
+constriction. Importing this package imports none of them: each public name imports its module when it is first used.
 """
 
 from typing import TYPE_CHECKING

@@ -6,7 +6,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -127,9 +127,21 @@ class CompressionRun:
             NonFiniteLossError: a batch's loss is not finite; the run can't go on.
         """
         started = time.perf_counter()
+        self.begin_epoch()
+        return self.end_epoch(self.train_epoch(), started)
+
+    def begin_epoch(self) -> None:
+        """Begin the second phase where the next epoch is its first."""
         if self.epoch == self.config.regularize_epochs and self.phase.name == REGULARIZE:
             self.quantize()
-        loss = self.train_epoch()
+
+    def end_epoch(self, loss: float, started: float) -> Metrics:
+        """Evaluate the hard-quantized network after an epoch of training; returns and raises as `run_epoch`.
+
+        Args:
+            loss: mean cross-entropy of the epoch's batches, nats.
+            started: `time.perf_counter()` when the epoch began.
+        """
         penalty = self.phase.penalty()
         if penalty is not None:
             self._require_finite("penalty", penalty)
@@ -247,13 +259,33 @@ class CompressionRun:
 
     def train_epoch(self) -> float:
         """Trains one epoch of the phase that the trial is in; returns the mean cross-entropy of its batches, nats."""
-        from_start = self.phase.name == REGULARIZE or self.config.family == QUANTIZE_FIRST
-        first = 0 if from_start else self.config.regularize_epochs
-        schedule = self._schedule(self.phase.name)
         # Dropout draws from the global generator: lend it one that the trial's own decides.
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(int(torch.randint(2**62, (), generator=self.generator)))
-            losses = self._training.run_epoch(self.phase, schedule, self.epoch - first, self.generator)
+            torch.manual_seed(self.draw_seed())
+            losses = self._training.run_epoch(self.phase, self.schedule, self.epoch_of_phase, self.generator)
+        return self.checked_mean(losses)
+
+    def draw_seed(self) -> int:
+        """Draw the seed of an epoch's dropout; the first that each epoch draws from the trial's generator."""
+        return int(torch.randint(2**62, (), generator=self.generator))
+
+    @property
+    def schedule(self) -> PhaseSchedule:
+        """Learning rates of the phase that the trial is in."""
+        return self._schedule(self.phase.name)
+
+    @property
+    def epoch_of_phase(self) -> int:
+        """Epochs of the present phase that are over."""
+        from_start = self.phase.name == REGULARIZE or self.config.family == QUANTIZE_FIRST
+        return self.epoch if from_start else self.epoch - self.config.regularize_epochs
+
+    def checked_mean(self, losses: Sequence[float]) -> float:
+        """Return the mean of the losses of an epoch's batches.
+
+        Raises:
+            NonFiniteLossError: a loss, or a weight after the epoch, is not finite.
+        """
         for batch, loss in enumerate(losses, start=1):
             self._require_finite("loss", loss, f", batch {batch}")
         largest = [parameter.detach().abs().max() for parameter in self.model.parameters()]

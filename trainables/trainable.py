@@ -1,4 +1,4 @@
-"""Ray Trainables: thin adapters around `CompressionRun`. The only module of this package that imports Ray."""
+"""Ray Trainables: thin adapters around `CompressionRun`. Besides `pack_member`, the only module that imports Ray."""
 
 import gc
 import glob
@@ -28,6 +28,42 @@ METRICS_KEY = "told"
 """Key of the metrics of past epochs in the checkpoint of an unfinished baseline; kept from earlier versions."""
 
 
+def device_name() -> str:
+    """Return the name of the device that this process trains on."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
+def begun_run(config: dict[str, Any]) -> CompressionRun:
+    """Return the run of a trial, at the epoch where it goes on.
+
+    Args:
+        config: configuration as Ray passes it; see `CompressionTrial`.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    weights = None
+    if checkpoint := config.get("initial_weights"):
+        with tune.Checkpoint(checkpoint).as_directory() as folder:
+            weights = read_weights(Path(folder), device, config.get("checksums", {}).get(checkpoint))
+    run = CompressionRun(TrialConfig.from_stored(config["trial"]), device, weights)
+    if (state := _restored(config, run.device)) is not None:
+        load(run, state)
+    return run
+
+
+def load(run: CompressionRun, state: dict[str, Any]) -> None:
+    """Let a run go on from the state that a checkpoint holds."""
+    state["generator"] = state["generator"].cpu()
+    run.load_state_dict(state)
+
+
+def free_memory() -> None:
+    """Free what an earlier run has left, since other trials may share the GPU or the machine."""
+    gc.collect()
+    give_back_memory()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 class CompressionTrial(tune.Trainable):
     """Ray Trainable that runs both phases of a trial, one epoch per step.
 
@@ -43,15 +79,8 @@ class CompressionTrial(tune.Trainable):
         """Build the run of `config`, and restore its checkpoint if there is one."""
         resources = self.trial_resources.required_resources if self.trial_resources else {}
         prepare_process(int(resources.get("CPU", 1)))
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device_name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
-        weights = None
-        if checkpoint := config.get("initial_weights"):
-            with tune.Checkpoint(checkpoint).as_directory() as folder:
-                weights = read_weights(Path(folder), device, config.get("checksums", {}).get(checkpoint))
-        self.run = CompressionRun(TrialConfig.from_stored(config["trial"]), device, weights)
-        if (state := _restored(config, self.run.device)) is not None:
-            self._load(state)
+        self.device_name = device_name()
+        self.run = begun_run(config)
 
     @property
     def last_epoch(self) -> int:
@@ -78,21 +107,14 @@ class CompressionTrial(tune.Trainable):
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         """Restore the state of the run from `checkpoint_dir`; raise DamagedFileError if it cannot be read."""
-        self._load(read_checkpoint(Path(checkpoint_dir), self.run.device))
-
-    def _load(self, state: dict[str, Any]) -> None:
-        state["generator"] = state["generator"].cpu()
-        self.run.load_state_dict(state)
+        load(self.run, read_checkpoint(Path(checkpoint_dir), self.run.device))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Replace the run by a new one of `new_config`, so that Ray can reuse the actor; return True."""
         # The run is rebuilt completely: a tensor left over from the previous trial would be a silent error. The old run
         # and its memory are freed first, since other trials may share the GPU or the machine.
         del self.run
-        gc.collect()
-        give_back_memory()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        free_memory()
         self.setup(new_config)
         return True
 

@@ -1,6 +1,7 @@
 """Epochs of training: forward and backward passes over the batches, and the steps of a phase. No Ray."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,20 @@ from trainables.data.device_batches import DeviceBatches
 from trainables.fused.graph import CapturedStep
 from trainables.phases import Phase
 from trainables.phases.schedule import PhaseSchedule
+
+
+def batch_loss(network: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy of a batch, nats; the network computes in bfloat16 on a GPU.
+
+    Args:
+        network: returns logits, (b, classes), for images.
+        images: (b, channels, height, width).
+        labels: (b,), classes of the images.
+    """
+    device = images.device.type
+    # bfloat16 is emulated on most CPUs, and slow.
+    with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+        return cross_entropy(network(images), labels)
 
 
 class EpochTraining:
@@ -63,18 +78,13 @@ class EpochTraining:
             phase.set_learning_rates(schedule.share(epochs_done))
             self._model.zero_grad()
             with phase.forward_weights(epochs_done):
-                loss = self._loss(images, labels)
+                loss = batch_loss(self._network, images, labels)
                 losses.append(loss.item())
                 if not math.isfinite(losses[-1]):
                     break
                 loss.backward()
             phase.step(epochs_done)
         return losses
-
-    def _loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        # bfloat16 is emulated on most CPUs, and slow.
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
-            return cross_entropy(self._network(images), labels)
 
     def _run_on_device(self, phase: Phase, batches: DeviceBatches, generator: torch.Generator) -> list[float]:
         """Train an epoch without waiting for a step."""
@@ -99,7 +109,7 @@ class EpochTraining:
         index = batches.index.clone()
         images, labels = batches.take(size)
         self._model.zero_grad()
-        loss = self._loss(images, labels)
+        loss = batch_loss(self._network, images, labels)
         self._losses.index_copy_(0, index, loss.detach().reshape(1))
         loss.backward()
         phase.step(0.0)

@@ -50,9 +50,8 @@ class Capacity:
         self._resources = resources
         self._remaining = remaining
         self._placeholders: list[Any] = []
-        self._placeholder = (
-            ray.remote(_placeholder).options(num_cpus=resources.cpus, num_gpus=resources.gpus) if grows else None
-        )
+        cpus, gpus = resources.of_a_trial
+        self._placeholder = ray.remote(_placeholder).options(num_cpus=cpus, num_gpus=gpus) if grows else None
         self._last_reading = float("-inf")
         self._current = 0
 

@@ -19,9 +19,10 @@ from trainables.config import TrialConfig
 from trainables.data.datasets import chosen_data
 from trainables.errors import NonFiniteLossError
 from trainables.files.checkpoint import read_weights
+from trainables.packed.training import PackedTraining
 from trainables.process import prepare_process
 from trainables.result import TrialState
-from trainables.run import CompressionRun
+from trainables.run import CompressionRun, Metrics
 
 TIMES_AND_PLACES = {"train_seconds", "device", "hostname"}
 """Metrics that are expected to differ in a second run."""
@@ -128,7 +129,9 @@ def reproduce(
     run = CompressionRun(config, device, _initial_weights(folder, config, history), fetch=source.fetch)
     return Reproduction(
         trial=trial,
-        comparisons=_compare(trial, run, on_epoch or (lambda epoch, epochs: None)),
+        comparisons=_compare(
+            trial, run, _trainer(study.resources.trials_per_actor), on_epoch or (lambda epoch, epochs: None)
+        ),
         surroundings=surroundings_of(trial, history),
     )
 
@@ -142,7 +145,31 @@ def _initial_weights(folder: StudyFolder, config: TrialConfig, history: History)
     return read_weights(path, expected=history.baseline_sums.get(config.seed))
 
 
-def _compare(trial: Trial, run: CompressionRun, on_epoch: Callable[[int, int], None]) -> list[Comparison]:
+def _trainer(places: int) -> Callable[[CompressionRun], Metrics]:
+    """Return a function that trains an epoch as the study did: alone, or at a place of a pack, whose others are empty.
+
+    Args:
+        places: `resources.trials_per_actor` of the study.
+    """
+    if places == 1:
+        return CompressionRun.run_epoch
+    training = PackedTraining(places)
+
+    def train(run: CompressionRun) -> Metrics:
+        result = training.run_epoch({0: run})[0]
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    return train
+
+
+def _compare(
+    trial: Trial,
+    run: CompressionRun,
+    train: Callable[[CompressionRun], Metrics],
+    on_epoch: Callable[[int, int], None],
+) -> list[Comparison]:
     """Train the recorded epochs; a trial that failed is trained for one more epoch, which should fail again."""
     comparisons: list[Comparison] = []
     failed = trial.state == TrialState.FAIL
@@ -151,7 +178,7 @@ def _compare(trial: Trial, run: CompressionRun, on_epoch: Callable[[int, int], N
         on_epoch(epoch, epochs)
         recorded = trial.epochs.get(epoch)
         try:
-            metrics = run.run_epoch()
+            metrics = train(run)
         except NonFiniteLossError as error:
             text = trial.failure if recorded is None else None
             return [*comparisons, Comparison(epoch=epoch, metric="failure", recorded=text, reproduced=str(error))]

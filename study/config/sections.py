@@ -264,27 +264,44 @@ class EarlyStopping(Section):
 
 
 GPU_PARTS = 10_000
-"""Parts of a GPU that Ray counts. Ray truncates smaller parts, so that three trials of 0.33334 fit on one GPU."""
+"""Parts of a GPU, or of a core, that Ray counts. It truncates smaller ones: three trials of 0.33334 fit on one GPU."""
+
+MOST_TRIALS_OF_AN_ACTOR = 256
+"""Most trials that one actor trains: each has a process of its own that waits for it."""
+
+
+def _is_one(value: object) -> bool:
+    return value == 1
 
 
 class Resources(Section):
-    """Resources of a trial.
+    """Resources of a trial, or of the trials that one actor trains together.
 
     Attributes:
         cpus: number of cores, and of torch's threads.
-        gpus: number of GPUs; with a fraction, several trials share one.
+        gpus: number of GPUs; with a fraction, several actors share one.
+        trials_per_actor: trials of the same network that an actor trains in lockstep, on the resources above.
         max_concurrent: most trials that run at the same time, for which an autoscaling cluster adds nodes; as many as
             fit if not given.
     """
 
     cpus: Count = 1
     gpus: float = Field(default=0, ge=0, allow_inf_nan=False)
+    trials_per_actor: int = Field(default=1, ge=1, le=MOST_TRIALS_OF_AN_ACTOR, exclude_if=_is_one)
     max_concurrent: Count | None = None
+
+    @property
+    def of_a_trial(self) -> tuple[float, float]:
+        """Share of one trial in the cores and in the GPUs of its actor, in units that Ray counts, rounded down."""
+        if self.trials_per_actor == 1:
+            return self.cpus, self.gpus
+        cpus, gpus = (int(amount * GPU_PARTS / self.trials_per_actor) / GPU_PARTS for amount in (self.cpus, self.gpus))
+        return cpus, gpus
 
     @property
     def trials_a_gpu(self) -> int:
         """Number of trials that share a GPU, if `gpus` is a fraction."""
-        return GPU_PARTS // max(1, int(self.gpus * GPU_PARTS))
+        return GPU_PARTS // max(1, int(self.gpus * GPU_PARTS)) * self.trials_per_actor
 
     def trials_on(self, node: Mapping[str, float]) -> int:
         """Return the number of trials that fit on a node at the same time.
@@ -292,9 +309,10 @@ class Resources(Section):
         Args:
             node: resources of the node as Ray counts them, by `CPU` and `GPU`.
         """
-        by_cpus = int(node.get("CPU", 0)) // self.cpus
+        by_cpus = int(node.get("CPU", 0)) // self.cpus * self.trials_per_actor
         if not self.gpus:
             return by_cpus
         gpus = int(node.get("GPU", 0))
         # A fraction is never taken from two GPUs.
-        return min(by_cpus, gpus * self.trials_a_gpu if self.gpus < 1 else int(gpus / self.gpus))
+        by_gpus = gpus * self.trials_a_gpu if self.gpus < 1 else int(gpus / self.gpus) * self.trials_per_actor
+        return min(by_cpus, by_gpus)

@@ -32,20 +32,23 @@ def check_study(nodes: list[Node], config: StudyConfig, price: float | None, ray
 def _room(nodes: list[Node], config: StudyConfig) -> Check:
     fits = sum(config.resources.trials_on(node.resources) for node in nodes)
     wanted = f"{config.resources.cpus} CPU" + (f" and {config.resources.gpus:g} GPU" if config.resources.gpus else "")
+    together = config.resources.trials_per_actor
+    shared = "each with" if together == 1 else f"each {together} on"
     if not fits:
         remedy = "lower resources, or add larger nodes, unless the cluster adds them by itself"
         return Check("room for trials", CheckStatus.WARN, f"no node has {wanted} now", remedy)
     many = min(fits, config.resources.max_concurrent or fits)
-    return Check("room for trials", CheckStatus.PASS, f"{many} at a time, each with {wanted}")
+    return Check("room for trials", CheckStatus.PASS, f"{many} at a time, {shared} {wanted}")
 
 
 def _fractions(config: StudyConfig) -> Check:
     gpus = config.resources.gpus
     if gpus and gpus < 1:
         packed = config.resources.trials_a_gpu
-        rest = 1 - packed * gpus
+        actors = packed // config.resources.trials_per_actor
+        rest = 1 - actors * gpus
         if rest > 0.01:
-            larger, smaller = (GPU_PARTS // trials / GPU_PARTS for trials in (packed, packed + 1))
+            larger, smaller = (GPU_PARTS // trials / GPU_PARTS for trials in (actors, actors + 1))
             remedy = f"set resources.gpus to {larger:g}, or to {smaller:g}"
             return Check(
                 "GPU fractions", CheckStatus.WARN, f"{packed} trials per GPU leave {rest:.0%} of it idle", remedy

@@ -83,9 +83,10 @@ def decide(error: Exception, losses: int, folder: StudyFolder, baseline: str | N
         if not isinstance(cause, OSError) or not _lies_outside(cause, folder):
             return StopStudy(failure)
         return Retry(lines[0]) if may_retry else StopStudy(NodeUnusable(folder, cause, node))
-    if in_task:
+    lost = isinstance(cause, RayActorError)  # its own actor, or the one that trains several trials together
+    if in_task and not lost:
         return FailTrial(lines[0])
-    if isinstance(error, RayActorError) and error.actor_init_failed:
+    if isinstance(cause, RayActorError) and cause.actor_init_failed:
         return FailTrial(lines[-1])  # the message is a traceback, whose last line is the reason
     if may_retry:
         return Retry(lines[0])

@@ -11,6 +11,7 @@ from study.sources import import_paths_of
 from study.storage.folder import StudyFolder
 from study.trackers.registry import check_trackers
 from trainables.import_path import module_of
+from trainables.packed.check import check_packable
 from trainables.preflight import preflight
 
 
@@ -57,8 +58,12 @@ def _check_parts(present: StudyConfig, changed: StudyConfig, options: RunOptions
                 f"space must name parts whose code the study holds, got {name!r}; launch another study with it, and "
                 "warm_start from this one"
             )
+    trial = changed.trial_config({"family": "none", "num_levels": None, "init": "scratch"})
+    together = changed.resources.trials_per_actor
+    if together not in (1, present.resources.trials_per_actor):
+        for line in check_packable(trial, together):
+            options.say(f"warning: {line}")
     if changed.most_levels != present.most_levels:
-        trial = changed.trial_config({"family": "none", "num_levels": None, "init": "scratch"})
         parts = import_paths_of(changed)
         for line in preflight(trial, changed.most_levels, parts.get("family", []), parts.get("placement", [])):
             options.say(f"warning: {line}")

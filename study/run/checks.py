@@ -10,6 +10,7 @@ from study.sources import import_paths_of, models_of
 from study.storage.folder import StudyFolder
 from study.storage.liveliness import Liveliness, liveliness
 from study.trackers.registry import check_trackers
+from trainables.packed.check import check_packable
 from trainables.preflight import preflight
 
 
@@ -28,6 +29,8 @@ def check_new_study(folder: StudyFolder, config: StudyConfig, options: RunOption
         plain = {"family": "none", "num_levels": None, "init": "scratch", "model": model}
         trial = config.trial_config(plain | levels_of_groups(config.space))
         warnings |= dict.fromkeys(preflight(trial, config.most_levels, families, placements))
+        if config.resources.trials_per_actor > 1:
+            warnings |= dict.fromkeys(check_packable(trial, config.resources.trials_per_actor))
     for line in warnings:
         options.say(f"warning: {line}")
     check_cluster(config, folder.storage.parent, options)

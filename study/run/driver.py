@@ -10,6 +10,7 @@ from ray import tune
 from study.cluster.capacity import Capacity
 from study.cluster.connect import connect
 from study.cluster.watchdog import Watchdog
+from study.config import Resources
 from study.errors import TrialsFailAlike, interruption_behind
 from study.interruption import Interrupted, interruption
 from study.ledger.history import CHECKPOINTS_KEPT
@@ -29,6 +30,7 @@ from study.search.rungs import Rungs
 from study.search.scheduler import RungScheduler
 from study.search.searcher import OptunaSearcher
 from study.storage.liveliness import is_complete
+from trainables.pack_member import packed_trial
 from trainables.trainable import CompressionTrial
 
 MOST_AT_A_TIME = 10_000
@@ -55,11 +57,11 @@ class Driver:
         Args:
             run: the study.
             ledger: ledger of the study, open for writing.
-            trainable: Ray's class of a trial; `CompressionTrial` if None.
+            trainable: Ray's class of a trial; that of this package if None.
         """
         self._run = run
         self._ledger = ledger
-        self._trainable = trainable or CompressionTrial
+        self._trainable = trainable or trainable_for(run.config.resources)
         self._mirror = OptunaMirror(run.folder, run.config)
         self._desk = Desk(run.folder, run.config, ledger, run.options.console.print)
 
@@ -169,9 +171,9 @@ class Driver:
     def _tuner(self, searcher: OptunaSearcher, scheduler: RungScheduler, callbacks: list[tune.Callback]) -> tune.Tuner:
         """Return the tuner of Ray for this session."""
         run, verbose = self._run, self._run.options.verbose
-        resources = {"cpu": run.config.resources.cpus, "gpu": run.config.resources.gpus}
+        cpus, gpus = run.config.resources.of_a_trial
         return tune.Tuner(
-            tune.with_resources(self._trainable, resources),
+            tune.with_resources(self._trainable, {"cpu": cpus, "gpu": gpus}),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=scheduler,
@@ -201,6 +203,13 @@ class Driver:
             self._run.options.console.print(
                 f"{self._mirror.trouble}; all other files are complete; try again with: qar resume {folder}"
             )
+
+
+def trainable_for(resources: Resources) -> type[tune.Trainable]:
+    """Return Ray's class of a trial: one that trains by itself, or one whose actor trains several together."""
+    if resources.trials_per_actor == 1:
+        return CompressionTrial
+    return packed_trial(resources.trials_per_actor, resources.cpus)
 
 
 @contextmanager

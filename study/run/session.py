@@ -20,7 +20,7 @@ def run_study(run: StudyRun, trainable: "type[Trainable] | None" = None) -> Hist
 
     Args:
         run: the study.
-        trainable: Ray's class of a trial; `CompressionTrial` if None.
+        trainable: Ray's class of a trial; that of this package if None.
 
     Returns:
         History of the study. It is not complete if a signal has interrupted the run; the study can then be resumed.

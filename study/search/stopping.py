@@ -57,7 +57,8 @@ class StopWatch:
             text = f"{duration(seconds)} of {rules.hours:g} hours"
             gauges.append(Gauge(text=text, reached=seconds >= 3600 * rules.hours))
         if rules.gpu_hours is not None:
-            hours = self._config.resources.gpus * self._hours
+            _, gpus = self._config.resources.of_a_trial
+            hours = gpus * self._hours
             gauges.append(Gauge(text=f"{hours:.4g} of {rules.gpu_hours:g} GPU-hours", reached=hours >= rules.gpu_hours))
         if rules.cost is not None and rules.price is not None:
             cost = rules.price * self._hours

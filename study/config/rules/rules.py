@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from study.config.groups import check_groups_of
 from study.config.rules.constraints import check as check_constraints
 from study.config.rules.credentials import refuse_credentials
+from study.config.rules.packs import check_packs
 from study.config.rules.space_check import check_space
 from study.config.sections import MOST_LEVELS
 from trainables.config import LARGEST_INTEGER
@@ -34,6 +35,7 @@ def check_rules(config: "StudyConfig", *, is_new: bool) -> None:
     check_groups_of(config.trial, config.space.fields, config.searched_fields)
     _check_plan(config)
     check_space(config)
+    check_packs(config)
     if is_new:
         _check_limits(config)
     _check_test_split(config)

@@ -1,0 +1,196 @@
+"""Epochs of the trials of a pack: a shared forward and backward pass, and each trial's own step."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from trainables.config import TrialConfig
+from trainables.packed.stacked import StackedNetworks
+from trainables.run import CompressionRun, Metrics
+
+
+class PackedTraining:
+    """Trains up to n trials in lockstep, an epoch at a time.
+
+    The trials must have the same network and batches of the same sizes. They may be in different phases and epochs, and
+    have different families, K, λ, seeds and learning rates. What goes wrong in one trial leaves the others alone.
+    """
+
+    def __init__(self, places: int) -> None:
+        """Prepare a pack of n places."""
+        self.places = places
+        self._networks: StackedNetworks | None = None
+        self._shape: tuple[object, ...] | None = None
+
+    def check(self, run: CompressionRun) -> None:
+        """Check that a trial can be trained with those before it.
+
+        Raises:
+            ValueError: its network or the sizes of its batches differ from those of the pack.
+        """
+        if self._networks is None:
+            self._networks, self._shape = StackedNetworks(run.model, self.places), _shape_of(run)
+        if self._shape != _shape_of(run) or not self._networks.fits(run.model):
+            raise ValueError(
+                f"trials of one actor must have the same network and batches, got {_shape_of(run)} beside "
+                f"{self._shape}; set resources.trials_per_actor to 1"
+            )
+
+    def run_epoch(self, runs: Mapping[int, CompressionRun]) -> dict[int, Metrics | Exception]:
+        """Train the next epoch of each trial, and evaluate it.
+
+        Args:
+            runs: trials that are not finished, by their place in [0, n).
+
+        Returns:
+            By place, the metrics of `CompressionRun.run_epoch`, or the exception that it would raise.
+            `train_seconds` is that of the pack, evaluations included.
+        """
+        started = time.perf_counter()
+        members = [_Member(place, run) for place, run in runs.items()]
+        for member in members:
+            self.check(member.run)
+            member.attempt(member.begin)
+        self._train([member for member in members if member.error is None])
+        for member in members:
+            member.attempt(partial(member.end, started))
+        seconds = time.perf_counter() - started
+        return {
+            member.place: member.error if member.error is not None else member.metrics | {"train_seconds": seconds}
+            for member in members
+        }
+
+    def _train(self, members: list["_Member"]) -> None:
+        """Train all batches of an epoch."""
+        networks = self._networks
+        if not members or networks is None:
+            return
+        models = {member.place: member.run.model for member in members}
+        networks.take_buffers(models)
+        training, first = members, members[0].run
+        images, labels = self._batch_memory(first)
+        unread: list[Tensor] = []
+        for index, size in enumerate(first.train_split.batch_sizes(first.config.recipe.batch_size)):
+            for member in training:
+                batch = images[member.place, :size], labels[member.place, :size]
+                member.attempt(partial(member.begin_step, index, *batch))
+            training = [member for member in training if member.error is None]
+            losses = networks.losses(_models(training), images[:, :size], labels[:, :size])
+            if first.phase.on_device:
+                unread.append(losses.detach())
+                finite = training
+            else:
+                finite = [member for member in training if member.read(losses)]
+            losses.sum().backward()
+            networks.give_gradients(_models(finite))
+            for member in training:
+                member.attempt(member.end_step if member in finite else member.leave_step)
+            training = [member for member in finite if member.error is None]
+            if not training:
+                break
+        networks.give_buffers(models)
+        if unread:
+            by_place = torch.stack(unread).T.tolist()
+            for member in members:
+                member.losses = by_place[member.place]
+
+    def _batch_memory(self, run: CompressionRun) -> tuple[Tensor, Tensor]:
+        """Return memory for the images and classes of a batch of each place, zeros: (n, b, c, h, w) and (n, b)."""
+        split, size = run.train_split, (self.places, run.config.recipe.batch_size)
+        images = torch.zeros(*size, *split.pool.shape[1:], device=run.device)
+        return images, torch.zeros(size, dtype=split.labels.dtype, device=run.device)
+
+
+class _Member:
+    """A trial in an epoch of its pack.
+
+    Attributes:
+        place: its place in the pack.
+        run: the trial.
+        losses: of its batches so far.
+        metrics: of the epoch, at its end.
+        error: exception that has ended the epoch for this trial; None so far.
+    """
+
+    def __init__(self, place: int, run: CompressionRun) -> None:
+        self.place = place
+        self.run = run
+        self.losses: list[float] = []
+        self.metrics: Metrics = {}
+        self.error: Exception | None = None
+        self._batches: Iterator[tuple[Tensor, Tensor]] = iter(())
+        self._epochs_done = 0.0
+        self._transformed: AbstractContextManager[None] | None = None
+
+    def attempt(self, work: Callable[[], object]) -> None:
+        """Do a part of the epoch, and keep the exception that it raises; do nothing after an earlier one."""
+        if self.error is None:
+            try:
+                work()
+            except Exception as error:  # code of users, such as a family of their own, may raise anything
+                self.error = error
+
+    def begin(self) -> None:
+        """Begin the epoch as `CompressionRun.run_epoch` and `EpochTraining.run_epoch` do."""
+        run, recipe = self.run, self.run.config.recipe
+        run.begin_epoch()
+        run.draw_seed()  # of dropout, which a pack can't have
+        run.model.train()
+        run.phase.begin_epoch(run.epoch_of_phase)
+        self._batches = run.train_split.batches(recipe.batch_size, run.generator, recipe.augmentation)
+
+    def begin_step(self, index: int, images: Tensor, labels: Tensor) -> None:
+        """Write the next batch into the memory of the pack, and let the network hold its weights of the forward pass.
+
+        Args:
+            index: number of the batch, from 0.
+            images: (b, c, h, w), overwritten.
+            labels: (b,), overwritten.
+        """
+        run, phase = self.run, self.run.phase
+        batch_images, batch_labels = next(self._batches)
+        images.copy_(batch_images)
+        labels.copy_(batch_labels)
+        schedule = run.schedule
+        self._epochs_done = run.epoch_of_phase + index / schedule.batches_per_epoch
+        phase.set_learning_rates(schedule.share(self._epochs_done))
+        run.model.zero_grad()
+        transformed = phase.forward_weights(self._epochs_done)
+        transformed.__enter__()
+        self._transformed = transformed
+
+    def read(self, losses: Tensor) -> bool:
+        """Read the loss of this trial among those of all places, and return whether it is finite."""
+        self.losses.append(losses[self.place].item())
+        return math.isfinite(self.losses[-1])
+
+    def end_step(self) -> None:
+        """Take the step of the phase, from the gradients in the network."""
+        self.leave_step()
+        self.run.phase.step(self._epochs_done)
+
+    def leave_step(self) -> None:
+        """Give the network its own weights back."""
+        if self._transformed is not None:
+            transformed, self._transformed = self._transformed, None
+            transformed.__exit__(None, None, None)
+
+    def end(self, started: float) -> None:
+        """Evaluate the network."""
+        self.metrics = self.run.end_epoch(self.run.checked_mean(self.losses), started)
+
+
+def _models(members: list[_Member]) -> dict[int, nn.Module]:
+    return {member.place: member.run.model for member in members}
+
+
+def _shape_of(run: CompressionRun) -> tuple[object, ...]:
+    """Return all that trials of a pack must have in common, besides the shapes of parameters and buffers."""
+    config: TrialConfig = run.config
+    sizes = set(run.train_split.batch_sizes(config.recipe.batch_size))
+    return config.model, dict(config.model_options or {}), len(run.train_split), *sorted(sizes, reverse=True)
