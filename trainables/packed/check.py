@@ -1,4 +1,4 @@
-"""Check that networks of an architecture can be trained together: one step of two of them, before anything is written."""
+"""Check that networks of an architecture can be trained together: one step of two, before anything is written."""
 
 import torch
 
@@ -51,6 +51,6 @@ def check_packable(config: TrialConfig, places: int) -> list[str]:
     if networks.equal_gradients():
         return []
     return [
-        f"the last bits of results of {config.model} depend on the place of a trial among the {places} that {KEY} trains "
-        "together: a study that is interrupted may end with slightly other results than one that is not"
+        f"the last bits of results of {config.model} depend on the place of a trial among the {places} that an actor "
+        "trains together: a study that is interrupted may end with slightly other results than one that is not"
     ]

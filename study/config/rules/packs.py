@@ -5,17 +5,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from study.config.schema import StudyConfig
 
-COMMON = (
-    "model",
-    "model_options",
-    "width",
-    "dataset",
-    "data_dir",
-    "subset",
-    "validation_fraction",
-    "recipe.batch_size",
-)
-"""Fields that all trials of an actor have in common, or whose parts they have: those of the network and the batches."""
+NETWORK = ("model", "model_options", "width")
+BATCHES = ("dataset", "data_dir", "subset", "validation_fraction", "recipe.batch_size")
+"""Fields that decide the network, and the sizes of the batches; with their parts, alike in all trials of an actor."""
 
 
 def check_packs(config: "StudyConfig") -> None:
@@ -28,7 +20,7 @@ def check_packs(config: "StudyConfig") -> None:
     if together == 1:
         return
     for name in config.searched_fields:
-        if any(name == field or name.startswith(f"{field}.") for field in COMMON):
+        if any(name == field or name.startswith(f"{field}.") for field in NETWORK + BATCHES):
             raise ValueError(
                 f"resources.trials_per_actor must be 1 where trials differ in {name}, got {together}; "
                 "leave it out, or give all trials the same value"

@@ -162,5 +162,5 @@ def _narrow() -> TrialConfig:
 def test_trials_of_other_networks_or_batches_are_refused(other: Callable[[], TrialConfig]) -> None:
     training = PackedTraining(2)
     training.check(CompressionRun(quick()))
-    with pytest.raises(ValueError, match="same network and batches.*trials_per_actor to 1"):
+    with pytest.raises(ValueError, match=r"same network and batches.*trials_per_actor to 1"):
         training.check(CompressionRun(other()))
