@@ -33,7 +33,7 @@ def status(
     for line in status.lines():
         say(line)
     if status.front:
-        PlainConsole().print(front_table(status.front))
+        PlainConsole().print(front_table(status.front, status.config.searched_fields))
     if status.is_resumable:
         say(f"continue with: qar resume {folder}")
 

@@ -17,6 +17,7 @@ from study.interruption import interruption
 from study.ledger.front import front_so_far
 from study.ledger.history import History
 from study.ledger.ledger import DerivedFromLedger
+from study.run.progress.field_columns import COLUMN_WIDTH
 from study.run.progress.lines import front_table, states_line, training_line
 from study.run.progress.panel import front_in_text, hypervolume_line, running_table
 from study.run.progress.remaining import seconds_left
@@ -138,12 +139,15 @@ class Progress(DerivedFromLedger, Callback):
         bar = Table.grid()  # alone, the bar would not end its line
         bar.add_row(ProgressBar(total=self._trials, completed=self._history.num_ended, width=60))
         parts: list[RenderableType] = [bar, Text(states_line(self._history, self._trials)), Text(self._times())]
+        fields = self._config.searched_fields
+        if self._console.width < 80 + COLUMN_WIDTH * len(fields):
+            fields = []  # `qar status` shows them
         if seconds := self._seconds_in_epochs():
-            parts += [Text(), running_table(self._history, seconds)]
+            parts += [Text(), running_table(self._history, seconds, fields)]
         if front := front_so_far(self._history):
             parts += [Text("\nfront so far", style="bold"), *map(Text, front_in_text(self._history))]
             parts += [Text(hypervolume_line(self._history)), Text()]
-            parts += [front_table(front)] if len(front) <= MOST_FRONT_ROWS else []
+            parts += [front_table(front, fields)] if len(front) <= MOST_FRONT_ROWS else []
         return Group(*parts)
 
 

@@ -1,12 +1,13 @@
 """Lines and tables about a study for a terminal: states, times, failures, costs and the front."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
 from study.durations import duration
 from study.ledger.costs import Costs
 from study.ledger.history import History, Trial
+from study.run.progress.field_columns import field_values, short_names
 from study.terminal import one_line
 from trainables.result import MIXED, TrialState
 
@@ -17,13 +18,17 @@ MOST_FAILURES_SHOWN = 10
 """Most trials that a line about a failure names."""
 
 
-def front_table(trials: list[Trial]) -> Table:
+def front_table(trials: list[Trial], fields: Sequence[str] = ()) -> Table:
     """Return the front as a table: accuracy, bits, and the configuration of each point.
 
     Trials at the same point share a row, which counts those after the first.
+
+    Args:
+        trials: trials of the front.
+        fields: dotted names of further searched fields, which get a column each.
     """
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for header in ("bits/weight", "val accuracy", "family", "K", "λ", "placement", "trial"):
+    for header in ("bits/weight", "val accuracy", "family", "K", "λ", "placement", *short_names(fields), "trial"):
         table.add_column(header, justify="left" if header in ("family", "placement") else "right")
     points: dict[tuple[float, float], list[Trial]] = {}
     for trial in trials:
@@ -37,6 +42,7 @@ def front_table(trials: list[Trial]) -> Table:
             MIXED if trial.is_allocated else str(config["num_levels"]),
             f"{config['lam']:.2g}" if config["lam"] else "–",
             config["placement"],
+            *field_values(config, fields),
             f"{trial.number} (+{len(others)})" if others else str(trial.number),
         )
     return table

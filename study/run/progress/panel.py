@@ -11,6 +11,7 @@ from rich.table import Table
 from study.durations import duration
 from study.ledger.front import front_so_far, knee_of
 from study.ledger.history import History, Trial
+from study.run.progress.field_columns import field_values, short_names
 from trainables.result import MIXED, TrialState
 
 MOST_ROWS = 8
@@ -25,17 +26,19 @@ REFERENCE = (0.0, 32.0)
 """Accuracy and bits per weight at which the hypervolume begins, as in `analysis.statistics.pareto`."""
 
 
-def running_table(history: History, seconds: Mapping[int, float]) -> Table:
+def running_table(history: History, seconds: Mapping[int, float], fields: Sequence[str] = ()) -> Table:
     """Return a table of the trials that run: configuration, phase, epoch, latest accuracy and bits, and node.
 
     Args:
         history: history of the study.
         seconds: seconds since the last epoch of a trial, or its start, by the trial's number; other trials are left
             out.
+        fields: dotted names of further searched fields, which get a column each.
     """
     table = Table(box=None, header_style="bold", pad_edge=False)
     left = ("family", "phase", "node")
-    for header in ("trial", "family", "K", "λ", "phase", "epoch", "for", "accuracy", "bits", "node"):
+    headers = ("trial", "family", "K", "λ", *short_names(fields), "phase", "epoch", "for", "accuracy", "bits", "node")
+    for header in headers:
         table.add_column(header, justify="left" if header in left else "right", no_wrap=True, overflow="ellipsis")
     shown = [trial for trial in history.unfinished if trial.number in seconds]
     for trial in shown[:MOST_ROWS]:
@@ -48,6 +51,7 @@ def running_table(history: History, seconds: Mapping[int, float]) -> Table:
                 MIXED if trial.is_allocated else str(config["num_levels"] or "float"),
             ),
             f"{config['lam']:.2g}" if config["lam"] else "–",
+            *field_values(config, fields),
             "regularize" if epoch <= trial.regularize_epochs else "finetune",
             f"{epoch}/{trial.budget}",
             duration(seconds[trial.number]),

@@ -11,6 +11,9 @@ from analysis.statistics.pareto import hypervolume
 from study.ledger.facts import ASKED
 from study.ledger.front import front_so_far
 from study.ledger.history import History
+from study.run.progress.display import Progress
+from study.run.progress.field_columns import short_names
+from study.run.progress.lines import front_table
 from study.run.progress.panel import (
     FRONT_HEIGHT,
     FRONT_WIDTH,
@@ -95,3 +98,30 @@ def test_running_trials_are_a_line_each(width: int) -> None:
     assert "3/4" in lines[1]
     assert "1:01" in lines[1]
     assert lines[-1].split() == ["…", "3", "more"]
+
+
+FIELDS = ["recipe.learning_rate", "penalty.squared", "allocation.bits"]
+
+
+def test_further_fields_have_columns() -> None:
+    lines = [line.split() for line in shown(running_table(running(1, epochs=2), {0: 1.0}, FIELDS), 160)]
+    assert lines[0][3:8] == ["λ", "learning_rate", "squared", "bits", "phase"]
+    assert lines[1][4:7] == ["0.003", "False", "–"]
+    front = front_so_far(history_of((0.5, 2.0, TrialState.COMPLETE, 4)))
+    header, row = (line.split() for line in shown(front_table(front, FIELDS), 120))
+    assert (header[-4:], row[-4:]) == (["learning_rate", "squared", "bits", "trial"], ["0.003", "False", "–", "0"])
+
+
+def test_live_panel_shows_them_where_the_terminal_is_wide() -> None:
+    config = study_config(space={"recipe.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True}})
+    history = history_of((0.5, 2.0, TrialState.COMPLETE, 4))
+    for width in (80, 120):
+        screen = Console(file=io.StringIO(), width=width, force_terminal=True)
+        text = "\n".join(shown(Progress(history, config, screen)._panel(), width))
+        assert ("learning_rate" in text) == (width == 120)
+
+
+def test_short_names_tell_fields_apart() -> None:
+    fields = ["recipe.learning_rate", "penalty.temperature", "groups.ends.num_levels", "groups.rest.num_levels"]
+    assert short_names(fields) == ["learning_rate", "temperature", "ends.num_levels", "rest.num_levels"]
+    assert short_names(["a.b", "b"]) == ["a.b", "b"]
