@@ -1,6 +1,7 @@
 """Warm start: results of other studies from which a study's sampler learns."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from study.ledger.facts import PRIOR
 from study.ledger.history import KnownResult
 from study.ledger.ledger import Ledger
 from study.search.optuna_trials import OBJECTIVES
-from study.search.space import distributions, params_of
+from study.search.space import distributions, params_of, value_at
 from study.storage.folder import StudyFolder
 from trainables.errors import DamagedFileError
 from trainables.files.tables import read_table
@@ -24,7 +25,8 @@ _SEARCHED = ("family", "num_levels", "placement", "lam")
 def read_priors(config: StudyConfig) -> list[dict[str, Any]]:
     """Return the results of the studies in `config.warm_start` that lie in this study's space, as fields of PRIOR.
 
-    Only trials with their full budget count, since early stopping compares trials within one study.
+    Only trials with their full budget count, since early stopping compares trials within one study. A field that this
+    study searches and the other did not has the value that the other's study.yaml gives to all of its trials.
 
     Raises:
         ValueError: a table is missing, can't be read, violates its schema, or holds no result inside the space.
@@ -34,15 +36,16 @@ def read_priors(config: StudyConfig) -> list[dict[str, Any]]:
 
 def _priors_of(source: str, config: StudyConfig) -> list[dict[str, Any]]:
     metrics = [*OBJECTIVES, *(Constraint.parse(text).metric for text in config.constraints)]
-    table, shown_as = _table_of(source)
+    table, shown_as, study = _table_of(source)
     fields = [name for name in config.space.fields if name in table.column_names]
+    fixed = _fixed_values([name for name in config.space.fields if name not in fields], study)
     needed = list(dict.fromkeys(["state", *_SEARCHED, *fields, *metrics]))
     priors = []
     for row in table.select(needed).to_pylist():
         if row["state"] != TrialState.COMPLETE:
             continue
         result = {name: row[name] for name in metrics}
-        params = params_of(row, config.space)
+        params = params_of(fixed | row, config.space)
         if params is None or any(value is None or not math.isfinite(value) for value in result.values()):
             continue
         by_name = distributions(config.space, row["family"])
@@ -56,11 +59,11 @@ def _priors_of(source: str, config: StudyConfig) -> list[dict[str, Any]]:
     return priors
 
 
-def _table_of(source: str) -> tuple[pa.Table, str]:
+def _table_of(source: str) -> tuple[pa.Table, str, StudyFolder]:
     """Read the table of trials that a study's folder, its URI, or a path names; a URI's table is fetched.
 
     Returns:
-        The table, and its path or URI for messages.
+        The table, its path or URI for messages, and the folder that it lies in, which need not hold a study.
 
     Raises:
         ValueError: as `read_priors` raises.
@@ -88,7 +91,22 @@ def _table_of(source: str) -> tuple[pa.Table, str]:
         )
     except DamagedFileError as error:
         raise ValueError(f"warm_start: {error}") from None
-    return table, shown_as
+    return table, shown_as, folder if folder.storage.has_working_copy else StudyFolder(path.parent)
+
+
+def _fixed_values(fields: Sequence[str], study: StudyFolder) -> dict[str, Any]:
+    """Return the values that a study gives to fields in all of its trials; none without its study.yaml.
+
+    Raises:
+        ValueError: study.yaml is invalid.
+    """
+    if not fields or not study.exists():
+        return {}
+    try:
+        trial = study.parse_config().trial_config({"family": "none", "num_levels": 2}).to_dict()
+    except DamagedFileError as error:
+        raise ValueError(f"warm_start: {error}") from None
+    return {name: value_at(trial, name) for name in fields}
 
 
 def record_priors(ledger: Ledger, config: StudyConfig) -> None:

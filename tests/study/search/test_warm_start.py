@@ -108,6 +108,22 @@ def test_study_of_this_version_can_be_begun_from(tmp_path: Path) -> None:
     assert len(read_priors(config_of(study.path))) == 2
 
 
+@pytest.mark.parametrize("name", ["", "trials.parquet"], ids=["folder", "table"])
+def test_field_that_the_other_study_held_fixed_has_its_value(name: str, tmp_path: Path) -> None:
+    study = make_study(tmp_path / "small")
+    space = {"recipe.learning_rate": {"low": 1e-4, "high": 1e-1, "log": True}}
+    priors = read_priors(config_of(study.path / name, space=space))
+    assert [prior["params"]["recipe.learning_rate"] for prior in priors] == [3e-3, 3e-3]
+    beyond = {"recipe.learning_rate": {"low": 1e-2, "high": 1e-1, "log": True}}
+    with pytest.raises(
+        ValueError, match=r"warm_start must name studies with COMPLETE trials inside this study's space"
+    ):
+        read_priors(config_of(study.path / name, space=beyond))
+    study.study_yaml.write_text("name: [")
+    with pytest.raises(ValueError, match=r"warm_start: .*study\.yaml"):
+        read_priors(config_of(study.path / name, space=space))
+
+
 def test_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"warm_start must name .* got '.*nowhere', which does not exist"):
         read_priors(config_of(tmp_path / "nowhere"))
