@@ -21,6 +21,7 @@ from trainables.data.batches import Split, test_split, train_and_validation
 from trainables.data.datasets import load_dataset
 from trainables.errors import NonFiniteLossError
 from trainables.families import QUANTIZE_FIRST
+from trainables.fused.flat_phase import FlatRegularizePhase, is_small
 from trainables.fused.phases import FusedFinetunePhase, FusedRegularizePhase, is_fused_by_default
 from trainables.initial_weights import load_float_baseline, load_initial_weights
 from trainables.measurement.network import HardQuantized, accuracy, hard_quantized
@@ -69,7 +70,8 @@ class CompressionRun:
             initial_weights: of the float baseline, as `model.state_dict()`, when `config.init` is `pretrained`; None
                 where `config.initial_weights` names them.
             fetch: whether the data set may be downloaded or fetched.
-            fused: whether all layers are trained at once, by `trainables.fused`; None for where that is faster.
+            fused: whether all layers are trained at once, by the kernels of `trainables.fused`; False for layer by
+                layer; None for what is fastest.
 
         Raises:
             ValueError: the data set or the model can't be had, or `initial_weights` doesn't fit the model or
@@ -83,6 +85,7 @@ class CompressionRun:
         self.config = config
         self.device = torch.device(device)
         self._fused = is_fused_by_default(self.device) if fused is None else fused
+        self._flat = fused is None and self.device.type == "cpu"
         self.epoch = 0
         self._fetch = fetch
         dataset = load_dataset(config.dataset, config.data_dir, fetch)
@@ -309,7 +312,9 @@ class CompressionRun:
         if self._fused:
             schedule = self._schedule(REGULARIZE)
             return FusedRegularizePhase(self.config, self.model, self.weights, schedule, num_levels)
-        return RegularizePhase(self.config, self.model, self.weights, num_levels, self.batches_per_epoch)
+        at_once = self._flat and is_small(self.config, self.weights)
+        phase = FlatRegularizePhase if at_once else RegularizePhase
+        return phase(self.config, self.model, self.weights, num_levels, self.batches_per_epoch)
 
     def _finetune(self, codebooks: dict[str, Codebook]) -> Phase:
         """Return the second phase at its beginning."""

@@ -98,7 +98,8 @@ class RegularizePhase:
 
     @contextmanager
     def _transformed(self, epochs_done: float) -> Iterator[None]:
-        self._progress(epochs_done)
+        if self.transforms:
+            self._progress(epochs_done)
         before = {}
         for name, transform in self.transforms.items():
             weight = flat(self.weights[name].detach())
@@ -156,6 +157,12 @@ class RegularizePhase:
         warmed = lam * warmup_share(epochs_done, recipe.lam_warmup_epochs)
         return warmed if recipe.penalty_application == "coupled" else warmed * learning_rate
 
+    def distance(self, amount: float, regularizer: Regularizer) -> float:
+        """Return how far a weight at slope 1 is drawn, in units of the weights, from a result of `amount`."""
+        if self.config.recipe.lam_unit == "half_spacings":
+            return amount * regularizer.half_spacing / regularizer.steepest
+        return amount
+
     def _layers(self) -> Iterator[tuple[float, Regularizer, Tensor, Tensor]]:
         """Yield each layer's λ and regularizer, with its weights and their gradient, both flat views, (n,)."""
         for name, regularizer in self.regularizers.items():
@@ -169,9 +176,7 @@ class RegularizePhase:
         learning_rate = self.optimizers[0].param_groups[0]["lr"]
         proximal = recipe.penalty_application == "proximal"
         for lam, regularizer, weight, scratch in self._layers():
-            distance = self.amount(lam, epochs_done, learning_rate)
-            if recipe.lam_unit == "half_spacings":
-                distance = distance * regularizer.half_spacing / regularizer.steepest
+            distance = self.distance(self.amount(lam, epochs_done, learning_rate), regularizer)
             if proximal:
                 assert isinstance(regularizer, ProximalRegularizer)
                 regularizer.shrink(weight, scratch, distance)
