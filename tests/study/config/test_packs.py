@@ -39,6 +39,11 @@ def test_trials_of_an_actor_share_its_resources(
     assert resources.trials_on({"CPU": 8, "GPU": 2}) == trials
 
 
+@pytest.mark.parametrize(("gpus", "together", "trials"), [(0.25, 1, 4), (0.25, 4, 16), (0.3333, 2, 6)])
+def test_trials_that_share_a_gpu_are_counted(gpus: float, together: int, trials: int) -> None:
+    assert Resources(gpus=gpus, trials_per_actor=together).trials_a_gpu == trials
+
+
 def test_key_is_written_only_where_it_is_used() -> None:
     """Studies without it stay readable by earlier versions."""
     assert "trials_per_actor" not in study(together=1).model_dump()["resources"]

@@ -41,6 +41,8 @@ DECISIONS = {
     "exception without words": (in_task(MemoryError()), 0, False, FailTrial, "MemoryError"),
     "lost actor": (ActorDiedError(), MOST_LOSSES - 1, False, Retry, "actor died"),
     "actor lost too often": (ActorDiedError(), MOST_LOSSES, False, FailTrial, f"lost {MOST_LOSSES + 1} times"),
+    "lost pack": (in_task(ActorDiedError()), MOST_LOSSES - 1, False, Retry, "actor died"),
+    "pack lost too often": (in_task(ActorDiedError()), MOST_LOSSES, False, FailTrial, f"lost {MOST_LOSSES + 1} times"),
     "unreadable error": (EOFError("Ran out of input"), 0, False, Retry, "Ran out of input"),
     "full storage": (in_task(OSError(errno.ENOSPC, "No space")), 0, False, StorageUnwritable, "free space there"),
     "full disk of a node": (in_task(FULL_NODE), MOST_LOSSES - 1, False, Retry, "No space left"),
