@@ -109,11 +109,13 @@ def test_tables_of_lam_are_those_of_their_studies(place: int, studies: list[str]
 
 
 def test_tables_of_mixed_k_are_those_of_their_studies() -> None:
-    trials, ends = (load_trials(RESULTS / name) for name in ("groups-alexnet", "groups-alexnet-ends"))
-    mixed = trials[is_allocated(trials)]
-    floats = [table.groupby("seed")["float_val_accuracy"].first() for table in (trials, ends)]
-    assert floats[0].equals(floats[1])  # the same float networks
-    tables = [compare_at_equal_bits(table) for table in (trials, pd.concat([mixed, ends], ignore_index=True))]
+    tables = []
+    for name in ("mixed-vgg16", "groups-alexnet"):
+        trials, ends = (load_trials(RESULTS / study) for study in (name, f"{name}-ends"))
+        mixed = trials[is_allocated(trials)]
+        floats = [table.groupby("seed")["float_val_accuracy"].first() for table in (trials, ends)]
+        assert floats[0].equals(floats[1])  # the same float networks
+        tables += [compare_at_equal_bits(table) for table in (trials, pd.concat([mixed, ends], ignore_index=True))]
     section = PAGE.split("\n## Mixed K\n")[1].split("\n## ")[0]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
     rows = [row for row in cells if len(row) == 6 and row[0].isdigit()]
