@@ -5,17 +5,25 @@ import glob
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from pyarrow.fs import FileSystem, copy_files
+from pyarrow.fs import FileSystem, LocalFileSystem, copy_files
 from ray import tune
+from ray.train._internal.checkpoint_manager import _TrainingResult
 
 from trainables.config import TrialConfig
 from trainables.errors import DamagedFileError, NonFiniteLossError
-from trainables.files.checkpoint import read_checkpoint, read_weights, write_checkpoint
+from trainables.files.checkpoint import (
+    CHECKPOINT_FILE,
+    read_checkpoint,
+    read_weights,
+    write_checkpoint,
+    write_state,
+)
 from trainables.process import give_back_memory, prepare_process
 from trainables.result import FINETUNE
 from trainables.run import CompressionRun
@@ -100,10 +108,33 @@ class CompressionTrial(tune.Trainable):
         self._checksum = write_checkpoint(Path(checkpoint_dir), self.run.state_dict())
 
     def save(self, checkpoint_dir: str | None = None) -> Any:
-        """Save a checkpoint; Ray's object for it carries the checksum to the driver in the attribute `sha256`."""
-        result = super().save(checkpoint_dir)
+        """Save a checkpoint; Ray's object for it carries the checksum to the driver in the attribute `sha256`.
+
+        It is written to its place in the storage of the study at once, where Ray would write it to a temporary folder
+        and copy that.
+        """
+        if checkpoint_dir is not None or self._storage is None:
+            result = super().save(checkpoint_dir)
+        else:
+            result = self._save_in_storage(self._storage)
         result.checkpoint.sha256 = self._checksum
         return result
+
+    def _save_in_storage(self, storage: Any) -> _TrainingResult:
+        """Write the state of the run to the place of the next checkpoint in Ray's storage."""
+        metrics = dict(self._last_result or {})
+        storage._update_checkpoint_index(metrics)
+        storage._check_validation_file()  # raises an error if this node does not see the files of the others
+        files, folder = storage.storage_filesystem, storage.checkpoint_fs_path
+        files.create_dir(folder)
+        if isinstance(files, LocalFileSystem):
+            self.save_checkpoint(folder)
+        else:
+            content = BytesIO()  # first, since a file that is closed after an error would exist in a bucket
+            self._checksum = write_state(content, self.run.state_dict())
+            with files.open_output_stream(f"{folder}/{CHECKPOINT_FILE}") as file:
+                file.write(content.getbuffer())
+        return _TrainingResult(checkpoint=tune.Checkpoint(folder, filesystem=files), metrics=metrics)
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:
         """Restore the state of the run from `checkpoint_dir`; raise DamagedFileError if it cannot be read."""

@@ -283,12 +283,15 @@ class Resources(Section):
         trials_per_actor: trials of the same network that an actor trains in lockstep, on the resources above.
         max_concurrent: most trials that run at the same time, for which an autoscaling cluster adds nodes; as many as
             fit if not given.
+        checkpoints: when a trial writes a checkpoint. `needed`: where it may have to continue, so that a loss costs at
+            most half a minute of training or one epoch (`study.records.checkpoints`); `every_epoch`: after each epoch.
     """
 
     cpus: Count = 1
     gpus: float = Field(default=0, ge=0, allow_inf_nan=False)
     trials_per_actor: int = Field(default=1, ge=1, le=MOST_TRIALS_OF_AN_ACTOR, exclude_if=_is_one)
     max_concurrent: Count | None = None
+    checkpoints: Literal["needed", "every_epoch"] = "needed"
 
     @property
     def of_a_trial(self) -> tuple[float, float]:

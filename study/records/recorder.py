@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
+from ray.tune.result import DONE, SHOULD_CHECKPOINT
 
 from study.errors import TrialsFailAlike
 from study.interruption import interruption
 from study.ledger.facts import CHECKPOINT, ENDED, EPOCH, LOST
 from study.ledger.ledger import DerivedFromLedger, Ledger
+from study.records.checkpoints import CheckpointRule
 from study.records.failures import FAILURES_AT_START, FailTrial, Retry, StopStudy, decide, failure_at_start
 from study.records.optuna_mirror import OptunaMirror
 from study.records.tables import TableWriter
@@ -19,6 +21,8 @@ from study.search.gate import Gate
 from study.search.outcomes import outcome
 from study.storage.folder import StudyFolder
 from trainables.result import EPOCH_COLUMNS, PRE_TUNING, TEST_ACCURACIES, TrialState
+
+EVERY_EPOCH = CheckpointRule(every_epoch=True)
 
 MIN_INTERVAL_FACTOR = 30
 """Least time between two writings of the tables, as a multiple of the time that the last writing took."""
@@ -46,6 +50,7 @@ class Recorder(DerivedFromLedger, Callback):
         seconds_between_tables: float = 10.0,
         gate: Gate | None = None,
         fields: Sequence[str] = (),
+        checkpoints: CheckpointRule = EVERY_EPOCH,
     ) -> None:
         """Create the callback of one session.
 
@@ -57,7 +62,9 @@ class Recorder(DerivedFromLedger, Callback):
             seconds_between_tables: least seconds between two writings of the tables.
             gate: holds trials until their facts are durable; None for none.
             fields: dotted names of further searched fields.
+            checkpoints: rule by which trials write checkpoints.
         """
+        self._checkpoints = checkpoints
         self._gate = gate
         self._tables = TableWriter(folder, fields)
         self._folder = folder
@@ -73,10 +80,13 @@ class Recorder(DerivedFromLedger, Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Record an epoch."""
+        """Record an epoch, and tell Ray whether the trial writes a checkpoint after it."""
         if "val_accuracy" in result:  # a trial that fails without an exception reports only the reason
+            number = trial.config["number"]
             metrics = {name: value for name, value in result.items() if name in REPORTED}
-            self._ledger.submit(EPOCH, number=trial.config["number"], metrics=metrics)
+            self._ledger.submit(EPOCH, number=number, metrics=metrics)
+            recorded = self._ledger.history.trials[number]
+            result[SHOULD_CHECKPOINT] = self._checkpoints.is_due(recorded, ends=bool(result.get(DONE)))
 
     def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any) -> None:
         """Record a checkpoint."""

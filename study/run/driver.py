@@ -15,6 +15,7 @@ from study.errors import TrialsFailAlike, interruption_behind
 from study.interruption import Interrupted, interruption
 from study.ledger.history import CHECKPOINTS_KEPT
 from study.ledger.ledger import Ledger
+from study.records.checkpoints import CheckpointRule
 from study.records.optuna_mirror import OptunaMirror
 from study.records.recorder import Recorder
 from study.records.tables import write_tables
@@ -149,7 +150,12 @@ class Driver:
             )
             gate = Gate(self._ledger)
             fields = run.config.searched_fields
-            recorder = Recorder(run.folder, self._ledger, self._mirror, run.config.epochs, gate=gate, fields=fields)
+            recorder = Recorder(
+                *(run.folder, self._ledger, self._mirror, run.config.epochs),
+                gate=gate,
+                fields=fields,
+                checkpoints=CheckpointRule.of(run.config, rungs.epochs),
+            )
             tuner = self._tuner(
                 searcher, RungScheduler(rungs, gate, self._cuts(searcher)), [recorder, self._desk, progress]
             )
@@ -188,7 +194,7 @@ class Driver:
                 verbose=2 if verbose else 0,
                 progress_reporter=None if verbose else SilentReporter(),
                 callbacks=callbacks,
-                checkpoint_config=tune.CheckpointConfig(num_to_keep=CHECKPOINTS_KEPT, checkpoint_frequency=1),
+                checkpoint_config=tune.CheckpointConfig(num_to_keep=CHECKPOINTS_KEPT),  # the recorder asks for them
                 failure_config=tune.FailureConfig(max_failures=0),  # the searcher repeats lost trials
             ),
         )

@@ -176,7 +176,6 @@ def test_bucket_holds_all_that_outlives_the_head(story: Story) -> None:
         *("study.yaml", "study.json", "trials.parquet", "epochs.parquet", "optuna.db", "driver.json"),
         *(
             "baseline/seed-0/trial.pt",
-            "baseline/seed-0/trial.pt.sha256",
             "report/figures/front.pdf",
             "report/summary.json",
         ),

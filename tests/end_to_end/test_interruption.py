@@ -29,6 +29,7 @@ TINY: dict[str, Any] = {
     "space": {"family": ["none", "RS", "RE"]},
     "anchors": {"num_levels": [2, 4]},
     "early_stopping": {"scheduler": "none"},
+    "resources": {"checkpoints": "every_epoch"},
 }
 EPOCHS = 14
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from pyarrow.fs import FileSystem, LocalFileSystem, SubTreeFileSystem
+from ray.train._internal.storage import StorageContext
 from ray.tune import PlacementGroupFactory
 from ray.tune.result import TRIAL_INFO
 
@@ -270,6 +272,48 @@ def test_saved_checkpoint_carries_its_checksum_to_the_driver(tmp_path: Path) -> 
     training.step()
     saved = pickle.loads(pickle.dumps(training.save(str(tmp_path))))
     assert saved.checkpoint.sha256 == read_sum(tmp_path)
+
+
+@pytest.fixture
+def _session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Ray's storage work without Ray, whose session has a folder for logs."""
+    monkeypatch.setattr("ray.train._internal.storage._get_ray_train_session_dir", lambda: str(tmp_path / "session"))
+
+
+def in_storage(folder: Path, files: FileSystem | None = None) -> CompressionTrial:
+    """Return a trial whose checkpoints lie in Ray's storage in a folder, trained for an epoch."""
+    storage = StorageContext(str(folder), "session-001", storage_filesystem=files, trial_dir_name="small-00000-0")
+    trial = CompressionTrial(config=ray_config(quick()), storage=storage)
+    trial.step()
+    return trial
+
+
+@pytest.mark.usefixtures("_session")
+@pytest.mark.parametrize("files", [None, SubTreeFileSystem("/", LocalFileSystem())], ids=["folder", "bucket"])
+def test_trial_writes_one_file_to_the_storage_and_no_other(
+    files: FileSystem | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = in_storage(tmp_path, files)
+    expected = [steps(CompressionTrial(config=ray_config(quick())))[1:]] * 2
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile.mkdtemp", lambda *_, **__: pytest.fail("a temporary folder was made"))
+        patch.setattr("tempfile.mkstemp", lambda *_, **__: pytest.fail("a temporary file was made"))
+        saved = [pickle.loads(pickle.dumps(trial.save())).checkpoint for _ in range(2)]
+    place = tmp_path / "session-001" / "small-00000-0"
+    written = sorted(path.relative_to(place) for path in place.rglob("*") if path.is_file())
+    assert written == [Path(f"checkpoint_00000{number}") / CHECKPOINT_FILE for number in (0, 1)]
+    folders = [place / checkpoint.path.rpartition("/")[2] for checkpoint in saved]
+    assert [checkpoint.sha256 for checkpoint in saved] == [read_sum(folder) for folder in folders]
+    assert [steps(CompressionTrial(config=ray_config(quick(), folder))) for folder in folders] == expected
+
+
+@pytest.mark.usefixtures("_session")
+def test_node_that_does_not_see_the_storage_is_refused(tmp_path: Path) -> None:
+    trial = in_storage(tmp_path)
+    for marker in (tmp_path / "session-001").iterdir():
+        marker.unlink()
+    with pytest.raises(RuntimeError, match="Unable to set up cluster storage"):
+        trial.save()
 
 
 def test_pretrained_trial_refuses_to_begin_without_the_baseline() -> None:

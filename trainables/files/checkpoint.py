@@ -1,7 +1,7 @@
-"""Checkpoint files of a trial, with a checksum that reveals truncated or altered files. No Ray."""
+"""Checkpoint file of a trial, with a checksum that reveals a truncated or altered file. No Ray."""
 
 import hashlib
-import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +10,16 @@ import torch
 from trainables.errors import DamagedFileError, IrregularFileError
 from trainables.files.checkpoint_inspection import inspect_checkpoint
 from trainables.files.regular import open_regular, read_regular
+from trainables.files.seal import SealingWriter, Sink, sealed_sum
 
 CHECKPOINT_FILE = "trial.pt"
 MOST_CHECKSUM_BYTES = 1024
 CHECKSUM_FILE = "trial.pt.sha256"
-"""Name of the checksum file; `sha256sum --check trial.pt.sha256` verifies it."""
-
-_SHA256 = re.compile("[0-9a-f]{64}")
+"""Name of the checksum file beside a checkpoint of an earlier version; the present one holds its own checksum."""
 
 
 def write_checkpoint(folder: Path, state: dict[str, Any]) -> str:
-    """Write the state of a trial and its checksum into a folder.
+    """Write the state of a trial into a folder, as one file.
 
     Args:
         folder: an existing folder.
@@ -30,18 +29,27 @@ def write_checkpoint(folder: Path, state: dict[str, Any]) -> str:
         The checksum of the file, by which the ledger knows it.
 
     Raises:
-        OSError: the disk is full or permission is missing; the error names the file.
+        OSError: the disk is full or permission is missing; the error names the file, which is removed.
     """
     path = folder / CHECKPOINT_FILE
     try:
         # Given a path in place of an open file, PyTorch raises an error without an errno when the disk is full.
         with path.open("wb") as file:
-            torch.save(state, file)
+            digest = write_state(file, state)
     except OSError as error:
+        with suppress(OSError):
+            path.unlink()
         raise OSError(error.errno, error.strerror, str(path)) from None
-    digest = _sha256(path)
-    (folder / CHECKSUM_FILE).write_text(f"{digest}  {CHECKPOINT_FILE}\n")
+    with suppress(FileNotFoundError):
+        (folder / CHECKSUM_FILE).unlink()  # of a checkpoint of an earlier version, which the new one has replaced
     return digest
+
+
+def write_state(sink: Sink, state: dict[str, Any]) -> str:
+    """Write the state of a trial to an open file, from its beginning to its end; return the file's checksum."""
+    writer = SealingWriter(sink)
+    torch.save(state, writer)  # type: ignore[arg-type]  # PyTorch calls `write` and `flush` alone
+    return writer.seal()
 
 
 def read_checkpoint(folder: Path, device: str | torch.device = "cpu", expected: str | None = None) -> dict[str, Any]:
@@ -57,10 +65,9 @@ def read_checkpoint(folder: Path, device: str | torch.device = "cpu", expected: 
     """
     path = folder / CHECKPOINT_FILE
     try:
-        stated = read_regular(folder / CHECKSUM_FILE, MOST_CHECKSUM_BYTES).decode().split()
-        content = _sha256(path)
-        if stated != [content, CHECKPOINT_FILE]:
-            raise DamagedFileError(f"{path} is damaged: its content does not match the checksum in {CHECKSUM_FILE}")
+        content = _checked_sum(folder)
+        if content is None:
+            raise DamagedFileError(f"{path} is damaged: its content does not match its checksum")
         if expected is not None and content != expected:
             raise DamagedFileError(f"{path} is not the checkpoint that the ledger has recorded: its checksum differs")
     except (OSError, UnicodeDecodeError, IrregularFileError) as error:
@@ -77,12 +84,22 @@ def read_checkpoint(folder: Path, device: str | torch.device = "cpu", expected: 
 
 
 def read_sum(folder: Path) -> str | None:
-    """Return the checksum that a checkpoint states of its file; None if it can't be read."""
+    """Return the checksum of a checkpoint's file; None if it can't be read or is damaged."""
     try:
-        digest, _ = read_regular(folder / CHECKSUM_FILE, MOST_CHECKSUM_BYTES).decode("ascii").split()
-    except (OSError, ValueError):
+        return _checked_sum(folder)
+    except (OSError, ValueError, IrregularFileError):
         return None
-    return digest if _SHA256.fullmatch(digest) else None
+
+
+def _checked_sum(folder: Path) -> str | None:
+    """Return the checksum of a checkpoint's file; None if the file does not match the checksum beside it or in it."""
+    path = folder / CHECKPOINT_FILE
+    try:
+        stated = read_regular(folder / CHECKSUM_FILE, MOST_CHECKSUM_BYTES).decode().split()
+    except FileNotFoundError:
+        return sealed_sum(path)
+    content = _sha256(path)
+    return content if stated == [content, CHECKPOINT_FILE] else None
 
 
 def read_weights(

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from trainables.errors import DamagedFileError
-from trainables.files.checkpoint import CHECKPOINT_FILE, CHECKSUM_FILE, read_checkpoint, write_checkpoint
+from trainables.files.checkpoint import CHECKPOINT_FILE, CHECKSUM_FILE, read_checkpoint, read_sum, write_checkpoint
 
 STATE: dict[str, Any] = {
     "epoch": 3,
@@ -26,9 +26,21 @@ STATE: dict[str, Any] = {
 }
 
 
+def write_earlier(folder: Path, state: Any) -> None:
+    """Write a checkpoint as earlier versions did, with its checksum in a file of its own."""
+    torch.save(state, folder / CHECKPOINT_FILE)
+    sealed(folder)
+
+
+@pytest.fixture(params=["present", "earlier"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    {"present": write_checkpoint, "earlier": write_earlier}[request.param](tmp_path, STATE)
+    return tmp_path
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    write_checkpoint(tmp_path, STATE)
+def earlier(tmp_path: Path) -> Path:
+    write_earlier(tmp_path, STATE)
     return tmp_path
 
 
@@ -37,6 +49,18 @@ def test_full_disk_is_told_with_its_number_and_the_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=CHECKPOINT_FILE) as full:
         write_checkpoint(tmp_path, {"weights": torch.zeros(100_000)})
     assert (full.value.errno, full.value.filename) == (errno.ENOSPC, str(tmp_path / CHECKPOINT_FILE))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_checkpoint_is_one_file_with_the_checksum_that_is_returned(tmp_path: Path) -> None:
+    digest = write_checkpoint(tmp_path, STATE)
+    assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT_FILE]
+    assert digest == hashlib.sha256((tmp_path / CHECKPOINT_FILE).read_bytes()).hexdigest() == read_sum(tmp_path)
+
+
+def test_checkpoint_in_the_place_of_an_earlier_versions_is_read(earlier: Path) -> None:
+    write_checkpoint(earlier, STATE | {"epoch": 4})
+    assert read_checkpoint(earlier)["epoch"] == 4
 
 
 def test_state_comes_back(folder: Path) -> None:
@@ -46,8 +70,9 @@ def test_state_comes_back(folder: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="needs the command sha256sum")
-def test_checksum_is_one_that_sha256sum_checks(folder: Path) -> None:
-    subprocess.run(["sha256sum", "--check", CHECKSUM_FILE], cwd=folder, check=True)
+def test_checksum_is_one_that_sha256sum_checks(earlier: Path) -> None:
+    subprocess.run(["sha256sum", "--check", CHECKSUM_FILE], cwd=earlier, check=True)
+    assert read_sum(earlier) == hashlib.sha256((earlier / CHECKPOINT_FILE).read_bytes()).hexdigest()
 
 
 def flip_a_bit(path: Path) -> None:
@@ -68,18 +93,27 @@ def flip_a_bit(path: Path) -> None:
     ],
     ids=["missing", "empty", "cut off", "foreign", "one bit"],
 )
-def test_what_was_not_written_is_refused(folder: Path, name: str, damage: Callable[[Path], None]) -> None:
-    damage(folder / name)
-    with pytest.raises(DamagedFileError, match=str(folder)):
-        read_checkpoint(folder)
+def test_what_was_not_written_is_refused(earlier: Path, name: str, damage: Callable[[Path], None]) -> None:
+    damage(earlier / name)
+    with pytest.raises(DamagedFileError, match=str(earlier)):
+        read_checkpoint(earlier)
+    assert read_sum(earlier) is None
+    write_checkpoint(earlier, STATE)
+    if name == CHECKPOINT_FILE:
+        damage(earlier / name)
+        with pytest.raises(DamagedFileError, match=str(earlier)):
+            read_checkpoint(earlier)
+        assert read_sum(earlier) is None
 
 
 def test_checkpoint_of_another_trial_is_refused(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     other = tmp_path_factory.mktemp("other")
-    write_checkpoint(other, STATE | {"epoch": 4})
+    digest = write_checkpoint(other, STATE | {"epoch": 4})
+    expected = read_sum(folder)
     shutil.copy(other / CHECKPOINT_FILE, folder)
     with pytest.raises(DamagedFileError, match="checksum"):
-        read_checkpoint(folder)
+        read_checkpoint(folder, expected=expected)
+    assert read_checkpoint(other, expected=digest)["epoch"] == 4
 
 
 def test_missing_folder_is_refused(tmp_path: Path) -> None:
@@ -159,7 +193,7 @@ def rewritten(path: Path, change: Callable[[bytes], bytes], compression: int = Z
 @pytest.mark.parametrize("name", [CHECKPOINT_FILE, CHECKSUM_FILE])
 @pytest.mark.parametrize("kind", ["device", "pipe"])
 def test_devices_and_pipes_are_refused_at_once(name: str, kind: str, folder: Path) -> None:
-    (folder / name).unlink()
+    (folder / name).unlink(missing_ok=True)
     if kind == "pipe":
         os.mkfifo(folder / name)
     else:
