@@ -1,6 +1,6 @@
 """Time a proposal in a study with many finished trials, for this project's searcher and for Optuna's samplers.
 
-    python benchmarks/bench_ask.py [--finished N] [--asks N] [--samplers NAME …] [--dimensions N]
+    python benchmarks/bench_ask.py [--finished N] [--asks N] [--samplers NAME …] [--dimensions N] [--cpu]
 
 Each searcher receives results from the same noisy formula of K, λ and family until `--finished` trials have ended.
 Then proposals are timed, each followed by its result. The time of this project's searcher includes recording the fact
@@ -47,6 +47,9 @@ FIELDS = {
 }
 """Further dimensions of the search space, besides the family, K, λ and the placement."""
 
+CLOCKS = {False: time.perf_counter, True: time.process_time}
+"""Clock of the measurement, by whether it counts the processor's time, where other work shares the machine."""
+
 Ask = Callable[[], float]
 """Function that requests one proposal, reports its result, and returns the seconds that the proposal took."""
 
@@ -60,7 +63,7 @@ def result_of(trial: dict[str, Any], rng: np.random.Generator) -> tuple[float, f
     return min(1.0, max(0.0, accuracy)), math.log2(levels) + 0.01 * rng.random()
 
 
-def ours(config: StudyConfig) -> Ask:
+def ours(config: StudyConfig, clock: Callable[[], float]) -> Ask:
     """Return the function that times a proposal of this project's searcher."""
     ledger = UnwrittenLedger()
     searcher = OptunaSearcher(config, cast(Ledger, ledger))
@@ -68,9 +71,9 @@ def ours(config: StudyConfig) -> Ask:
 
     def ask() -> float:
         name = f"ray-{len(ledger.history.trials)}"
-        began = time.perf_counter()
+        began = clock()
         suggestion = searcher.suggest(name)
-        took = time.perf_counter() - began
+        took = clock() - began
         assert isinstance(suggestion, dict)
         accuracy, bits = result_of(suggestion["trial"], rng)
         number = suggestion["number"]
@@ -83,17 +86,17 @@ def ours(config: StudyConfig) -> Ask:
     return ask
 
 
-def stock(config: StudyConfig) -> Ask:
+def stock(config: StudyConfig, clock: Callable[[], float]) -> Ask:
     """Return the function that times a proposal of Optuna's sampler, with its defaults, on a study in memory."""
     sampler = STOCK[config.sampler](seed=config.seed)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     rng = np.random.default_rng(0)
 
     def ask() -> float:
-        began = time.perf_counter()
+        began = clock()
         trial = study.ask()
         searched = suggest(trial, config.space)
-        took = time.perf_counter() - began
+        took = clock() - began
         study.tell(trial, result_of(searched, rng))
         return took
 
@@ -106,14 +109,18 @@ def main() -> None:
     parser.add_argument("--finished", type=int, default=2000)
     parser.add_argument("--asks", type=int, default=200)
     parser.add_argument("--dimensions", type=int, default=4, choices=range(4, 5 + len(FIELDS)))
-    parser.add_argument("--samplers", nargs="+", default=["tpe", "optuna-tpe"])
+    parser.add_argument("--samplers", nargs="+", default=["tpe", "optuna-tpe"], help="tpe-1: rules of version 1")
+    parser.add_argument("--cpu", action="store_true", help="count the processor's time")
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     rows: list[list[object]] = []
     for sampler in arguments.samplers:
         further = [f"space.{name}={text}" for name, text in list(FIELDS.items())[: arguments.dimensions - 4]]
-        config = load_study("digits", [f"sampler={sampler}", "trials=1000000", *further])
-        stacks: dict[str, Ask] = {"ours": ours(config), "Optuna": stock(config)}
+        name = sampler.removesuffix("-1")
+        version = [f"sampler_version={1 if sampler != name else 2}"]
+        config = load_study("digits", [f"sampler={name}", *version, "trials=1000000", *further])
+        clock = CLOCKS[arguments.cpu]
+        stacks: dict[str, Ask] = {"ours": ours(config, clock), "Optuna": stock(config, clock)}
         for ask in stacks.values():
             for _ in range(arguments.finished):
                 ask()

@@ -60,6 +60,8 @@ def parse_written_study(values: Any, source: str) -> StudyConfig:
         values = values | {"early_stopping": {"first_of_family": "compared"} | stopping}
     if isinstance(trial, dict):
         values = values | {"trial": with_earlier_defaults(trial)}
+    if isinstance(values, dict):
+        values = {"sampler_version": 1} | values
     return parse_study(values, source, stored=True)
 
 

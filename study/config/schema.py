@@ -54,6 +54,8 @@ class StudyConfig(Section):
         early_stopping: rules by which trials are stopped.
         resources: resources of a trial.
         sampler: `tpe` (our own), or Optuna's `optuna-tpe`, `nsga2`, `gp`, `qmc` or `random`.
+        sampler_version: version of the rules of `tpe`: 2, or 1 in a study that was made before there was another, whose
+            further proposals follow the rules that it began with.
         replicates: number of times that a configuration may run, each with another seed. Further proposals of it are
             answered with the known result.
         constraints: bounds on results, such as `val_accuracy >= 0.9`; the sampler prefers results that satisfy them.
@@ -81,6 +83,7 @@ class StudyConfig(Section):
     early_stopping: EarlyStopping = EarlyStopping()
     resources: Resources = Resources()
     sampler: Literal["tpe", "optuna-tpe", "nsga2", "gp", "qmc", "random"] = "tpe"
+    sampler_version: Literal[1, 2] = 2
     replicates: Count = 1
     constraints: list[str] = Field(default_factory=list)
     warm_start: list[str] = Field(default_factory=list)

@@ -20,7 +20,7 @@ STUDY: dict[str, Any] = {
     "name": "few",
     "trials": 3,
     "seed": 3,
-    "trial": {"regularize_epochs": 9, "finetune_epochs": 6},
+    "trial": {"regularize_epochs": 9, "finetune_epochs": 6, "width": 0.5, "subset": 320},
     "space": {"family": ["none", "RS"]},
     "anchors": {"num_levels": [4]},
     "early_stopping": {"grace_period": 4},

@@ -87,6 +87,8 @@ class Mixture:
         others = self._others
         for place, choices in enumerate(self.choices):
             centre, here = self.centres[:, place], at[:, place, None]
+            if choices == 1:
+                continue
             if choices:
                 kernel = np.log(((here == centre) + others[place]) / (1 + others[place] * choices))
                 flat = -math.log(choices)

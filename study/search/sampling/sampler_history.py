@@ -1,5 +1,7 @@
 """The sampler's view of a study: the ledger's proposals, or a window of them, as an Optuna study."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,7 @@ from study.ledger.history import History, KnownResult, Trial
 from study.search.first_trials import FirstTrial, first_trials
 from study.search.optuna_trials import DIRECTIONS, OPTUNA_STATES, frozen, metrics_of, values_of
 from study.search.sampling.samplers import SAMPLERS, make_sampler
+from study.search.sampling.tpe import StudyKnowledge
 from study.search.sampling.window import Window
 from study.search.space import ANCHOR, distributions, first_value, suggest
 from study.search.versions import VersionedProposals
@@ -24,6 +27,18 @@ FAILURE = "failure"
 
 NEW_WINDOW_EVERY = 50
 """Proposals after which a new window is selected; selecting one takes as long as several proposals."""
+
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+"""States of trials from which samplers learn."""
+
+ParamsKey = tuple[tuple[str, Any], ...]
+"""Parameters of a proposal as a key: names and values in the order of names."""
+
+
+def params_key(params: Mapping[str, Any]) -> ParamsKey:
+    """Return the parameters of a proposal as a key."""
+    return tuple(sorted(params.items()))
 
 
 @dataclass(frozen=True)
@@ -73,6 +88,8 @@ class SamplerView:
         self._window = None if size is None else Window(self._versions.at, size, self._constraints)
         self._window_begins = -1
         self._pending: dict[int, optuna.Trial] = {}  # by index of the proposal, as long as Optuna has it running
+        self._begun: Counter[ParamsKey] = Counter()  # trials by their parameters
+        self._counted = 0  # proposals of which `_begun` knows
 
     @property
     def first_left(self) -> list[FirstTrial]:
@@ -100,7 +117,7 @@ class SamplerView:
         anchor = ANCHOR in user_attrs
         if anchor and not params:
             return Proposal(dict(user_attrs[ANCHOR]), {}, {}, {}, anchor)
-        self.study.sampler = make_sampler(self._config, index)
+        self.study.sampler = make_sampler(self._config, index, self._knowledge())
         if params:
             self.study.enqueue_trial(params, user_attrs=user_attrs)
         before = self._storage.get_study_system_attrs(self._study_id)
@@ -116,6 +133,17 @@ class SamplerView:
             },
             sampler_state=self._sampler_state(optuna_trial, before),
             anchor=anchor,
+        )
+
+    def _knowledge(self) -> StudyKnowledge:
+        """Return what is known about the study besides the trials in the window."""
+        for index in range(self._counted, len(self._history.proposals)):
+            if isinstance(self._history.proposals[index], Trial):
+                self._begun[params_key(self._versions.at(index).params)] += 1
+        self._counted = len(self._history.proposals)
+        return StudyKnowledge(
+            finished=self._window.num_finished if self._window is not None else 0,
+            is_taken=lambda params: self._begun[params_key(params)] >= self._config.replicates,
         )
 
     def _sampler_state(self, optuna_trial: optuna.Trial, before: dict[str, Any]) -> dict[str, Any]:
@@ -175,7 +203,7 @@ class SamplerView:
         return create_trial(state=OptunaState.PRUNED, params=params, distributions=by_name)
 
     def _constraint_values(self, proposal: Trial | KnownResult) -> dict[str, float]:
-        if proposal.state not in (TrialState.COMPLETE, TrialState.PRUNED):
+        if proposal.state not in FINISHED:
             return {}
         metrics = metrics_of(proposal)
         return {str(constraint): constraint.violation(metrics) for constraint in self._constraints}

@@ -1,7 +1,8 @@
 """A tree-structured Parzen estimator for two objectives that draws all dimensions of a proposal at once."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import moocore
@@ -25,7 +26,25 @@ RANDOM_SHARE = 1 / 3
 CANDIDATES = 64
 """Candidates drawn for each proposal, of which the best one is proposed."""
 GOOD_SHARE, MOST_GOOD = 0.1, 25
-"""Share of the finished trials that count as good, and the most that do."""
+"""Share of the finished trials in sight that count as good, and the most that do, in studies of earlier versions."""
+MOST_GOOD_OF_STUDY = 50
+"""Most finished trials that count as good, where the share is one of all finished trials of the study.
+
+It is half of a window, which holds that many of the best.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyKnowledge:
+    """Knowledge about a study that a window of its trials does not show.
+
+    Attributes:
+        finished: number of finished trials.
+        is_taken: function that returns whether the trials of a configuration, given its parameters, have all begun.
+    """
+
+    finished: int
+    is_taken: Callable[[Mapping[str, Any]], bool]
 
 
 class JointTPE(BaseSampler):
@@ -36,9 +55,10 @@ class JointTPE(BaseSampler):
     trial's choice with a small weight of all others. In a dimension that the trial does not have it is flat. A
     dimension may exist only at some values of others, such as the family; only those that a proposal has enter its
     density. Good trials are chosen feasible before infeasible, then front by front; a subset that covers it is chosen
-    from the last front, as at a rung.
+    from the last front, as at a rung. A tenth of all finished trials of the study counts as good, up to 50.
 
-    Running trials count as other trials, so that concurrent proposals differ.
+    Running trials count as other trials, and a configuration whose trials have all begun is passed over, so that
+    concurrent proposals differ.
 
     Optuna's own TPE draws separately for each group of dimensions that trials share; this sampler draws jointly.
 
@@ -54,6 +74,7 @@ class JointTPE(BaseSampler):
         *,
         startup_trials: int = STARTUP_TRIALS,
         random_share: float = RANDOM_SHARE,
+        knowledge: StudyKnowledge | None = None,
     ) -> None:
         """Create the sampler of one proposal.
 
@@ -63,7 +84,10 @@ class JointTPE(BaseSampler):
             seed: seed of all draws.
             startup_trials: number of finished trials before which all proposals are random.
             random_share: share of later proposals that are random.
+            knowledge: knowledge about the whole study; None to propose from the trials in sight alone, as in studies of
+                earlier versions.
         """
+        self._knowledge = knowledge
         self._startup_trials, self._random_share = startup_trials, random_share
         self._dimensions = None if dimensions is None else list(dimensions)
         self._seed = seed
@@ -92,18 +116,29 @@ class JointTPE(BaseSampler):
         if len(finished) < self._startup_trials:
             return {}
         running = study.get_trials(deepcopy=False, states=(OptunaState.RUNNING,))
-        good, bad = split(finished, self._rng, study.directions)
+        good, bad = split(finished, self._rng, study.directions, self._number_of_good(len(finished)))
         space = list(search_space.items())
         likely = Mixture.of(good, space)
         unlikely = Mixture.of([*bad, *(other for other in running if other.number != trial.number)], space)
         candidates = likely.draw(CANDIDATES, self._rng)
         counts = self._counting(candidates, space)
-        best = int(np.argmax(likely.log_density(candidates, counts) - unlikely.log_density(candidates, counts)))
-        return {
-            name: value_of(distribution, candidates[best, place])
-            for place, (name, distribution) in enumerate(space)
-            if counts[best, place]
-        }
+        scores = likely.log_density(candidates, counts) - unlikely.log_density(candidates, counts)
+        for best in np.argsort(-scores, kind="stable"):
+            params = {
+                name: value_of(distribution, candidates[best, place])
+                for place, (name, distribution) in enumerate(space)
+                if counts[best, place]
+            }
+            if self._knowledge is None or not self._knowledge.is_taken(params):
+                return params
+        return {}
+
+    def _number_of_good(self, in_sight: int) -> int:
+        """Return how many of the finished trials in sight count as good."""
+        if self._knowledge is None:
+            return min(math.ceil(GOOD_SHARE * in_sight), MOST_GOOD)
+        finished = max(in_sight, self._knowledge.finished)
+        return min(math.ceil(GOOD_SHARE * finished), MOST_GOOD_OF_STUDY, math.ceil(in_sight / 2))
 
     def _counting(self, candidates: np.ndarray, space: Sequence[tuple[str, BaseDistribution]]) -> np.ndarray:
         """Return an array of shape (c, d): whether each of c candidates has each of d dimensions."""
@@ -128,6 +163,7 @@ def split(
     finished: Sequence[FrozenTrial],
     rng: np.random.Generator,
     directions: Sequence[StudyDirection] = DIRECTIONS,
+    number: int | None = None,
 ) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
     """Split trials that were completed or stopped early into the good ones and all others.
 
@@ -135,11 +171,13 @@ def split(
         finished: trials in the state COMPLETE or PRUNED.
         rng: generator for the choice within a front.
         directions: directions of the objectives.
+        number: number of good trials; a tenth if None, and at most 25.
 
     Returns:
         The good trials and the others, each in order.
     """
-    number = min(math.ceil(GOOD_SHARE * len(finished)), MOST_GOOD)
+    if number is None:
+        number = min(math.ceil(GOOD_SHARE * len(finished)), MOST_GOOD)
     missed = np.array([sum(max(0.0, amount) for amount in trial.constraints.values()) for trial in finished])
     complete = np.array([trial.state == OptunaState.COMPLETE for trial in finished])
     good = np.zeros(len(finished), dtype=bool)

@@ -38,6 +38,11 @@ class Window:
         self._finished: list[int] = []  # in order
         self._complete, self._objectives, self._violations = array("q"), array("d"), array("d")
 
+    @property
+    def num_finished(self) -> int:
+        """Number of finished proposals that could be selected last time, in the window or not."""
+        return len(self._finished)
+
     def select(self, number: int, seed: str) -> list[int]:
         """Return the indices of the selected ones of the first `number` proposals, in order.
 
