@@ -25,7 +25,7 @@ from ray import tune
 from ray.train._internal.storage import StorageContext
 
 from study.config import StudyConfig, load_study
-from study.ledger.facts import ASKED, CHECKPOINT, EPOCH, FACTS
+from study.ledger.facts import Asked, Checkpointed, Epoch
 from study.ledger.history import History
 from study.records.checkpoints import CheckpointRule
 from study.records.recorder import REPORTED
@@ -64,8 +64,18 @@ def trained(kind: type[CompressionTrial], config: StudyConfig, rule: CheckpointR
     """
     trial_config = config.trial_config({"family": "RS", "num_levels": 8, "lam": 2.0, "placement": "own"})
     history = History()
-    asked = {"number": 0, "trial_id": "small-00000", "anchor": False, "params": {}, "distributions": {}}
-    history.apply(FACTS[ASKED](time=0.0, config=trial_config.to_dict(), config_hash=trial_config.hash, **asked))
+    history.apply(
+        Asked(
+            time=0.0,
+            number=0,
+            trial_id="small-00000",
+            anchor=False,
+            params={},
+            distributions={},
+            config=trial_config.to_dict(),
+            config_hash=trial_config.hash,
+        )
+    )
     saving, checkpoints = 0.0, 0
     with TemporaryDirectory() as folder:
         storage = StorageContext(folder, "session-001", trial_dir_name="small-00000-0")
@@ -73,14 +83,14 @@ def trained(kind: type[CompressionTrial], config: StudyConfig, rule: CheckpointR
         before, began = _written(), time.perf_counter()
         for epoch in range(1, config.epochs + 1):
             metrics = {name: value for name, value in trial.train().items() if name in REPORTED}
-            history.apply(FACTS[EPOCH](time=float(epoch), number=0, metrics=metrics))
+            history.apply(Epoch(time=float(epoch), number=0, metrics=metrics))
             if rule is not None and rule.is_due(history.trials[0], ends=epoch == config.epochs):
                 began_to_save = time.perf_counter()
                 trial.save()
                 saving += time.perf_counter() - began_to_save
                 checkpoints += 1
                 path = f"ray/session-001/0/checkpoint_{epoch:06}"
-                history.apply(FACTS[CHECKPOINT](time=float(epoch), number=0, epoch=epoch, path=path, sha256=None))
+                history.apply(Checkpointed(time=float(epoch), number=0, epoch=epoch, path=path, sha256=None))
         seconds, written = time.perf_counter() - began, _written() - before
         files = sum(path.is_file() for path in Path(folder, "session-001", "small-00000-0").rglob("*"))
         files += getattr(trial, "files", 0)
