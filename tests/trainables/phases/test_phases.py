@@ -349,7 +349,8 @@ def test_layer_has_no_more_levels_than_weights_and_older_checkpoints_still_load(
     assert {len(values) for name, (values, _) in run.phase.codebooks().items() if name == small} == {few}
     older = CompressionRun(quick(family, num_levels=200))
     levels = dict.fromkeys(older.weights, 200)
-    older.phase = RegularizePhase(older.config, older.model, older.weights, levels, older.batches_per_epoch)
+    assert isinstance(older.phase, RegularizePhase)
+    older.phase = type(older.phase)(older.config, older.model, older.weights, levels, older.batches_per_epoch)
     older.run_epoch()
     run.load_state_dict(torch.load(io.BytesIO(saved(older)), weights_only=True))
     assert comparable(run.run_epoch()) == comparable(older.run_epoch())
