@@ -102,7 +102,7 @@ class FlatRegularizePhase(RegularizePhase):
         groups = self.optimizers[1].param_groups
         (beta_1, beta_2), grad = BETAS, all_levels.gradient
         all_levels.steps.add_(1)
-        taken = all_levels.steps.item()
+        taken = all_levels.steps[0].item()
         value, mean, square = all_levels.state
         mean.lerp_(grad, 1 - beta_1)
         square.mul_(beta_2).addcmul_(grad, grad, value=1 - beta_2)

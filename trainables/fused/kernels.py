@@ -17,6 +17,7 @@ from trainables.fused.layout import (
     CONSTANTS,
     FACTOR,
     HIGH,
+    LAM,
     LEARNING_RATE,
     LOW,
     ORIGIN,
@@ -32,7 +33,7 @@ _CONSTANTS = tl.constexpr(CONSTANTS)
 _FACTOR, _REACH, _SPACED = tl.constexpr(FACTOR), tl.constexpr(REACH), tl.constexpr(SPACED)
 _LOW, _HIGH = tl.constexpr(LOW), tl.constexpr(HIGH)
 _ORIGIN, _SPACING = tl.constexpr(ORIGIN), tl.constexpr(SPACING)
-_UNIT, _LEARNING_RATE = tl.constexpr(UNIT), tl.constexpr(LEARNING_RATE)
+_UNIT, _LEARNING_RATE, _LAM = tl.constexpr(UNIT), tl.constexpr(LEARNING_RATE), tl.constexpr(LAM)
 _AMOUNT, _TEMPERATURE = tl.constexpr(AMOUNT), tl.constexpr(TEMPERATURE)
 _REPRESENTATIVE_SHARE = tl.constexpr(REPRESENTATIVE_SHARE)
 _ROUNDING = tl.constexpr(4e-7)
@@ -144,7 +145,7 @@ def pull_weights(
     spacing = _mean_spacing(values, first, count)
     unit = tl.load(constants + _UNIT)
     tau = (tl.load(controls + _TEMPERATURE) * tl.where(unit == 0, spacing * spacing, unit)).to(tl.float32)
-    amount = tl.load(controls + _AMOUNT).to(tl.float64)
+    amount = tl.load(controls + _AMOUNT).to(tl.float64) * tl.load(constants + _LAM)
     factor = tl.load(constants + _FACTOR)
 
     level, nearest, midway = _nearest(weight, values, first, count)
@@ -240,7 +241,7 @@ def sum_by_level(gradient, levels, partial, chunks, sizes, WIDTH, CHUNK: tl.cons
 
 
 @triton.jit
-def step_representatives(
+def train_representatives(
     partial,
     firsts,
     sizes,
@@ -253,10 +254,11 @@ def step_representatives(
     LEVELS,
     WIDTH,
     SIGN: tl.constexpr,
+    SORT: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Add up the partial sums of some levels of one layer, and take Adam's step with them.
+    """Add up the partial sums of one layer's levels, take Adam's step with them, and put the representatives in order.
 
     Args:
         partial: (chunks, WIDTH), float64.
@@ -264,73 +266,66 @@ def step_representatives(
         sizes: as for `pull_weights`.
         constants: as for `pull_weights`.
         controls: as for `pull_weights`.
-        steps: (), float32: number of steps, with this one.
-        state: (3, LEVELS), float32: representatives, Adam's first and second moments; read.
-        moved: (3, LEVELS), float32: the same after the step; written.
+        steps: (layers,), float32: number of steps so far; one is added.
+        state: (3, LEVELS), float32: representatives, Adam's first and second moments; changed in place.
+        moved: (3, LEVELS), float32: overwritten.
         gradient: (LEVELS,), float32; written.
         LEVELS: levels of all layers together.
         WIDTH: row length of `partial`.
         SIGN: factor of the sums.
+        SORT: whether the representatives, and their moments, are sorted.
         ROWS: chunks added at once.
-        BLOCK: levels of a program.
+        BLOCK: levels handled at once.
 
     Source: Kingma and Ba, "Adam", arXiv 1412.6980, Algorithm 1.
     """
     layer = tl.program_id(0)
-    k = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    count = tl.load(sizes + 3 * layer + 2)
-    inside = k < count
-    last = tl.load(firsts + layer + 1)
-    total = tl.zeros([BLOCK], tl.float64)
-    for row in range(tl.load(firsts + layer), last, ROWS):
-        rows = row + tl.arange(0, ROWS)
-        mask = (rows < last)[:, None] & inside[None, :]
-        total += tl.sum(tl.load(partial + rows[:, None] * WIDTH + k[None, :], mask=mask, other=0.0), 0)
-    grad = (SIGN * total).to(tl.float32)
-    at = tl.load(sizes + 3 * layer + 1) + k
-    value = tl.load(state + at, mask=inside, other=0.0)
-    mean = tl.load(state + LEVELS + at, mask=inside, other=0.0)
-    square = tl.load(state + 2 * LEVELS + at, mask=inside, other=0.0)
-    mean = mean + (grad - mean) * (1 - _BETA_1)
-    square = square * _BETA_2 + grad * grad * (1 - _BETA_2)
-    step = tl.load(steps).to(tl.float64)
+    first = tl.load(sizes + 3 * layer + 1)
+    count = tl.load(sizes + 3 * layer + 2).to(tl.int32)
+    begin, end = tl.load(firsts + layer), tl.load(firsts + layer + 1)
+    step = tl.load(steps + layer).to(tl.float64) + 1
     correction_1 = 1 - tl.exp(step * tl.log(step * 0 + _BETA_1))
     correction_2 = 1 - tl.exp(step * tl.log(step * 0 + _BETA_2))
     rate = tl.load(constants + layer * _CONSTANTS + _LEARNING_RATE) * tl.load(controls + _REPRESENTATIVE_SHARE)
-    deviation = tl.sqrt(square) / tl.sqrt(correction_2).to(tl.float32) + _EPSILON
-    value = value - (rate / correction_1).to(tl.float32) * (mean / deviation)
-    tl.store(gradient + at, grad, mask=inside)
-    tl.store(moved + at, value, mask=inside)
-    tl.store(moved + LEVELS + at, mean, mask=inside)
-    tl.store(moved + 2 * LEVELS + at, square, mask=inside)
-
-
-@triton.jit
-def sort_representatives(moved, state, sizes, LEVELS, BLOCK: tl.constexpr):
-    """Write some representatives of one layer, and their moments, to their places in increasing order.
-
-    Args:
-        moved: (3, LEVELS), float32: representatives, Adam's first and second moments, in any order.
-        state: (3, LEVELS), float32: the same in increasing order of the representatives; written.
-        sizes: as for `pull_weights`.
-        LEVELS: levels of all layers together.
-        BLOCK: levels of a program.
-    """
-    layer = tl.program_id(0)
-    k = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    first = tl.load(sizes + 3 * layer + 1)
-    count = tl.load(sizes + 3 * layer + 2).to(tl.int32)
-    inside = k < count
-    at = first + k
-    value = tl.load(moved + at, mask=inside, other=0.0)
-    rank = tl.zeros([BLOCK], tl.int32)
-    for j in range(count):
-        other = tl.load(moved + first + j)
-        rank += ((other < value) | ((other == value) & (j < k))).to(tl.int32)
-    to = first + rank
-    tl.store(state + to, value, mask=inside)
-    tl.store(state + LEVELS + to, tl.load(moved + LEVELS + at, mask=inside, other=0.0), mask=inside)
-    tl.store(state + 2 * LEVELS + to, tl.load(moved + 2 * LEVELS + at, mask=inside, other=0.0), mask=inside)
+    for start in range(0, count, BLOCK):
+        k = start + tl.arange(0, BLOCK)
+        inside = k < count
+        total = tl.zeros([BLOCK], tl.float64)
+        for row in range(begin, end, ROWS):
+            rows = row + tl.arange(0, ROWS)
+            mask = (rows < end)[:, None] & inside[None, :]
+            total += tl.sum(tl.load(partial + rows[:, None] * WIDTH + k[None, :], mask=mask, other=0.0), 0)
+        grad = (SIGN * total).to(tl.float32)
+        at = first + k
+        value = tl.load(state + at, mask=inside, other=0.0)
+        mean = tl.load(state + LEVELS + at, mask=inside, other=0.0)
+        square = tl.load(state + 2 * LEVELS + at, mask=inside, other=0.0)
+        mean = mean + (grad - mean) * (1 - _BETA_1)
+        square = square * _BETA_2 + grad * grad * (1 - _BETA_2)
+        deviation = tl.sqrt(square) / tl.sqrt(correction_2).to(tl.float32) + _EPSILON
+        value = value - (rate / correction_1).to(tl.float32) * (mean / deviation)
+        tl.store(gradient + at, grad, mask=inside)
+        tl.store(moved + at, value, mask=inside)
+        tl.store(moved + LEVELS + at, mean, mask=inside)
+        tl.store(moved + 2 * LEVELS + at, square, mask=inside)
+    # All threads of the program have read the old numbers and see the new ones.
+    tl.debug_barrier()
+    tl.store(steps + layer, step.to(tl.float32))
+    for start in range(0, count, BLOCK):
+        k = start + tl.arange(0, BLOCK)
+        inside = k < count
+        at = first + k
+        value = tl.load(moved + at, mask=inside, other=0.0)
+        to = at
+        if SORT:
+            rank = tl.zeros([BLOCK], tl.int32)
+            for j in range(count):
+                other = tl.load(moved + first + j)
+                rank += ((other < value) | ((other == value) & (j < k))).to(tl.int32)
+            to = first + rank
+        tl.store(state + to, value, mask=inside)
+        tl.store(state + LEVELS + to, tl.load(moved + LEVELS + at, mask=inside, other=0.0), mask=inside)
+        tl.store(state + 2 * LEVELS + to, tl.load(moved + 2 * LEVELS + at, mask=inside, other=0.0), mask=inside)
 
 
 @triton.jit

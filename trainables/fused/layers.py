@@ -35,7 +35,7 @@ class FusedRepresentatives:
         state: (3, levels), float32: representatives, and Adam's first and second moments.
         gradient: (levels,), float32: of the last step.
         partial: (chunks, K), float64: sums over the weights of each chunk, by level.
-        steps: (), float32: steps of Adam so far.
+        steps: (layers,), float32: steps of Adam so far.
     """
 
     def __init__(self, layout: Layout, representatives: Sequence[Tensor]) -> None:
@@ -46,7 +46,7 @@ class FusedRepresentatives:
         self.state = torch.stack([values, torch.zeros_like(values), torch.zeros_like(values)])
         self._moved = self.state.clone()
         self.gradient = torch.zeros_like(values)
-        self.steps = torch.zeros((), device=device)
+        self.steps = torch.zeros(len(layout.num_levels), device=device)
         self.partial = torch.zeros((len(layout.chunks), max(layout.num_levels)), dtype=torch.float64, device=device)
 
     @property
@@ -61,22 +61,20 @@ class FusedRepresentatives:
         """
         tensors = [tensor for group in optimizer.param_groups for tensor in group["params"]]
         rows = [self.layout.by_layer(row) for row in (*self.state, self.gradient)]
-        for tensor, value, mean, square, gradient in zip(tensors, *rows, strict=True):
+        for tensor, steps, value, mean, square, gradient in zip(tensors, self.steps, *rows, strict=True):
             saved = optimizer.state.get(tensor) or {}
             value.copy_(tensor.detach())
             tensor.data, tensor.grad = value, gradient
             if saved:
                 mean.copy_(saved["exp_avg"])
                 square.copy_(saved["exp_avg_sq"])
-                self.steps.copy_(saved["step"])
-            optimizer.state[tensor] = {"step": self.steps, "exp_avg": mean, "exp_avg_sq": square}
+                steps.copy_(saved["step"])
+            optimizer.state[tensor] = {"step": steps, "exp_avg": mean, "exp_avg_sq": square}
 
     def step(self, controls: Tensor, sign: int, sort: bool) -> None:
         """Take Adam's step with `sign` times the sums in `partial` as gradient, and put representatives in order."""
         layout = self.layout
-        self.steps.add_(1)
-        to = self._moved if sort else self.state
-        operators.step_representatives(
+        operators.train_representatives(
             self.partial,
             layout.firsts,
             layout.sizes,
@@ -84,12 +82,11 @@ class FusedRepresentatives:
             controls,
             self.steps,
             self.state,
-            to,
+            self._moved,
             self.gradient,
             sign,
+            sort,
         )
-        if sort:
-            operators.sort_representatives(self._moved, self.state, layout.sizes, max(layout.num_levels))
 
 
 class FusedPenalty:
@@ -106,6 +103,7 @@ class FusedPenalty:
         quantizers: Sequence[LayerQuantizer],
         half_spacings: bool,
         learning_rates: Sequence[float],
+        lams: Sequence[float] | None = None,
         chunk: int = CHUNK,
     ) -> None:
         """Make the penalties of layers, for which `can_fuse` holds.
@@ -115,6 +113,7 @@ class FusedPenalty:
             quantizers: one for each.
             half_spacings: whether λ counts half-spacings.
             learning_rates: the highest of each layer's representatives; empty if these are not trained.
+            lams: λ of each layer; 1 by default.
             chunk: weights that a program handles.
         """
         self._weights = [flat(weight.detach()) for weight in weights]
@@ -123,9 +122,9 @@ class FusedPenalty:
         self._squared, self._scale = form.squared, form.scale
         self.trained = quantizers[0].state.requires_grad
         sizes = [len(weight) for weight in self._weights]
+        layers = zip(quantizers, sizes, lams or [1.0] * len(sizes), strict=True)
         constants = torch.tensor(
-            [constants_of(one, size, half_spacings) for one, size in zip(quantizers, sizes, strict=True)],
-            dtype=torch.float64,
+            [constants_of(one, size, half_spacings, lam) for one, size, lam in layers], dtype=torch.float64
         )
         if self.trained:
             constants[:, LEARNING_RATE] = torch.tensor(learning_rates, dtype=torch.float64)

@@ -22,17 +22,18 @@ CHUNK = 4096
 MOST_LEVELS = 1024
 """Largest K for which every weight is compared with all representatives; above, layers are handled one by one."""
 
-FACTOR, REACH, SPACED, LOW, HIGH, ORIGIN, SPACING, UNIT, LEARNING_RATE = range(9)
-CONSTANTS = 9
+FACTOR, REACH, SPACED, LOW, HIGH, ORIGIN, SPACING, UNIT, LEARNING_RATE, LAM = range(10)
+CONSTANTS = 10
 """Columns of the table of constants: factor of the slope; how far a unit of λ draws a weight at slope 1, and whether
 that is a multiple of the current spacing; ends of the interval, a representative next to 0 and the spacing of RS and
-RC; τ at temperature 1, or 0 if it is that of the current spacing; the highest learning rate of the representatives."""
+RC; τ at temperature 1, or 0 if it is that of the current spacing; the highest learning rate of the representatives;
+λ."""
 
 RATE, AMOUNT, TEMPERATURE, REPRESENTATIVE_SHARE = range(4)
 CONTROLS = 4
-"""Entries of the numbers that change from step to step: learning rate of the weights; λ, with its warm-up and, where
-they apply, the shares of the schedule; RE's temperature, in squared spacings; learning rate of the representatives as a
-share of its highest."""
+"""Entries of the numbers that change from step to step: learning rate of the weights; how much a λ of 1 counts, with
+its warm-up and, where they apply, the shares of the schedule; RE's temperature, in squared spacings; learning rate of
+the representatives as a share of its highest."""
 
 FAMILIES: dict[type, str] = {
     PeriodicWells: "periodic",
@@ -91,19 +92,20 @@ class Layout:
         return list(flat_levels.split(list(self.num_levels)))
 
 
-def constants_of(quantizer: LayerQuantizer, num_weights: int, half_spacings: bool) -> list[float]:
+def constants_of(quantizer: LayerQuantizer, num_weights: int, half_spacings: bool, lam: float) -> list[float]:
     """Return the constants of a layer but for the learning rate, which is 0.
 
     Args:
         quantizer: the layer's penalty, of a type in `FAMILIES`.
         num_weights: weights in the layer.
         half_spacings: whether λ counts half-spacings; otherwise, a unit of λ draws a weight at slope 1 by 1.
+        lam: λ of the layer.
     """
     assert isinstance(quantizer, PeriodicWells | NearestDistance | SoftMinimum | BoundedWells)
     form = quantizer.form
     row = [0.0] * CONSTANTS
     row[FACTOR] = 1 / reduction_divisor(form, num_weights)
-    row[REACH] = 1.0
+    row[REACH], row[LAM] = 1.0, lam
     if isinstance(quantizer, PeriodicWells):
         row[FACTOR] *= quantizer.factor
         row[LOW], row[HIGH], row[SPACING] = quantizer.low, quantizer.high, quantizer.spacing

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.library import custom_op
 
-ROWS = 16
+ROWS = 64
 """Chunks whose partial sums are added at once."""
 
 BLOCK = 64
-"""Levels that one program handles."""
+"""Levels that a program handles at once."""
 
 
 @lru_cache(maxsize=64)
@@ -76,8 +76,8 @@ def sum_by_level(gradient: Tensor, levels: Tensor, partial: Tensor, chunks: Tens
     kernels.sum_by_level[(len(chunks),)](gradient, levels, partial, chunks, sizes, partial.shape[1], CHUNK=chunk)
 
 
-@custom_op("qar::step_representatives", mutates_args=("moved", "gradient"))
-def step_representatives(
+@custom_op("qar::train_representatives", mutates_args=("steps", "state", "moved", "gradient"))
+def train_representatives(
     partial: Tensor,
     firsts: Tensor,
     sizes: Tensor,
@@ -88,11 +88,12 @@ def step_representatives(
     moved: Tensor,
     gradient: Tensor,
     sign: int,
+    sort: bool,
 ) -> None:
-    """Take Adam's step with the representatives of all layers; see `kernels.step_representatives`."""
+    """Take Adam's step with the representatives of all layers, and sort them; see `kernels.train_representatives`."""
     from trainables.fused import kernels
 
-    kernels.step_representatives[_blocks(sizes, partial)](
+    kernels.train_representatives[(len(sizes),)](
         partial,
         firsts,
         sizes,
@@ -105,17 +106,10 @@ def step_representatives(
         state.shape[1],
         partial.shape[1],
         SIGN=sign,
+        SORT=sort,
         ROWS=ROWS,
         BLOCK=BLOCK,
     )
-
-
-@custom_op("qar::sort_representatives", mutates_args=("state",))
-def sort_representatives(moved: Tensor, state: Tensor, sizes: Tensor, width: int) -> None:
-    """Put the representatives of each layer, of at most `width`, in order; see `kernels.sort_representatives`."""
-    from trainables.fused import kernels
-
-    kernels.sort_representatives[(len(sizes), -(-width // BLOCK))](moved, state, sizes, state.shape[1], BLOCK=BLOCK)
 
 
 @custom_op("qar::write_levels", mutates_args=("weights",))
@@ -128,15 +122,11 @@ def write_levels(
     kernels.write_levels[(len(chunks),)](_addresses(weights), levels, values, chunks, sizes, CHUNK=chunk)
 
 
-def _blocks(sizes: Tensor, partial: Tensor) -> tuple[int, int]:
-    return len(sizes), -(-partial.shape[1] // BLOCK)
-
-
 def _nothing(*_: Any) -> None:
     """Stand for an operator where there is no data, as in `FakeTensorMode`."""
 
 
-OPERATORS = (pull_weights, sum_by_level, step_representatives, sort_representatives, write_levels)
+OPERATORS = (pull_weights, sum_by_level, train_representatives, write_levels)
 """All operators; each launches one kernel."""
 
 for _operator in OPERATORS:

@@ -1,8 +1,8 @@
 """The two phases for a device: all layers at once, and no step that the host waits for.
 
 Both train as `trainables.phases` does, and their checkpoints are the same. Families that the kernels do not know, and
-layers with more than `layout.MOST_LEVELS` levels, are handled one by one, as on a CPU. So are groups of layers with
-different λ; groups with different K, and layers left in float, are trained at once.
+layers with more than `layout.MOST_LEVELS` levels, are handled one by one, as on a CPU. Groups of layers with different
+λ or K, and layers left in float, are trained at once.
 """
 
 from collections.abc import Mapping
@@ -68,7 +68,7 @@ def _control_rows(schedule: PhaseSchedule, learning_rate: float) -> list[list[fl
 
 
 class FusedRegularizePhase(RegularizePhase):
-    """`RegularizePhase` with one launch for the penalty of all layers, and two for their representatives."""
+    """`RegularizePhase` with one launch for the penalty of all layers, and one for their representatives."""
 
     def __init__(
         self,
@@ -82,8 +82,7 @@ class FusedRegularizePhase(RegularizePhase):
         super().__init__(config, model, weights, num_levels, schedule.batches_per_epoch)
         self._schedule = schedule
         self._last_step = 0.0
-        one_lam = len({self._lams[name] for name in self.quantizers}) == 1
-        self.on_device = not self.quantizers or (one_lam and can_fuse(list(self.quantizers.values())))
+        self.on_device = not self.quantizers or can_fuse(list(self.quantizers.values()))
         self._penalty: FusedPenalty | None = None
         if not self.on_device:
             return
@@ -94,6 +93,7 @@ class FusedRegularizePhase(RegularizePhase):
                 list(self.quantizers.values()),
                 config.recipe.lam_unit == "half_spacings",
                 _highest_rates(self.optimizers),
+                [self._lams[name] for name in self.quantizers],
             )
         self._controls = StepControls(self._rows(), device)
         self._adopt()
@@ -101,11 +101,10 @@ class FusedRegularizePhase(RegularizePhase):
     def _rows(self) -> list[list[float]]:
         """Return the controls of every step."""
         rows = _control_rows(self._schedule, self.config.recipe.learning_rate)
-        lam = next((self._lams[name] for name in self.quantizers), self.config.lam)
         form = self.config.penalty
         for step, row in enumerate(rows):
             epochs_done = step / self._schedule.batches_per_epoch
-            row[1] = self.amount(lam, epochs_done, row[RATE])
+            row[1] = self.amount(1.0, epochs_done, row[RATE])
             fall = form.final_temperature / form.temperature
             row[2] = form.temperature * fall ** (epochs_done / self.config.regularize_epochs)
         return rows

@@ -38,7 +38,7 @@ CONFIGS = {
     "a layer in float": quick("RE", groups={"first": LayerGroup(layers="first", num_levels="float")}),
     "groups with different λ": quick("RM", groups={"conv": LayerGroup(layers="conv", lam=1.0)}),
 }
-ONE_BY_ONE = ("BinReg", "groups with different λ")
+ONE_BY_ONE = ("BinReg",)
 """Trials whose regularize phase goes layer by layer all the same."""
 
 
