@@ -23,6 +23,26 @@ OPTUNA_STATES = {
 _distribution_of = functools.lru_cache(maxsize=256)(json_to_distribution)
 
 
+class QuicklyCopied(FrozenTrial):
+    """Frozen trial whose deep copies share its values and distributions, which nobody changes.
+
+    Optuna copies each trial that is added to a study in memory, which with all distributions took 0.2 ms a trial.
+    """
+
+    @classmethod
+    def of(cls, trial: FrozenTrial) -> "QuicklyCopied":
+        """Return a trial with the same content."""
+        result = cls.__new__(cls)
+        vars(result).update(vars(trial))
+        return result
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "QuicklyCopied":
+        """Return a copy with dictionaries of its own."""
+        result = self.of(self)
+        vars(result).update({name: dict(value) for name, value in vars(self).items() if isinstance(value, dict)})
+        return result
+
+
 def metrics_of(proposal: Trial | KnownResult) -> dict[str, Any]:
     """Return the metrics of a proposal's last epoch; empty before the first."""
     return proposal.last if isinstance(proposal, Trial) else proposal.metrics
@@ -43,7 +63,7 @@ def frozen(
         user_attrs: user attributes of the frozen trial.
         constraint_values: violations by constraint, above 0 where violated; None for no constraints.
     """
-    return create_trial(
+    trial = create_trial(
         state=OPTUNA_STATES[proposal.state],
         params=proposal.params,
         distributions={name: _distribution_of(text) for name, text in proposal.distributions.items()},
@@ -52,3 +72,4 @@ def frozen(
         system_attrs=proposal.sampler_state.get("trial"),
         constraints=constraint_values or {},
     )
+    return QuicklyCopied.of(trial)
