@@ -20,13 +20,16 @@ from trainables.result import TrialState
 
 
 def config_of(trials: int, epochs: int, sampler: str, seed: int) -> StudyConfig:
-    """Return the configuration of a study: that of `digits`, where a rung ends half of the trials after two thirds."""
+    """Return the configuration of a study: that of `digits`, where a rung ends half of the trials after two thirds.
+
+    K goes up to 65,536, so that few proposals are known already.
+    """
     regularize = max(1, 2 * epochs // 3)
     return load_study(
         "digits",
         [
             "name=simulated",
-            *("trial.init=scratch", "trial.subset=160", "trial.width=0.25"),
+            *("trial.init=scratch", "trial.subset=160", "trial.width=0.25", "space.num_levels.high=65536"),
             *(f"trial.regularize_epochs={regularize}", f"trial.finetune_epochs={epochs - regularize}"),
             f"early_stopping.grace_period={min(regularize + 1, epochs - 1)}",
             *(f"trials={trials}", f"sampler={sampler}", f"seed={seed}"),

@@ -14,6 +14,9 @@ from trainables.result import ALLOCATED, END_STATES, TrialState
 CHECKPOINTS_KEPT = 2
 """Number of checkpoints kept for each trial: the newest, and the one before it in case the newest is damaged."""
 
+_NO_EPOCHS = EpochLog()
+"""Log of the trials that were not added to a history; a log of its own for each would take most of a reading."""
+
 
 @dataclass(frozen=True)
 class CheckpointRecord:
@@ -63,7 +66,7 @@ class Trial:
     state: TrialState = TrialState.RUNNING
     failure: str | None = None
     checkpoints: list[CheckpointRecord] = field(default_factory=list)
-    epochs: TrialEpochs = field(default_factory=lambda: TrialEpochs(EpochLog()))
+    epochs: TrialEpochs = field(default_factory=lambda: TrialEpochs(_NO_EPOCHS))
     latest_epoch: int = 0
     may_go_back: bool = False
     losses: int = 0

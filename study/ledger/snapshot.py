@@ -4,13 +4,15 @@ A snapshot is derived and can be removed at any time. It is used only if it is w
 if the ledger begins with exactly the bytes that it was derived from; otherwise the whole ledger is read. So a changed
 digit anywhere in the ledger is still noticed, and reading then names its line.
 
-The file holds two Arrow streams, the epochs in columns and the trials as JSON, and then the SHA-256 of all bytes before
-it. All other fields of the history are JSON in the metadata of the first stream.
+The file holds two Arrow streams, the epochs and the trials in columns, and then the SHA-256 of all bytes before it. All
+other fields of the history are JSON in the metadata of the first stream.
 """
 
+import gc
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import Any, BinaryIO, get_type_hints
 import pyarrow as pa
 from pydantic import BaseModel, create_model
 
+from study.ledger import trial_batches
 from study.ledger.chain import LedgerPosition
 from study.ledger.epoch_batches import append_batch, batches, schema_of
 from study.ledger.epochs import EpochLog
@@ -29,14 +32,12 @@ from trainables.files.regular import open_regular
 NAME = "ledger.snapshot"
 """Name of the file, in the folder of the ledger."""
 
-TRIALS_IN_A_BATCH = 4096
 CHUNK = 1 << 20
 """Bytes that are read and hashed at a time."""
 
 _HEADER = b"qar_snapshot"
 _DIGEST_BYTES = hashlib.sha256().digest_size
-_TRIALS = pa.schema([("trial", pa.binary())])
-_APART = {History: ("trials", "proposals", "epochs"), Trial: ("epochs",)}
+_APART: dict[type, tuple[str, ...]] = {History: ("trials", "proposals", "epochs")}
 """Fields that are not written as they are."""
 
 
@@ -84,7 +85,7 @@ def write_snapshot(path: Path, history: History, lines: int, content: str) -> No
     with replacing(path) as file:
         hashing = _HashingFile(file)
         _write_stream(hashing, schema, batches(history.epochs))
-        _write_stream(hashing, _TRIALS, _trial_batches(history))
+        _write_stream(hashing, trial_batches.schema(), trial_batches.batches(list(history.trials.values())))
         file.write(hashing.content.digest())
 
 
@@ -102,9 +103,22 @@ def read_snapshot(path: Path, ledger: BinaryIO) -> Snapshot | None:
             if size < 0 or _digest_of(file, size).digest() != file.read():
                 return None
             file.seek(0)
-            return _parse(file, ledger)
+            with _without_garbage_collection():
+                return _parse(file, ledger)
     except Exception:
         return None  # whatever a damaged file causes: the ledger has it all
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Create many objects that stay without looking through all of them for garbage again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _parse(file: BinaryIO, ledger: BinaryIO) -> Snapshot | None:
@@ -125,8 +139,8 @@ def _parse(file: BinaryIO, ledger: BinaryIO) -> Snapshot | None:
     with pa.ipc.open_stream(source) as trials:
         for batch in trials:
             batch.validate(full=True)
-            for text in batch.column("trial").to_pylist():
-                history.add(Trial(**_read_fields(Trial, text)))
+            for trial in trial_batches.trials_of(batch):
+                history.add(trial)
     history.proposals = [
         history.trials[item] if isinstance(item, int) else KnownResult(**_read_fields(KnownResult, json.dumps(item)))
         for item in header["proposals"]
@@ -186,18 +200,9 @@ def _write_stream(file: _HashingFile, schema: pa.Schema, content: Iterator[pa.Re
             stream.write_batch(batch)
 
 
-def _trial_batches(history: History) -> Iterator[pa.RecordBatch]:
-    trials = list(history.trials.values())
-    for start in range(0, len(trials), TRIALS_IN_A_BATCH):
-        chosen = trials[start : start + TRIALS_IN_A_BATCH]
-        texts = [json.dumps(_plain_fields(trial), default=_plain).encode() for trial in chosen]
-        yield pa.record_batch([pa.array(texts, pa.binary())], _TRIALS)
-
-
-def _plain_fields(item: History | Trial) -> dict[str, Any]:
-    """Return the fields of a history or a trial, except those that are written apart."""
-    apart = _APART[type(item)]
-    return {field.name: getattr(item, field.name) for field in fields(item) if field.name not in apart}
+def _plain_fields(history: History) -> dict[str, Any]:
+    """Return the fields of a history, except those that are written apart."""
+    return {field.name: getattr(history, field.name) for field in fields(history) if field.name not in _APART[History]}
 
 
 def _plain(value: Any) -> Any:

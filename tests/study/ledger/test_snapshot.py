@@ -4,6 +4,7 @@ import hashlib
 import os
 import random
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from hypothesis import given, settings
 from study.config import StudyConfig
 from study.ledger import ledger as ledger_module
 from study.ledger import snapshot as snapshot_module
+from study.ledger import trial_batches
 from study.ledger.facts import ENDED
-from study.ledger.history import History
+from study.ledger.history import CheckpointRecord, History, Trial
 from study.ledger.ledger import Ledger
 from study.ledger.reading import read, read_file, read_history
 from study.ledger.snapshot import read_snapshot, snapshot_of, write_snapshot
@@ -77,6 +79,28 @@ def test_ledger_that_was_opened_from_a_snapshot_goes_on(life: list[tuple[str, di
         start_session(resumed)
         resumed.close()
         assert read(path.read_bytes()).history == resumed.history
+
+
+def test_snapshot_holds_every_field_of_a_trial() -> None:
+    assert {field.name for field in fields(Trial)} == {*trial_batches.FIELDS, "epochs"}
+
+
+def test_configurations_in_a_snapshot_keep_their_types() -> None:
+    """Each is written as its difference from another, and 1 is neither 1.0 nor true there."""
+    configs = [
+        {"family": "RS", "lam": 1, "groups": {"first": {"num_levels": 2}}},
+        {"family": "RS", "lam": 1.0, "groups": {"first": {"num_levels": 2.0}}},
+        {"family": "RM", "lam": True, "groups": {}},
+        {"lam": 2.0, "family": "RM"},
+    ]
+    trials = [
+        Trial(
+            number, f"t-{number:05d}", False, {"lam": 0.1}, {}, config, "hash", checkpoints=[CheckpointRecord(1, "p")]
+        )
+        for number, config in enumerate(configs)
+    ]
+    read = [trial for batch in trial_batches.batches(trials) for trial in trial_batches.trials_of(batch)]
+    assert repr(read) == repr(trials)
 
 
 def test_decisions_after_a_resume_do_not_depend_on_the_snapshot(tmp_path: Path) -> None:
