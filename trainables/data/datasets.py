@@ -13,6 +13,7 @@ import numpy as np
 
 from trainables.data.batches import stratified_split
 from trainables.data.cache import cache_folder, install
+from trainables.data.digits import read_digits
 from trainables.data.fetched import fetched, is_uri
 from trainables.data.image_folder import check_folder_name, load_folder
 from trainables.data.npz import reason_of
@@ -30,11 +31,8 @@ def _digits(data_dir: str | Path, fetch: bool) -> Dataset:
 
     Source: Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998.
     """
-    from sklearn.datasets import load_digits  # slow to import, and needed only for this data set
-
-    bunch = load_digits()
-    images = (bunch.images * (255 / 16)).round().astype(np.uint8)[..., None]
-    labels = bunch.target.astype(np.int64)
+    pixels, labels = read_digits()
+    images = (pixels * (255 / 16)).round().astype(np.uint8)[..., None]
     # The test split belongs to the data set, so its seed is fixed and independent of the trial's.
     train, test = stratified_split(labels, 0.2, np.random.default_rng(0))
     return Dataset(x_train=images[train], y_train=labels[train], x_test=images[test], y_test=labels[test])
