@@ -5,8 +5,9 @@
 
 In this order, each line written as soon as it is known, to `kit/lines.jsonl`: whether the kernels equal the code for
 CPUs, and a restored trial the one that went on; seconds of an epoch and of a regularized step, in turn with plain ones;
-and, for the time that is left, the experiment of the paper, planned by the epochs that were timed: float networks of
-VGG16 and AlexNet, then `none` and the families at K = 2, 4, 8.
+those of epochs of a small network, each trial alone and several in a pack; and, for the time that is left, the
+experiment of the paper, planned by the epochs that were timed: float networks of VGG16 and AlexNet, then `none` and the
+families at K = 2, 4, 8.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import torch
 from measure import environment, in_turn, ratios
 
 from trainables.config import Recipe, TrialConfig
+from trainables.packed.training import PackedTraining
 from trainables.run import CompressionRun
 
 MODELS = ("vgg16", "alexnet")
@@ -117,6 +119,28 @@ def timed(kit: Kit, arguments: argparse.Namespace, model: str) -> dict[str, floa
     return result
 
 
+def packed(config: TrialConfig, together: int, repeats: int) -> dict[str, Any]:
+    """Return the seconds of an epoch of several trials of a small network, one after another and in a pack."""
+    recipe = replace(config.recipe, batch_size=64)
+    images = min(config.subset or 10_000, 10_000)
+    small = replace(config, width=config.width / 4, subset=images, regularize_epochs=1000, recipe=recipe)
+    alone, members = ([CompressionRun(small, DEVICE) for _ in range(together)] for _ in range(2))
+    training = PackedTraining(together)
+
+    def train_alone() -> None:
+        for run in alone:
+            run.run_epoch()
+
+    def train_together() -> None:
+        for metrics in training.run_epoch(dict(enumerate(members))).values():
+            if isinstance(metrics, Exception):
+                raise metrics
+
+    one_by_one, at_once = in_turn([train_alone, train_together], repeats)
+    gain = statistics.median(ratios(one_by_one, at_once))
+    return {"model": config.model, "together": together, "alone": one_by_one, "packed": at_once, "gain": gain}
+
+
 def trials(arguments: argparse.Namespace) -> Iterator[TrialConfig]:
     """Yield the trials of the experiment, the most telling first: of each network the float one, then by K."""
     for model in MODELS:
@@ -204,6 +228,11 @@ def main() -> None:
     for family in ("RM", "RE"):
         kit.attempt("restored", lambda family=family: restored_equals(config_of(family, "alexnet", 4, arguments)))  # type: ignore[misc]
     seconds = {model: timed(kit, arguments, model) for model in MODELS}
+    for together in (2, 4):
+        kit.attempt(
+            "packed",
+            lambda together=together: packed(config_of("RM", "vgg16", 4, arguments), together, arguments.repeats),  # type: ignore[misc]
+        )
     experiment(kit, arguments, seconds)
 
 
