@@ -3,11 +3,11 @@
     PYTHONPATH=. python benchmarks/gpu_kit.py --data cifar10.npz --out kit [--seconds 480] [--width 1.0] [--images N]
     python benchmarks/gpu_kit.py --tables kit     # afterwards, where qar is installed: qar report kit
 
-In this order, each line written as soon as it is known, to `kit/lines.jsonl`: whether the kernels equal the code for
-CPUs, and a restored trial the one that went on; seconds of an epoch and of a regularized step, in turn with plain ones;
-those of epochs of a small network, each trial alone and several in a pack; and, for the time that is left, the
-experiment of the paper, planned by the epochs that were timed: float networks of VGG16 and AlexNet, then `none` and the
-families at K = 2, 4, 8.
+In this order, each line written as soon as it is known, to `kit/lines.jsonl`: the checks of `device_checks` for each
+family (all layers at once as layer by layer, bitwise after a restore, captured as a graph, without a wait); seconds of
+an epoch of each family, in turn with plain ones; those of epochs of a small network, each trial alone and several in a
+pack; and, for the time that is left, the experiment of the paper, planned by the epochs that were timed: float networks
+of VGG16 and AlexNet, then `none` and the families at K = 2, 4, 8. At the end its tables are printed.
 """
 
 import argparse
@@ -19,17 +19,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from measure import environment, in_turn, ratios
+from device_checks import CHECKS, CUDA_CHECKS, DEVICE
+from measure import environment, in_turn, print_table, ratios, spread
 
 from trainables.config import Recipe, TrialConfig
 from trainables.packed.training import PackedTraining
+from trainables.result import pre_tuning_name
 from trainables.run import CompressionRun
 
 MODELS = ("vgg16", "alexnet")
 FAMILIES = ("none", "RS", "RC", "RM", "RE")
 LEVELS = (2, 4, 8)
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class Kit:
@@ -57,12 +57,12 @@ class Kit:
         with (self.folder / "lines.jsonl").open("a") as file:
             file.write(text + "\n")
 
-    def attempt(self, part: str, work: Callable[[], dict[str, Any]]) -> None:
-        """Write the result of one part, or why it failed."""
+    def attempt(self, part: str, work: Callable[[], dict[str, Any]], **names: Any) -> None:
+        """Write the names and the result of one part, or why it failed."""
         try:
-            self.write(part=part, **work())
+            self.write(part=part, **names, **work())
         except Exception as error:
-            self.write(part=part, error=f"{type(error).__name__}: {error}"[:300])
+            self.write(part=part, **names, error=f"{type(error).__name__}: {error}"[:300])
 
 
 def config_of(family: str, model: str, num_levels: int | None, arguments: argparse.Namespace) -> TrialConfig:
@@ -83,25 +83,19 @@ def config_of(family: str, model: str, num_levels: int | None, arguments: argpar
     )
 
 
-def restored_equals(config: TrialConfig) -> dict[str, Any]:
-    """Return whether the epoch after a restore has the loss that it has without."""
-    config = replace(config, regularize_epochs=2, subset=min(config.subset or 2000, 2000))
-    run, again = (CompressionRun(config, DEVICE) for _ in range(2))
-    run.run_epoch()
-    state = run.state_dict()
-    file = Path("kit-state.pt")
-    torch.save(state, file)
-    loss = run.run_epoch()["train_loss"]
-    again.load_state_dict(torch.load(file, weights_only=True))
-    file.unlink()
-    return {"family": config.family, "equal": again.run_epoch()["train_loss"] == loss}
+def check(kit: Kit, arguments: argparse.Namespace) -> None:
+    """Write which checks each family passes: all on a GPU, those for any device elsewhere."""
+    checks = CHECKS | (CUDA_CHECKS if DEVICE == "cuda" else {})
+    for family in FAMILIES:
+        config = config_of(family, "alexnet", 4, arguments)
+        for name, holds in checks.items():
 
+            def run(holds: Callable[[TrialConfig], None] = holds, config: TrialConfig = config) -> dict[str, Any]:
+                started = time.perf_counter()
+                holds(config)
+                return {"passed": True, "seconds": round(time.perf_counter() - started, 2)}
 
-def compared(config: TrialConfig) -> dict[str, Any]:
-    """Return the losses of an epoch of all layers at once and layer by layer, from the same weights."""
-    config = replace(config, subset=min(config.subset or 2000, 2000))
-    losses = [CompressionRun(config, DEVICE, fused=fused).train_epoch() for fused in (DEVICE == "cuda", False)]
-    return {"family": config.family, "at_once": losses[0], "layer_by_layer": losses[1]}
+            kit.attempt("check", run, family=family, check=name)
 
 
 def timed(kit: Kit, arguments: argparse.Namespace, model: str) -> dict[str, float]:
@@ -175,7 +169,32 @@ def experiment(kit: Kit, arguments: argparse.Namespace, seconds: dict[str, dict[
                 baselines[config.model] = {name: one.clone() for name, one in run.model.state_dict().items()}
             return {"number": number, "config": config.to_dict(), "hash": config.hash, "epochs": rows}
 
-        kit.attempt("trial", train)
+        kit.attempt("trial", train, model=config.model, family=config.family, num_levels=config.num_levels)
+
+
+def show_tables(folder: Path) -> None:
+    """Print the tables of a run: checks, epochs and trials."""
+    lines = [json.loads(line) for line in (folder / "lines.jsonl").read_text().splitlines()]
+    checks = [line for line in lines if line["part"] == "check"]
+    rows: list[list[object]] = [
+        [line["family"], line["check"], "passed" if line.get("passed") else line["error"]] for line in checks
+    ]
+    print_table("Checks of training on the device", ["family", "check", "result"], rows)
+    epochs = [line for line in lines if line["part"] == "epoch"]
+    rows = [[one["model"], one["family"], one["n"], spread(one["seconds"]), f"{one['ratio']:.2f}"] for one in epochs]
+    print_table("An epoch (median [least, greatest])", ["network", "family", "n", "seconds", "ratio"], rows)
+    rows = []
+    for line in (line for line in lines if line["part"] == "trial"):
+        if "error" in line:
+            rows.append([line["model"], line["family"], line["num_levels"], "", "", "", line["error"]])
+            continue
+        last = line["epochs"][-1]
+        before = last[pre_tuning_name("val_accuracy")]
+        figures = ["–" if value is None else f"{value:.3f}" for value in (before, last["val_accuracy"])]
+        own = [line["model"], line["family"], line["num_levels"] or "float"]
+        rows.append([*own, *figures, f"{last['bits_per_weight']:.2f}", last["epoch"]])
+    header = ["network", "family", "K", "before tuning", "accuracy", "bits per weight", "epochs"]
+    print_table("The experiment of the paper, validation split", header, rows)
 
 
 def write_tables(folder: Path) -> None:
@@ -223,10 +242,7 @@ def main() -> None:
         parser.error(f"--data must be an existing file, got {arguments.data}; give the path of cifar10.npz")
     kit = Kit(arguments.out, arguments.seconds)
     kit.write(part="machine", environment=environment(), device=DEVICE)
-    for family in FAMILIES:
-        kit.attempt("compared", lambda family=family: compared(config_of(family, "alexnet", 4, arguments)))  # type: ignore[misc]
-    for family in ("RM", "RE"):
-        kit.attempt("restored", lambda family=family: restored_equals(config_of(family, "alexnet", 4, arguments)))  # type: ignore[misc]
+    check(kit, arguments)
     seconds = {model: timed(kit, arguments, model) for model in MODELS}
     for together in (2, 4):
         kit.attempt(
@@ -234,6 +250,7 @@ def main() -> None:
             lambda together=together: packed(config_of("RM", "vgg16", 4, arguments), together, arguments.repeats),  # type: ignore[misc]
         )
     experiment(kit, arguments, seconds)
+    show_tables(arguments.out)
 
 
 if __name__ == "__main__":

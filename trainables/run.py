@@ -52,6 +52,7 @@ class CompressionRun:
         config: of the trial.
         epoch: epochs trained so far, across both phases.
         model: the network; its weights are float in the first phase and quantized in the second.
+        training: trains its epochs.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class CompressionRun:
         self.generator = torch.Generator().manual_seed(order_seed)
         self.macs = macs_by_weight(self.model, dataset.image_shape)
         self.batches_per_epoch = math.ceil(len(self.train_split) / config.recipe.batch_size)
-        self._training = EpochTraining(self.model, self.train_split, config.recipe, on_device=self._fused)
+        self.training = EpochTraining(self.model, self.train_split, config.recipe, on_device=self._fused)
         self.phase: Phase = self._regularize()
         self.float_val_accuracy: float | None = None
         self.pre_tuning: dict[str, float | None] = dict.fromkeys(PRE_TUNING)
@@ -265,7 +266,7 @@ class CompressionRun:
         # Dropout draws from the global generator: lend it one that the trial's own decides.
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self.draw_seed())
-            losses = self._training.run_epoch(self.phase, self.schedule, self.epoch_of_phase, self.generator)
+            losses = self.training.run_epoch(self.phase, self.schedule, self.epoch_of_phase, self.generator)
         return self.checked_mean(losses)
 
     def draw_seed(self) -> int:

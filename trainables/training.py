@@ -35,6 +35,9 @@ class EpochTraining:
     On a device that holds all that a step needs, no step is waited for: the losses are read once an epoch. On a GPU
     such a step is captured as a CUDA graph once a phase; the last batch of an epoch, if it is smaller, is not dropped
     but trained outside of the graph.
+
+    Attributes:
+        batches: of the images on their device; None where the host draws each batch.
     """
 
     def __init__(self, model: nn.Module, split: Split, recipe: Recipe, on_device: bool) -> None:
@@ -51,7 +54,7 @@ class EpochTraining:
         self._split = split
         self._recipe = recipe
         self._device = split.labels.device
-        self._batches = DeviceBatches(split, recipe.augmentation) if on_device else None
+        self.batches = DeviceBatches(split, recipe.augmentation) if on_device else None
         self._losses = torch.zeros(len(split.batch_sizes(recipe.batch_size)), device=self._device)
         self._captured: tuple[Phase, CapturedStep] | None = None
 
@@ -69,8 +72,8 @@ class EpochTraining:
         """
         self._model.train()
         phase.begin_epoch(epoch)
-        if self._batches is not None and phase.on_device:
-            return self._run_on_device(phase, self._batches, generator)
+        if self.batches is not None and phase.on_device:
+            return self._run_on_device(phase, self.batches, generator)
         losses: list[float] = []
         batches = self._split.batches(self._recipe.batch_size, generator, self._recipe.augmentation)
         for index, (images, labels) in enumerate(batches):
@@ -96,6 +99,11 @@ class EpochTraining:
             else:
                 self.step_on_device(phase, batches, size)
         return self._losses.tolist()
+
+    @property
+    def captured_step(self) -> CapturedStep | None:
+        """The step of the phase that was trained last; None before, or where steps are not captured."""
+        return None if self._captured is None else self._captured[1]
 
     def _captured_step(self, phase: Phase, batches: DeviceBatches) -> CapturedStep:
         """Return the step of a whole batch, which is captured anew for each phase."""

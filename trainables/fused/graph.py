@@ -15,24 +15,47 @@ class CapturedStep:
     A captured step must neither wait for the device nor depend on anything in host memory: all that changes from call
     to call lies in device memory, at places that stay. If it can't be captured, it goes on to be run.
 
+    Attributes:
+        enabled: whether steps are captured at all.
+        failure: why the step can't be captured; None if it is, or is not yet.
+
     Source: https://pytorch.org/docs/stable/notes/cuda.html#cuda-graphs (whole-network capture).
     """
+
+    enabled = True
 
     def __init__(self, step: Callable[[], None]) -> None:
         """Take a step that changes device memory alone."""
         self._step = step
         self._calls = 0
         self._graph: torch.cuda.CUDAGraph | None = None
+        self.failure: str | None = None
+
+    @property
+    def is_captured(self) -> bool:
+        """Whether the next call replays the step."""
+        return self._graph is not None
 
     def __call__(self) -> None:
         """Take a step."""
-        if self._graph is None and self._calls == WARMUP_STEPS:
-            self._capture()
-        self._calls += 1
-        if self._graph is not None:
-            self._graph.replay()
-        else:
+        if not self.enabled or self.failure is not None:
             self._step()
+        elif self._graph is not None:
+            self._graph.replay()
+        elif self._calls < WARMUP_STEPS:
+            self._calls += 1
+            self._warm_up()
+        else:
+            self._capture()
+            self()
+
+    def _warm_up(self) -> None:
+        """Run the step in a stream of its own, as capturing does: autograd remembers streams."""
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            self._step()
+        torch.cuda.current_stream().wait_stream(stream)
 
     def _capture(self) -> None:
         """Capture a step, which does not take it."""
@@ -43,7 +66,7 @@ class CapturedStep:
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 self._step()
         except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            warnings.warn(f"the training step can't be captured as a CUDA graph: {reason}", stacklevel=2)
+            self.failure = str(error).splitlines()[0]
+            warnings.warn(f"the training step can't be captured as a CUDA graph: {self.failure}", stacklevel=2)
         else:
             self._graph = graph
