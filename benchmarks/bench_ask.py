@@ -1,6 +1,7 @@
 """Time a proposal in a study with many finished trials, for this project's searcher and for Optuna's samplers.
 
-    python benchmarks/bench_ask.py [--finished N] [--asks N] [--samplers NAME …] [--dimensions N] [--cpu]
+    python benchmarks/bench_ask.py [--finished N] [--asks N] [--samplers NAME …] [--stacks NAME …]
+                                   [--dimensions N] [--cpu]
 
 Each searcher receives results from the same noisy formula of K, λ and family until `--finished` trials have ended.
 Then proposals are timed, each followed by its result. The time of this project's searcher includes recording the fact
@@ -110,6 +111,7 @@ def main() -> None:
     parser.add_argument("--asks", type=int, default=200)
     parser.add_argument("--dimensions", type=int, default=4, choices=range(4, 5 + len(FIELDS)))
     parser.add_argument("--samplers", nargs="+", default=["tpe", "optuna-tpe"], help="tpe-1: rules of version 1")
+    parser.add_argument("--stacks", nargs="+", default=["ours", "Optuna"], choices=["ours", "Optuna"])
     parser.add_argument("--cpu", action="store_true", help="count the processor's time")
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -120,7 +122,8 @@ def main() -> None:
         version = [f"sampler_version={1 if sampler != name else 2}"]
         config = load_study("digits", [f"sampler={name}", *version, "trials=1000000", *further])
         clock = CLOCKS[arguments.cpu]
-        stacks: dict[str, Ask] = {"ours": ours(config, clock), "Optuna": stock(config, clock)}
+        makers = {"ours": ours, "Optuna": stock}
+        stacks = {name: makers[name](config, clock) for name in arguments.stacks}
         for ask in stacks.values():
             for _ in range(arguments.finished):
                 ask()
