@@ -45,6 +45,7 @@ from study.search.space import suggest
 from trainables.result import TrialState
 
 CURVES = Path(__file__).parent / "data" / "curves-digits.parquet"
+STUDY = CURVES.with_suffix(".yaml")
 SEARCHED = ["family", "num_levels", "lam", "placement"]
 FINEST = {"family": "none", "num_levels": 64, "lam": 0.0, "placement": "kmeans"}
 MOST_BITS = 32.0
@@ -346,7 +347,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--curves", type=Path, default=CURVES)
     parser.add_argument(
-        "--study", default="digits", help="study configuration whose search space, anchors and rungs are used"
+        "--study", default=str(STUDY), help="study configuration whose search space, anchors and rungs are used"
     )
     parser.add_argument("--set", action="append", default=[], help="override of the configuration, as in qar launch")
     parser.add_argument("--record", type=Path, metavar="DIR", help="write the file of curves from the study in DIR")

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from study.config import changed_by, load_study
 from study.ledger.facts import ASKED, CHECKPOINT, LOST
 from study.records.checkpoints import MOST_SECONDS_AGAIN, CheckpointRule
 from tests.support.example_studies import Unwritten, asked, metrics, study_config
@@ -79,3 +80,14 @@ def test_epoch_that_is_trained_again_replaces_its_damaged_checkpoint() -> None:
 def test_rule_follows_the_configuration(name: str) -> None:
     rule = CheckpointRule.of(study_config(resources={"checkpoints": name}), [4])
     assert rule == CheckpointRule(every_epoch=name == "every_epoch", rungs=frozenset([4]))
+
+
+def test_other_words_for_it_are_refused_in_one_line() -> None:
+    with pytest.raises(ValueError, match=r"resources\.checkpoints.*'needed' or 'every_epoch'.*'sometimes'") as refused:
+        load_study("digits", ["resources.checkpoints=sometimes"])
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_study_that_exists_can_change_it() -> None:
+    config = changed_by(["resources.checkpoints=every_epoch"], study_config())
+    assert (config.resources.checkpoints, config.version) == ("every_epoch", 1)
