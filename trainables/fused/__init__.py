@@ -1,6 +1,9 @@
-"""Training steps on a GPU: the penalty, or the codebook, of all layers by a few launches, and nothing to wait for.
+"""Training steps over all layers at once, by a few launches on a GPU, where the host waits for nothing.
 
-`phases` holds the two phases of a trial for a device; on a CPU those of `trainables.phases` are used, which go from
-layer to layer. `kernels` holds the Triton kernels and `operators` launches them; `layout` says where each layer's
-numbers lie; `schedule` holds λ, τ and learning rates in device memory; `graph` captures a step as a CUDA graph.
+`phases` holds the two phases of a trial for a device. `kernels` holds the Triton kernels, `slopes` their formulas, and
+`operators` launches them; `layout` says where each layer's numbers lie; `controls` holds λ, τ and learning rates in
+device memory; `graph` captures a step as a CUDA graph.
+
+On a CPU, the phases of `trainables.phases` go from layer to layer. For RM and RE on small networks, `flat_phase` takes
+the regularize phase's place there: `flat_penalty` draws all layers at once, and `flat_search` finds where weights lie.
 """

@@ -5,8 +5,7 @@ start of each chunk. Constants of the layers and the current λ, τ and learning
 that a launch depends on nothing that changes from step to step. No sum is made by atomic operations: all results are
 the same in every run.
 
-Sums over the weights of a level are in float64. The closed forms are those of `trainables.regularizers`, which the same
-oracle tests; at a kink of a penalty its slope is 0.
+Sums over the weights of a level are in float64. `trainables.fused.slopes` holds the formulas.
 """
 
 import triton
@@ -16,81 +15,20 @@ from trainables.fused.layout import (
     AMOUNT,
     CONSTANTS,
     FACTOR,
-    HIGH,
     LAM,
     LEARNING_RATE,
-    LOW,
-    ORIGIN,
-    REACH,
     REPRESENTATIVE_SHARE,
-    SPACED,
-    SPACING,
     TEMPERATURE,
     UNIT,
 )
+from trainables.fused.slopes import mean_spacing, nearest_level, periodic_slope, reach_of_lam, soft_slope
 
 _CONSTANTS = tl.constexpr(CONSTANTS)
-_FACTOR, _REACH, _SPACED = tl.constexpr(FACTOR), tl.constexpr(REACH), tl.constexpr(SPACED)
-_LOW, _HIGH = tl.constexpr(LOW), tl.constexpr(HIGH)
-_ORIGIN, _SPACING = tl.constexpr(ORIGIN), tl.constexpr(SPACING)
+_FACTOR = tl.constexpr(FACTOR)
 _UNIT, _LEARNING_RATE, _LAM = tl.constexpr(UNIT), tl.constexpr(LEARNING_RATE), tl.constexpr(LAM)
 _AMOUNT, _TEMPERATURE = tl.constexpr(AMOUNT), tl.constexpr(TEMPERATURE)
 _REPRESENTATIVE_SHARE = tl.constexpr(REPRESENTATIVE_SHARE)
-_ROUNDING = tl.constexpr(4e-7)
-_PI = tl.constexpr(3.141592653589793)
 _BETA_1, _BETA_2, _EPSILON = tl.constexpr(0.9), tl.constexpr(0.999), tl.constexpr(1e-20)
-
-
-@triton.jit
-def _nearest(weight, values, first, count):
-    """Return each weight's level, its representative and whether it lies midway to the next one; ties go down."""
-    level = tl.zeros(weight.shape, tl.int32)
-    value = tl.load(values + first)
-    nearest = tl.zeros(weight.shape, tl.float32) + value
-    midway = weight != weight
-    for k in range(count - 1):
-        following = tl.load(values + first + k + 1)
-        boundary = (following + value) * 0.5
-        above = weight > boundary
-        level = tl.where(above, k + 1, level)
-        nearest = tl.where(above, following, nearest)
-        midway = midway | (weight == boundary)
-        value = following
-    return level, nearest, midway
-
-
-@triton.jit
-def _periodic_slope(weight, constants, SQUARED: tl.constexpr):
-    """Return the slope of RS or RC at factor 1."""
-    spacing = tl.load(constants + _SPACING)
-    inside = tl.minimum(
-        tl.maximum(weight, tl.load(constants + _LOW).to(tl.float32)), tl.load(constants + _HIGH).to(tl.float32)
-    )
-    outside = weight - inside
-    # In float64, the distance from a representative keeps all digits of the weight.
-    from_origin = inside.to(tl.float64) - tl.load(constants + _ORIGIN)
-    distance = from_origin - tl.floor(from_origin / spacing + 0.5) * spacing
-    angle = (distance * (_PI / spacing)).to(tl.float32)
-    angle = tl.where(tl.abs(angle) <= _ROUNDING, 0.0, angle)
-    if SQUARED:
-        return tl.sin(2 * angle) * (spacing / _PI).to(tl.float32) + 2 * outside
-    sign = tl.where(angle > 0, 1.0, tl.where(angle < 0, -1.0, 0.0))
-    beyond = tl.where(outside > 0, 1.0, tl.where(outside < 0, -1.0, 0.0))
-    return sign * tl.cos(angle) + beyond
-
-
-@triton.jit
-def _soft_slope(weight, nearest, values, first, count, tau):
-    """Return the slope of the soft minimum at factor 1, the nearest squared distance and the sum of the shares."""
-    closest = (weight - nearest) * (weight - nearest)
-    total = tl.zeros(weight.shape, tl.float32)
-    pulled = tl.zeros(weight.shape, tl.float32)
-    for k in range(count):
-        offset = weight - tl.load(values + first + k)
-        share = tl.exp((closest - offset * offset) / tau)
-        total += share
-        pulled += share * offset
-    return 2 * pulled / total, closest, total
 
 
 @triton.jit
@@ -142,20 +80,20 @@ def pull_weights(
     inside = at < size
     address = tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at
     weight = tl.load(address, mask=inside, other=0.0)
-    spacing = _mean_spacing(values, first, count)
+    spacing = mean_spacing(values, first, count)
     unit = tl.load(constants + _UNIT)
     tau = (tl.load(controls + _TEMPERATURE) * tl.where(unit == 0, spacing * spacing, unit)).to(tl.float32)
     amount = tl.load(controls + _AMOUNT).to(tl.float64) * tl.load(constants + _LAM)
     factor = tl.load(constants + _FACTOR)
 
-    level, nearest, midway = _nearest(weight, values, first, count)
+    level, nearest, midway = nearest_level(weight, values, first, count)
     offset = weight - nearest
     closest = offset
     total = offset
     if FAMILY == "periodic":
-        slope = _periodic_slope(weight, constants, SQUARED)
+        slope = periodic_slope(weight, constants, SQUARED)
     elif FAMILY == "soft":
-        slope, closest, total = _soft_slope(weight, nearest, values, first, count, tau)
+        slope, closest, total = soft_slope(weight, nearest, values, first, count, tau)
     elif FAMILY == "bounded":
         slope = 2 * offset * tl.exp(-offset * offset / tau)
         if not SCALE:
@@ -185,7 +123,7 @@ def pull_weights(
     if APPLY == "gradient":
         tl.store(slopes + tl.load(chunks + 3 * chunk + 2) + tl.arange(0, CHUNK), slope, mask=inside)
     else:
-        distance = amount * _reach(constants, spacing, tau, FAMILY, SCALE)
+        distance = amount * reach_of_lam(constants, spacing, tau, FAMILY, SCALE)
         if APPLY == "draw":
             move = slope * distance.to(tl.float32)
             reached = (move * offset > 0) & (tl.abs(move) >= tl.abs(offset))
@@ -193,27 +131,6 @@ def pull_weights(
         else:
             moved = nearest + offset * (1 / (1 + 2 * distance)).to(tl.float32)
         tl.store(address, moved, mask=inside)
-
-
-@triton.jit
-def _mean_spacing(values, first, count):
-    """Return the mean distance of a layer's representatives, float64; 1 if all are equal."""
-    ends = tl.load(values + first + count - 1) - tl.load(values + first)
-    spacing = ends.to(tl.float64) / tl.maximum(count - 1, 1)
-    return tl.where(spacing == 0, 1.0, spacing)
-
-
-@triton.jit
-def _reach(constants, spacing, tau, FAMILY: tl.constexpr, SCALE: tl.constexpr):
-    """Return how far a unit of λ draws a weight at slope 1: constant, or in proportion to the spacing."""
-    reach = tl.load(constants + _REACH)
-    if tl.load(constants + _SPACED) != 0:
-        reach = reach * spacing
-        if FAMILY == "bounded":
-            # The slope of a well is the greatest at (w − r)² = τ/2.
-            depth = tau.to(tl.float64) if SCALE else 1.0
-            reach = reach / (depth * tl.sqrt(2 / tau.to(tl.float64)) * 0.6065306597126334)
-    return reach
 
 
 @triton.jit

@@ -15,10 +15,11 @@ import trainables.fused
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
-NAME = "trainables.fused.kernels"
-_spec = importlib.util.spec_from_file_location(NAME, Path(trainables.fused.__path__[0]) / "kernels.py")
-assert _spec is not None
-assert _spec.loader is not None
-sys.modules[NAME] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(sys.modules[NAME])
-trainables.fused.kernels = sys.modules[NAME]
+for name in ("slopes", "kernels"):
+    full_name = f"trainables.fused.{name}"
+    spec = importlib.util.spec_from_file_location(full_name, Path(trainables.fused.__path__[0]) / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[full_name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[full_name])
+    setattr(trainables.fused, name, sys.modules[full_name])
