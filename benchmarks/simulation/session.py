@@ -81,7 +81,10 @@ class SimulatedSession:
         return self._is_searched and not self._trials
 
     def step(self) -> None:
-        """Wait for the next event, handle it, and start trials on idle workers."""
+        """Start trials on idle workers, then wait for the next event and handle it."""
+        with self._figures.busy(self._workers):
+            while self._workers.idle and not self._is_searched and self._start_trial():
+                pass
         event = self._workers.next() if self._workers.tasks or not self._trials else None
         self._actor_manager.num_actor_tasks = self._workers.tasks
         with self._figures.busy(self._workers):
@@ -89,8 +92,6 @@ class SimulatedSession:
                 self._handle(event)
             for callback in self._callbacks:
                 callback.on_step_end(0, [])
-            while self._workers.idle and not self._is_searched and self._start_trial():
-                pass
 
     def finish(self) -> None:
         """End the session as a driver does that has trained all trials, and write the derived files."""
