@@ -162,10 +162,14 @@ class EntropyCodedArtifactTarget(ArtifactTarget):
 
     coding, code = "entropy", ASYMMETRIC
 
+    def values(self, trained: torch.Tensor) -> torch.Tensor:
+        """Representatives of a layer."""
+        return trained
+
     def artifact(self) -> Artifact:
         artifact = super().artifact()
         codebooks = {
-            name: (values, _uneven_levels(levels.shape, len(values)))
+            name: (self.values(values), _uneven_levels(levels.shape, len(self.values(values))))
             for name, (values, levels) in artifact.codebooks.items()
         }
         artifact = replace(artifact, codebooks=codebooks, coding=self.coding)
@@ -178,9 +182,12 @@ class SealedEntropyCodedArtifactTarget(SealedArtifactTarget, EntropyCodedArtifac
 
 
 class CompactArtifactTarget(EntropyCodedArtifactTarget):
-    """The same with short tables."""
+    """The same with 64 levels and short tables."""
 
     coding, code = "compact", COMPACT
+
+    def values(self, trained: torch.Tensor) -> torch.Tensor:
+        return torch.linspace(-1, 1, 64)  # a table of a byte a level is long
 
 
 class SealedCompactArtifactTarget(SealedArtifactTarget, CompactArtifactTarget):
