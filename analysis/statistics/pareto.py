@@ -78,7 +78,30 @@ def knee(trials: pd.DataFrame, cost: str = BITS) -> pd.Series | None:
 
 def hypervolume(trials: pd.DataFrame) -> float:
     """Return the area that the front dominates up to `REFERENCE`, as a share of the whole area, in [0, 1]."""
-    points = _points(trials, np.flatnonzero(_may_be_on_a_front(trials)))
+    return _dominated_area(_points(trials, np.flatnonzero(_may_be_on_a_front(trials))))
+
+
+def hypervolumes_so_far(trials: pd.DataFrame) -> np.ndarray:
+    """Return the hypervolume of the first trial, of the first two, and so on, (n,).
+
+    Args:
+        trials: rows of trials.parquet, in the order in which they count.
+    """
+    positions = np.flatnonzero(_may_be_on_a_front(trials))
+    values = np.zeros(len(trials))
+    front, reached = np.empty((0, 2)), 0.0
+    for position, point in zip(positions, _points(trials, positions), strict=True):
+        if (front <= point).all(axis=1).any():  # beaten, now and later
+            continue
+        front = np.vstack([front, point])
+        front = front[_nondominated(front)]
+        reached = max(reached, _dominated_area(front))
+        values[position] = reached
+    return np.maximum.accumulate(values)
+
+
+def _dominated_area(points: np.ndarray) -> float:
+    """Return the area that points of negated accuracy and bits, (n, 2), dominate, as a share of the whole area."""
     within = points[points[:, 1] < REFERENCE[1]]
     if len(within) == 0:
         return 0.0

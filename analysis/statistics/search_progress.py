@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.statistics.pareto import candidates, hypervolume
+from analysis.statistics.pareto import hypervolumes_so_far
 
 FEW_RUNS = 5
 """Fewest runs whose quartiles are shown; with fewer runs, a band reaches from the least to the greatest."""
@@ -23,18 +23,9 @@ def hypervolume_over_cost(trials: pd.DataFrame) -> pd.DataFrame:
         many) and `hypervolume`, one row per trial.
     """
     ordered = trials.sort_values("number", kind="stable").reset_index(drop=True)
-    values = np.zeros(len(ordered))
-    kept = ordered.iloc[:0]
-    reached = 0.0
-    for place in candidates(ordered).index:
-        added = ordered.loc[[place]] if kept.empty else pd.concat([kept, ordered.loc[[place]]])
-        greater = hypervolume(added)
-        if greater > reached:  # a trial that adds nothing is beaten, now and later
-            kept, reached = added, greater
-            values[place] = reached
     hours = ordered["train_seconds"].astype(float).fillna(0.0).cumsum() / 3600
     return pd.DataFrame(
-        {"hours": hours, "trials": np.arange(1, len(ordered) + 1), "hypervolume": np.maximum.accumulate(values)}
+        {"hours": hours, "trials": np.arange(1, len(ordered) + 1), "hypervolume": hypervolumes_so_far(ordered)}
     )
 
 
