@@ -20,7 +20,7 @@ from study.storage.folder import StudyFolder
 from study.storage.object_store import BucketFolder
 from tests.support.faulty_store import FaultyStore
 from tests.support.live_studies import PATIENCE, Ended, LiveRun, qar
-from tests.support.promises import assert_no_epoch_but_one_is_repeated
+from tests.support.promises import assert_only_epochs_after_a_checkpoint_are_repeated
 from trainables.codebooks.artifact_file import read_artifact
 from trainables.result import TrialState
 
@@ -152,7 +152,7 @@ def test_study_in_a_bucket_is_finished_by_the_last_driver(story: Story) -> None:
 
 def test_nothing_is_lost_and_no_trial_trained_twice(story: Story) -> None:
     folder = story.copy
-    assert_no_epoch_but_one_is_repeated(folder)
+    assert_only_epochs_after_a_checkpoint_are_repeated(folder)
     table = load_trials(folder.path)
     assert list(table["number"]) == list(range(TRIALS))
     assert set(table["state"]) == {TrialState.COMPLETE}, list(table["failure"])

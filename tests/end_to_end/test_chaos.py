@@ -21,7 +21,7 @@ from study.storage.folder import StudyFolder
 from study.storage.requests import ENQUEUE, pending
 from tests.support.dying_driver import OPERATIONS
 from tests.support.live_studies import PATIENCE, LiveRun, qar
-from tests.support.promises import assert_no_epoch_but_one_is_repeated, assert_three_ledgers_agree
+from tests.support.promises import assert_only_epochs_after_a_checkpoint_are_repeated, assert_three_ledgers_agree
 from trainables.result import END_STATES
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chaos, pytest.mark.timeout(3600)]
@@ -205,7 +205,7 @@ def test_killed_study_equals_undisturbed_one_when_one_trial_runs_at_a_time(
     with capsys.disabled():
         print(f"\none trial at a time: {describe(victim)}; columns that differ: {different or 'none'}")
     assert different == []
-    assert_no_epoch_but_one_is_repeated(victim.folder)
+    assert_only_epochs_after_a_checkpoint_are_repeated(victim.folder)
     assert_three_ledgers_agree(victim.folder)
 
 
@@ -225,7 +225,7 @@ def test_killed_study_keeps_its_promises_when_several_trials_run_at_a_time(
                 assert after.trials[number] == trial, "what has ended is not touched again"
         assert killed or victim.is_finished
     victim.finish()
-    assert_no_epoch_but_one_is_repeated(victim.folder)
+    assert_only_epochs_after_a_checkpoint_are_repeated(victim.folder)
     assert_three_ledgers_agree(victim.folder)
     with capsys.disabled():
         print(f"\nseveral trials at a time: {describe(victim)}; every promise kept")
@@ -248,7 +248,7 @@ def test_study_that_is_changed_and_killed_keeps_its_promises(
                 assert after.trials[number] == trial, "what has ended is not touched again"
         assert killed or victim.is_finished
     victim.finish()
-    assert_no_epoch_but_one_is_repeated(victim.folder)
+    assert_only_epochs_after_a_checkpoint_are_repeated(victim.folder)
     assert_three_ledgers_agree(victim.folder)
     history, config = victim.history(), victim.folder.read_config()
     begins = [history.version_changes[version].proposals for version in range(2, config.version + 1)]

@@ -25,7 +25,7 @@ from study.ledger.reading import read_history
 from study.storage.folder import StudyFolder
 from tests.support.live_clusters import Host, LiveCluster, live_cluster, networked, told_apart
 from tests.support.live_studies import PATIENCE, LiveRun, epochs_by_session
-from tests.support.promises import assert_no_epoch_but_one_is_repeated
+from tests.support.promises import assert_only_epochs_after_a_checkpoint_are_repeated
 from trainables.data.datasets import load_dataset
 from trainables.result import END_STATES, TrialState
 
@@ -127,7 +127,7 @@ def test_study_is_run_from_afar(cluster_with_jobs: LiveCluster) -> None:
     assert re.search(r"^\d+ of 40 trials: .*elapsed", followed, re.MULTILINE), "progress is told there too"
     assert "succeeded" in cluster.job("status", "second", host="worker-1")
     assert len(load_trials(folder.path)) == 40
-    assert_no_epoch_but_one_is_repeated(folder)
+    assert_only_epochs_after_a_checkpoint_are_repeated(folder)
     provenance = json.loads((folder.path / "study.json").read_text())
     assert [session["driver"] for session in provenance["sessions"]] == ["head" if told_apart() is None else ANY] * 2
 
@@ -168,7 +168,7 @@ def test_host_that_joins_without_the_data_set_ends_the_study_and_fails_no_trial(
         write_digits(cluster.hosts["worker-2"])
         assert cluster.qar("resume", str(folder.path), *where).status == 0
         assert set(load_trials(folder.path)["state"]) <= {TrialState.COMPLETE, TrialState.PRUNED}
-        assert_no_epoch_but_one_is_repeated(folder)
+        assert_only_epochs_after_a_checkpoint_are_repeated(folder)
 
 
 OTHER_CLOCK = "import time\nhere = time.time\ntime.time = lambda: here() + 90\n"
@@ -337,7 +337,7 @@ def test_study_survives_workers_and_heads_that_are_killed(
     assert list(table["number"]) == list(range(trials)), "none is lost"
     assert set(table["state"]) <= {*END_STATES}, "each has come to its end"
     assert set(table["failure"].dropna()) == set(), "and none because of a node"
-    assert_no_epoch_but_one_is_repeated(folder)
+    assert_only_epochs_after_a_checkpoint_are_repeated(folder)
     assert not load_epochs(folder.path).duplicated(["number", "epoch"]).any(), "none is trained twice"
     assert len(epochs_by_session(folder.ledger)) >= heads_killed + 1
     assert losses(history) > 0, "some were killed in the middle of a trial"

@@ -17,7 +17,7 @@ from study.ledger.reading import read_history
 from study.storage.folder import StudyFolder
 from tests.support.live_clusters import live_cluster, told_apart
 from tests.support.live_studies import qar
-from tests.support.promises import assert_no_epoch_but_one_is_repeated
+from tests.support.promises import assert_only_epochs_after_a_checkpoint_are_repeated
 from trainables.data.datasets import load_dataset
 from trainables.models import quantized_weights
 from trainables.result import TrialState
@@ -62,7 +62,7 @@ def test_own_study_on_two_nodes_survives_a_kill_and_is_confirmed_and_reported(tm
 
     trials = load_trials(folder.path)
     assert list(trials["state"]) == [TrialState.COMPLETE] * 9
-    assert_no_epoch_but_one_is_repeated(folder)
+    assert_only_epochs_after_a_checkpoint_are_repeated(folder)
     assert len(read_history(folder.ledger).sessions) == 2
     if told_apart() is None:
         assert set(trials["hostname"]) == {"worker-1", "worker-2"}

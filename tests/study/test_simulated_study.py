@@ -10,7 +10,7 @@ from simulation.witness import PromiseBrokenError, Witness
 from analysis.load import load_epochs, load_trials
 from study.ledger.facts import ASKED, CHECKPOINT, ENDED, EPOCH
 from study.ledger.history import History
-from tests.support.promises import assert_no_epoch_but_one_is_repeated
+from tests.support.promises import assert_only_epochs_after_a_checkpoint_are_repeated
 from trainables.result import TrialState
 
 TRIALS, WORKERS, KILLS = 300, 50, 3
@@ -35,7 +35,7 @@ def test_driver_acts_on_durable_facts_alone(simulation: Simulation) -> None:
 
 def test_ledger_gives_the_history_and_the_decisions_of_the_driver_again(simulation: Simulation) -> None:
     check_replay(simulation)
-    assert_no_epoch_but_one_is_repeated(simulation.folder)
+    assert_only_epochs_after_a_checkpoint_are_repeated(simulation.folder)
     states = {trial.state for trial in simulation.history.trials.values()}
     assert states == {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
     assert sum(trial.losses for trial in simulation.history.trials.values()) > 0, "some lost their worker"

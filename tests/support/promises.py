@@ -6,7 +6,7 @@ from typing import Any
 import optuna
 
 from analysis.load import load_epochs, load_trials
-from study.ledger.facts import EPOCH, LOST, SESSION_STARTED
+from study.ledger.facts import CHECKPOINT, EPOCH, LOST, SESSION_STARTED
 from study.ledger.reading import read_history
 from study.storage.folder import StudyFolder
 from trainables.result import END_STATES, TrialState
@@ -16,8 +16,13 @@ def facts_of(folder: StudyFolder) -> list[dict[str, Any]]:
     return [json.loads(line) for line in folder.ledger.read_text().splitlines()]
 
 
-def assert_no_epoch_but_one_is_repeated(folder: StudyFolder) -> None:
-    """Check that a new session repeats at most one reported epoch of each trial, and none of a trial that has ended."""
+def assert_only_epochs_after_a_checkpoint_are_repeated(folder: StudyFolder) -> None:
+    """Check that a trial which goes on repeats no epoch up to its last checkpoint, and none after it has ended.
+
+    With a checkpoint after every epoch, it repeats one epoch at most, whose checkpoint was being written.
+    """
+    every_epoch = folder.parse_config().resources.checkpoints == "every_epoch"
+    saved: dict[int, int] = {}
     told: dict[int, int] = {}
     ended: set[int] = set()
     fresh: set[int] = set()  # trials that have told an epoch since their driver or actor was last lost
@@ -30,9 +35,12 @@ def assert_no_epoch_but_one_is_repeated(folder: StudyFolder) -> None:
         elif fact["fact"] == EPOCH:
             epoch, last = fact["metrics"]["epoch"], told.get(number, 0)
             assert number not in ended, f"trial {number} had ended"
-            assert epoch == last + 1 or (number not in fresh and epoch == last), (number, last, epoch)
+            first = last if every_epoch else saved.get(number, 0) + 1
+            assert epoch == last + 1 or (number not in fresh and first <= epoch <= last), (number, last, epoch)
             told[number] = epoch
             fresh.add(number)
+        elif fact["fact"] == CHECKPOINT:
+            saved[number] = fact["epoch"]
         elif fact["fact"] == "ended":
             assert number not in ended, f"trial {number} ended twice"
             ended.add(number)

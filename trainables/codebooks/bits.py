@@ -17,7 +17,7 @@ from functools import cached_property
 from torch import nn
 
 from trainables.codebooks import asymmetric
-from trainables.codebooks.cost_table import STEPS, encode_table
+from trainables.codebooks.cost_table import STEPS, encode_table, held_costs
 from trainables.codebooks.huffman import huffman_lengths
 from trainables.families import choose
 from trainables.models.parameters import quantized_weights
@@ -83,10 +83,10 @@ class LayerBits:
     @cached_property
     def compact_costs(self) -> tuple[list[int], bytes]:
         """Costs, in sixteenths of a bit, for which stream and table take the fewest bytes, and that table."""
-        costs = {step: asymmetric.code_costs(self.counts, step) for step in STEPS}
-        tables = {step: encode_table(costs[step], step) for step in STEPS}
-        step = min(STEPS, key=lambda step: len(tables[step]) + asymmetric.stream_bytes(self.counts, costs[step]))
-        return costs[step], tables[step]
+        rounded = [(asymmetric.code_costs(self.counts, step), step) for step in STEPS]
+        held = [(held_costs(self.code_costs, step), step) for step in STEPS]
+        tables = [(costs, encode_table(costs, step)) for costs, step in rounded + held]
+        return min(tables, key=lambda pair: len(pair[1]) + asymmetric.stream_bytes(self.counts, pair[0]))
 
     @cached_property
     def bytes_by_code(self) -> dict[str, int]:

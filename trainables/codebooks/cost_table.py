@@ -43,6 +43,30 @@ def encode_table(costs: Sequence[int], step: int) -> bytes:
     return int(bits.ljust(8 * num_bytes, "0"), 2).to_bytes(num_bytes, "big")
 
 
+def held_costs(costs: Sequence[int], step: int) -> list[int]:
+    """Return costs that stay as they are while those of the levels differ by at most 7/8 of a step.
+
+    Costs that are rounded alone go up and down where they lie near the middle between two steps, which makes the table
+    longer by more than the stream gets shorter.
+
+    Args:
+        costs: K costs in sixteenths of a bit, as `asymmetric.code_costs` returns them for a step of 1.
+        step: one of `STEPS`.
+    """
+    held: list[int] = []
+    latest = None
+    for cost in costs:
+        if cost == ABSENT:
+            held.append(ABSENT)
+            latest = None
+        elif latest is not None and 8 * abs(cost - latest) <= 7 * step:
+            held.append(latest)
+        else:
+            latest = min((2 * cost + step) // (2 * step), (ABSENT - 1) // step) * step
+            held.append(latest)
+    return held
+
+
 def decode_table(table: bytes, num_levels: int) -> list[int]:
     """Return the costs in a table: the inverse of `encode_table`.
 

@@ -25,7 +25,7 @@ from study.records.optuna_mirror import OptunaMirror
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import asked, make_study, start_session, study_config, train
 from tests.support.live_studies import LiveRun, qar
-from tests.support.promises import assert_no_epoch_but_one_is_repeated, assert_three_ledgers_agree
+from tests.support.promises import assert_only_epochs_after_a_checkpoint_are_repeated, assert_three_ledgers_agree
 from tests.support.requirements import postgresql_programs
 from trainables.result import TrialState
 
@@ -301,7 +301,7 @@ def test_study_that_is_killed_tells_the_same_in_the_database(postgres: str, tmp_
     ended = qar("resume", "studies/digits", cwd=tmp_path)
     assert (ended.status, ended.stderr) == (0, ""), ended
     assert not folder.optuna_db.exists()
-    assert_no_epoch_but_one_is_repeated(folder)
+    assert_only_epochs_after_a_checkpoint_are_repeated(folder)
     assert_three_ledgers_agree(folder)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from trainables.codebooks import asymmetric
 from trainables.codebooks.asymmetric import ABSENT, code_costs
 from trainables.codebooks.bits import ASYMMETRIC, COMPACT, LayerBits, entropy_bits
-from trainables.codebooks.cost_table import STEPS, decode_table, encode_table
+from trainables.codebooks.cost_table import STEPS, decode_table, encode_table, held_costs
 
 counts_of_levels = st.lists(st.one_of(st.just(0), st.integers(1, 5000)), min_size=1, max_size=300).filter(any)
 
@@ -42,6 +42,23 @@ def test_costs_are_the_nearest_multiples_of_the_step(counts: list[int], step: in
             assert cost % step == 0
             assert abs(cost - exact) <= step / 2 + 1e-9
             assert cost < ABSENT
+
+
+@given(counts=counts_of_levels, step=st.sampled_from(STEPS))
+def test_held_costs_change_only_where_those_of_the_levels_do(counts: list[int], step: int) -> None:
+    exact, latest = code_costs(counts), None
+    for cost, held in zip(exact, held_costs(exact, step), strict=True):
+        assert (held == ABSENT) == (cost == ABSENT)
+        if cost == ABSENT:
+            latest = None
+            continue
+        assert held % step == 0
+        assert held < ABSENT
+        if latest is not None and abs(cost - latest) <= 7 / 8 * step:
+            assert held == latest
+        elif cost <= (ABSENT - 1) // step * step:
+            assert abs(held - cost) <= step / 2
+        latest = held
 
 
 def test_table_is_that_of_the_definition() -> None:
@@ -95,12 +112,12 @@ def test_foreign_table_is_refused_or_read(table: bytes, num_levels: int) -> None
 
 
 @given(counts=counts_of_levels)
-def test_layer_takes_the_step_with_the_fewest_bytes(counts: list[int]) -> None:
+def test_layer_takes_the_table_with_the_fewest_bytes(counts: list[int]) -> None:
     layer = LayerBits(counts, "compact")
     sizes = []
     for step in STEPS:
-        costs = code_costs(counts, step)
-        sizes.append(len(encode_table(costs, step)) + asymmetric.stream_bytes(counts, costs))
+        for costs in (code_costs(counts, step), held_costs(code_costs(counts), step)):
+            sizes.append(len(encode_table(costs, step)) + asymmetric.stream_bytes(counts, costs))
     assert layer.bytes_by_code[COMPACT] == min(sizes)
     assert layer.payload_bytes <= LayerBits(counts, "entropy").payload_bytes
 
@@ -118,7 +135,7 @@ def shares(shape: str, num_levels: int) -> np.ndarray:
     return weights / weights.sum()
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     shape=st.sampled_from(["equal", "normal", "laplace", "halves"]),
     num_levels=st.integers(3, 256),
@@ -128,15 +145,24 @@ def shares(shape: str, num_levels: int) -> np.ndarray:
 @example(shape="halves", num_levels=256, size=10_001, seed=0)
 @example(shape="normal", num_levels=256, size=10_001, seed=0)
 @example(shape="equal", num_levels=256, size=10_001, seed=0)
+@example(shape="normal", num_levels=252, size=10_001, seed=0)
+@example(shape="laplace", num_levels=256, size=10_001, seed=5)
 @example(shape="halves", num_levels=3, size=10_001, seed=0)
 def test_levels_of_ten_thousand_weights_lie_within_a_hundredth(
     shape: str, num_levels: int, size: int, seed: int
 ) -> None:
-    """Or within 8 bytes, where these are more: four of any stream, and a table of few levels."""
+    """Or within 8 bytes, where these are more: four of any stream, and a table of few levels.
+
+    Where more than 240 levels have Laplace's distribution, within what the best code takes above the entropy in its
+    worst layer, which is more than 1%.
+    """
     counts = np.random.default_rng(seed).multinomial(size, shares(shape, num_levels)).tolist()
     layer = LayerBits(counts, "compact")
     entropy_bytes = size * entropy_bits(counts) / 8
-    assert entropy_bytes <= layer.bytes_by_code[layer.code] <= max(1.01 * entropy_bytes, entropy_bytes + 8)
+    excess = max(0.01 * entropy_bytes, 8)
+    if shape == "laplace" and num_levels > 240:
+        excess = max(excess, least_excess_bits(size, num_levels) / 8)
+    assert entropy_bytes <= layer.bytes_by_code[layer.code] <= entropy_bytes + excess
 
 
 @pytest.mark.parametrize(("num_weights", "num_levels"), [(1, 1), (1, 3), (4, 2), (5, 3), (3, 5)])
