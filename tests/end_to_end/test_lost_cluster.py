@@ -22,7 +22,7 @@ SHORT = (
     *("--trials", "1", "--set", "early_stopping.scheduler=none", "--set", "early_stopping.grace_period=1"),
     *("--set", "baseline_epochs=1", "--set", "trial.regularize_epochs=60"),
     *("--set", "trial.finetune_epochs=1", "--set", "trial.width=0.25"),
-    *("--set", "trial.subset=160"),
+    *("--set", "trial.subset=160", "--set", "resources.checkpoints=every_epoch"),
 )
 
 
