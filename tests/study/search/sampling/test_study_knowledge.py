@@ -77,7 +77,7 @@ def repeats(driver: Driver) -> int:
 
 
 def test_configurations_that_have_begun_are_passed_over(tmp_path: Path) -> None:
-    """What is left of repeats are the random proposals."""
+    """Only random proposals repeat a configuration."""
     counts = []
     for version in (1, 2):
         (tmp_path / str(version)).mkdir()
