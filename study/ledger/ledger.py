@@ -130,6 +130,11 @@ class Ledger:
         return self._written
 
     @property
+    def written(self) -> int:
+        """Number of facts since the ledger was opened, durable or not."""
+        return self._written
+
+    @property
     def durable(self) -> int:
         """Number of facts since the ledger was opened that are durable, with all before them."""
         return self._commits.done

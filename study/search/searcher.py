@@ -65,7 +65,7 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
         self._baselines = baselines or {}
         self._room = room
         self._running: dict[str, int] = {}  # numbers of trials by Ray's names of those that train them
-        self._asked: dict[int, int] = {}  # by number of a trial that was not started: the fact that records it
+        self._needs: dict[int, int] = {}  # by number of a trial that is to start: the last fact that must be durable
         self._open = {trial.number: trial for trial in ledger.history.unfinished}
         self._runs: dict[str, list[Trial]] = {}  # by hash of the configuration
         for trial in ledger.history.trials.values():
@@ -145,13 +145,16 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
                 self._enqueued_trial(request)
 
     def _is_durable(self, trial: Trial) -> bool:
-        """Whether the record of a trial is durable; wait for that unless Ray has something else to do."""
-        fact = self._asked.get(trial.number, 0)
+        """Whether all that a trial starts from is durable; wait for that unless Ray has something else to do.
+
+        A new trial starts from the fact that records it; one that has lost its worker also from a checkpoint.
+        """
+        fact = self._needs.setdefault(trial.number, self._ledger.written)
         if fact > self._ledger.durable and (not self._running or self._most_ahead == 1):
             self._ledger.commit()
         if fact > self._ledger.durable:
             return False
-        self._asked.pop(trial.number, None)
+        del self._needs[trial.number]
         return True
 
     def _enqueued_trial(self, request: Enqueued) -> Trial:
@@ -201,7 +204,7 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
 
     def _record_trial(self, proposal: Proposal, config: TrialConfig, request: str | None = None) -> Trial:
         number = len(self._ledger.history.trials)
-        self._asked[number] = self._ledger.submit(
+        self._needs[number] = self._ledger.submit(
             ASKED,
             number=number,
             trial_id=f"{self._config.name}-{number:05d}",

@@ -78,7 +78,7 @@ def metrics(epoch: int, *, accuracy: float = 0.5, bits: float = 2.0, phase: str 
 class Unwritten:
     """Takes facts as a ledger does, and writes no file."""
 
-    durable = 0
+    written = durable = 0
     is_quick = True
 
     def __init__(self) -> None:

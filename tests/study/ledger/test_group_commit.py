@@ -11,32 +11,9 @@ from study.ledger.group_commit import GroupCommit
 from study.ledger.ledger import Ledger
 from study.ledger.reading import read_history
 from tests.support.example_studies import asked, metrics, start_session, study_config
+from tests.support.slow_copy import PATIENCE, SlowCopy
 
-PATIENCE = 30.0
 CONFIG = study_config().trial_config({"family": "none", "num_levels": 2})
-
-
-class SlowCopy:
-    """A copy whose writes return when they are let go."""
-
-    def __init__(self) -> None:
-        self.written: list[bytes] = []
-        self.begun = threading.Semaphore(0)
-        self.go = threading.Semaphore(0)
-        self.failure: StorageError | None = None
-
-    def append(self, lines: bytes) -> None:
-        self.begun.release()
-        assert self.go.acquire(timeout=PATIENCE)
-        if self.failure:
-            raise self.failure
-        self.written.append(lines)
-
-    def check(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from study.search.sampling.sampler_history import FAILURE
 from study.search.searcher import MAX_REPEATS, OptunaSearcher
 from study.search.space import ANCHOR
 from tests.support.example_studies import metrics, start_session, study_config
+from tests.support.slow_copy import SlowCopy
 from trainables.result import TrialState
 
 EPOCHS = 4
@@ -444,3 +445,27 @@ def test_no_more_trials_are_asked_for_than_there_is_room_for(tmp_path: Path) -> 
         assert searcher.suggest("d") is None
     searcher.on_trial_complete("c", error=True)
     assert searcher.suggest("d")
+
+
+def test_trial_that_lost_its_worker_starts_from_durable_facts_alone(tmp_path: Path) -> None:
+    """Else a crash could take back the checkpoint that the trial has gone on from, or count the loss again."""
+    copy = SlowCopy()
+    copy.go.release(2)
+    ledger = Ledger(tmp_path / "ledger.jsonl", copy)
+    start_session(ledger)
+    searcher = OptunaSearcher(config_of(), ledger, room=lambda: 2, most_ahead=2)
+    lost, beside = searcher.suggest("lost"), searcher.suggest("beside")
+    assert isinstance(lost, dict)
+    assert isinstance(beside, dict)
+    ledger.submit(EPOCH, number=lost["number"], metrics=metrics(1))
+    ledger.submit(CHECKPOINT, number=lost["number"], epoch=1, path="ray/session-001/lost/checkpoint_000001")
+    ledger.submit(LOST, number=lost["number"], reason="the node is gone")
+    searcher.on_trial_complete("lost", None, error=True)
+    assert searcher.suggest("again") is None
+    copy.go.release()
+    ledger.commit()
+    again = searcher.suggest("again")
+    assert isinstance(again, dict)
+    assert (again["number"], again["attempt"]) == (lost["number"], 1)
+    copy.go.release()
+    ledger.close()
