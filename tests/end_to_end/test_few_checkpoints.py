@@ -14,7 +14,7 @@ from trainables.config import TrialConfig
 from trainables.result import TrialState
 from trainables.run import CompressionRun
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.chaos]
 
 STUDY: dict[str, Any] = {
     "name": "few",

@@ -16,7 +16,7 @@ from study.ledger.reading import read_history
 from tests.support.live_studies import MARK, LiveRun, qar
 from trainables.result import TrialState
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.chaos]
 
 SHORT = (
     *("--trials", "1", "--set", "early_stopping.scheduler=none", "--set", "early_stopping.grace_period=1"),
