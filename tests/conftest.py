@@ -40,6 +40,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills-changed", type=int, default=3, help="kills of a study that is changed meanwhile")
     parser.addoption("--workers-killed", type=int, default=1, help="nodes killed under a study, for each head")
     parser.addoption("--heads-killed", type=int, default=1, help="heads killed, with the driver")
+    parser.addoption("--nodes", type=int, default=3, help="nodes of a study of many short trials")
+    parser.addoption("--node-trials", type=int, default=30, help="trials of that study, whose head is killed twice")
     parser.addoption("--fuzz-cases", type=int, default=300, help="damaged files that are read, over all kinds")
     parser.addoption("--fuzz-seed", default="0", help="of the damage")
     parser.addoption("--races", type=int, default=300, help="races of drivers for a study in a bucket")
