@@ -15,25 +15,35 @@ from study.terminal import PlainConsole, say
 if TYPE_CHECKING:
     from study.doctor.check import Check
 
+MOST_ROWS = 20
+"""Most running trials, and most points of a front, that `qar status` shows."""
+
 
 def status(
     directory: Folder,
     as_json: Annotated[bool, typer.Option("--json", help="Print the status as JSON.")] = False,
+    show_all: Annotated[
+        bool,
+        typer.Option("--all", help=f"Show every running trial and point of the front, not {MOST_ROWS} of each."),
+    ] = False,
 ) -> None:
     """Show the progress, costs and front of a study."""
     folder = study_at(directory)
     with one_line_errors(folder):
         from study.commands.status import status_of
-        from study.run.progress.lines import front_table
+        from study.run.progress.lines import front_points, front_table
 
         status = status_of(folder)
     if as_json:
         say(json.dumps(status.as_dict(), indent=2))
         return
-    for line in status.lines():
+    most = None if show_all else MOST_ROWS
+    for line in status.lines(most):
         say(line)
-    if status.front:
-        PlainConsole().print(front_table(status.front, status.config.searched_fields))
+    if front := status.front:
+        PlainConsole().print(front_table(front, status.config.searched_fields, most))
+        if most is not None and (hidden := len(front_points(front)) - most) > 0:
+            say(f"… and {hidden:,} more points of the front; show all with: qar status {folder} --all")
     if status.is_resumable:
         say(f"continue with: qar resume {folder}")
 

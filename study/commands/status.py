@@ -73,19 +73,26 @@ class StudyStatus:
         summary["space_version"] = self.config.version
         return summary
 
-    def lines(self) -> list[str]:
-        """Return the progress, the unfinished and failed trials, and the costs, a line each."""
+    def lines(self, most: int | None = None) -> list[str]:
+        """Return the progress, the unfinished and failed trials, and the costs, a line each.
+
+        Args:
+            most: most unfinished trials that get a line of their own; None for all.
+        """
         config, history = self.config, self.history
         counted = states_line(history, config.trials, is_driven=self.state is Liveliness.RUNNING)
         left = self._seconds_left
         rest = f", about {duration(left)} to go" if left else ""
         costs = costs_of(history)
+        unfinished = history.unfinished
+        hidden = 0 if most is None else len(unfinished) - most
         return [
             f"{config.name}: {self.state}; {counted}; {duration(history.seconds)} so far{rest}",
             *(
                 f"trial {trial.number}: {len(trial.epochs)} of {config.epochs} epochs trained"
-                for trial in history.unfinished
+                for trial in unfinished[:most]
             ),
+            *([f"… and {hidden:,} more trials that have not ended"] if hidden > 0 else []),
             *self._request_lines(),
             *failure_lines(history),
             *self._stop_lines(),

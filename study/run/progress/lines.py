@@ -18,7 +18,15 @@ MOST_FAILURES_SHOWN = 10
 """Most trials that a line about a failure names."""
 
 
-def front_table(trials: list[Trial], fields: Sequence[str] = ()) -> Table:
+def front_points(trials: Sequence[Trial]) -> list[list[Trial]]:
+    """Return the trials of a front by point, in the order of the points."""
+    points: dict[tuple[float, float], list[Trial]] = {}
+    for trial in trials:
+        points.setdefault((trial.last["bits_per_weight"], trial.last["val_accuracy"]), []).append(trial)
+    return list(points.values())
+
+
+def front_table(trials: Sequence[Trial], fields: Sequence[str] = (), most: int | None = None) -> Table:
     """Return the front as a table: accuracy, bits, and the configuration of each point.
 
     Trials at the same point share a row, which counts those after the first.
@@ -26,14 +34,16 @@ def front_table(trials: list[Trial], fields: Sequence[str] = ()) -> Table:
     Args:
         trials: trials of the front.
         fields: dotted names of further searched fields, which get a column each.
+        most: most points that the table shows, at least 2: of a larger front both ends, and others at equal distances
+            between them, counted in points. None for all.
     """
     table = Table(box=None, header_style="bold", pad_edge=False)
     for header in ("bits/weight", "val accuracy", "family", "K", "λ", "placement", *short_names(fields), "trial"):
         table.add_column(header, justify="left" if header in ("family", "placement") else "right")
-    points: dict[tuple[float, float], list[Trial]] = {}
-    for trial in trials:
-        points.setdefault((trial.last["bits_per_weight"], trial.last["val_accuracy"]), []).append(trial)
-    for trial, *others in points.values():
+    points = front_points(trials)
+    if most is not None and len(points) > most:
+        points = [points[round(row * (len(points) - 1) / (most - 1))] for row in range(most)]
+    for trial, *others in points:
         config = trial.config
         table.add_row(
             f"{trial.last['bits_per_weight']:.2f}",
