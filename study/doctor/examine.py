@@ -30,7 +30,7 @@ SECONDS_TO_ANSWER = 300.0
 SECONDS_FOR_SHORT_TASK = 60.0
 """Seconds after which a node that answered before counts as stuck, as on a file server that has gone away."""
 
-SECONDS_TO_FETCH = 10.0
+SECONDS_TO_FETCH = 30.0
 """Seconds after which an object of another node counts as unreachable."""
 
 
