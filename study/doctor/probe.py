@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from study.cluster.cores import available_cores
-from study.records.provenance import version_of
+from study.records.provenance import code_checksum, version_of
 
 PACKAGES = ("qar", "ray", "torch", "torchvision", "numpy", "optuna")
 """Packages that must have the same version on all nodes: they affect results, or exchange pickled objects."""
@@ -77,7 +77,7 @@ def probe_node(
     versions = {package: version_of(package) for package in PACKAGES}
     return NodeProbe(
         hostname=socket.gethostname(),
-        versions={"python": platform.python_version(), **versions, "code": _code()},
+        versions={"python": platform.python_version(), **versions, "code": code_checksum()[:8]},
         cores=available_cores(),
         gpus=_gpus(),
         disk_free=shutil.disk_usage(temporary or tempfile.gettempdir()).free,
@@ -108,16 +108,6 @@ def _gpus() -> list[str]:
         [sys.executable, "-c", _NAME_GPUS], env=environment, capture_output=True, text=True, check=False
     )
     return listing.stdout.splitlines()
-
-
-def _code() -> str:
-    """Return a checksum of the code that runs on nodes, which may differ between checkouts of the same version."""
-    digest = hashlib.sha256()
-    for package in ("study", "trainables"):
-        folder = Path(__file__).parents[2] / package
-        for file in sorted(folder.rglob("*.py")):
-            digest.update(f"{package}/{file.relative_to(folder).as_posix()}".encode() + file.read_bytes())
-    return digest.hexdigest()[:8]
 
 
 def _parts_error(parts: Mapping[str, Sequence[str]]) -> str | None:

@@ -4,20 +4,22 @@ It is read only to find out which proposals it holds already. So it can't contra
 it is lost, damaged or altered.
 """
 
-import sqlite3
+import json
 import warnings
-from collections.abc import Iterable
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, distribution_to_json
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 
 from study.config import StudyConfig
+from study.ledger.chain import LedgerPosition
 from study.ledger.history import History, KnownResult, Trial
+from study.records.derivations import Derivations
+from study.records.optuna_agreement import KNOWN_FROM_START, agrees, matches, user_attrs
+from study.records.optuna_file import Unsynced, is_sound
 from study.records.optuna_rows import EndedTrial, OptunaRows, StoredTrial
 from study.search.optuna_trials import DIRECTIONS, OBJECTIVES, OPTUNA_STATES, frozen, values_of
 from study.search.space import dimensions
@@ -52,6 +54,9 @@ class OptunaMirror:
         self._own_file = None if config.optuna_storage else folder.optuna_db
         self._name = config.name
         self._choices = union_of_choices(config)
+        self._derivations = Derivations(folder)
+        choices = {name: distribution_to_json(kind) for name, kind in self._choices.items()}
+        self._settings = json.dumps({"name": config.name, "choices": choices})  # that the file depends on
         self._rows: OptunaRows | None = None
         self._trial_ids: list[int] = []
         self._running: set[int] = set()  # indices of proposals that still run there
@@ -90,6 +95,8 @@ class OptunaMirror:
                 self._remove_file(self._own_file)
                 self._bring_up_to_date(history)
             self.trouble = None
+            if self._own_file is not None and (history.position is None or self._noted() != history.position):
+                self._derivations.note([self._own_file], history.position, self._settings)
         except Exception as error:  # of any driver's own type
             self.trouble = f"Optuna's storage {self.uri} can't be brought up to date: {first_line(error)}"
             self._rows = None
@@ -100,16 +107,18 @@ class OptunaMirror:
         Nothing is written. A database that is behind the ledger does not contradict it.
         """
         assert self._own_file is not None
-        if not _is_sound(self._own_file):
+        if not is_sound(self._own_file):
             return "has damaged pages, or is no database"
         try:
             storage = RDBStorage(f"sqlite:///file:{self._own_file.resolve()}?mode=ro&uri=true")
             rows = OptunaRows(storage, storage.get_study_id_from_name(self._name))
-            return None if _matches(rows.read(), history) else "holds other trials than the ledger"
+            return None if matches(rows.read(), history) else "holds other trials than the ledger"
         except Exception as error:  # of any driver's own type
             return f"can't be read: {first_line(error)}"
 
     def _bring_up_to_date(self, history: History) -> None:
+        if self._rows is not None and self._own_file is not None and self._noted() is None:
+            self._rows = None  # another program has changed the file, or the disk has
         if self._rows is None:
             self._rows = self._connect(history)
         self._follow(self._rows, history)
@@ -123,19 +132,37 @@ class OptunaMirror:
     def _connect(self, history: History) -> OptunaRows:
         """Open the storage; a study in it that contradicts the history is deleted and created anew."""
         identity = _identity(history)
-        if self._own_file is not None and not _is_sound(self._own_file):
+        is_noted = self._noted() is not None
+        if self._own_file is not None and not is_noted and not is_sound(self._own_file):
             self._remove_file(self._own_file)
         storage = self._open()
         study_id, owner = self._load_study(storage)
         if owner not in (identity, None) and self._own_file is None:
             raise ValueError(f"it holds another study of the name {self._name!r}; take that one away, or rename it")
-        if not self._take_over(OptunaRows(storage, study_id), history):
+        rows = OptunaRows(storage, study_id)
+        is_noted = is_noted and owner == identity and self._take_over_noted(rows, history)
+        if not is_noted and not self._take_over(rows, history):
             storage.delete_study(study_id)
             study_id, owner = self._load_study(storage)
             self._trial_ids, self._running = [], set()
         if owner != identity:
             storage.set_study_user_attr(study_id, IDENTITY, identity)
         return OptunaRows(storage, study_id)
+
+    def _noted(self) -> LedgerPosition | None:
+        """Return the position in the ledger that the file was derived from, if `Derivations` vouches for it."""
+        return self._derivations.position([self._own_file], self._settings) if self._own_file is not None else None
+
+    def _take_over_noted(self, rows: OptunaRows, history: History) -> bool:
+        """Note the trials of a database that is known to follow from the ledger, without comparing them.
+
+        Returns:
+            Whether there are as many as the ledger may have had.
+        """
+        heads = list(rows.heads())
+        self._trial_ids = [trial.trial_id for trial in heads]
+        self._running = {trial.number for trial in heads if not trial.state.is_finished()}
+        return [trial.number for trial in heads] == list(range(len(heads))) and len(heads) <= len(history.proposals)
 
     def _take_over(self, rows: OptunaRows, history: History) -> bool:
         """Note the trials that the storage holds; return whether they match the history."""
@@ -144,7 +171,7 @@ class OptunaMirror:
             number = len(self._trial_ids)
             if number >= len(history.proposals) or trial.number != number:
                 return False
-            if not _agrees(trial, history.proposals[number]) or not self._has_all_choices(trial):
+            if not agrees(trial, history.proposals[number]) or not self._has_all_choices(trial):
                 return False
             self._trial_ids.append(trial.trial_id)
             if not trial.state.is_finished():
@@ -154,7 +181,7 @@ class OptunaMirror:
     def _open(self) -> RDBStorage:
         options: dict[str, Any] = {}
         if self._own_file:
-            options["factory"] = _Unsynced
+            options["factory"] = Unsynced
         elif self.uri.startswith("postgresql"):
             options["connect_timeout"] = 10
         return RDBStorage(self.uri, engine_kwargs={"connect_args": options})
@@ -187,7 +214,7 @@ class OptunaMirror:
         }
 
     def _end_of(self, index: int, proposal: Trial | KnownResult) -> EndedTrial:
-        attributes = {name: value for name, value in _user_attrs(proposal).items() if name not in _KNOWN_FROM_START}
+        attributes = {name: value for name, value in user_attrs(proposal).items() if name not in KNOWN_FROM_START}
         return EndedTrial(
             trial_id=self._trial_ids[index],
             state=OPTUNA_STATES[proposal.state],
@@ -196,7 +223,7 @@ class OptunaMirror:
         )
 
     def _template(self, proposal: Trial | KnownResult) -> FrozenTrial:
-        template = frozen(proposal, _user_attrs(proposal))
+        template = frozen(proposal, user_attrs(proposal))
         template.distributions = template.distributions | self._shown(template)
         return template
 
@@ -214,43 +241,6 @@ def union_of_choices(config: StudyConfig) -> dict[str, BaseDistribution]:
     return {name: CategoricalDistribution(tuple(values)) for name, values in choices.items()}
 
 
-def _is_sound(file: Path) -> bool:
-    """Whether a file is a database without damaged pages; a missing file counts as sound."""
-    if not file.exists():
-        return True
-    try:
-        with closing(sqlite3.connect(file)) as connection:
-            return connection.execute("PRAGMA quick_check").fetchall() == [("ok",)]
-    except sqlite3.Error:
-        return False
-
-
-class _Unsynced(sqlite3.Connection):
-    """Connection that doesn't wait for the disk, which took two thirds of a sync. A damaged mirror is rebuilt.
-
-    Source: https://www.sqlite.org/pragma.html#pragma_synchronous
-    """
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        """Open the connection with the arguments of `sqlite3.connect`."""
-        super().__init__(*arguments, **options)
-        self.execute("PRAGMA synchronous=OFF")
-
-
-_KNOWN_FROM_START = ("number", "trial_id", "anchor", "config_hash")
-
-
-def _user_attrs(proposal: Trial | KnownResult) -> dict[str, Any]:
-    attributes: dict[str, Any]
-    if isinstance(proposal, Trial):
-        attributes = {name: getattr(proposal, name) for name in _KNOWN_FROM_START}
-    else:
-        attributes = {"prior": True} if proposal.number is None else {"repeated_of": proposal.number}
-    if proposal.failure is not None:
-        attributes["failure"] = proposal.failure
-    return attributes
-
-
 def _identity(history: History) -> str:
     first = history.sessions[0]
     return f"{first.hostname} {first.pid} {first.started}"
@@ -260,24 +250,3 @@ def first_line(error: Exception) -> str:
     """Return the first line of a database driver's message, without SQLAlchemy's advice after it."""
     cause = error.__cause__ or error
     return (str(cause).strip() or type(cause).__name__).splitlines()[0]
-
-
-def _matches(trials: Iterable[StoredTrial], history: History) -> bool:
-    """Whether the trials in the storage match the ledger's proposals; unfinished ones may have ended since."""
-    proposals = history.proposals
-    return all(number < len(proposals) and _agrees(trial, proposals[number]) for number, trial in enumerate(trials))
-
-
-def _agrees(trial: StoredTrial, proposal: Trial | KnownResult) -> bool:
-    expected = _user_attrs(proposal)
-    if not trial.state.is_finished():
-        expected = {name: value for name, value in expected.items() if name in _KNOWN_FROM_START}
-        shown = {name: trial.user_attrs.get(name) for name in expected}
-        return isinstance(proposal, Trial) and trial.params == proposal.params and shown == expected
-    shown = {name: value for name, value in trial.user_attrs.items() if name in expected}
-    return (
-        trial.state == OPTUNA_STATES[proposal.state]
-        and (trial.values or None) == values_of(proposal)
-        and trial.params == proposal.params
-        and shown == expected
-    )

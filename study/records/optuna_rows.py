@@ -86,6 +86,16 @@ class OptunaRows:
         for first in range(0, len(ended), TRIALS_AT_A_TIME):
             self._end(ended[first : first + TRIALS_AT_A_TIME])
 
+    def heads(self) -> Iterator[StoredTrial]:
+        """Iterate over all trials in the order of their numbers, without their parameters, objectives and attributes.
+
+        Raises:
+            SQLAlchemyError: the database can't be read.
+        """
+        with Session(self._storage.engine) as session:
+            for trial_id, number, state in self._heads(session):
+                yield StoredTrial(trial_id=trial_id, number=number, state=state)
+
     def read(self) -> Iterator[StoredTrial]:
         """Iterate over all trials in the order of their numbers.
 
@@ -93,14 +103,17 @@ class OptunaRows:
             SQLAlchemyError: the database can't be read.
         """
         with Session(self._storage.engine) as session:
-            names = (_TRIALS.c.trial_id, _TRIALS.c.number, _TRIALS.c.state)
-            own = sqlalchemy.select(*names).where(_TRIALS.c.study_id == self._study_id)
-            rows = session.execute(own.order_by(_TRIALS.c.number)).all()
+            rows = self._heads(session)
             for first in range(0, len(rows), TRIALS_AT_A_TIME):
                 part = rows[first : first + TRIALS_AT_A_TIME]
                 by_id = {row[0]: StoredTrial(trial_id=row[0], number=row[1], state=row[2]) for row in part}
                 self._fill(session, by_id)
                 yield from by_id.values()
+
+    def _heads(self, session: Session) -> Sequence[Any]:
+        names = (_TRIALS.c.trial_id, _TRIALS.c.number, _TRIALS.c.state)
+        own = sqlalchemy.select(*names).where(_TRIALS.c.study_id == self._study_id)
+        return session.execute(own.order_by(_TRIALS.c.number)).all()
 
     def _add(self, trials: Sequence[FrozenTrial]) -> list[int]:
         with Session(self._storage.engine) as session, session.begin():

@@ -1,10 +1,12 @@
 """Provenance of results: command, versions, commit and platform of a driver, recorded by every session of a study."""
 
+import hashlib
 import platform
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import Any
@@ -59,3 +61,14 @@ def version_of(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+@cache
+def code_checksum() -> str:
+    """Return a checksum of the code of this package, which may differ between checkouts of one version."""
+    digest = hashlib.sha256()
+    for package in ("study", "trainables"):
+        folder = Path(__file__).parents[2] / package
+        for file in sorted(folder.rglob("*.py")):
+            digest.update(f"{package}/{file.relative_to(folder).as_posix()}".encode() + file.read_bytes())
+    return digest.hexdigest()

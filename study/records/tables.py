@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from study.config.dimensions import types_of
 from study.ledger.completeness import position_metadata
 from study.ledger.history import History, Trial
+from study.records.derivations import Derivations
 from study.records.epoch_table import epochs_table, schema_of
 from study.search.space import value_at
 from study.storage.folder import StudyFolder
@@ -118,8 +120,8 @@ def _row_of(further: Sequence[Column], trial: Trial) -> dict[str, Any]:
 class TableWriter:
     """Writes the tables of a study again and again.
 
-    The row of a trial that has ended never changes, so it is converted once and kept in Arrow's columns; the history
-    holds the epochs in columns.
+    The row of a trial that has ended never changes, so it is converted once and kept in Arrow's columns, also over
+    sessions; the history holds the epochs in columns. Tables that hold all that the ledger says are not written again.
     """
 
     def __init__(self, folder: StudyFolder, fields: Sequence[str] = ()) -> None:
@@ -131,11 +133,13 @@ class TableWriter:
         """
         self._folder = folder
         self._fields = fields
+        self._derivations = Derivations(folder)
+        self._is_first = True
         self._ended: set[int] = set()  # numbers of the trials whose rows are kept
         self._trials: list[pa.Table] = []
 
     def write(self, history: History) -> None:
-        """Write both tables and study.json; each file is replaced atomically.
+        """Write study.json, and both tables unless they are up to date; each file is replaced atomically.
 
         Args:
             history: history of the ledger; it may only have grown since the last call.
@@ -144,6 +148,28 @@ class TableWriter:
             OSError: a file can't be written.
         """
         further = searched_columns(self._fields, list(history.trials.values()))
+        searched = json.dumps({column.name: column.type for column in further})
+        files = (self._folder.trials, self._folder.epochs)
+        position = self._derivations.position(files, settings=searched)
+        if self._is_first and position is not None:
+            self._take_over(schema_of([*TRIAL_COLUMNS, *further]))
+        self._is_first = False
+        if position is None or position != history.position:
+            self._write_tables(history, further)
+            self._derivations.note(files, history.position, settings=searched)
+        write_atomically(self._folder.study_json, json.dumps(provenance_of(history), indent=2) + "\n")
+
+    def _take_over(self, schema: pa.Schema) -> None:
+        """Keep the rows of ended trials that trials.parquet holds, which an earlier session has written."""
+        try:
+            table = pq.read_table(self._folder.trials, page_checksum_verification=True).select(schema.names)
+            rows = pa.Table.from_arrays(table.columns, schema=schema)
+        except (pa.ArrowException, OSError, KeyError, ValueError):
+            return
+        ended = rows.filter(pc.not_equal(rows["state"], TrialState.RUNNING.value))
+        self._ended, self._trials = set(ended["number"].to_pylist()), [ended]
+
+    def _write_tables(self, history: History, further: Sequence[Column]) -> None:
         if self._trials and not self._trials[0].schema.equals(schema_of([*TRIAL_COLUMNS, *further])):
             self._ended, self._trials = set(), []  # a later value has changed a column's type
         new = [trial for number, trial in history.trials.items() if number not in self._ended]
@@ -157,7 +183,6 @@ class TableWriter:
         trials = pa.concat_tables([*self._trials, _trials_table(running, further)]).sort_by("number")
         self._write(self._folder.trials, trials, metadata | named)
         self._write(self._folder.epochs, epochs_table(history), metadata)
-        write_atomically(self._folder.study_json, json.dumps(provenance_of(history), indent=2) + "\n")
 
     def _write(self, path: Path, table: pa.Table, metadata: dict[bytes, bytes]) -> None:
         with replacing(path) as file:

@@ -19,6 +19,7 @@ from study.storage.object_store import BucketFolder, ConditionError, above, belo
 from study.storage.segments import Segments, read_ledger, seal_ledger
 from study.storage.study_storage import (
     CONFIRM,
+    DERIVED_JSON,
     LEDGER,
     OPTUNA_DB,
     RAY,
@@ -165,7 +166,7 @@ class BucketStorage:
         try:
             seal_ledger(self.bucket)
             self.fetch_ledger()
-            self.fetch(STUDY_YAML, OPTUNA_DB, *RESULTS)
+            self.fetch(STUDY_YAML, OPTUNA_DB, DERIVED_JSON, *RESULTS)
             return BucketLedger(lease, Segments(self.bucket, (self.path / LEDGER).read_bytes()))
         except BaseException:
             lease.release()

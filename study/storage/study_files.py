@@ -3,7 +3,17 @@
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from study.storage.study_storage import BASELINE, EPOCHS, LEDGER, OPTUNA_DB, RAY, STUDY_JSON, STUDY_YAML, TRIALS
+from study.storage.study_storage import (
+    BASELINE,
+    DERIVED_JSON,
+    EPOCHS,
+    LEDGER,
+    OPTUNA_DB,
+    RAY,
+    STUDY_JSON,
+    STUDY_YAML,
+    TRIALS,
+)
 
 
 class StudyFiles(ABC):
@@ -23,6 +33,11 @@ class StudyFiles(ABC):
     def study_json(self) -> Path:
         """Path of study.json, the provenance: versions, git commit, seeds, hosts and sessions."""
         return self.path / STUDY_JSON
+
+    @property
+    def derived_json(self) -> Path:
+        """Path of derived.json: from which lines of the ledger the tables and the SQLite database were derived."""
+        return self.path / DERIVED_JSON
 
     @property
     def ledger(self) -> Path:

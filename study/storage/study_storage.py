@@ -11,6 +11,7 @@ STUDY_YAML = "study.yaml"
 LEDGER = "ledger.jsonl"
 SNAPSHOT = "ledger.snapshot"
 STUDY_JSON = "study.json"
+DERIVED_JSON = "derived.json"
 TRIALS = "trials.parquet"
 EPOCHS = "epochs.parquet"
 OPTUNA_DB = "optuna.db"
@@ -24,7 +25,7 @@ RESULTS = (STUDY_JSON, TRIALS, EPOCHS)
 """Files that a report reads, besides the configuration."""
 
 
-_OURS = {STUDY_YAML, LEDGER, SNAPSHOT, *RESULTS, OPTUNA_DB, RAY, BASELINE, CONFIRM, REPORT, TRACKERS}
+_OURS = {STUDY_YAML, LEDGER, SNAPSHOT, DERIVED_JSON, *RESULTS, OPTUNA_DB, RAY, BASELINE, CONFIRM, REPORT, TRACKERS}
 _OURS_TOO = re.compile(
     rf"\..+\.draft|{re.escape(OPTUNA_DB)}-(journal|wal|shm)|\w+\.damaged-\d+\.\w+|.+\.(qar|safetensors|pt|onnx)"
 )

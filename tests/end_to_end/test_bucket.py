@@ -173,7 +173,7 @@ def test_bucket_holds_all_that_outlives_the_head(story: Story) -> None:
     bucket = BucketFolder.open(story.uri)
     files = {name for name in bucket.names() if name.split("/")[0] not in ("ray", "ledger")}
     assert files >= {
-        *("study.yaml", "study.json", "trials.parquet", "epochs.parquet", "optuna.db", "driver.json"),
+        *("study.yaml", "study.json", "trials.parquet", "epochs.parquet", "optuna.db", "derived.json", "driver.json"),
         *(
             "baseline/seed-0/trial.pt",
             "report/figures/front.pdf",

@@ -79,6 +79,7 @@ def test_launch_writes_all_files_of_a_study(launched: Launched) -> None:
     assert names == {"study.yaml", "study.json", "ledger.jsonl", "trials.parquet", "epochs.parquet"} | {
         "baseline",
         "optuna.db",
+        "derived.json",
         "report",
         "ray",
     }

@@ -26,6 +26,8 @@ LINKED = (
     "ledger.jsonl",
     "study.yaml",
     "study.json",
+    "derived.json",
+    ".derived.json.draft",
     ".study.yaml.draft",
     "trials.parquet",
     ".trials.parquet.draft",

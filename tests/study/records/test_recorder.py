@@ -188,13 +188,14 @@ def test_tables_are_replaced_whole_and_no_draft_is_left(tmp_path: Path) -> None:
     assert pq.read_table(whole).to_pylist()[4]["state"] == TrialState.RUNNING
     assert rows_of(study)[4]["state"] == TrialState.FAIL
     files = {path.name for path in study.path.iterdir()}
-    assert files == {"study.yaml", "study.json", "ledger.jsonl", "trials.parquet", "epochs.parquet"}
+    assert files == {"study.yaml", "study.json", "derived.json", "ledger.jsonl", "trials.parquet", "epochs.parquet"}
 
 
 def test_table_that_cant_be_written_leaves_the_last_one(tmp_path: Path) -> None:
     study = make_study(tmp_path / "small")
     before = study.trials.read_bytes()
     history = read_history(study.ledger)
+    study.derived_json.unlink()  # else the table would stay as it is, for the ledger has not grown
     row = history.epochs.append(1, 1, history.trials[1].epochs[4] | {"val_accuracy": "high"})
     history.trials[1].epochs.record(4, row)
     with pytest.raises(Exception, match="high"):
