@@ -13,9 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import brentq
-from scipy.stats import nct, ttest_1samp
-from scipy.stats import t as students
+import scipy
 
 from analysis.statistics.comparison import holm
 from analysis.statistics.family_gains import ACCURACIES, ACCURACY_AFTER, BASELINE, VALIDATION
@@ -145,7 +143,7 @@ def decide(
             interval = mean_interval(values, confidence=confidence) if len(values) else None
             bounds = (interval.estimate, interval.low, interval.high) if interval else (math.nan,) * 3
             spread = len(values) > 1 and not np.allclose(values, values[0], rtol=0, atol=1e-12)
-            p_value = float(ttest_1samp(values, 0.0).pvalue) if spread else math.nan
+            p_value = float(scipy.stats.ttest_1samp(values, 0.0).pvalue) if spread else math.nan
             detectable = detectable_difference(values, (1 - confidence) / len(claims)) if spread else math.nan
             place = (claim.name, claim.num_levels, claim.phase, statistics, len(values))
             rows.append((*place, *bounds, p_value, math.nan, "", detectable))
@@ -196,8 +194,10 @@ def detectable_difference(values: np.ndarray, level: float) -> float:
         level: error rate of the test.
     """
     n = len(values)
-    critical = float(students.ppf(1 - level / 2, n - 1))
-    shift = brentq(lambda shift: float(nct.sf(critical, n - 1, shift)) - POWER, 0.0, 20 * critical)
+    critical = float(scipy.stats.t.ppf(1 - level / 2, n - 1))
+    shift = scipy.optimize.brentq(
+        lambda shift: float(scipy.stats.nct.sf(critical, n - 1, shift)) - POWER, 0.0, 20 * critical
+    )
     return float(shift) * float(values.std(ddof=1)) / math.sqrt(n)
 
 

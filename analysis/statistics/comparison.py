@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import ttest_rel
+import scipy
 
 from analysis.statistics.family_gains import BASELINE, TEST, accuracies_of, comparable
 from analysis.statistics.intervals.means import accuracy_interval, mean_interval
@@ -90,7 +90,7 @@ def _paired_test(
     interval = mean_interval(differences, confidence=confidence)
     if np.allclose(differences, differences[0], rtol=0, atol=1e-12):  # no spread, so no test
         return interval.estimate, interval.low, interval.high, np.nan
-    p = float(ttest_rel(accuracies, baseline_accuracies).pvalue)
+    p = float(scipy.stats.ttest_rel(accuracies, baseline_accuracies).pvalue)
     return interval.estimate, interval.low, interval.high, p
 
 

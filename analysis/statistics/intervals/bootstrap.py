@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from analysis.statistics.intervals.interval import Interval, Rng, check_confidence, without_bounds
 
@@ -53,12 +53,13 @@ def percentile_bootstrap(
     check_confidence(confidence)
     if resamples < 1:
         raise ValueError(f"resamples must be at least 1, got {resamples}; choose {RESAMPLES} or so")
-    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)  # NaN bounds say the same
+    with np.errstate(divide="ignore", invalid="ignore"):
         estimate = float(statistic(*samples, axis=-1))
-        if min(len(sample) for sample in samples) < 2:
-            return without_bounds(estimate)
-        result = stats.bootstrap(
+    if min(len(sample) for sample in samples) < 2:
+        return without_bounds(estimate)
+    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)  # NaN bounds say the same
+        result = scipy.stats.bootstrap(
             samples,
             statistic,
             paired=paired,

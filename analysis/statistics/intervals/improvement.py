@@ -3,9 +3,8 @@
 import math
 
 import numpy as np
-from scipy.optimize import brentq
+import scipy
 from scipy.special import nctdtrinc, ndtr, ndtri
-from scipy.stats import rankdata
 
 from analysis.statistics.intervals.bootstrap import FEW, RESAMPLES, percentile_bootstrap
 from analysis.statistics.intervals.interval import (
@@ -44,7 +43,7 @@ def probability_of_improvement(first: Values, second: Values) -> float:
 def _share_of_pairs(first: np.ndarray, second: np.ndarray, axis: int = -1) -> np.ndarray:
     """Return the share of pairs that `first` wins, a tie counting half, along the last axis."""
     count = first.shape[axis]
-    ranks = rankdata(np.concatenate([first, second], axis=axis), axis=axis)
+    ranks = scipy.stats.rankdata(np.concatenate([first, second], axis=axis), axis=axis)
     u = ranks[..., :count].sum(axis) - count * (count + 1) / 2
     return u / count / second.shape[axis]
 
@@ -116,7 +115,7 @@ def _newcombe(n: int, m: int, probability: float, confidence: float) -> tuple[fl
 
     # At 0 and 1 the margin is 0 too, which would hide the bound on the other side.
     inside = min(max(probability, _NEXT_TO_CERTAIN), 1 - _NEXT_TO_CERTAIN)
-    low, high = (float(brentq(margin, outside, inside, xtol=1e-15)) for outside in (0.0, 1.0))
+    low, high = (float(scipy.optimize.brentq(margin, outside, inside, xtol=1e-15)) for outside in (0.0, 1.0))
     return low, high
 
 
