@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from trainables.config import PenaltyForm, TrialConfig
 from trainables.fused.flat_penalty import FlatPenalty
-from trainables.fused.layers import FusedRepresentatives, fit
+from trainables.fused.layers import fit
 from trainables.fused.layout import CHUNK, CONSTANTS, Layout
+from trainables.fused.trained import FusedRepresentatives
 from trainables.phases import RegularizePhase
 from trainables.phases.optimizers import sort_representatives
 from trainables.regularizers.exponential.soft_minimum import SoftMinimum

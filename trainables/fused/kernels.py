@@ -1,9 +1,8 @@
 """Triton kernels over the quantized weights of all layers at once.
 
-A program of `pull_weights`, `sum_by_level` and `write_levels` handles one chunk of one layer; a table gives layer and
-start of each chunk. Constants of the layers and the current λ, τ and learning rates are read from device memory, so
-that a launch depends on nothing that changes from step to step. No sum is made by atomic operations: all results are
-the same in every run.
+A program handles one chunk of one layer; a table gives layer and start of each chunk. Constants of the layers and the
+current λ and τ are read from device memory, so that a launch depends on nothing that changes from step to step. Atomic
+operations add integers alone: all results are the same in every run.
 
 Sums over the weights of a level are in float64. `trainables.fused.slopes` holds the formulas.
 """
@@ -11,24 +10,44 @@ Sums over the weights of a level are in float64. `trainables.fused.slopes` holds
 import triton
 import triton.language as tl
 
-from trainables.fused.layout import (
-    AMOUNT,
-    CONSTANTS,
-    FACTOR,
-    LAM,
-    LEARNING_RATE,
-    REPRESENTATIVE_SHARE,
-    TEMPERATURE,
-    UNIT,
+from trainables.fused.layout import AMOUNT, CONSTANTS, ENTROPY_WEIGHT, FACTOR, LAM, TEMPERATURE, UNIT
+from trainables.fused.slopes import (
+    cheapest_level,
+    mean_spacing,
+    nearest_level,
+    periodic_slope,
+    reach_of_lam,
+    soft_slope,
 )
-from trainables.fused.slopes import mean_spacing, nearest_level, periodic_slope, reach_of_lam, soft_slope
 
 _CONSTANTS = tl.constexpr(CONSTANTS)
-_FACTOR = tl.constexpr(FACTOR)
-_UNIT, _LEARNING_RATE, _LAM = tl.constexpr(UNIT), tl.constexpr(LEARNING_RATE), tl.constexpr(LAM)
+_FACTOR, _LAM = tl.constexpr(FACTOR), tl.constexpr(LAM)
+_UNIT, _ENTROPY_WEIGHT = tl.constexpr(UNIT), tl.constexpr(ENTROPY_WEIGHT)
 _AMOUNT, _TEMPERATURE = tl.constexpr(AMOUNT), tl.constexpr(TEMPERATURE)
-_REPRESENTATIVE_SHARE = tl.constexpr(REPRESENTATIVE_SHARE)
-_BETA_1, _BETA_2, _EPSILON = tl.constexpr(0.9), tl.constexpr(0.999), tl.constexpr(1e-20)
+
+
+@triton.jit
+def count_levels(addresses, counts, chunks, sizes, values, CHUNK: tl.constexpr):
+    """Count the weights of one chunk that are nearest to each level.
+
+    Args:
+        addresses: as for `pull_weights`.
+        counts: (levels,), int32: of all layers; added to.
+        chunks: as for `pull_weights`.
+        sizes: as for `pull_weights`.
+        values: as for `pull_weights`.
+        CHUNK: weights in a chunk.
+    """
+    chunk = tl.program_id(0).to(tl.int64)
+    layer = tl.load(chunks + 3 * chunk)
+    at = tl.load(chunks + 3 * chunk + 1) + tl.arange(0, CHUNK)
+    first = tl.load(sizes + 3 * layer + 1)
+    count = tl.load(sizes + 3 * layer + 2).to(tl.int32)
+    inside = at < tl.load(sizes + 3 * layer)
+    weight = tl.load(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, mask=inside, other=0.0)
+    level, _, _ = nearest_level(weight, values, first, count)
+    for k in range(count):
+        tl.atomic_add(counts + first + k, tl.sum((inside & (level == k)).to(tl.int32), 0))
 
 
 @triton.jit
@@ -36,6 +55,7 @@ def pull_weights(
     addresses,
     slopes,
     partial,
+    counts,
     chunks,
     sizes,
     constants,
@@ -55,13 +75,14 @@ def pull_weights(
         addresses: (layers,), int64: where each layer's float32 weights lie.
         slopes: (n,), float32: written by APPLY "gradient", for all layers one after the other.
         partial: (chunks, WIDTH), float64: the negated gradients of the representatives from each chunk.
+        counts: (levels,), int32: weights nearest to each level, for FAMILY "cheapest" and "bins".
         chunks: (chunks, 3), int64: layer, first weight in the layer, first weight in `slopes`.
         sizes: (layers, 3), int64: weights, first level, levels.
         constants: (layers, CONSTANTS), float64.
         values: (levels,), float32: representatives of all layers.
         controls: (CONTROLS,), float32: what changes from step to step.
         WIDTH: row length of `partial`.
-        FAMILY: "periodic", "nearest", "soft" or "bounded".
+        FAMILY: "periodic", "nearest", "soft", "bounded", "cheapest" or "bins".
         SQUARED: the squared form of the penalty.
         SCALE: whether a bounded well has the curvature of the squared distance.
         TRAINED: whether the representatives are trained.
@@ -82,12 +103,26 @@ def pull_weights(
     weight = tl.load(address, mask=inside, other=0.0)
     spacing = mean_spacing(values, first, count)
     unit = tl.load(constants + _UNIT)
-    tau = (tl.load(controls + _TEMPERATURE) * tl.where(unit == 0, spacing * spacing, unit)).to(tl.float32)
+    unit = tl.where(unit == 0, spacing * spacing, unit)
+    tau = (tl.load(controls + _TEMPERATURE) * unit).to(tl.float32)
     amount = tl.load(controls + _AMOUNT).to(tl.float64) * tl.load(constants + _LAM)
     factor = tl.load(constants + _FACTOR)
+    # Drawn weights take the gradient of the representatives without λ, as Adam's step does not depend on it.
+    if APPLY == "gradient":
+        factor = factor * amount
+    if FAMILY == "bounded" and not SCALE:
+        factor = factor / tau
 
-    level, nearest, midway = nearest_level(weight, values, first, count)
-    offset = weight - nearest
+    level, nearest, at_kink = nearest_level(weight, values, first, count)
+    target = nearest
+    strength = factor.to(tl.float32)
+    if FAMILY == "cheapest":
+        half = tl.sqrt(unit) * 0.5
+        cost_of_bit = tl.load(constants + _ENTROPY_WEIGHT) * (half * half if SQUARED else half)
+        level, target, at_kink = cheapest_level(weight, values, counts, first, count, size, cost_of_bit, SQUARED)
+    elif FAMILY == "bins":
+        strength = strength / tl.maximum(tl.load(counts + first + level), 1).to(tl.float32)
+    offset = weight - target
     closest = offset
     total = offset
     if FAMILY == "periodic":
@@ -96,19 +131,13 @@ def pull_weights(
         slope, closest, total = soft_slope(weight, nearest, values, first, count, tau)
     elif FAMILY == "bounded":
         slope = 2 * offset * tl.exp(-offset * offset / tau)
-        if not SCALE:
-            factor = factor / tau
-    elif SQUARED:
+    elif SQUARED or FAMILY == "bins":
         slope = 2 * offset
     else:
         slope = tl.where(offset > 0, 1.0, tl.where(offset < 0, -1.0, 0.0))
-    if FAMILY == "nearest" or FAMILY == "bounded":
-        slope = tl.where(midway, 0.0, slope)
+    if FAMILY != "periodic" and FAMILY != "soft":
+        slope = tl.where(at_kink, 0.0, slope)
 
-    # Drawn weights take the gradient of the representatives without λ, as Adam's step does not depend on it.
-    strength = factor.to(tl.float32)
-    if APPLY == "gradient":
-        strength = (factor * amount).to(tl.float32)
     slope = slope * strength
     if TRAINED:
         for k in range(count):
@@ -126,10 +155,11 @@ def pull_weights(
         distance = amount * reach_of_lam(constants, spacing, tau, FAMILY, SCALE)
         if APPLY == "draw":
             move = slope * distance.to(tl.float32)
-            reached = (move * offset > 0) & (tl.abs(move) >= tl.abs(offset))
+            away = weight - nearest
+            reached = (move * away > 0) & (tl.abs(move) >= tl.abs(away))
             moved = tl.where(reached, nearest, weight - move)
         else:
-            moved = nearest + offset * (1 / (1 + 2 * distance)).to(tl.float32)
+            moved = nearest + offset / (1 + 2 * strength * distance.to(tl.float32))
         tl.store(address, moved, mask=inside)
 
 
@@ -155,94 +185,6 @@ def sum_by_level(gradient, levels, partial, chunks, sizes, WIDTH, CHUNK: tl.cons
     for k in range(tl.load(sizes + 3 * layer + 2).to(tl.int32)):
         part = tl.where(level == k, grad, 0.0)
         tl.store(partial + chunk * WIDTH + k, tl.sum(part.to(tl.float64), 0))
-
-
-@triton.jit
-def train_representatives(
-    partial,
-    firsts,
-    sizes,
-    constants,
-    controls,
-    steps,
-    state,
-    moved,
-    gradient,
-    LEVELS,
-    WIDTH,
-    SIGN: tl.constexpr,
-    SORT: tl.constexpr,
-    ROWS: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """Add up the partial sums of one layer's levels, take Adam's step with them, and put the representatives in order.
-
-    Args:
-        partial: (chunks, WIDTH), float64.
-        firsts: (layers + 1,), int64: first chunk of each layer.
-        sizes: as for `pull_weights`.
-        constants: as for `pull_weights`.
-        controls: as for `pull_weights`.
-        steps: (layers,), float32: number of steps so far; one is added.
-        state: (3, LEVELS), float32: representatives, Adam's first and second moments; changed in place.
-        moved: (3, LEVELS), float32: overwritten.
-        gradient: (LEVELS,), float32; written.
-        LEVELS: levels of all layers together.
-        WIDTH: row length of `partial`.
-        SIGN: factor of the sums.
-        SORT: whether the representatives, and their moments, are sorted.
-        ROWS: chunks added at once.
-        BLOCK: levels handled at once.
-
-    Source: Kingma and Ba, "Adam", arXiv 1412.6980, Algorithm 1.
-    """
-    layer = tl.program_id(0)
-    first = tl.load(sizes + 3 * layer + 1)
-    count = tl.load(sizes + 3 * layer + 2).to(tl.int32)
-    begin, end = tl.load(firsts + layer), tl.load(firsts + layer + 1)
-    step = tl.load(steps + layer).to(tl.float64) + 1
-    correction_1 = 1 - tl.exp(step * tl.log(step * 0 + _BETA_1))
-    correction_2 = 1 - tl.exp(step * tl.log(step * 0 + _BETA_2))
-    rate = tl.load(constants + layer * _CONSTANTS + _LEARNING_RATE) * tl.load(controls + _REPRESENTATIVE_SHARE)
-    for start in range(0, count, BLOCK):
-        k = start + tl.arange(0, BLOCK)
-        inside = k < count
-        total = tl.zeros([BLOCK], tl.float64)
-        for row in range(begin, end, ROWS):
-            rows = row + tl.arange(0, ROWS)
-            mask = (rows < end)[:, None] & inside[None, :]
-            total += tl.sum(tl.load(partial + rows[:, None] * WIDTH + k[None, :], mask=mask, other=0.0), 0)
-        grad = (SIGN * total).to(tl.float32)
-        at = first + k
-        value = tl.load(state + at, mask=inside, other=0.0)
-        mean = tl.load(state + LEVELS + at, mask=inside, other=0.0)
-        square = tl.load(state + 2 * LEVELS + at, mask=inside, other=0.0)
-        mean = mean + (grad - mean) * (1 - _BETA_1)
-        square = square * _BETA_2 + grad * grad * (1 - _BETA_2)
-        deviation = tl.sqrt(square) / tl.sqrt(correction_2).to(tl.float32) + _EPSILON
-        value = value - (rate / correction_1).to(tl.float32) * (mean / deviation)
-        tl.store(gradient + at, grad, mask=inside)
-        tl.store(moved + at, value, mask=inside)
-        tl.store(moved + LEVELS + at, mean, mask=inside)
-        tl.store(moved + 2 * LEVELS + at, square, mask=inside)
-    # All threads of the program have read the old numbers and see the new ones.
-    tl.debug_barrier()
-    tl.store(steps + layer, step.to(tl.float32))
-    for start in range(0, count, BLOCK):
-        k = start + tl.arange(0, BLOCK)
-        inside = k < count
-        at = first + k
-        value = tl.load(moved + at, mask=inside, other=0.0)
-        to = at
-        if SORT:
-            rank = tl.zeros([BLOCK], tl.int32)
-            for j in range(count):
-                other = tl.load(moved + first + j)
-                rank += ((other < value) | ((other == value) & (j < k))).to(tl.int32)
-            to = first + rank
-        tl.store(state + to, value, mask=inside)
-        tl.store(state + LEVELS + to, tl.load(moved + LEVELS + at, mask=inside, other=0.0), mask=inside)
-        tl.store(state + 2 * LEVELS + to, tl.load(moved + 2 * LEVELS + at, mask=inside, other=0.0), mask=inside)
 
 
 @triton.jit

@@ -1,15 +1,24 @@
-"""The quantized layers of a network as one: their representatives, and what moves these and the weights."""
+"""The quantized layers of a network as one: what moves their weights and representatives."""
 
 from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
 
-from trainables.fused import operators
-from trainables.fused.layout import CHUNK, CONSTANTS, FAMILIES, LEARNING_RATE, MOST_LEVELS, Layout, constants_of
+from trainables.fused import launching
+from trainables.fused.layout import (
+    CHUNK,
+    CONSTANTS,
+    COUNTED,
+    FAMILIES,
+    LEARNING_RATE,
+    MOST_LEVELS,
+    Layout,
+    constants_of,
+)
+from trainables.fused.trained import FusedGrids, FusedRepresentatives
 from trainables.regularizers.chunks import flat
 from trainables.regularizers.protocol import LayerQuantizer
-from trainables.shapes import Float
 
 
 def can_fuse(quantizers: Collection[LayerQuantizer]) -> bool:
@@ -17,76 +26,12 @@ def can_fuse(quantizers: Collection[LayerQuantizer]) -> bool:
     kinds = {type(quantizer) for quantizer in quantizers}
     if len(kinds) != 1 or not kinds <= set(FAMILIES):
         return False
-    # Representatives that follow from a grid's step are trained by it.
-    by_themselves = all(one.state is one.representatives for one in quantizers)
-    return by_themselves and fit([one.representatives for one in quantizers])
+    return fit([one.representatives for one in quantizers if one.state.requires_grad])
 
 
 def fit(representatives: Collection[Tensor]) -> bool:
-    """Return whether no layer has more levels than the kernels compare a weight with."""
+    """Return whether no layer has more trained representatives than the kernels add up gradients of."""
     return all(len(values) <= MOST_LEVELS for values in representatives)
-
-
-class FusedRepresentatives:
-    """Representatives of all layers in one tensor, with what Adam needs to train them.
-
-    Attributes:
-        layout: where each layer's lie.
-        state: (3, levels), float32: representatives, and Adam's first and second moments.
-        gradient: (levels,), float32: of the last step.
-        partial: (chunks, K), float64: sums over the weights of each chunk, by level.
-        steps: (layers,), float32: steps of Adam so far.
-    """
-
-    def __init__(self, layout: Layout, representatives: Sequence[Tensor]) -> None:
-        """Begin with each layer's representatives, (K,)."""
-        device = layout.chunks.device
-        self.layout = layout
-        values = torch.cat([one.detach() for one in representatives]).to(device, torch.float32)
-        self.state = torch.stack([values, torch.zeros_like(values), torch.zeros_like(values)])
-        self._moved = self.state.clone()
-        self.gradient = torch.zeros_like(values)
-        self.steps = torch.zeros(len(layout.num_levels), device=device)
-        self.partial = torch.zeros((len(layout.chunks), max(layout.num_levels)), dtype=torch.float64, device=device)
-
-    @property
-    def values(self) -> Float[Tensor, " levels"]:
-        """Representatives of all layers."""
-        return self.state[0]
-
-    def adopt(self, optimizer: torch.optim.Optimizer) -> None:
-        """Let the tensors and moments of an Adam, one for each layer, be views of these, with the values they have.
-
-        A checkpoint of the optimizer is then what it is where layers are stepped one by one.
-        """
-        tensors = [tensor for group in optimizer.param_groups for tensor in group["params"]]
-        rows = [self.layout.by_layer(row) for row in (*self.state, self.gradient)]
-        for tensor, steps, value, mean, square, gradient in zip(tensors, self.steps, *rows, strict=True):
-            saved = optimizer.state.get(tensor) or {}
-            value.copy_(tensor.detach())
-            tensor.data, tensor.grad = value, gradient
-            if saved:
-                mean.copy_(saved["exp_avg"])
-                square.copy_(saved["exp_avg_sq"])
-                steps.copy_(saved["step"])
-            optimizer.state[tensor] = {"step": steps, "exp_avg": mean, "exp_avg_sq": square}
-
-    def step(self, controls: Tensor, sign: int, sort: bool) -> None:
-        """Take Adam's step with `sign` times the sums in `partial` as gradient, and put representatives in order."""
-        layout = self.layout
-        operators.train_representatives(
-            self.partial,
-            layout.firsts,
-            layout.sizes,
-            layout.constants,
-            controls,
-            self.steps,
-            self.state,
-            self._moved,
-            self.gradient,
-            sign,
-            sort,
-        )
 
 
 class FusedPenalty:
@@ -130,8 +75,18 @@ class FusedPenalty:
             constants[:, LEARNING_RATE] = torch.tensor(learning_rates, dtype=torch.float64)
         representatives = [one.representatives for one in quantizers]
         layout = Layout.build(sizes, [len(one) for one in representatives], constants, weights[0].device, chunk)
-        self.representatives = FusedRepresentatives(layout, representatives)
+        multiples = [one for one in (getattr(one, "multiples", None) for one in quantizers) if one is not None]
+        self.representatives: FusedRepresentatives
+        if multiples:
+            self.representatives = FusedGrids(layout, [one.state for one in quantizers], multiples)
+        else:
+            self.representatives = FusedRepresentatives(layout, representatives, self.trained)
         self._slopes: Tensor | None = None
+
+    @property
+    def proximal_step(self) -> str:
+        """How weights move by the proximal step: a step along slope 1 that stops at the representative is exact."""
+        return "shrink" if self._squared or self._family == "bins" else "draw"
 
     def move(self, controls: Tensor, apply: str) -> None:
         """Move the weights as the penalty draws them, by `draw` or by `shrink`; see `kernels.pull_weights`."""
@@ -146,28 +101,45 @@ class FusedPenalty:
         torch._foreach_add_([flat(gradient) for gradient in gradients], list(slopes))
 
     def _pull(self, slopes: Tensor, controls: Tensor, apply: str) -> None:
-        layout = self.representatives.layout
-        operators.pull_weights(
+        own = self.representatives
+        layout = own.layout
+        programs = len(layout.chunks)
+        if self._family in COUNTED:
+            launching.launch(
+                "kernels.count_levels",
+                programs,
+                self._weights,
+                own.counts,
+                layout.chunks,
+                layout.sizes,
+                own.values,
+                CHUNK=layout.chunk,
+            )
+        launching.launch(
+            "kernels.pull_weights",
+            programs,
             self._weights,
             slopes,
-            self.representatives.partial,
+            own.partial,
+            own.counts,
             layout.chunks,
             layout.sizes,
             layout.constants,
-            self.representatives.values,
+            own.values,
             controls,
-            self._family,
-            self._squared,
-            self._scale,
-            self.trained,
-            apply,
-            layout.chunk,
+            own.partial.shape[1],
+            FAMILY=self._family,
+            SQUARED=self._squared,
+            SCALE=self._scale,
+            TRAINED=self.trained,
+            APPLY=apply,
+            CHUNK=layout.chunk,
         )
 
     def step_representatives(self, controls: Tensor) -> None:
         """Train the representatives with the gradient that the last move or addition has left; keep their order."""
         if self.trained:
-            self.representatives.step(controls, sign=-1, sort=True)
+            self.representatives.step(controls, sign=-1)
 
 
 class FusedCodebooks:
@@ -208,8 +180,16 @@ class FusedCodebooks:
         """Train the representatives with the sums of the gradients of their weights, and write these."""
         layout = self.representatives.layout
         torch.cat([flat(gradient) for gradient in gradients], out=self._gradient)
-        operators.sum_by_level(
-            self._gradient, self.levels, self.representatives.partial, layout.chunks, layout.sizes, layout.chunk
+        launching.launch(
+            "kernels.sum_by_level",
+            len(layout.chunks),
+            self._gradient,
+            self.levels,
+            self.representatives.partial,
+            layout.chunks,
+            layout.sizes,
+            self.representatives.partial.shape[1],
+            CHUNK=layout.chunk,
         )
         self.representatives.step(controls, sign=1, sort=False)
         self.write_weights()
@@ -217,6 +197,13 @@ class FusedCodebooks:
     def write_weights(self) -> None:
         """Write the representative of each weight into the network."""
         layout = self.representatives.layout
-        operators.write_levels(
-            self._weights, self.levels, self.representatives.values, layout.chunks, layout.sizes, layout.chunk
+        launching.launch(
+            "kernels.write_levels",
+            len(layout.chunks),
+            self._weights,
+            self.levels,
+            self.representatives.values,
+            layout.chunks,
+            layout.sizes,
+            CHUNK=layout.chunk,
         )

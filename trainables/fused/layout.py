@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trainables.regularizers.entropy_constrained import EntropyConstrainedDistance
 from trainables.regularizers.exponential.bounded_wells import BoundedWells
 from trainables.regularizers.exponential.soft_minimum import SoftMinimum
 from trainables.regularizers.nearest import NearestDistance
@@ -14,20 +15,22 @@ from trainables.regularizers.periodic import PeriodicWells
 from trainables.regularizers.protocol import LayerQuantizer
 from trainables.regularizers.reduction import reduction_divisor
 from trainables.regularizers.representatives import mean_spacing
+from trainables.regularizers.siblings.bin_regularization import BinRegularization
 from trainables.shapes import Float, Int
 
 CHUNK = 4096
 """Weights that one program of a kernel handles."""
 
 MOST_LEVELS = 1024
-"""Largest K for which every weight is compared with all representatives; above, layers are handled one by one."""
+"""Largest K of trained representatives, for which each chunk has a sum for each level; above, layers are handled one by
+one. Representatives that are not trained have no such limit."""
 
-FACTOR, REACH, SPACED, LOW, HIGH, ORIGIN, SPACING, UNIT, LEARNING_RATE, LAM = range(10)
-CONSTANTS = 10
+FACTOR, REACH, SPACED, LOW, HIGH, ORIGIN, SPACING, UNIT, LEARNING_RATE, LAM, ENTROPY_WEIGHT = range(11)
+CONSTANTS = 11
 """Columns of the table of constants: factor of the slope; how far a unit of λ draws a weight at slope 1, and whether
 that is a multiple of the current spacing; ends of the interval, a representative next to 0 and the spacing of RS and
-RC; τ at temperature 1, or 0 if it is that of the current spacing; the highest learning rate of the representatives;
-λ."""
+RC; a squared spacing that is the unit of τ and of RH's costs, or 0 for the current one; the highest learning rate of
+the representatives; λ; γ of RH."""
 
 RATE, AMOUNT, TEMPERATURE, REPRESENTATIVE_SHARE = range(4)
 CONTROLS = 4
@@ -40,8 +43,13 @@ FAMILIES: dict[type, str] = {
     NearestDistance: "nearest",
     SoftMinimum: "soft",
     BoundedWells: "bounded",
+    EntropyConstrainedDistance: "cheapest",
+    BinRegularization: "bins",
 }
 """Regularizers that the kernels know, and the names of their formulas there."""
+
+COUNTED = ("cheapest", "bins")
+"""Formulas that depend on how many weights are nearest to each level."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,10 +95,6 @@ class Layout:
             chunk=chunk,
         )
 
-    def by_layer(self, flat_levels: Tensor) -> list[Tensor]:
-        """Return views of one number per level, (levels,), for each layer, (K,)."""
-        return list(flat_levels.split(list(self.num_levels)))
-
 
 def constants_of(quantizer: LayerQuantizer, num_weights: int, half_spacings: bool, lam: float) -> list[float]:
     """Return the constants of a layer but for the learning rate, which is 0.
@@ -101,10 +105,10 @@ def constants_of(quantizer: LayerQuantizer, num_weights: int, half_spacings: boo
         half_spacings: whether λ counts half-spacings; otherwise, a unit of λ draws a weight at slope 1 by 1.
         lam: λ of the layer.
     """
-    assert isinstance(quantizer, PeriodicWells | NearestDistance | SoftMinimum | BoundedWells)
-    form = quantizer.form
+    assert isinstance(quantizer, tuple(FAMILIES))
+    divisor: float = reduction_divisor(quantizer.form, num_weights)  # type: ignore[attr-defined]  # all of `FAMILIES` have it
     row = [0.0] * CONSTANTS
-    row[FACTOR] = 1 / reduction_divisor(form, num_weights)
+    row[FACTOR] = 1 / divisor
     row[REACH], row[LAM] = 1.0, lam
     if isinstance(quantizer, PeriodicWells):
         row[FACTOR] *= quantizer.factor
@@ -113,11 +117,18 @@ def constants_of(quantizer: LayerQuantizer, num_weights: int, half_spacings: boo
         if half_spacings:
             row[REACH] = quantizer.half_spacing / quantizer.steepest
         return row
-    if form.temperature_spacing == "initial":
+    squared = isinstance(quantizer, SoftMinimum)
+    if isinstance(quantizer, NearestDistance | EntropyConstrainedDistance):
+        squared = quantizer.form.squared
+        row[ENTROPY_WEIGHT] = quantizer.form.entropy_weight
+    elif isinstance(quantizer, BinRegularization):
+        squared = True
+        row[FACTOR] = quantizer.factor(num_weights, len(quantizer.representatives))
+        divisor = num_weights / (len(quantizer.representatives) * row[FACTOR])
+    elif quantizer.form.temperature_spacing == "initial":  # type: ignore[attr-defined]
         row[UNIT] = mean_spacing(quantizer.representatives.detach()) ** 2
     if half_spacings:
         # The greatest slope of a squared distance is in proportion to the spacing.
-        squared = isinstance(quantizer, SoftMinimum) or (isinstance(quantizer, NearestDistance) and form.squared)
         row[SPACED] = float(not squared)
-        row[REACH] = 0.5 * reduction_divisor(form, num_weights)
+        row[REACH] = 0.5 * divisor
     return row

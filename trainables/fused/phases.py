@@ -1,8 +1,8 @@
 """The two phases for a device: all layers at once, and no step that the host waits for.
 
 Both train as `trainables.phases` does, and their checkpoints are the same. Families that the kernels do not know, and
-layers with more than `layout.MOST_LEVELS` levels, are handled one by one, as on a CPU. Groups of layers with different
-λ or K, and layers left in float, are trained at once.
+layers with more than `layout.MOST_LEVELS` trained representatives, are handled one by one, as on a CPU. Groups of
+layers with different λ or K, and layers left in float, are trained at once.
 """
 
 from collections.abc import Mapping
@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from trainables.codebooks.assignment import Codebook
 from trainables.config import TrialConfig
 from trainables.fused.controls import StepControls
+from trainables.fused.device_optimizers import bind, control_rows, highest_rates, portable, warn_of_many_levels
 from trainables.fused.layers import FusedCodebooks, FusedPenalty, can_fuse, fit
-from trainables.fused.layout import CONTROLS, RATE
+from trainables.fused.layout import FAMILIES, RATE
 from trainables.phases import FinetunePhase, RegularizePhase
 from trainables.phases.schedule import PhaseSchedule
 
@@ -25,46 +26,6 @@ from trainables.phases.schedule import PhaseSchedule
 def is_fused_by_default(device: torch.device) -> bool:
     """Return whether a device trains all layers at once: a GPU, where Triton is installed."""
     return device.type == "cuda" and find_spec("triton") is not None
-
-
-def _bind(optimizers: list[torch.optim.Optimizer], rate: Tensor) -> None:
-    """Let the optimizer of the weights read its learning rate, 0-dimensional, from the device at each step."""
-    for group in optimizers[0].param_groups:
-        group.setdefault("initial_lr", group["lr"])
-        group.update(lr=rate, fused=True, foreach=False)
-        if "capturable" in group:
-            group["capturable"] = True
-    for tensor, state in optimizers[0].state.items():
-        if "step" in state:
-            state["step"] = state["step"].to(tensor.device, torch.float32)
-    for optimizer in optimizers[1:]:
-        for group in optimizer.param_groups:
-            group.setdefault("initial_lr", group["lr"])
-
-
-def _highest_rates(optimizers: list[torch.optim.Optimizer]) -> list[float]:
-    """Return the highest learning rate of the representatives of each layer."""
-    return [group.get("initial_lr", group["lr"]) for optimizer in optimizers[1:] for group in optimizer.param_groups]
-
-
-def _portable(state: dict[str, Any]) -> dict[str, Any]:
-    """Return the state of a phase with optimizers as they are where layers are stepped one by one."""
-    for optimizer in state["optimizers"]:
-        for group in optimizer["param_groups"]:
-            group.update(lr=group["initial_lr"], fused=None, foreach=None)
-            if "capturable" in group:
-                group["capturable"] = False
-    return state
-
-
-def _control_rows(schedule: PhaseSchedule, learning_rate: float) -> list[list[float]]:
-    """Return the learning rates of every step of a phase, among controls that are 0."""
-    rows = []
-    for step in range(schedule.epochs * schedule.batches_per_epoch):
-        share = schedule.share(step / schedule.batches_per_epoch)
-        rows.append([learning_rate * share, 0.0, 0.0, share])
-        assert len(rows[-1]) == CONTROLS
-    return rows
 
 
 class FusedRegularizePhase(RegularizePhase):
@@ -83,6 +44,8 @@ class FusedRegularizePhase(RegularizePhase):
         self._schedule = schedule
         self._last_step = 0.0
         self.on_device = not self.quantizers or can_fuse(list(self.quantizers.values()))
+        if any(type(quantizer) in FAMILIES for quantizer in self.quantizers.values()):
+            warn_of_many_levels(self)
         self._penalty: FusedPenalty | None = None
         if not self.on_device:
             return
@@ -92,7 +55,7 @@ class FusedRegularizePhase(RegularizePhase):
                 [weights[name] for name in self.quantizers],
                 list(self.quantizers.values()),
                 config.recipe.lam_unit == "half_spacings",
-                _highest_rates(self.optimizers),
+                highest_rates(self.optimizers),
                 [self._lams[name] for name in self.quantizers],
             )
         self._controls = StepControls(self._rows(), device)
@@ -100,7 +63,7 @@ class FusedRegularizePhase(RegularizePhase):
 
     def _rows(self) -> list[list[float]]:
         """Return the controls of every step."""
-        rows = _control_rows(self._schedule, self.config.recipe.learning_rate)
+        rows = control_rows(self._schedule, self.config.recipe.learning_rate)
         form = self.config.penalty
         for step, row in enumerate(rows):
             epochs_done = step / self._schedule.batches_per_epoch
@@ -110,7 +73,7 @@ class FusedRegularizePhase(RegularizePhase):
         return rows
 
     def _adopt(self) -> None:
-        _bind(self.optimizers, self._controls.current[RATE])
+        bind(self.optimizers, self._controls.current[RATE])
         if self._penalty is not None and self._penalty.trained:
             self._penalty.representatives.adopt(self.optimizers[1])
 
@@ -150,8 +113,8 @@ class FusedRegularizePhase(RegularizePhase):
         if self._penalty is None:
             return
         if not coupled:
-            squared = self.config.penalty.squared and self.config.recipe.penalty_application == "proximal"
-            self._penalty.move(controls, "shrink" if squared else "draw")
+            proximal = self.config.recipe.penalty_application == "proximal"
+            self._penalty.move(controls, self._penalty.proximal_step if proximal else "draw")
         self._penalty.step_representatives(controls)
 
     def _gradient(self, name: str) -> Tensor:
@@ -161,7 +124,7 @@ class FusedRegularizePhase(RegularizePhase):
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the next step depends on; see `Phase.state_dict`."""
-        return _portable(super().state_dict()) if self.on_device else super().state_dict()
+        return portable(super().state_dict()) if self.on_device else super().state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a result of `state_dict`."""
@@ -185,6 +148,7 @@ class FusedFinetunePhase(FinetunePhase):
         super().__init__(config, model, weights, codebooks)
         self._schedule = schedule
         self.on_device = fit(self.representatives.values())
+        warn_of_many_levels(self)
         self._codebooks: FusedCodebooks | None = None
         if not self.on_device:
             return
@@ -193,17 +157,17 @@ class FusedFinetunePhase(FinetunePhase):
                 list(self.weights.values()),
                 list(self.representatives.values()),
                 list(self.assignments.values()),
-                _highest_rates(self.optimizers),
+                highest_rates(self.optimizers),
             )
             levels = self._codebooks.levels.split([weight.numel() for weight in self.weights.values()])
             for (name, one), view in zip(self.assignments.items(), levels, strict=True):
                 self.assignments[name] = view.as_strided(one.shape, one.stride(), view.storage_offset())
-        rows = _control_rows(schedule, self.highest_learning_rate)
+        rows = control_rows(schedule, self.highest_learning_rate)
         self._controls = StepControls(rows, next(model.parameters()).device)
         self._adopt()
 
     def _adopt(self) -> None:
-        _bind(self.optimizers, self._controls.current[RATE])
+        bind(self.optimizers, self._controls.current[RATE])
         if self._codebooks is not None:
             self._codebooks.representatives.adopt(self.optimizers[1])
 
@@ -230,7 +194,7 @@ class FusedFinetunePhase(FinetunePhase):
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the next step depends on; see `Phase.state_dict`."""
-        return _portable(super().state_dict()) if self.on_device else super().state_dict()
+        return portable(super().state_dict()) if self.on_device else super().state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a result of `state_dict`."""

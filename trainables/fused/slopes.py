@@ -1,4 +1,4 @@
-"""Formulas of the penalties for weights in a chunk of one layer, which the kernels share.
+"""Formulas of the penalties for weights in a chunk of one layer, and of Adam, which the kernels share.
 
 The closed forms are those of `trainables.regularizers`, which the same oracle tests; at a kink of a penalty its slope
 is 0.
@@ -14,24 +14,69 @@ _LOW, _HIGH = tl.constexpr(LOW), tl.constexpr(HIGH)
 _ORIGIN, _SPACING = tl.constexpr(ORIGIN), tl.constexpr(SPACING)
 _ROUNDING = tl.constexpr(4e-7)
 _PI = tl.constexpr(3.141592653589793)
+_BETA_1, _BETA_2, _EPSILON = tl.constexpr(0.9), tl.constexpr(0.999), tl.constexpr(1e-20)
 
 
 @triton.jit
 def nearest_level(weight, values, first, count):
     """Return each weight's level, its representative and whether it lies midway to the next one; ties go down."""
+    # Of the boundaries between levels, those below `level` are below the weight, and that of `highest` is not.
     level = tl.zeros(weight.shape, tl.int32)
-    value = tl.load(values + first)
-    nearest = tl.zeros(weight.shape, tl.float32) + value
-    midway = weight != weight
-    for k in range(count - 1):
-        following = tl.load(values + first + k + 1)
-        boundary = (following + value) * 0.5
-        above = weight > boundary
-        level = tl.where(above, k + 1, level)
-        nearest = tl.where(above, following, nearest)
-        midway = midway | (weight == boundary)
-        value = following
-    return level, nearest, midway
+    highest = level + (count - 1)
+    span = count
+    while span > 1:
+        middle = (level + highest) // 2
+        boundary = (
+            tl.load(values + first + tl.minimum(middle + 1, count - 1)) + tl.load(values + first + middle)
+        ) * 0.5
+        above = (weight > boundary) & (level < highest)
+        level = tl.where(above, middle + 1, level)
+        highest = tl.where(above, highest, middle)
+        span = (span + 1) // 2
+    nearest = tl.load(values + first + level)
+    following = tl.load(values + first + tl.minimum(level + 1, count - 1))
+    return level, nearest, (weight == (following + nearest) * 0.5) & (level < count - 1)
+
+
+@triton.jit
+def level_cost(counts, count, size, cost_of_bit):
+    """Return RH's cost of a level, float64, from the number of its weights.
+
+    Source: Krichevsky and Trofimov, "The performance of universal encoding", 1981 (smoothed shares).
+    """
+    total = size.to(tl.float64) + count * 0.5
+    return cost_of_bit * tl.log2(total / (tl.load(counts).to(tl.float64) + 0.5))
+
+
+@triton.jit
+def cheapest_level(weight, values, counts, first, count, size, cost_of_bit, SQUARED: tl.constexpr):
+    """Return each weight's cheapest level under RH, its representative and whether the next one costs the same.
+
+    Of two representatives, the upper one is cheaper above the boundary of their cells: see
+    `trainables.regularizers.entropy_constrained.lower_envelope`.
+    """
+    level = tl.zeros(weight.shape, tl.int32)
+    value = tl.zeros(weight.shape, tl.float64) + tl.load(values + first).to(tl.float64)
+    cost = tl.zeros(weight.shape, tl.float64) + level_cost(counts + first, count, size, cost_of_bit)
+    at_end = weight != weight
+    for k in range(1, count):
+        upper = tl.load(values + first + k).to(tl.float64)
+        upper_cost = level_cost(counts + first + k, count, size, cost_of_bit)
+        gap = upper - value
+        rise = upper_cost - cost
+        if SQUARED:
+            shift = rise / tl.where(gap > 0, 2 * gap, 1.0)
+            meet = gap > 0
+        else:
+            shift = rise * 0.5
+            meet = tl.abs(rise) < gap
+        boundary = ((upper + value) * 0.5 + shift).to(tl.float32)
+        above = tl.where(meet, weight > boundary, (rise < gap) & (weight == weight))
+        at_end = (at_end | (meet & (weight == boundary))) & (above == 0)
+        level = tl.where(above, k, level)
+        value = tl.where(above, upper, value)
+        cost = tl.where(above, upper_cost, cost)
+    return level, value.to(tl.float32), at_end
 
 
 @triton.jit
@@ -87,3 +132,17 @@ def reach_of_lam(constants, spacing, tau, FAMILY: tl.constexpr, SCALE: tl.conste
             depth = tau.to(tl.float64) if SCALE else 1.0
             reach = reach / (depth * tl.sqrt(2 / tau.to(tl.float64)) * 0.6065306597126334)
     return reach
+
+
+@triton.jit
+def adam_step(value, mean, square, grad, rate, steps):
+    """Return a value and its moments after Adam's step number `steps`, float64, with its learning rate, float64.
+
+    Source: Kingma and Ba, "Adam", arXiv 1412.6980, Algorithm 1.
+    """
+    correction_1 = 1 - tl.exp(steps * tl.log(steps * 0 + _BETA_1))
+    correction_2 = 1 - tl.exp(steps * tl.log(steps * 0 + _BETA_2))
+    mean = mean + (grad - mean) * (1 - _BETA_1)
+    square = square * _BETA_2 + grad * grad * (1 - _BETA_2)
+    deviation = tl.sqrt(square) / tl.sqrt(correction_2).to(tl.float32) + _EPSILON
+    return value - (rate / correction_1).to(tl.float32) * (mean / deviation), mean, square

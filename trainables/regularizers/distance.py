@@ -46,6 +46,11 @@ class Distance(ABC):
         return self._positions.values
 
     @property
+    def multiples(self) -> Float[Tensor, " k"] | None:
+        """The representatives on a grid as multiples of the state, but for its sign, (K,); None without a grid."""
+        return self._positions.multiples
+
+    @property
     def half_spacing(self) -> float:
         """Half the mean distance of the representatives; see `Regularizer.half_spacing`."""
         return mean_spacing(self.representatives.detach()) / 2

@@ -46,7 +46,10 @@ class FreeRepresentatives:
 
     Attributes:
         state: (K,), trained, in increasing order.
+        multiples: None: there is no grid.
     """
+
+    multiples = None
 
     def __init__(self, weights: Float[Tensor, " n"], num_levels: int, initial: str) -> None:
         """Place `num_levels` representatives among a layer's weights, (n,), as `trainable_representatives` does."""
@@ -138,6 +141,11 @@ class OnLearnedGrid:
     def representatives(self) -> Float[Tensor, " k"]:
         """The representatives, (K,); see `LayerQuantizer.representatives`."""
         return self._grid.values
+
+    @property
+    def multiples(self) -> Float[Tensor, " k"]:
+        """The representatives as multiples of the state, but for its sign, (K,)."""
+        return self._grid.multiples
 
 
 def mean_spacing(representatives: Float[Tensor, " k"]) -> float:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from trainables.codebooks.assignment import assign
 from trainables.codebooks.bits import entropy_bits
 from trainables.config import PenaltyForm, Recipe, TrialConfig
-from trainables.fused.layers import can_fuse
 from trainables.regularizers.application import draw
 from trainables.regularizers.entropy_constrained import EntropyConstrainedDistance, code_lengths, lower_envelope
 from trainables.regularizers.nearest import NearestDistance
@@ -110,12 +109,6 @@ def test_no_proximal_step_is_claimed() -> None:
     assert not isinstance(regularizer, ProximalRegularizer)
     with pytest.raises(ValueError, match="RH"):
         TrialConfig(family="RH", num_levels=4, lam=1.0, recipe=Recipe(penalty_application="proximal"))
-
-
-def test_kernels_leave_it_to_the_way_layer_by_layer() -> None:
-    """A kernel for RM would give the distance to the nearest representative, without the bits."""
-    assert can_fuse([NearestDistance.free(LAYER, 4, PenaltyForm())])
-    assert not can_fuse([EntropyConstrainedDistance(LAYER, 4, PenaltyForm())])
 
 
 @pytest.mark.parametrize("weight", [-0.5, math.nan, math.inf])

@@ -25,7 +25,7 @@ class BinRegularization(OnLearnedGrid):
         """Place a grid of `num_levels` over a layer's weights, (n,)."""
         self.form = form
         self._grid = LearnedGrid(weights, num_levels, fitted=True)
-        self._share_of_mean_bin = self._factor(len(weights), num_levels) / (len(weights) / num_levels)
+        self._share_of_mean_bin = self.factor(len(weights), num_levels) / (len(weights) / num_levels)
 
     @property
     def half_spacing(self) -> float:
@@ -37,7 +37,7 @@ class BinRegularization(OnLearnedGrid):
         """The slope at the rim of a bin of mean size; see `Regularizer.steepest`. It is steeper in smaller bins."""
         return 2 * self.half_spacing * self._share_of_mean_bin
 
-    def _factor(self, num_weights: int, num_levels: int) -> float:
+    def factor(self, num_weights: int, num_levels: int) -> float:
         """Return the factor of the mean of squared distances of each bin."""
         scale = num_weights / num_levels if self.form.scale else 1.0
         return scale / reduction_divisor(self.form, num_weights)
@@ -48,7 +48,7 @@ class BinRegularization(OnLearnedGrid):
         sizes = torch.zeros(len(values), dtype=torch.int64, device=weights.device)
         for (weight,) in chunks(weights):
             sizes.add_(torch.bincount(assign(weight, values), minlength=len(values)))
-        return self._factor(len(weights), len(values)) / sizes.clamp(min=1).to(weights.dtype)
+        return self.factor(len(weights), len(values)) / sizes.clamp(min=1).to(weights.dtype)
 
     def _offsets(self, weights: Float[Tensor, " m"]) -> tuple[Int[Tensor, " m"], Float[Tensor, " m"]]:
         """Return the bin of each weight, and its offset from the representative; 0 midway, at a kink of the penalty."""

@@ -1,0 +1,36 @@
+"""Launches of the kernels: the one place where a kernel is called.
+
+Weights must not move from one captured graph's replay to the next, as parameters do not.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@lru_cache(maxsize=64)
+def _table(addresses: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.tensor(addresses, dtype=torch.int64, device=device)
+
+
+def _addresses(tensors: Sequence[Tensor]) -> Tensor:
+    """Return a table of where tensors lie, int64, on their device; made once for the same places."""
+    return _table(tuple(tensor.data_ptr() for tensor in tensors), tensors[0].device)
+
+
+def launch(kernel: str, programs: int, *arguments: Any, **constants: Any) -> None:
+    """Launch a kernel once.
+
+    Args:
+        kernel: its module in `trainables.fused`, which needs Triton, and its name: `kernels.pull_weights`.
+        programs: how many programs run it.
+        arguments: of the kernel; a list of tensors stands for the table of their addresses.
+        constants: those of its arguments that it is compiled for.
+    """
+    module, name = kernel.split(".")
+    function = getattr(import_module(f"trainables.fused.{module}"), name)
+    function[(programs,)](*(_addresses(one) if isinstance(one, list) else one for one in arguments), **constants)

@@ -1,0 +1,130 @@
+"""Representatives of all layers, trained at once."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from trainables.fused import launching
+from trainables.fused.layout import Layout
+from trainables.shapes import Float
+
+ROWS = 64
+"""Chunks whose partial sums are added at once."""
+
+BLOCK = 64
+"""Levels that a program handles at once."""
+
+
+class FusedRepresentatives:
+    """Representatives of all layers in one tensor, with what Adam needs to train them.
+
+    Attributes:
+        layout: where each layer's lie.
+        state: (3, levels), float32: what is trained, and Adam's first and second moments.
+        gradient: (levels,), float32: of the last step.
+        counts: (levels,), int32: weights nearest to each level, where the penalty depends on them; 0 between steps.
+        partial: (chunks, K), float64: sums over the weights of each chunk, by level.
+        steps: (layers,), float32: steps of Adam so far.
+    """
+
+    def __init__(self, layout: Layout, trained: Sequence[Tensor], sums: bool = True) -> None:
+        """Begin with what is trained of each layer: its representatives, (K,).
+
+        Args:
+            layout: of the layers.
+            trained: one tensor for each layer.
+            sums: whether there are sums by level to be added up.
+        """
+        device = layout.chunks.device
+        self.layout = layout
+        self._lengths = [len(one) for one in trained]
+        values = torch.cat([one.detach() for one in trained]).to(device, torch.float32)
+        self.state = torch.stack([values, torch.zeros_like(values), torch.zeros_like(values)])
+        self._moved = self.state.clone()
+        self.gradient = torch.zeros_like(values)
+        self.steps = torch.zeros(len(layout.num_levels), device=device)
+        rows = len(layout.chunks) if sums else 1
+        self.partial = torch.zeros((rows, max(layout.num_levels)), dtype=torch.float64, device=device)
+        self.counts = torch.zeros(sum(layout.num_levels), dtype=torch.int32, device=device)
+
+    @property
+    def values(self) -> Float[Tensor, " levels"]:
+        """Representatives of all layers."""
+        return self.state[0]
+
+    def by_layer(self, row: Tensor) -> list[Tensor]:
+        """Return views of a row of `state`, or of the gradient, one for each layer."""
+        return list(row.split(self._lengths))
+
+    def adopt(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let the tensors and moments of an Adam, one for each layer, be views of these, with the values they have.
+
+        A checkpoint of the optimizer is then what it is where layers are stepped one by one.
+        """
+        tensors = [tensor for group in optimizer.param_groups for tensor in group["params"]]
+        rows = [self.by_layer(row) for row in (*self.state, self.gradient)]
+        for tensor, steps, value, mean, square, gradient in zip(tensors, self.steps, *rows, strict=True):
+            saved = optimizer.state.get(tensor) or {}
+            value.copy_(tensor.detach())
+            tensor.data, tensor.grad = value, gradient
+            if saved:
+                mean.copy_(saved["exp_avg"])
+                square.copy_(saved["exp_avg_sq"])
+                steps.copy_(saved["step"])
+            optimizer.state[tensor] = {"step": steps, "exp_avg": mean, "exp_avg_sq": square}
+
+    def step(self, controls: Tensor, sign: int, sort: bool = True) -> None:
+        """Take Adam's step with `sign` times the sums in `partial` as gradient, and put representatives in order."""
+        self._train("train_representatives", controls, self._moved, self.gradient, self.counts, SIGN=sign, SORT=sort)
+
+    def _train(self, kernel: str, controls: Tensor, *own: Tensor, **constants: int) -> None:
+        layout = self.layout
+        launching.launch(
+            f"training_kernels.{kernel}",
+            len(layout.sizes),
+            self.partial,
+            layout.firsts,
+            layout.sizes,
+            layout.constants,
+            controls,
+            self.steps,
+            self.state,
+            *own,
+            self.state.shape[1],
+            self.partial.shape[1],
+            ROWS=ROWS,
+            BLOCK=BLOCK,
+            **constants,
+        )
+
+
+class FusedGrids(FusedRepresentatives):
+    """Grids of all layers, each trained by its step; `state` and `gradient` have one column for each layer."""
+
+    def __init__(self, layout: Layout, trained: Sequence[Tensor], multiples: Sequence[Tensor]) -> None:
+        """Begin with the step of each grid, (1,), and the multiples of it that its representatives are, (K,)."""
+        super().__init__(layout, trained)
+        self._multiples = torch.cat(list(multiples)).to(self.state)
+        self._values = torch.empty_like(self._multiples)
+        layers = [layer for layer, count in enumerate(layout.num_levels) for _ in range(count)]
+        self._layer = torch.tensor(layers, device=self.state.device)
+        self._place()
+
+    def _place(self) -> None:
+        torch.mul(self._multiples, self.state[0].abs()[self._layer], out=self._values)
+
+    @property
+    def values(self) -> Float[Tensor, " levels"]:
+        """Representatives of all layers."""
+        return self._values
+
+    def adopt(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let the steps and moments be views of these; see `FusedRepresentatives.adopt`."""
+        super().adopt(optimizer)
+        self._place()
+
+    def step(self, controls: Tensor, sign: int, sort: bool = True) -> None:
+        """Take Adam's step with the steps of the grids, and place their representatives."""
+        assert sort, "the representatives of a grid are in order"
+        self._train("train_grids", controls, self.gradient, self.counts, self._multiples, self._values, SIGN=sign)
