@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.config import Recipe
+from trainables.phases.eager import SGD, Adam, AdamW
 from trainables.regularizers.representatives import mean_spacing
 
 
@@ -25,8 +26,8 @@ def weight_optimizer(
         {"params": others, "weight_decay": 0.0},
     ]
     if recipe.optimizer == "adam":
-        return torch.optim.AdamW(groups, lr=learning_rate)
-    return torch.optim.SGD(groups, lr=learning_rate, momentum=0.9, nesterov=True)
+        return AdamW(groups, lr=learning_rate)
+    return SGD(groups, lr=learning_rate, momentum=0.9, nesterov=True)
 
 
 def representative_optimizer(recipe: Recipe, trained: list[tuple[Tensor, Tensor]]) -> torch.optim.Optimizer | None:
@@ -41,7 +42,7 @@ def representative_optimizer(recipe: Recipe, trained: list[tuple[Tensor, Tensor]
         for tensor, representatives in trained
     ]
     # Gradients carry λ, which may be tiny: a small eps keeps Adam's step independent of it.
-    return torch.optim.Adam(groups, eps=1e-20) if groups else None
+    return Adam(groups, eps=1e-20) if groups else None
 
 
 def group_sizes(optimizer_state: dict[str, Any]) -> list[int]:
