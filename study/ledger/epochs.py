@@ -133,6 +133,12 @@ class EpochLog:
                 result[name] = value if kind == FLOAT else int(value) if kind == INT else self.interned[int(value)]
         return result
 
+    def text(self, row: int, name: str) -> str | None:
+        """Return a metric of a row, without reading the others; None if it is missing or no text."""
+        column = self.columns.get(name)
+        value = self.interned[int(column.values[row])] if column and column.kinds[row] == INTERNED else None
+        return value if isinstance(value, str) else None
+
     def trained(self) -> Iterator[tuple[int, int]]:
         """Iterate over the number of the trial and the epoch of each row."""
         epochs = self.columns["epoch"].values if len(self) else ()
@@ -214,6 +220,10 @@ class TrialEpochs(Mapping[int, dict[str, Any]]):
         """Return a metric that every epoch has, in order of the epochs."""
         values = self._log.columns[name].values if self._rows else ()
         return [values[row] for row in self._rows if row >= 0]
+
+    def last_text(self, name: str) -> str | None:
+        """Return a metric of the highest epoch; None if it is missing or no text, and before the first epoch."""
+        return self._log.text(self._rows[-1], name) if self._rows else None
 
     def __getitem__(self, epoch: int) -> dict[str, Any]:
         """Return a copy of the metrics of an epoch."""

@@ -159,10 +159,10 @@ class OptunaMirror:
         Returns:
             Whether there are as many as the ledger may have had.
         """
-        heads = list(rows.heads())
-        self._trial_ids = [trial.trial_id for trial in heads]
-        self._running = {trial.number for trial in heads if not trial.state.is_finished()}
-        return [trial.number for trial in heads] == list(range(len(heads))) and len(heads) <= len(history.proposals)
+        heads = rows.heads()
+        self._trial_ids = [trial_id for trial_id, _, _ in heads]
+        self._running = {number for _, number, state in heads if not state.is_finished()}
+        return [number for _, number, _ in heads] == list(range(len(heads))) and len(heads) <= len(history.proposals)
 
     def _take_over(self, rows: OptunaRows, history: History) -> bool:
         """Note the trials that the storage holds; return whether they match the history."""

@@ -86,15 +86,14 @@ class OptunaRows:
         for first in range(0, len(ended), TRIALS_AT_A_TIME):
             self._end(ended[first : first + TRIALS_AT_A_TIME])
 
-    def heads(self) -> Iterator[StoredTrial]:
-        """Iterate over all trials in the order of their numbers, without their parameters, objectives and attributes.
+    def heads(self) -> Sequence[tuple[int, int, TrialState]]:
+        """Return identifier, number and state of all trials in the order of their numbers.
 
         Raises:
             SQLAlchemyError: the database can't be read.
         """
         with Session(self._storage.engine) as session:
-            for trial_id, number, state in self._heads(session):
-                yield StoredTrial(trial_id=trial_id, number=number, state=state)
+            return self._heads(session)
 
     def read(self) -> Iterator[StoredTrial]:
         """Iterate over all trials in the order of their numbers.

@@ -219,7 +219,7 @@ def provenance_of(history: History) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "seeds": sorted({trial.config["seed"] for trial in trials}),
-        "hosts": sorted({trial.last["hostname"] for trial in trials if "hostname" in trial.last}),
+        "hosts": sorted({host for trial in trials if (host := trial.epochs.last_text("hostname")) is not None}),
         "wall_seconds": round(history.seconds, 1),
         **({"sensitivities": history.sensitivities} if history.sensitivities else {}),
         "sessions": [

@@ -38,6 +38,8 @@ def test_metrics_come_back_as_they_were(rows: list[dict[str, Any]]) -> None:
         assert {name: repr(value) for name, value in log.metrics(row).items()} == {
             name: repr(value) for name, value in metrics.items()
         }
+        texts = {name: value for name, value in metrics.items() if isinstance(value, str)}
+        assert {name: log.text(row, name) for name in "abcdefg"} == dict.fromkeys("abcdefg") | texts
 
 
 @given(st.lists(METRICS, max_size=12))
