@@ -1,6 +1,7 @@
 # make study: from a fresh clone to a Pareto front.    make test: the suite.    make check: linters, types, imports.
 # make test-jobs: a study run from afar by `ray job`.    make test-trackers: a study shown on an MLflow server.
-# make chaos: studies killed 90 times, and 16 workers and 4 heads of clusters under another.
+# make chaos: studies killed 90 times, 16 workers and 4 heads of clusters under another, and 2 heads of one with 12
+#   workers, which takes 10 GiB of memory; fewer with `make chaos NODES=4`.
 # make test-all: test and test-jobs, and chaos with 9 kills of studies, a worker and a head.
 # make fuzz: 2,000 damaged files of every kind that is read.
 PYTHON ?= python3
@@ -10,6 +11,7 @@ JOBS := .venv/jobs
 TRACKERS := .venv/mlflow
 PYTEST := $(BIN)/python -m pytest --durations 10
 WORKERS := 3
+NODES := 12
 
 .PHONY: study test test-jobs test-trackers test-all check chaos fuzz
 
@@ -41,7 +43,8 @@ test-trackers: $(READY)
 	$(BIN)/python -m pytest -m mlflow tests/study/trackers
 
 chaos: $(READY)
-	$(PYTEST) -m chaos --kills-alone 20 --kills-together 50 --kills-changed 20 --workers-killed 4 --heads-killed 4
+	$(PYTEST) -m chaos --kills-alone 20 --kills-together 50 --kills-changed 20 --workers-killed 4 --heads-killed 4 \
+		--nodes $(NODES) --node-trials 2000
 
 fuzz: $(READY)
 	$(PYTEST) -m fuzz --fuzz-cases 2000 --numprocesses auto
