@@ -19,7 +19,7 @@ from tests.fuzz.binary_targets import (
     StreamTarget,
     UnrecordedCheckpointTarget,
 )
-from tests.fuzz.table_targets import EpochsTarget, TrialsTarget
+from tests.fuzz.table_targets import DerivedTarget, EpochsTarget, TrialsTarget
 from tests.fuzz.target import Target
 from tests.fuzz.text_targets import (
     EarlierLedgerTarget,
@@ -37,6 +37,7 @@ TARGETS: dict[str, Target] = {
     "study.yaml": StudyYamlTarget(),
     "trials.parquet": TrialsTarget(),
     "epochs.parquet": EpochsTarget(),
+    "derived.json": DerivedTarget(),
     "checkpoint": CheckpointTarget(),
     "sealed checkpoint": SealedCheckpointTarget(),
     "sealed float baseline": SealedBaselineTarget(),
