@@ -139,10 +139,23 @@ class EpochLog:
         value = self.interned[int(column.values[row])] if column and column.kinds[row] == INTERNED else None
         return value if isinstance(value, str) else None
 
-    def trained(self) -> Iterator[tuple[int, int]]:
-        """Iterate over the number of the trial and the epoch of each row."""
-        epochs = self.columns["epoch"].values if len(self) else ()
-        return ((int(number), int(epoch)) for number, epoch in zip(self.numbers, epochs, strict=True))
+    def rows_by_trial(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Iterate over the numbers of the trials, each with the latest rows of its epochs in order, shape (epochs,).
+
+        Raises:
+            ValueError: an epoch of a trial is missing.
+        """
+        if not len(self):
+            return
+        numbers, epochs = self.trials, self.columns["epoch"].values.numpy()
+        rows = np.flatnonzero(self.counts)
+        rows = rows[np.lexsort((epochs[rows], numbers[rows]))]
+        begins = np.flatnonzero(np.diff(numbers[rows], prepend=-1))
+        ends = np.append(begins[1:], len(rows))
+        if not np.array_equal(epochs[rows], np.arange(1, len(rows) + 1) - np.repeat(begins, ends - begins)):
+            raise ValueError("an epoch of a trial is missing")
+        for begin, end in zip(begins, ends, strict=True):
+            yield int(numbers[rows[begin]]), rows[begin:end]
 
     def numbers_of(self, name: str) -> np.ndarray:
         """Return a metric as float64, shape (rows,); NaN where a row has no number."""
@@ -206,6 +219,10 @@ class TrialEpochs(Mapping[int, dict[str, Any]]):
         while len(self._rows) < epoch:
             self._rows.append(-1)
         self._rows[epoch - 1] = row
+
+    def record_all(self, rows: np.ndarray) -> None:
+        """Note the rows of all epochs from the first on, shape (epochs,)."""
+        self._rows = array("q", rows.astype(np.int64).tobytes())
 
     def row(self, epoch: int) -> int | None:
         """Return the row of an epoch; None if it is missing."""

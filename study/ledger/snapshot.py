@@ -145,8 +145,8 @@ def _parse(file: BinaryIO, ledger: BinaryIO) -> Snapshot | None:
         history.trials[item] if isinstance(item, int) else KnownResult(**_read_fields(KnownResult, json.dumps(item)))
         for item in header["proposals"]
     ]
-    for row, (number, epoch) in enumerate(history.epochs.trained()):
-        history.trials[number].epochs.record(epoch, row)
+    for number, rows in history.epochs.rows_by_trial():
+        history.trials[number].epochs.record_all(rows)
     return Snapshot(history=history, lines=header["lines"], content=content)
 
 

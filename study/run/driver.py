@@ -86,8 +86,11 @@ class Driver:
         history = self._ledger.history
         check_loop(self._run.folder, history, own=False)
         self._desk.forget_stops()
-        rungs = end_finished_trials(self._ledger, self._run.config)
-        if is_complete(history, self._run.config):  # the last driver may have died before it recorded that
+        is_over = is_complete(history, self._run.config) and not history.unfinished
+        rungs = None if is_over else end_finished_trials(self._ledger, self._run.config)
+        if rungs is None or is_complete(
+            history, self._run.config
+        ):  # the last driver may have died before it recorded that
             if history.sessions[-1].outcome is None:
                 prune_checkpoints(self._run.folder, history)  # Ray's state is older than the ledger
             self._write_records()

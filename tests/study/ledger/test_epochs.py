@@ -51,7 +51,7 @@ def test_batches_give_the_log_back(rows: list[dict[str, Any]]) -> None:
     assert [repr(again.metrics(row)) for row in range(len(rows))] == [
         repr(log.metrics(row)) for row in range(len(rows))
     ]
-    assert list(again.trained()) == list(log.trained())
+    assert again.numbers == log.numbers
 
 
 def test_numbers_of_a_metric_are_nan_where_there_is_none() -> None:
@@ -70,6 +70,29 @@ def test_epoch_that_was_trained_again_supersedes_the_first() -> None:
     assert (list(log.counts), list(log.is_first)) == ([True, False, True], [True, True, False])
     with pytest.raises(KeyError):
         epochs[3]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=30))
+def test_rows_by_trial_are_those_that_were_recorded(steps: list[tuple[int, bool]]) -> None:
+    """Each step trains the next epoch of a trial, or its latest again."""
+    log = EpochLog()
+    trials: dict[int, TrialEpochs] = {}
+    for number, again in steps:
+        epochs = trials.setdefault(number, TrialEpochs(log))
+        epoch = max(1, len(epochs) + (not again))
+        epochs.record(epoch, log.append(number, 1, {"epoch": epoch}, epochs.row(epoch)))
+    read = {number: TrialEpochs(log) for number in trials}
+    for number, rows in log.rows_by_trial():
+        read[number].record_all(rows)
+    assert {number: [epochs.row(epoch) for epoch in epochs] for number, epochs in read.items()} == {
+        number: [epochs.row(epoch) for epoch in epochs] for number, epochs in trials.items()
+    }
+
+
+def test_log_that_lacks_an_epoch_of_a_trial_is_refused() -> None:
+    log = logged([{"epoch": 2}])
+    with pytest.raises(ValueError, match="missing"):
+        list(log.rows_by_trial())
 
 
 def test_pages_hold_what_an_array_holds() -> None:
