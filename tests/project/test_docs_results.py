@@ -10,7 +10,7 @@ import yaml
 from analysis.levels import is_allocated
 from analysis.load import load_trials
 from analysis.report.format import Format
-from analysis.report.report import write_comparison
+from analysis.report.report import write_comparison, write_report
 from analysis.statistics.mixed_levels import compare_at_equal_bits
 from trainables.result import END_STATES, FINETUNE, REGULARIZE
 
@@ -19,14 +19,17 @@ RESULTS = ROOT / "docs" / "results"
 PAGE = (ROOT / "docs" / "results.md").read_text()
 STUDIES = sorted(path.parent for path in RESULTS.glob("*/study.yaml"))
 FIRST = [study for study in STUDIES if study.name.startswith("cifar10-small")]
-"""The first studies; all others belong to the study of the claims."""
+"""The first studies; all others belong to the study of the claims, or to mixed K."""
+
+SEED = "claims-vgg16-seed1"
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write the figures and tables of the first studies anew from the tables of their trials."""
+    """Write the figures and tables of the first studies and of a seed anew from the tables of their trials."""
     out = tmp_path_factory.mktemp("report")
     write_comparison(FIRST, out, format=Format(suffixes=("svg",)))
+    write_report(RESULTS / SEED, out / SEED, format=Format(suffixes=("svg",)))
     return out
 
 
@@ -106,6 +109,18 @@ def test_tables_of_lam_are_those_of_their_studies(place: int, studies: list[str]
         expected += [f"{value:.3f}" for value in at["val_accuracy"]]
         expected += [f"{value:.2f}" for value in at["bits_per_weight"]]
         assert cells == expected
+
+
+def test_table_of_the_first_seed_is_that_of_its_study() -> None:
+    trials = load_trials(RESULTS / SEED).set_index(["num_levels", "family"])
+    section = PAGE.split("\n### The first seed\n")[1].split("\n### ")[0]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
+    rows = [row for row in cells if row[0].isdigit()]
+    assert len(rows) == len(trials) == 18
+    for levels, family, *told in rows:
+        at = trials.loc[(int(levels), family)]
+        columns = ("val_accuracy_pre_tuning_kept", "val_accuracy_pre_tuning_recalibrated", "val_accuracy")
+        assert told == [*(f"{at[column]:.3f}" for column in columns), f"{at['bits_per_weight']:.2f}"]
 
 
 def test_tables_of_mixed_k_are_those_of_their_studies() -> None:
