@@ -118,7 +118,7 @@ def test_table_of_the_first_seed_is_that_of_its_study() -> None:
     rows = [row for row in cells if row[0].isdigit()]
     assert len(rows) == len(trials) == 18
     for levels, family, *told in rows:
-        at = trials.loc[(int(levels), family)]
+        at = trials.loc[[(int(levels), family)]].iloc[0]
         columns = ("val_accuracy_pre_tuning_kept", "val_accuracy_pre_tuning_recalibrated", "val_accuracy")
         assert told == [*(f"{at[column]:.3f}" for column in columns), f"{at['bits_per_weight']:.2f}"]
 
