@@ -7,7 +7,9 @@ and ends; a thousand trials run at a time. Each measurement is a process of its 
 
 - `status`: `qar status DIR`.
 - `open`: what `qar resume` does before it starts Ray: it opens the ledger, replays the rungs and creates the searcher.
-- `tables`: the first writing of both tables in a session, which converts all trials.
+- `tables`: the same, and the writing of both tables, if they are not there yet.
+- `make`: `qar resume DIR` of a finished study that has only its ledger: it makes the tables and Optuna's database anew.
+- `resume`: `qar resume DIR` of a finished study with all files, which has nothing to do.
 
 Seconds of the processor, user and system, vary less than the wall's where other programs run. A study of
 `--without-up-to` trials is measured in both ways, one of N trials with a snapshot, for a whole reading takes minutes.
@@ -37,13 +39,27 @@ from study.storage.folder import StudyFolder
 AT_ONCE = 1000
 
 CHILD = """
-import resource, sys, time
+import contextlib, io, sys
 from pathlib import Path
 from study.storage.folder import StudyFolder
 folder = StudyFolder(Path(sys.argv[2]))
 if sys.argv[1] == "status":
     from study.commands.status import status_of
     str(status_of(folder))
+elif sys.argv[1] in ("make", "resume"):
+    if sys.argv[1] == "make":
+        for path in (folder.trials, folder.epochs, folder.optuna_db, folder.derived_json):
+            path.unlink(missing_ok=True)
+    from study.cli.app import main
+    *_, place, peak_file = sys.argv
+    sys.argv = ["qar", "resume", place]
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            main()
+    except SystemExit as end:
+        if end.code:
+            raise
+    sys.argv = ["", "resume", place, peak_file]
 else:
     from study.run.recovery import end_finished_trials
     from study.search.searcher import OptunaSearcher
@@ -166,7 +182,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--without-up-to", type=int, default=5_000)
     parser.add_argument("--place", type=Path, help="folder for the studies; a temporary one if left out")
-    parser.add_argument("--actions", nargs="+", default=["status", "open", "tables"])
+    parser.add_argument("--actions", nargs="+", default=["status", "open", "tables", "make", "resume"])
     arguments = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory(dir=arguments.place) as place:
@@ -174,6 +190,7 @@ def main() -> None:
             finetune = arguments.epochs // 4
             overrides = [
                 "name=bench",
+                "trial.init=scratch",
                 f"trials={trials}",
                 f"trial.regularize_epochs={arguments.epochs - finetune}",
                 f"trial.finetune_epochs={finetune}",
