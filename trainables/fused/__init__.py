@@ -6,5 +6,6 @@ launches them. `layout` says where each layer's numbers lie; `controls` holds λ
 for `device_optimizers`; `graph` captures a step as a CUDA graph.
 
 On a CPU, the phases of `trainables.phases` go from layer to layer. For RM and RE on small networks, `flat_phase` takes
-the regularize phase's place there: `flat_penalty` draws all layers at once, and `flat_search` finds where weights lie.
+the regularize phase's place there: `flat_nearest` and `flat_soft_minimum` draw all layers at once, and `flat_search`
+finds where weights lie.
 """

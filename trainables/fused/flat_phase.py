@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from trainables.config import PenaltyForm, TrialConfig
-from trainables.fused.flat_penalty import FlatPenalty
+from trainables.fused.flat_nearest import FlatNearestDistance
+from trainables.fused.flat_soft_minimum import FlatSoftMinimum
 from trainables.fused.layers import fit
 from trainables.fused.layout import CHUNK, CONSTANTS, Layout
 from trainables.fused.trained import FusedRepresentatives
@@ -58,20 +60,24 @@ class FlatRegularizePhase(RegularizePhase):
     ) -> None:
         """Begin the phase; see `RegularizePhase`."""
         super().__init__(config, model, weights, num_levels, batches_per_epoch)
-        self._penalty: FlatPenalty | None = None
+        self._penalty: FlatNearestDistance | FlatSoftMinimum | None = None
         quantizers = list(self.quantizers.values())
         if not quantizers or not _fits(quantizers, config.penalty):
             return
         own = [weights[name] for name in self.quantizers]
-        self._penalty = FlatPenalty(quantizers, own)  # type: ignore[arg-type]  # as `_fits` says
+        kind = FlatSoftMinimum if isinstance(quantizers[0], SoftMinimum) else FlatNearestDistance
+        self._penalty = kind(quantizers, own)  # type: ignore[arg-type]  # as `_fits` says
         sizes = [weight.numel() for weight in own]
         levels = [len(one.representatives) for one in quantizers]
         constants = torch.zeros((len(own), CONSTANTS), dtype=torch.float64)
         layout = Layout.build(sizes, levels, constants, own[0].device, CHUNK)
         self._representatives = FusedRepresentatives(layout, [one.representatives for one in quantizers])
-        self._layer = torch.repeat_interleave(torch.tensor(levels))
-        self._begins = self._layer.diff() > 0
+        self._layer = np.repeat(np.arange(len(levels)), levels)
+        self._begins = np.diff(self._layer) > 0
         self._representatives.adopt(self.optimizers[1])
+        # Of a squared distance, half a spacing and the steepest slope are in the same ratio throughout.
+        constant = config.recipe.lam_unit == "half_spacings" and kind is FlatSoftMinimum
+        self._ratios = [self.distance(1.0, one) for one in self.regularizers.values()] if constant else None
 
     @property
     def draws_at_once(self) -> bool:
@@ -83,15 +89,18 @@ class FlatRegularizePhase(RegularizePhase):
         if self._penalty is None:
             super().step(epochs_done)
             return
-        self._progress(epochs_done)
         self.optimizers[0].step()
-        learning_rate = self.optimizers[0].param_groups[0]["lr"]
-        distances = [
-            self.distance(self.amount(self._lams[name], epochs_done, learning_rate), regularizer)
-            for name, regularizer in self.regularizers.items()
-        ]
         values = self._representatives.values
-        self._representatives.gradient.copy_(self._penalty.draw(distances, values)).nan_to_num_(0.0, 0.0, 0.0)
+        self._penalty.progress(epochs_done / self.config.regularize_epochs, values)
+        learning_rate = self.optimizers[0].param_groups[0]["lr"]
+        amounts = [self.amount(self._lams[name], epochs_done, learning_rate) for name in self.regularizers]
+        if self._ratios is None:
+            pairs = zip(amounts, self.regularizers.values(), strict=True)
+            distances = [self.distance(amount, regularizer) for amount, regularizer in pairs]
+        else:
+            distances = [amount * ratio for amount, ratio in zip(amounts, self._ratios, strict=True)]
+        pull = self._penalty.draw(distances, values)
+        self._representatives.gradient.copy_(pull).nan_to_num_(0.0, 0.0, 0.0)
         self._step_representatives()
 
     def _step_representatives(self) -> None:
@@ -99,18 +108,20 @@ class FlatRegularizePhase(RegularizePhase):
 
         Source: Kingma and Ba, "Adam", arXiv 1412.6980, Algorithm 1.
         """
-        all_levels = self._representatives
         groups = self.optimizers[1].param_groups
-        (beta_1, beta_2), grad = BETAS, all_levels.gradient
-        all_levels.steps.add_(1)
-        taken = all_levels.steps[0].item()
-        value, mean, square = all_levels.state
-        mean.lerp_(grad, 1 - beta_1)
-        square.mul_(beta_2).addcmul_(grad, grad, value=1 - beta_2)
-        deviation = square.sqrt().div_((1 - beta_2**taken) ** 0.5).add_(EPSILON)
-        rates = torch.tensor([group["lr"] / (1 - beta_1**taken) for group in groups])
-        value.addcdiv_(mean * rates[self._layer], deviation, value=-1)
-        if not bool(((value.diff() >= 0) | self._begins).all()):
+        (beta_1, beta_2), grad = BETAS, self._representatives.gradient.numpy()
+        steps = self._representatives.steps.numpy()
+        steps += 1
+        taken = float(steps[0])
+        # Arrays of NumPy that share memory with the tensors: for so few numbers, calling operators costs more.
+        value, mean, square = self._representatives.state.numpy()
+        mean += (grad - mean) * np.float32(1 - beta_1)
+        square *= np.float32(beta_2)
+        square += grad * grad * np.float32(1 - beta_2)
+        deviation = np.sqrt(square) * np.float32((1 - beta_2**taken) ** -0.5) + np.float32(EPSILON)
+        rates = np.array([group["lr"] / (1 - beta_1**taken) for group in groups], dtype=np.float32)
+        value -= mean * rates[self._layer] / deviation
+        if not ((value[1:] >= value[:-1]) | self._begins).all():
             for group in groups:
                 sort_representatives(self.optimizers[1], *group["params"])
 

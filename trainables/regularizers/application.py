@@ -13,6 +13,7 @@ from torch import Tensor
 
 from trainables.codebooks.assignment import assign
 from trainables.regularizers.chunks import chunks
+from trainables.regularizers.periodic import PeriodicWells
 from trainables.regularizers.protocol import Regularizer
 from trainables.shapes import Float
 
@@ -26,18 +27,27 @@ def draw(regularizer: Regularizer, weights: Float[Tensor, " n"], scratch: Float[
         regularizer: the layer's penalty.
         weights: (n,), the layer's weights; changed in place. A weight that reaches its representative is set to it
             exactly.
-        scratch: (n,), overwritten.
+        scratch: (n,), overwritten where it is needed.
         distance: how far a weight at slope 1 moves, at least 0, in units of the weights.
     """
+    if isinstance(regularizer, PeriodicWells):
+        regularizer.draw(weights, distance)
+        return
     scratch.zero_()
     regularizer.add_gradient(weights, scratch, 1.0)
     representatives = regularizer.representatives.detach().to(weights.dtype)
     for weight, slope in chunks(weights, scratch):
         nearest = representatives.index_select(0, assign(weight, representatives))
-        offset = weight - nearest
-        move = slope.mul_(distance)
-        reached = (move * offset > 0) & (move.abs() >= offset.abs())
-        weight.copy_(torch.where(reached, nearest, weight - move))
+        weight.copy_(moved_no_farther(weight, nearest, slope.mul_(distance)))
+
+
+def moved_no_farther(
+    weights: Float[Tensor, " n"], nearest: Float[Tensor, " n"], moves: Float[Tensor, " n"]
+) -> Float[Tensor, " n"]:
+    """Return the weights less their moves, (n,), each no farther than its representative, which it is then set to."""
+    offset = weights - nearest
+    reached = (moves * offset > 0) & (moves.abs() >= offset.abs())
+    return torch.where(reached, nearest, weights - moves)
 
 
 def shrink_squared(

@@ -14,7 +14,7 @@ from trainables.regularizers.reduction import reduction_divisor
 from trainables.shapes import Float
 
 ROUNDING = 4e-7
-"""Radians below which an angle of `PeriodicWells._angle` is rounding error in float32."""
+"""Radians below which an angle of `PeriodicWells._turns_and_angle` is rounding error in float32."""
 
 
 def interval_of(weights: Float[Tensor, " n"], form: PenaltyForm) -> tuple[float, float]:
@@ -65,6 +65,7 @@ class PeriodicWells:
         self.representatives = self.state = representatives
         # In an interval of width 0 (a layer of equal weights) all representatives are equal.
         self.spacing = float(representatives[1] - representatives[0]) or 1.0
+        self._origin = math.remainder(float(representatives[0]), self.spacing)
         self.form = form
         per_unit = 1.0 if form.scale else math.pi / self.spacing
         self.factor = per_unit**2 if form.squared else per_unit
@@ -91,16 +92,21 @@ class PeriodicWells:
         representatives = grid(-largest, largest, num_levels).to(weights.device)
         return cls((-largest, largest), representatives, replace(form, squared=True), len(weights))
 
-    def _angle(self, inside: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """Return πd/s, in [−π/2, π/2], of weights inside the interval."""
+    def _turns_and_angle(self, inside: Float[Tensor, " n"]) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+        """Return the number of the nearest representative, and πd/s, in [−π/2, π/2], of weights inside the interval."""
         # Representatives lie at origin + j·s. In float32, (w − origin)/s would lose the digits of the fraction. With an
         # origin close to 0, and s split into two parts, w − j·s is exact to the last digit of s.
-        origin = math.remainder(float(self.representatives[0]), self.spacing)
         coarse = float(torch.tensor(self.spacing, dtype=inside.dtype))
-        turns = inside.mul(1 / self.spacing).sub_(origin / self.spacing).round_()
-        distance = torch.add(inside, turns, alpha=-coarse).add_(turns, alpha=coarse - self.spacing).sub_(origin)
+        turns = inside.mul(1 / self.spacing).sub_(self._origin / self.spacing).round_()
+        distance = torch.add(inside, turns, alpha=-coarse).add_(turns, alpha=coarse - self.spacing).sub_(self._origin)
         # A distance within rounding error of 0 is 0: the weight lies on the representative.
-        return hardshrink(distance.mul_(math.pi / self.spacing), ROUNDING)
+        return turns, hardshrink(distance.mul_(math.pi / self.spacing), ROUNDING)
+
+    def _slope(self, angle: Float[Tensor, " n"], outside: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Return the slope at factor 1, from πd/s and the distance from the interval; both are overwritten."""
+        if self.form.squared:
+            return angle.mul_(2).sin_().mul_(self.spacing / math.pi).add_(outside, alpha=2)
+        return angle.sign().mul_(angle.cos_()).add_(outside.sign_())
 
     def add_gradient(self, weights: Float[Tensor, " n"], gradient: Float[Tensor, " n"], strength: float) -> None:
         """Add the penalty's gradient in place; see `Regularizer.add_gradient`."""
@@ -108,19 +114,35 @@ class PeriodicWells:
         for weight, grad in chunks(weights, gradient):
             inside = weight.clamp(self.low, self.high)
             outside = weight - inside
-            angle = self._angle(inside)
-            if self.form.squared:
-                slope = angle.mul_(2).sin_().mul_(self.spacing / math.pi).add_(outside, alpha=2)
-            else:
-                slope = angle.sign().mul_(angle.cos_()).add_(outside.sign_())
-            grad.add_(slope, alpha=strength)
+            _, angle = self._turns_and_angle(inside)
+            grad.add_(self._slope(angle, outside), alpha=strength)
+
+    def draw(self, weights: Float[Tensor, " n"], distance: float) -> None:
+        """Move each weight by `distance` times the slope, as `trainables.regularizers.application.draw` does.
+
+        The slope has the sign of the offset from the nearest representative, whose number is known without a search.
+        """
+        strength = distance * self.factor / reduction_divisor(self.form, len(weights))
+        if strength == 0:
+            return
+        representatives = self.representatives.to(weights.dtype)
+        first = round((float(self.representatives[0]) - self._origin) / self.spacing)
+        for (weight,) in chunks(weights):
+            inside = weight.clamp(self.low, self.high)
+            outside = weight - inside
+            turns, angle = self._turns_and_angle(inside)
+            level = turns.sub_(first).clamp_(0, len(representatives) - 1).nan_to_num_(nan=0.0).long()
+            nearest = representatives.index_select(0, level)
+            offset = weight - nearest
+            left = offset.abs().sub_(self._slope(angle, outside).abs_(), alpha=strength).clamp_(min=0)
+            torch.add(nearest, left.copysign_(offset), out=weight)
 
     def value(self, weights: Float[Tensor, " n"]) -> float:
         """Return the layer's penalty; see `Regularizer.value`."""
         total = 0.0
         for (weight,) in chunks(weights):
             inside = weight.clamp(self.low, self.high)
-            wells = self._angle(inside).sin_().abs_().mul_(self.spacing / math.pi)
+            wells = self._turns_and_angle(inside)[1].sin_().abs_().mul_(self.spacing / math.pi)
             outside = (weight - inside).abs_()
             if self.form.squared:
                 wells.square_()

@@ -23,12 +23,19 @@ from tests.support.example_trials import quick
 from tests.support.quick_runs import comparable, rest_of
 from tests.trainables.phases.test_phases import saved
 from trainables.config import LayerGroup, PenaltyForm, Recipe
-from trainables.fused.flat_penalty import FlatPenalty
+from trainables.fused.flat_nearest import FlatNearestDistance
 from trainables.fused.flat_phase import WIDEST_TEMPERATURE, FlatRegularizePhase
 from trainables.fused.flat_search import IntervalSearch
+from trainables.fused.flat_soft_minimum import FlatSoftMinimum
 from trainables.regularizers.application import draw
+from trainables.regularizers.exponential.soft_minimum import SoftMinimum
 from trainables.regularizers.registry import REGULARIZERS
 from trainables.run import CompressionRun
+
+
+def flat_penalty(regularizers: list[Any], weights: list[Tensor]) -> FlatNearestDistance | FlatSoftMinimum:
+    kind = FlatSoftMinimum if isinstance(regularizers[0], SoftMinimum) else FlatNearestDistance
+    return kind(regularizers, weights)
 
 
 class FlatLayer:
@@ -47,9 +54,8 @@ class FlatLayer:
         (before, left), (after, right) = self._others
         all_of = [left, self._inner, right]
         sizes = [len(one) for one in (before, weights, after)]
-        penalty = FlatPenalty(all_of, [before, weights, after])
         values = torch.cat([one.representatives.detach() for one in all_of])
-        slopes, pull = penalty.gradient([strength] * 3, values)
+        slopes, pull = flat_penalty(all_of, [before, weights, after]).gradient([strength] * 3, values)
         gradient.add_(slopes.split(sizes)[1])
         assert self.representatives.grad is not None
         pulls = pull.split([len(one.representatives) for one in all_of])
@@ -115,10 +121,10 @@ def test_layers_are_drawn_at_once_as_one_by_one(family: str, num_levels: int, sw
     weights = [one + 0.05 * draw_weights("normal", len(one), 1) for one in at_first]
     drawn = [one.clone() for one in weights]
     distances = [
-        share * one.half_spacing / one.steepest for one, share in zip(regularizers, (0.7, 0.1, 0.3, 0.02), strict=True)
+        share * one.half_spacing / one.steepest for one, share in zip(regularizers, (0.7, 0.1, 2.5, 0.02), strict=True)
     ]
     values = torch.cat([one.representatives.detach() for one in regularizers])
-    pulls = FlatPenalty(regularizers, drawn).draw(distances, values)
+    pulls = flat_penalty(regularizers, drawn).draw(distances, values)
     by_layer = pulls.split([len(one.representatives) for one in regularizers])
     for weight, one, distance, result, pull in zip(weights, regularizers, distances, drawn, by_layer, strict=True):
         draw(one, weight, torch.empty_like(weight), distance)

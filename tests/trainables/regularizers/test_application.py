@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.conformance.test_regularizers import draw_weights
+from trainables.codebooks.assignment import assign
 from trainables.config import PenaltyForm, Recipe, TrialConfig
 from trainables.models import quantized_weights
 from trainables.phases import RegularizePhase
-from trainables.regularizers.application import draw, shrink_squared
+from trainables.regularizers.application import draw, moved_no_farther, shrink_squared
 from trainables.regularizers.periodic import interval_of
 from trainables.regularizers.protocol import Regularizer
 from trainables.regularizers.registry import REGULARIZERS
@@ -97,6 +98,25 @@ def test_no_weight_passes_its_representative(family: str, seed: int, way: float,
     draw(regularizer, weights, torch.empty_like(weights), way)
     after = (weights - nearest).sign()
     assert ((after == side) | (after == 0))[drawn].all()
+
+
+@pytest.mark.parametrize("form", [{}, {"squared": True}, {"interval": "minmax"}, {"scale": False}])
+@pytest.mark.parametrize("family", ["RS", "RC", "SinReQ"])
+def test_periodic_wells_draw_as_by_a_search_for_the_nearest_representative(family: str, form: dict[str, Any]) -> None:
+    for seed, num_levels, centre in ((0, 2, 0.0), (1, 3, -3.0), (2, 16, 100.0), (3, 4096, 0.0)):
+        weights = draw_weights("heavy-tailed", 3000, seed) + centre
+        regularizer = REGULARIZERS[family](weights, num_levels, PenaltyForm(**form))
+        weights += 0.1 * draw_weights("normal", 3000, seed + 9)
+        distance = 0.3 * regularizer.half_spacing / regularizer.steepest
+        slopes = slopes_of(regularizer, weights)
+        values = regularizer.representatives.float()
+        expected = moved_no_farther(weights, values[assign(weights, values)], distance * slopes)
+        weights[:3] = torch.tensor([torch.nan, torch.inf, -torch.inf])
+        draw(regularizer, weights, torch.empty_like(weights), distance)
+        rounding = 2e-7 * float(values.abs().max())
+        assert not weights[:3].isfinite().any()
+        torch.testing.assert_close(weights[3:], expected[3:], rtol=4e-7, atol=rounding)
+        assert torch.isin(weights, values).sum() >= 0.99 * torch.isin(expected, values).sum()
 
 
 @pytest.mark.parametrize("squared", [False, True])

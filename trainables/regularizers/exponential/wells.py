@@ -37,4 +37,8 @@ class ExponentialWells:
 
     def progress(self, fraction: float) -> None:
         """Set the temperature; see `LayerQuantizer.progress`."""
-        self._temperature.progress(fraction, mean_spacing(self.representatives.detach()))
+        self.anneal(fraction, mean_spacing(self.representatives.detach()))
+
+    def anneal(self, fraction: float, spacing: float) -> None:
+        """Set the temperature, where the mean spacing of the representatives is known; see `progress`."""
+        self._temperature.progress(fraction, spacing)
