@@ -111,11 +111,16 @@ def read_snapshot(path: Path, ledger: BinaryIO) -> Snapshot | None:
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """Create many objects that stay without looking through all of them for garbage again and again."""
+    """Create many objects that stay without looking through all of them for garbage, now and later.
+
+    For 100,000 trials, later searches took two seconds of a session that has nothing to do. Objects are freed as usual
+    once nothing refers to them.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
+        gc.freeze()
     finally:
         if was_enabled:
             gc.enable()
