@@ -7,7 +7,7 @@ weights are those of a newly initialized network. A second table holds the peak 
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -16,8 +16,10 @@ from torch.nn.functional import cross_entropy
 
 from trainables.config import PenaltyForm, Recipe, TrialConfig
 from trainables.families import FAMILIES
+from trainables.fused.phases import FusedRegularizePhase, is_fused_by_default
 from trainables.models import build_model, quantized_weights
-from trainables.phases import RegularizePhase
+from trainables.phases import Phase, RegularizePhase
+from trainables.phases.schedule import PhaseSchedule
 from trainables.regularizers.protocol import Regularizer, WeightTransform
 from trainables.regularizers.registry import QUANTIZERS
 
@@ -26,7 +28,10 @@ BATCH = 128
 
 
 def stepper(model: torch.nn.Module, family: str, num_levels: int) -> Callable[[], None]:
-    """Return a function that runs one training step of `model` in the regularize phase of a family."""
+    """Return a function that runs one training step of `model` in the regularize phase of a family.
+
+    It is the phase that a trial has on the device: on a GPU, that of all layers at once.
+    """
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(BATCH, 3, 32, 32, generator=generator).to(device, memory_format=torch.channels_last)
@@ -34,11 +39,20 @@ def stepper(model: torch.nn.Module, family: str, num_levels: int) -> Callable[[]
     recipe = Recipe(optimizer="sgd", learning_rate=1e-3, batch_size=BATCH)
     lam = 1e-4 if FAMILIES[family].has_penalty else 0.0
     config = TrialConfig(family=family, num_levels=num_levels, lam=lam, recipe=recipe)
-    phase = RegularizePhase(config, model, quantized_weights(model), batches_per_epoch=1)
+    weights = quantized_weights(model)
+    phase: Phase
+    if is_fused_by_default(device):
+        schedule = PhaseSchedule(
+            schedule=recipe.schedule, epochs=config.regularize_epochs, batches_per_epoch=1, warmup_epochs=0.0
+        )
+        phase = FusedRegularizePhase(config, model, weights, schedule)
+    else:
+        phase = RegularizePhase(config, model, weights, batches_per_epoch=1)
     model.train()
 
     def step() -> None:
         model.zero_grad()
+        phase.begin_epoch(0)
         with phase.forward_weights(0.0):
             cross_entropy(model(images), labels).backward()
         phase.step(0.0)
@@ -46,18 +60,26 @@ def stepper(model: torch.nn.Module, family: str, num_levels: int) -> Callable[[]
     return step
 
 
-def compare_steps(model_name: str, families: Sequence[str], repeats: int) -> list[list[object]]:
-    """Return one row for each family and K: seconds of a plain and of a regularized step, and their ratio."""
-    model = build_model(model_name, (3, 32, 32), 10, seed=0)
+def timed_steps(
+    model_name: str, families: Sequence[str], repeats: int, width: float = 1.0
+) -> Iterator[tuple[str, int, list[float], list[float]]]:
+    """Yield, for each family and K, the seconds of plain and of regularized steps."""
+    model = build_model(model_name, (3, 32, 32), 10, seed=0, width=width)
     model.to("cuda" if torch.cuda.is_available() else "cpu").to(memory_format=torch.channels_last)
-    rows: list[list[object]] = []
     for family in families:
         for num_levels in LEVELS:
             works = [stepper(model, "none", num_levels), stepper(model, family, num_levels)]
             plain, regularized = in_turn(works, repeats)
-            figures = [spread(plain), spread(regularized), spread(ratios(regularized, plain))]
-            rows.append([model_name, family, num_levels, repeats, *figures])
-            print(rows[-1], flush=True)
+            yield family, num_levels, plain, regularized
+
+
+def compare_steps(model_name: str, families: Sequence[str], repeats: int) -> list[list[object]]:
+    """Return one row for each family and K: seconds of a plain and of a regularized step, and their ratio."""
+    rows: list[list[object]] = []
+    for family, num_levels, plain, regularized in timed_steps(model_name, families, repeats):
+        figures = [spread(plain), spread(regularized), spread(ratios(regularized, plain))]
+        rows.append([model_name, family, num_levels, repeats, *figures])
+        print(rows[-1], flush=True)
     return rows
 
 

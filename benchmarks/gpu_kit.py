@@ -1,13 +1,14 @@
 """Measure everything that needs a GPU in one run of minutes, on a machine with torch, torchvision and numpy alone.
 
     PYTHONPATH=. python benchmarks/gpu_kit.py --data cifar10.npz --out kit [--seconds 480] [--width 1.0] [--images N]
-    python benchmarks/gpu_kit.py --tables kit     # afterwards, where qar is installed: qar report kit
+    python benchmarks/gpu_kit.py --tables kit     # afterwards, with all packages: qar report kit/vgg16
 
 In this order, each line written as soon as it is known, to `kit/lines.jsonl`: the checks of `device_checks` for each
 family (all layers at once as layer by layer, bitwise after a restore, captured as a graph, without a wait); seconds of
-an epoch of each family, in turn with plain ones; those of epochs of a small network, each trial alone and several in a
-pack; and, for the time that is left, the experiment of the paper, planned by the epochs that were timed: float networks
-of VGG16 and AlexNet, then `none` and the families at K = 2, 4, 8. At the end its tables are printed.
+an epoch of each family, in turn with plain ones, and of a step at K = 2, 16, 256 (`bench_regularizers`); those of
+epochs of a small network, each trial alone and several in a pack; and, for the time that is left, the experiment of the
+paper, planned by the epochs that were timed: float networks of VGG16 and AlexNet, then `none` and the families at
+K = 2, 4, 8. At the end its tables are printed.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench_regularizers import timed_steps
 from device_checks import CHECKS, CUDA_CHECKS, DEVICE
 from measure import environment, in_turn, print_table, ratios, spread
 
@@ -113,6 +115,18 @@ def timed(kit: Kit, arguments: argparse.Namespace, model: str) -> dict[str, floa
     return result
 
 
+def steps(arguments: argparse.Namespace, model: str) -> dict[str, Any]:
+    """Return the seconds of plain and of regularized steps of each family and K, and the medians of their ratios."""
+    rows = [
+        {"family": family, "num_levels": num_levels, "plain": plain, "regularized": regularized}
+        | {"ratio": statistics.median(ratios(regularized, plain))}
+        for family, num_levels, plain, regularized in timed_steps(
+            model, FAMILIES[1:], arguments.repeats, arguments.width
+        )
+    ]
+    return {"model": model, "steps": rows}
+
+
 def packed(config: TrialConfig, together: int, repeats: int) -> dict[str, Any]:
     """Return the seconds of an epoch of several trials of a small network, one after another and in a pack."""
     recipe = replace(config.recipe, batch_size=64)
@@ -183,6 +197,13 @@ def show_tables(folder: Path) -> None:
     epochs = [line for line in lines if line["part"] == "epoch"]
     rows = [[one["model"], one["family"], one["n"], spread(one["seconds"]), f"{one['ratio']:.2f}"] for one in epochs]
     print_table("An epoch (median [least, greatest])", ["network", "family", "n", "seconds", "ratio"], rows)
+    rows = [
+        [line["model"], one["family"], one["num_levels"], spread(one["regularized"]), f"{one['ratio']:.2f}"]
+        for line in lines
+        if line["part"] == "step" and "error" not in line
+        for one in line["steps"]
+    ]
+    print_table("A step (median [least, greatest])", ["network", "family", "K", "seconds", "ratio"], rows)
     rows = []
     for line in (line for line in lines if line["part"] == "trial"):
         if "error" in line:
@@ -198,16 +219,25 @@ def show_tables(folder: Path) -> None:
 
 
 def write_tables(folder: Path) -> None:
-    """Write the tables that `qar report` reads from the lines of a run."""
+    """Write a folder for each network with the tables that `qar report` reads, from the lines of a run."""
+    lines = [json.loads(line) for line in (folder / "lines.jsonl").read_text().splitlines()]
+    trials = [line for line in lines if line["part"] == "trial" and "error" not in line]
+    for model in {line["model"] for line in trials}:
+        own = folder / model
+        own.mkdir(exist_ok=True)
+        write_study(own, [line for line in trials if line["model"] == model])
+
+
+def write_study(folder: Path, trials: list[dict[str, Any]]) -> None:
+    """Write the tables of the trials of one network, which are compared with each other alone."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     from trainables.result import EPOCH_COLUMNS, TRIAL_COLUMNS
 
     kinds = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa.string()}
-    lines = [json.loads(line) for line in (folder / "lines.jsonl").read_text().splitlines()]
     trial_rows, epoch_rows = [], []
-    for line in (line for line in lines if line["part"] == "trial" and "error" not in line):
+    for line in trials:
         config, rows = line["config"], line["epochs"]
         names = {"trial_id": f"kit{line['number']:03d}", "number": line["number"], "session": 0}
         own = {name: config[name] for name in ("family", "num_levels", "seed", "model", "dataset")}
@@ -244,6 +274,8 @@ def main() -> None:
     kit.write(part="machine", environment=environment(), device=DEVICE)
     check(kit, arguments)
     seconds = {model: timed(kit, arguments, model) for model in MODELS}
+    for model in MODELS:
+        kit.attempt("step", lambda model=model: steps(arguments, model))  # type: ignore[misc]
     for together in (2, 4):
         kit.attempt(
             "packed",
