@@ -12,9 +12,10 @@ from torch import Tensor
 
 from trainables.config import PenaltyForm
 from trainables.conformance.finding import Finding, require, run_checks
+from trainables.regularizers.application import draw_by_gradient
 from trainables.regularizers.chunks import CPU_CHUNK
 from trainables.regularizers.own.own_family import QuantizerFactory
-from trainables.regularizers.protocol import Regularizer
+from trainables.regularizers.protocol import DrawnRegularizer, Regularizer
 from trainables.shapes import Float
 
 NUM_WEIGHTS = 120
@@ -48,6 +49,7 @@ def check_family(make: QuantizerFactory, form: PenaltyForm | None = None) -> Ite
         "in-place contract": partial(_check_in_place, made),
         "independence of chunks": partial(_check_chunks, made),
         "steepest slope": partial(_check_steepest, made),
+        "decoupled step": partial(_check_draw, made),
         "restore of the state": partial(_check_restore, made),
     }
     return run_checks(checks)
@@ -207,6 +209,25 @@ def _check_steepest(make: _Maker) -> str:
     expected = ((values[-1] - values[0]) / (2 * (len(values) - 1))).item()
     require(abs(half - expected) <= 0.01 * expected, f"half_spacing must be {expected:.4g}, got {half:.4g}")
     return f"{steepest:.4g} at a half-spacing of {half:.4g}"
+
+
+def _check_draw(make: _Maker) -> str:
+    weights = _layer(2000, 8)
+    regularizer = make(weights, 4)
+    if not isinstance(regularizer, DrawnRegularizer):
+        return "by the gradient"
+    distance = 0.3 * regularizer.half_spacing / regularizer.steepest
+    moved, expected = weights.clone(), weights.clone()
+    regularizer.draw(moved, distance)
+    draw_by_gradient(regularizer, expected, torch.empty_like(weights), distance)
+    error = (moved - expected).abs()
+    worst = int(error.argmax())
+    require(
+        error[worst].item() <= ROUNDING * regularizer.half_spacing,
+        f"draw moves weight {worst} ({weights[worst].item():.6g}) to {moved[worst].item():.6g}, and its slope to "
+        f"{expected[worst].item():.6g}",
+    )
+    return f"as by the gradient, in {len(weights)} weights"
 
 
 def _check_restore(make: _Maker) -> str:

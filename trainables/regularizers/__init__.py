@@ -6,7 +6,21 @@ and says which parts are the paper's. Where a penalty has a kink, its derivative
 """
 
 from trainables.regularizers.own.own_family import family
-from trainables.regularizers.protocol import LayerQuantizer, ProximalRegularizer, Regularizer, WeightTransform
+from trainables.regularizers.protocol import (
+    DrawnRegularizer,
+    LayerQuantizer,
+    ProximalRegularizer,
+    Regularizer,
+    WeightTransform,
+)
 from trainables.regularizers.registry import REGULARIZERS
 
-__all__ = ["REGULARIZERS", "LayerQuantizer", "ProximalRegularizer", "Regularizer", "WeightTransform", "family"]
+__all__ = [
+    "REGULARIZERS",
+    "DrawnRegularizer",
+    "LayerQuantizer",
+    "ProximalRegularizer",
+    "Regularizer",
+    "WeightTransform",
+    "family",
+]

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from trainables.codebooks.assignment import assign
 from trainables.regularizers.chunks import chunks
-from trainables.regularizers.periodic import PeriodicWells
-from trainables.regularizers.protocol import Regularizer
+from trainables.regularizers.protocol import DrawnRegularizer, Regularizer
 from trainables.shapes import Float
 
 
@@ -30,9 +29,16 @@ def draw(regularizer: Regularizer, weights: Float[Tensor, " n"], scratch: Float[
         scratch: (n,), overwritten where it is needed.
         distance: how far a weight at slope 1 moves, at least 0, in units of the weights.
     """
-    if isinstance(regularizer, PeriodicWells):
+    if isinstance(regularizer, DrawnRegularizer):
         regularizer.draw(weights, distance)
-        return
+    else:
+        draw_by_gradient(regularizer, weights, scratch, distance)
+
+
+def draw_by_gradient(
+    regularizer: Regularizer, weights: Float[Tensor, " n"], scratch: Float[Tensor, " n"], distance: float
+) -> None:
+    """Move each weight as `draw` does, whatever the penalty: by its gradient, and a search for the representatives."""
     scratch.zero_()
     regularizer.add_gradient(weights, scratch, 1.0)
     representatives = regularizer.representatives.detach().to(weights.dtype)

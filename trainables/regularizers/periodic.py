@@ -118,7 +118,7 @@ class PeriodicWells:
             grad.add_(self._slope(angle, outside), alpha=strength)
 
     def draw(self, weights: Float[Tensor, " n"], distance: float) -> None:
-        """Move each weight by `distance` times the slope, as `trainables.regularizers.application.draw` does.
+        """Move each weight by `distance` times the slope; see `DrawnRegularizer.draw`.
 
         The slope has the sign of the offset from the nearest representative, whose number is known without a search.
         """

@@ -1,14 +1,16 @@
 """The interfaces of a family: what it keeps for a layer, how its penalty pulls, and which weights the network sees.
 
 A family makes one object for each layer (`trainables.regularizers.registry`). Every such object is a `LayerQuantizer`.
-It is a `Regularizer` as well if the family has a penalty, a `ProximalRegularizer` if the proximal step of that penalty
-is known, and a `WeightTransform` if the forward pass uses other values than the weights themselves. The regularize
-phase asks for no more than these interfaces (`trainables.phases`). In a step, it calls
+It is a `Regularizer` as well if the family has a penalty, a `DrawnRegularizer` if it takes the decoupled step of that
+penalty itself, a `ProximalRegularizer` if the proximal step is known, and a `WeightTransform` if the forward pass uses
+other values than the weights themselves. The regularize phase asks for no more than these interfaces
+(`trainables.phases`). In a step, it calls
 
 1. `progress`, with the share of the phase that is over;
 2. `WeightTransform.transform`, before the forward pass, and `WeightTransform.chain`, after the backward pass;
 3. `Regularizer.add_gradient`, before the optimizer's step (coupled) or after it (decoupled, within the step that
-   `trainables.regularizers.application` takes), or `ProximalRegularizer.shrink`, after it (proximal);
+   `trainables.regularizers.application` takes, or by `DrawnRegularizer.draw`), or `ProximalRegularizer.shrink`, after
+   it (proximal);
 4. an Adam step on `state`, if it requires a gradient.
 """
 
@@ -73,6 +75,21 @@ class Regularizer(LayerQuantizer, Protocol):
 
         Args:
             weights: (n,), the layer's weights.
+        """
+
+
+@runtime_checkable
+class DrawnRegularizer(Regularizer, Protocol):
+    """A penalty with a decoupled step of its own, which knows the nearest representatives without a search."""
+
+    def draw(self, weights: Float[Tensor, " n"], distance: float) -> None:
+        """Move each weight by `distance` times the slope, never past its nearest representative, in place.
+
+        Leaves ∂penalty/∂state, at the weights before the step, in `state.grad` if the state is trained.
+
+        Args:
+            weights: (n,), the layer's weights after the optimizer's step; changed in place.
+            distance: how far a weight at slope 1 moves, at least 0, in units of the weights.
         """
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from trainables.config import PenaltyForm
 from trainables.conformance.families import check_family
 from trainables.regularizers import family
+from trainables.regularizers.application import draw_by_gradient
 from trainables.regularizers.nearest import NearestDistance
 from trainables.regularizers.own.function_penalty import FunctionPenalty
 from trainables.regularizers.representatives import FreeRepresentatives, LearnedGrid
@@ -109,12 +110,18 @@ class ForgettingRepresentatives(NearestDistance):
         self.state.grad.zero_()
 
 
+class DrawingTooFar(NearestDistance):
+    def draw(self, weights: Tensor, distance: float) -> None:
+        draw_by_gradient(self, weights, torch.empty_like(weights), 1.5 * distance)
+
+
 @pytest.mark.parametrize(
     ("wrong", "promise", "text"),
     [
         (Overwriting, "in-place contract", "must add to the gradient; it is off by"),
         (ChangingWeights, "in-place contract", "must not change the weights"),
         (ByPlace, "independence of chunks", "depends on its place in the layer"),
+        (DrawingTooFar, "decoupled step", "draw moves weight"),
         (Forgetful, "restore of the state", "after a restore of its state the penalty has another value"),
         (ForgettingRepresentatives, "gradient of the representatives, K = 2", "the worst representative is"),
     ],
