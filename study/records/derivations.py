@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -65,7 +66,7 @@ class Derivations:
         known = self._read()
         expected = [known.get(file.name) for file in files]
         first = expected[0]
-        if first is None or first.code != code_checksum() or first.settings != settings:
+        if first is None or first.code != _own_code() or first.settings != settings:
             return None
         try:
             for file, derivation in zip(files, expected, strict=True):
@@ -86,9 +87,7 @@ class Derivations:
         with suppress(OSError, IrregularFileError):
             if position is not None:
                 known |= {
-                    file.name: Derivation(
-                        position=position, code=code_checksum(), settings=settings, sha256=_sha256(file)
-                    )
+                    file.name: Derivation(position=position, code=_own_code(), settings=settings, sha256=_sha256(file))
                     for file in files
                 }
             write_atomically(self._folder.derived_json, _DERIVATIONS.dump_json(known, indent=2).decode() + "\n")
@@ -98,6 +97,12 @@ class Derivations:
             return _DERIVATIONS.validate_json(read_regular(self._folder.derived_json, MOST_BYTES))
         except (OSError, IrregularFileError, ValueError):
             return {}
+
+
+@cache
+def _own_code() -> str:
+    """Return the checksum of the code that this process runs, though its files may change meanwhile."""
+    return code_checksum()
 
 
 def _sha256(path: Path) -> str:

@@ -6,7 +6,6 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterable
-from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import Any
@@ -63,9 +62,8 @@ def version_of(package: str) -> str | None:
         return None
 
 
-@cache
 def code_checksum() -> str:
-    """Return a checksum of the code of this package, which may differ between checkouts of one version."""
+    """Return a checksum of the code on this disk, which may differ between checkouts of one version."""
     digest = hashlib.sha256()
     for package in ("study", "trainables"):
         folder = Path(__file__).parents[2] / package

@@ -12,6 +12,7 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from unittest.mock import ANY
 from urllib.error import URLError
 
 import pytest
@@ -421,8 +422,10 @@ def test_resume_of_a_finished_study_only_reports(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "5 trials: 3 COMPLETE, 1 PRUNED, 1 FAIL" in done.stdout
     after = files_below(study.path)
+    stated = json.loads(before.pop("derived.json"))
+    assert json.loads(after["derived.json"]) == stated | {"optuna.db": ANY}
     assert {name: after[name] for name in before} == before
-    assert {Path(name).parts[0] for name in set(after) - set(before)} == {"report", "optuna.db"}
+    assert {Path(name).parts[0] for name in set(after) - set(before)} == {"report", "optuna.db", "derived.json"}
 
 
 def test_dashboard_shows_the_study_on_this_machine_alone(here: Path) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -72,8 +71,8 @@ class FlatRegularizePhase(RegularizePhase):
         constants = torch.zeros((len(own), CONSTANTS), dtype=torch.float64)
         layout = Layout.build(sizes, levels, constants, own[0].device, CHUNK)
         self._representatives = FusedRepresentatives(layout, [one.representatives for one in quantizers])
-        self._layer = np.repeat(np.arange(len(levels)), levels)
-        self._begins = np.diff(self._layer) > 0
+        self._layer = torch.repeat_interleave(torch.tensor(levels))
+        self._begins = self._layer.diff() > 0
         self._representatives.adopt(self.optimizers[1])
         # Of a squared distance, half a spacing and the steepest slope are in the same ratio throughout.
         constant = config.recipe.lam_unit == "half_spacings" and kind is FlatSoftMinimum
@@ -108,20 +107,19 @@ class FlatRegularizePhase(RegularizePhase):
 
         Source: Kingma and Ba, "Adam", arXiv 1412.6980, Algorithm 1.
         """
+        all_levels = self._representatives
         groups = self.optimizers[1].param_groups
-        (beta_1, beta_2), grad = BETAS, self._representatives.gradient.numpy()
-        steps = self._representatives.steps.numpy()
-        steps += 1
-        taken = float(steps[0])
-        # Arrays of NumPy that share memory with the tensors: for so few numbers, calling operators costs more.
-        value, mean, square = self._representatives.state.numpy()
-        mean += (grad - mean) * np.float32(1 - beta_1)
-        square *= np.float32(beta_2)
-        square += grad * grad * np.float32(1 - beta_2)
-        deviation = np.sqrt(square) * np.float32((1 - beta_2**taken) ** -0.5) + np.float32(EPSILON)
-        rates = np.array([group["lr"] / (1 - beta_1**taken) for group in groups], dtype=np.float32)
-        value -= mean * rates[self._layer] / deviation
-        if not ((value[1:] >= value[:-1]) | self._begins).all():
+        (beta_1, beta_2), grad = BETAS, all_levels.gradient
+        all_levels.steps.add_(1)
+        taken = all_levels.steps[0].item()
+        # The operators of torch's Adam, in its order: NumPy would cost less, but round otherwise.
+        value, mean, square = all_levels.state
+        mean.lerp_(grad, 1 - beta_1)
+        square.mul_(beta_2).addcmul_(grad, grad, value=1 - beta_2)
+        deviation = square.sqrt().div_((1 - beta_2**taken) ** 0.5).add_(EPSILON)
+        rates = torch.tensor([group["lr"] / (1 - beta_1**taken) for group in groups])
+        value.addcdiv_(mean * rates[self._layer], deviation, value=-1)
+        if not bool(((value.diff() >= 0) | self._begins).all()):
             for group in groups:
                 sort_representatives(self.optimizers[1], *group["params"])
 

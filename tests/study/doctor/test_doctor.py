@@ -154,7 +154,7 @@ def test_nodes_with_different_files_anywhere_in_the_packages_differ(
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(file.name)
-    monkeypatch.setattr("study.doctor.probe.__file__", str(files[1]))
+    monkeypatch.setattr("study.records.provenance.__file__", str(files[1]))
     seen = {probe_node(None).versions["code"]}
     for file in files:
         file.write_text("changed")
