@@ -2,7 +2,8 @@
 # make test-jobs: a study run from afar by `ray job`.    make test-trackers: a study shown on an MLflow server.
 # make chaos: studies killed 90 times, 16 workers and 4 heads of clusters under another, and 2 heads of one with 12
 #   workers, which takes 10 GiB of memory; fewer with `make chaos NODES=4`.
-# make test-all: test and test-jobs, and chaos with 9 kills of studies, a worker and a head.
+# make test-all: test with more examples of each property, test-jobs, test-trackers, and what takes minutes: slow tests,
+#     and chaos with 9 kills of studies, a worker and a head.
 # make fuzz: 2,000 damaged files of every kind that is read.
 PYTHON ?= python3
 BIN := .venv/bin
@@ -21,10 +22,11 @@ study: $(READY)
 # One run for quick tests and for studies on a real Ray, which begin first: a study waits for processes that start as
 # long as it computes, so there is one worker more than the two cores of the smallest machine. `WORKERS=8` for a larger.
 test: $(READY)
-	$(PYTEST) -m 'not chaos' --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(PYTEST) $(EXAMPLES) -m 'not chaos and not slow' --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
+test-all: EXAMPLES := --hypothesis-profile thorough
 test-all: test test-jobs test-trackers
-	$(PYTEST) -m chaos
+	$(PYTEST) -m 'chaos or slow'
 
 # What needs ray[default], in an environment of its own on top of the other: with it, each Ray of the suite would start
 # a whole dashboard.

@@ -28,8 +28,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # As for mypy, an int will do where a float is asked for (PEP 484).
 install_import_hook("trainables", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
-hypothesis.settings.register_profile("local", deadline=None)
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+EXAMPLES = 30
+"""Examples of a property that says no number of its own; `make test-all` tries the 100 that Hypothesis would."""
+
+hypothesis.settings.register_profile("local", deadline=None, max_examples=EXAMPLES)
+hypothesis.settings.register_profile("ci", deadline=None, max_examples=EXAMPLES, derandomize=True)
+hypothesis.settings.register_profile("thorough", deadline=None)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 

@@ -147,6 +147,7 @@ def write_digits(host: Host) -> None:
 
 
 @pytest.mark.netns
+@pytest.mark.slow
 def test_host_that_joins_without_the_data_set_ends_the_study_and_fails_no_trial() -> None:
     with live_cluster("worker-1") as cluster:
         for name in ("head", "worker-1"):

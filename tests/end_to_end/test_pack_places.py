@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.live_studies import assert_quiet, qar
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 STUDY = (
     *("--set", "resources.trials_per_actor=2", "--set", "resources.max_concurrent=2"),
