@@ -450,22 +450,25 @@ def test_no_more_trials_are_asked_for_than_there_is_room_for(tmp_path: Path) -> 
 def test_trial_that_lost_its_worker_starts_from_durable_facts_alone(tmp_path: Path) -> None:
     """Else a crash could take back the checkpoint that the trial has gone on from, or count the loss again."""
     copy = SlowCopy()
-    copy.go.release(2)
+    copy.go.release(100)
     ledger = Ledger(tmp_path / "ledger.jsonl", copy)
     start_session(ledger)
     searcher = OptunaSearcher(config_of(), ledger, room=lambda: 2, most_ahead=2)
-    lost, beside = searcher.suggest("lost"), searcher.suggest("beside")
+    lost = searcher.suggest("lost")
+    ledger.commit()
+    beside = searcher.suggest("beside")
     assert isinstance(lost, dict)
     assert isinstance(beside, dict)
+    while copy.go.acquire(blocking=False):
+        pass  # from now on each commit waits
     ledger.submit(EPOCH, number=lost["number"], metrics=metrics(1))
     ledger.submit(CHECKPOINT, number=lost["number"], epoch=1, path="ray/session-001/lost/checkpoint_000001")
     ledger.submit(LOST, number=lost["number"], reason="the node is gone")
     searcher.on_trial_complete("lost", None, error=True)
     assert searcher.suggest("again") is None
-    copy.go.release()
+    copy.go.release(100)
     ledger.commit()
     again = searcher.suggest("again")
     assert isinstance(again, dict)
     assert (again["number"], again["attempt"]) == (lost["number"], 1)
-    copy.go.release()
     ledger.close()

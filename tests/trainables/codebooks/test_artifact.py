@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from tests.support.examples import examples
 from trainables.codebooks.artifact import Artifact
 from trainables.codebooks.artifact_file import read_artifact, write_artifact
 from trainables.codebooks.bits import ASYMMETRIC, CODES, COMPACT, FIXED, HUFFMAN, network_bits
@@ -79,7 +80,7 @@ def payload_bytes(path: Path) -> int:
     return sum(tensor.nbytes for tensor in safetensors.torch.load_file(path).values())
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(
     num_levels=st.integers(2, 256),
     skew=st.sampled_from([0.0, 0.05, 0.7, 3.0]),

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -19,6 +19,7 @@ from tests.conformance.test_regularizers import (
     special_weights,
 )
 from tests.support.autograd_oracle import Reference
+from tests.support.examples import examples
 from trainables.config import PenaltyForm
 from trainables.fused.layers import FusedCodebooks, FusedPenalty
 from trainables.fused.layout import AMOUNT, CONTROLS, TEMPERATURE, UNIT
@@ -30,6 +31,11 @@ from trainables.regularizers.representatives import mean_spacing
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 CHUNK = 256
+LAYERS = [
+    pytest.param(levels, shape, marks=pytest.mark.slow if levels == 256 and shape != "normal" else ())
+    for levels in (2, 16, 256)
+    for shape in ("normal", "uniform", "heavy-tailed", "two clusters")
+]
 FUSED = ("RS", "RC", "RM", "RE", "SinReQ", "MSQE", "BinReg", "RH")
 
 
@@ -85,7 +91,7 @@ class FusedLayer:
 
 @pytest.mark.parametrize("switches", FORMS, ids=lambda form: "-".join(str(value) for value in form.values()))
 @pytest.mark.parametrize("family", FUSED)
-@settings(max_examples=3, deadline=None)
+@examples(3)
 @given(
     layer=layers(),
     num_levels=st.sampled_from([2, 3, 4, 7, 16]),
@@ -119,8 +125,7 @@ def test_gradient_of_the_kernels_matches_autograd(
         assert_matches_reference(fused, reference, weights, strength)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("shape", ["normal", "uniform", "heavy-tailed", "two clusters"])
-@pytest.mark.parametrize("num_levels", [2, 16, 256])
+@pytest.mark.parametrize(("num_levels", "shape"), LAYERS)
 @pytest.mark.parametrize("family", FUSED)
 def test_gradient_of_the_kernels_matches_autograd_on_a_layer(family: str, num_levels: int, shape: str) -> None:
     layer = 0.05 * draw_weights(shape, 1500, seed=num_levels)
