@@ -1,4 +1,4 @@
-"""What a process spends until it has trained a small network for two epochs, with torch's optimizers and with ours.
+"""Cost of a process until it has trained a small network for two epochs, with torch's optimizers and with ours.
 
     python benchmarks/bench_start.py [--repeats 5]
 

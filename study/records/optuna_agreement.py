@@ -1,4 +1,4 @@
-"""What an Optuna database must hold of a proposal of the ledger, and whether it does."""
+"""Agreement of an Optuna database with the proposals of the ledger."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -88,9 +88,8 @@ class Driver:
         self._desk.forget_stops()
         is_over = is_complete(history, self._run.config) and not history.unfinished
         rungs = None if is_over else end_finished_trials(self._ledger, self._run.config)
-        if rungs is None or is_complete(
-            history, self._run.config
-        ):  # the last driver may have died before it recorded that
+        # The last driver may have died before it recorded that all trials have ended.
+        if rungs is None or is_complete(history, self._run.config):
             if history.sessions[-1].outcome is None:
                 prune_checkpoints(self._run.folder, history)  # Ray's state is older than the ledger
             self._write_records()

@@ -24,7 +24,7 @@ BINS_A_LEVEL = 32
 
 
 class _Tables(NamedTuple):
-    """What the formula needs, by layer, interval and bin.
+    """Numbers that the formula needs, by layer, interval and bin.
 
     Attributes:
         tau: (layers,), the temperatures.

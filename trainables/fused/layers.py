@@ -85,7 +85,7 @@ class FusedPenalty:
 
     @property
     def proximal_step(self) -> str:
-        """How weights move by the proximal step: a step along slope 1 that stops at the representative is exact."""
+        """Name of the proximal step: `draw` along slope 1, exact since it stops at representatives, or `shrink`."""
         return "shrink" if self._squared or self._family == "bins" else "draw"
 
     def move(self, controls: Tensor, apply: str) -> None:

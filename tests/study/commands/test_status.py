@@ -1,4 +1,4 @@
-"""What `qar status` shows of a large study: a part of its running trials and of its front, unless all are asked for."""
+"""`qar status` of a large study shows a part of its running trials and of its front, unless all are asked for."""
 
 import itertools
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What derived.json says of the tables and of Optuna's database is believed only where it is true."""
+"""Statements of derived.json about the tables and Optuna's database count only where they are true."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What a step on a GPU launches, and that the host never waits; counted on tensors without data."""
+"""Launches of a step on a GPU, for which the host never waits; counted on tensors without data."""
 
 from collections.abc import Callable
 from functools import cache
