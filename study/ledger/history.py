@@ -18,7 +18,7 @@ _NO_EPOCHS = EpochLog()
 """Log of the trials that were not added to a history; a log of its own for each would take most of a reading."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CheckpointRecord:
     """A checkpoint of a trial.
 
@@ -33,7 +33,7 @@ class CheckpointRecord:
     sha256: str | None = None
 
 
-@dataclass
+@dataclass(slots=True)
 class Trial:
     """State of one trial.
 

@@ -1,4 +1,7 @@
-"""Growing arrays in pages: growing neither copies what is there nor leaves holes in the memory of the process."""
+"""Growing arrays in pages: growing neither copies what is there nor leaves holes in the memory of the process.
+
+A page whose values are all the same is kept as one of them.
+"""
 
 from array import array
 from collections.abc import Iterator
@@ -24,34 +27,38 @@ class PagedArray:
 
     def __getitem__(self, place: int) -> int | float:
         """Return the value at a place, from 0."""
-        value: int | float = self._pages[place // PAGE][place % PAGE]
+        page = self._pages[place // PAGE]
+        value: int | float = page[place % PAGE % len(page)]
         return value
 
     def __setitem__(self, place: int, value: float) -> None:
         """Replace the value at a place."""
-        self._pages[place // PAGE][place % PAGE] = value
+        index = place // PAGE
+        if index < len(self._pages) - 1 and len(self._pages[index]) == 1:
+            self._pages[index] = self._pages[index] * PAGE
+        self._pages[index][place % PAGE] = value
 
     def __iter__(self) -> Iterator[int | float]:
         """Iterate over the values."""
-        return (value for page in self._pages for value in page)
+        return (self[place] for place in range(len(self)))
 
     def __eq__(self, other: object) -> bool:
         """Whether another array has the same values."""
-        return isinstance(other, PagedArray) and self._pages == other._pages
+        return isinstance(other, PagedArray) and np.array_equal(self.numpy(), other.numpy())
 
     __hash__ = None  # type: ignore[assignment]  # it grows
 
     def append(self, value: float) -> None:
         """Append a value."""
         if len(self._pages[-1]) == PAGE:
-            self._pages.append(array(self._code))
+            self._begin_page()
         self._pages[-1].append(value)
 
     def extend(self, values: np.ndarray) -> None:
         """Append the values of an array of the same type, shape (n,)."""
         while len(values):
             if len(self._pages[-1]) == PAGE:
-                self._pages.append(array(self._code))
+                self._begin_page()
             room = PAGE - len(self._pages[-1])
             self._pages[-1].frombytes(values[:room].tobytes())
             values = values[room:]
@@ -67,5 +74,16 @@ class PagedArray:
             first: page to begin with.
             pages: number of pages; None for all that follow.
         """
-        chosen = self._pages[first : None if pages is None else first + pages]
-        return np.concatenate([np.frombuffer(page, self._code) for page in chosen])
+        last = len(self._pages) - 1
+        chosen = range(len(self._pages))[first : None if pages is None else first + pages]
+        values = [np.frombuffer(self._pages[index], self._code) for index in chosen]
+        return np.concatenate(
+            [page if index == last else np.broadcast_to(page, PAGE) for index, page in zip(chosen, values, strict=True)]
+        )
+
+    def _begin_page(self) -> None:
+        """Add an empty page after a full one."""
+        full = self._pages[-1]
+        if full.tobytes() == full[:1].tobytes() * PAGE:
+            self._pages[-1] = full[:1]
+        self._pages.append(array(self._code))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple
 from functools import cache
 from typing import Any
 
@@ -70,7 +71,7 @@ def batches(trials: Sequence[Trial]) -> Iterator[pa.RecordBatch]:
             "params": [json.dumps(trial.params) for trial in chosen],
             "distributions": _texts([trial.distributions for trial in chosen]),
             "sampler_state": _texts([trial.sampler_state for trial in chosen]),
-            "checkpoints": [json.dumps([[*vars(one).values()] for one in trial.checkpoints]) for trial in chosen],
+            "checkpoints": [json.dumps([astuple(one) for one in trial.checkpoints]) for trial in chosen],
             "config": [json.dumps(difference) for difference in differences],
             _COMMON: _texts(used),
         }

@@ -87,16 +87,9 @@ class OptunaMirror:
             history: history of the ledger.
         """
         try:
-            try:
-                self._bring_up_to_date(history)
-            except Exception:
-                if self._own_file is None:
-                    raise
-                self._remove_file(self._own_file)
-                self._bring_up_to_date(history)
+            if history.position is None or self._noted() != history.position:
+                self._write(history)
             self.trouble = None
-            if self._own_file is not None and (history.position is None or self._noted() != history.position):
-                self._derivations.note([self._own_file], history.position, self._settings)
         except Exception as error:  # of any driver's own type
             self.trouble = f"Optuna's storage {self.uri} can't be brought up to date: {first_line(error)}"
             self._rows = None
@@ -115,6 +108,18 @@ class OptunaMirror:
             return None if matches(rows.read(), history) else "holds other trials than the ledger"
         except Exception as error:  # of any driver's own type
             return f"can't be read: {first_line(error)}"
+
+    def _write(self, history: History) -> None:
+        """Write what the database lacks, rebuilding a file of our own once if that fails."""
+        try:
+            self._bring_up_to_date(history)
+        except Exception:
+            if self._own_file is None:
+                raise
+            self._remove_file(self._own_file)
+            self._bring_up_to_date(history)
+        if self._own_file is not None:
+            self._derivations.note([self._own_file], history.position, self._settings)
 
     def _bring_up_to_date(self, history: History) -> None:
         if self._rows is not None and self._own_file is not None and self._noted() is None:

@@ -151,10 +151,10 @@ class TableWriter:
         searched = json.dumps({column.name: column.type for column in further})
         files = (self._folder.trials, self._folder.epochs)
         position = self._derivations.position(files, settings=searched)
-        if self._is_first and position is not None:
-            self._take_over(schema_of([*TRIAL_COLUMNS, *further]))
-        self._is_first = False
         if position is None or position != history.position:
+            if self._is_first and position is not None:
+                self._take_over(schema_of([*TRIAL_COLUMNS, *further]))
+            self._is_first = False
             self._write_tables(history, further)
             self._derivations.note(files, history.position, settings=searched)
         write_atomically(self._folder.study_json, json.dumps(provenance_of(history), indent=2) + "\n")

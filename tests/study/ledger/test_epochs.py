@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from study.ledger.epoch_batches import append_batch, batches
 from study.ledger.epochs import EpochLog, TrialEpochs
 from study.ledger.paged_array import PAGE, PagedArray
+from tests.support.examples import examples
 
 VALUES = st.one_of(
     st.none(),
@@ -106,6 +107,40 @@ def test_pages_hold_what_an_array_holds() -> None:
     np.testing.assert_array_equal(paged.latest(PAGE + 1), plain[-PAGE - 1 :])
     np.testing.assert_array_equal(paged.numpy(1, 2), plain[PAGE : 3 * PAGE])
     assert (paged[PAGE], paged[3 * PAGE + 4]) == (PAGE, 3 * PAGE + 4)
+
+
+RUNS = st.lists(st.tuples(st.sampled_from([0.0, -0.0, 1.5]), st.sampled_from([1, 7, PAGE - 1, PAGE, 2 * PAGE])))
+
+
+@examples(100)
+@given(RUNS, st.lists(st.tuples(st.integers(0, 2**31), st.sampled_from([0.0, 2.5]))), st.booleans())
+def test_pages_of_one_value_hold_what_an_array_holds(
+    runs: list[tuple[float, int]], changes: list[tuple[int, float]], at_once: bool
+) -> None:
+    plain = np.concatenate([np.full(count, value) for value, count in runs] or [np.zeros(0)])
+    paged, other = PagedArray("d"), PagedArray("d")
+    for value, count in runs:
+        if at_once:
+            paged.extend(np.full(count, value))
+        else:
+            for _ in range(count):
+                paged.append(value)
+    for where, value in changes if len(plain) else ():
+        paged[where % len(plain)] = plain[where % len(plain)] = value
+    other.extend(plain)
+    assert paged.numpy().tobytes() == plain.tobytes()
+    assert paged == other and len(paged) == len(plain) and [*paged] == plain.tolist()
+    for first in range(0, len(plain), PAGE):
+        np.testing.assert_array_equal(paged.numpy(first // PAGE, 1), plain[first : first + PAGE])
+
+
+def test_page_of_one_value_takes_no_memory() -> None:
+    tracemalloc.start()
+    paged = PagedArray("d")
+    paged.extend(np.zeros(100 * PAGE))
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size < 4 * 8 * PAGE
 
 
 def test_epoch_of_sixteen_metrics_takes_at_most_300_bytes() -> None:
