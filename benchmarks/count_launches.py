@@ -29,7 +29,8 @@ from trainables.fused.phases import FusedFinetunePhase, FusedRegularizePhase
 from trainables.models import build_model, quantized_weights
 from trainables.phases import Phase
 from trainables.phases.schedule import PhaseSchedule
-from trainables.regularizers.registry import REGULARIZERS
+from trainables.regularizers.registry import QUANTIZERS, REGULARIZERS
+from trainables.regularizers.siblings import piecewise_affine, soft_clusters
 from trainables.training import EpochTraining
 
 BATCH = 128
@@ -39,12 +40,18 @@ LAUNCH_FREE = ALLOCATIONS | {"aten::detach", "aten::_unsafe_view", "aten::as_str
 
 
 class Counts(TorchDispatchMode):
-    """Counts operators by name; numbers that are read from tensors without data are 1."""
+    """Counts operators by name; numbers that are read from tensors without data are 1.
+
+    Attributes:
+        operators: how often each was called.
+        kernels: name, arguments and constants of each launch of a kernel, in order.
+    """
 
     def __init__(self) -> None:
         """Begin with no operator."""
         super().__init__()
         self.operators: Counter[str] = Counter()
+        self.kernels: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
 
     def __torch_dispatch__(
         self, operator: OpOverload, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
@@ -73,6 +80,14 @@ class Counts(TorchDispatchMode):
         return self.operators[WAITS]
 
 
+def evenly_spaced(weights: Tensor, num_levels: int) -> Tensor:
+    """Return representatives for weights without data, in place of those of k-means."""
+    del weights
+    return torch.linspace(-1, 1, num_levels)
+
+
+@patch.object(piecewise_affine, "kmeans", evenly_spaced)
+@patch.object(soft_clusters, "kmeans", evenly_spaced)
 def count_step(model_name: str, family: str, num_levels: int, phase_name: str = "regularize", **recipe: Any) -> Counts:
     """Return the operators of one step, after two others."""
     with FakeTensorMode(allow_non_fake_inputs=True), Counts(), torch.device("cuda"):
@@ -110,12 +125,14 @@ def count_step(model_name: str, family: str, num_levels: int, phase_name: str = 
 
         counts = Counts()
 
-        def launch(kernel: str, *_: Any, **__: Any) -> None:
+        def launch(kernel: str, programs: int, *arguments: Any, **constants: Any) -> None:
             counts.operators[f"qar::{kernel.split('.')[1]}"] += 1
+            counts.kernels.append((kernel, arguments, constants))
 
         with patch.object(Tensor, "backward", backward), patch.object(launching, "launch", launch):
             for _ in range(3):
                 counts.operators.clear()
+                counts.kernels.clear()
                 with counts:
                     training.step_on_device(phase, batches, BATCH)
     return counts
@@ -126,7 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=["vgg16", "alexnet"])
     parser.add_argument("--levels", type=int, nargs="+", default=[2, 16, 256])
-    parser.add_argument("--families", nargs="+", default=list(REGULARIZERS))
+    parser.add_argument("--families", nargs="+", default=list(QUANTIZERS))
     parser.add_argument("--optimizer", choices=["sgd", "adam"], default="sgd")
     arguments = parser.parse_args()
     rows: list[list[object]] = []

@@ -117,7 +117,8 @@ class EpochTraining:
         index = batches.index.clone()
         images, labels = batches.take(size)
         self._model.zero_grad()
-        loss = batch_loss(self._network, images, labels)
-        self._losses.index_copy_(0, index, loss.detach().reshape(1))
-        loss.backward()
+        with phase.forward_weights(0.0):
+            loss = batch_loss(self._network, images, labels)
+            self._losses.index_copy_(0, index, loss.detach().reshape(1))
+            loss.backward()
         phase.step(0.0)

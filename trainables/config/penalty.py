@@ -55,3 +55,7 @@ class PenaltyForm:
         weight, quantile = self.entropy_weight, self.interval_quantile
         require(math.isfinite(weight) and weight >= 0, "entropy_weight", "finite and at least 0", weight, "try 1.0")
         require(0 <= quantile < 0.5, "interval_quantile", "at least 0 and below 0.5", quantile, "try 0.005")
+
+    def temperature_at(self, fraction: float) -> float:
+        """Return the temperature after a share of the phase, in [0, 1]; it falls geometrically."""
+        return self.temperature * (self.final_temperature / self.temperature) ** fraction

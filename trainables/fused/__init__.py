@@ -1,9 +1,10 @@
 """Training steps over all layers at once, by a few launches on a GPU, where the host waits for nothing.
 
 `phases` holds the two phases of a trial for a device; `layers` and `trained` what they do to weights and to
-representatives. `kernels` and `training_kernels` hold the Triton kernels, `slopes` their formulas, and `launching`
-launches them. `layout` says where each layer's numbers lie; `controls` holds λ, τ and learning rates in device memory,
-for `device_optimizers`; `graph` captures a step as a CUDA graph.
+representatives, and `transforms` the families that put other values in the place of the weights. The modules named
+`…kernels` hold the Triton kernels, `slopes` their formulas, and `launching` launches them. `layout` says where each
+layer's numbers lie; `controls` holds λ, τ and learning rates in device memory, for `device_optimizers`; `graph`
+captures a step as a CUDA graph.
 
 On a CPU, the phases of `trainables.phases` go from layer to layer. For RM and RE on small networks, `flat_phase` takes
 the regularize phase's place there: `flat_nearest` and `flat_soft_minimum` draw all layers at once, and `flat_search`

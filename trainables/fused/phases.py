@@ -1,12 +1,12 @@
 """The two phases for a device: all layers at once, and no step that the host waits for.
 
-Both train as `trainables.phases` does, and their checkpoints are the same. Families that the kernels do not know, and
-layers with more than `layout.MOST_LEVELS` trained representatives, are handled one by one, as on a CPU. Groups of
-layers with different λ or K, and layers left in float, are trained at once.
+Both train as `trainables.phases` does, and their checkpoints are the same. Groups of layers with different λ or K, and
+layers left in float, are trained at once. Families that the kernels do not know, and layers with more representatives
+than `layout.MOST_LEVELS`, where these are trained, are handled one by one, as on a CPU.
 """
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from typing import Any
 
@@ -18,7 +18,8 @@ from trainables.config import TrialConfig
 from trainables.fused.controls import StepControls
 from trainables.fused.device_optimizers import bind, control_rows, highest_rates, portable, warn_of_many_levels
 from trainables.fused.layers import FusedCodebooks, FusedPenalty, can_fuse, fit
-from trainables.fused.layout import FAMILIES, RATE
+from trainables.fused.layout import AMOUNT, FAMILIES, RATE, TEMPERATURE
+from trainables.fused.transforms import FUSED_TRANSFORMS, FusedTransform, can_fuse_transforms
 from trainables.phases import FinetunePhase, RegularizePhase
 from trainables.phases.schedule import PhaseSchedule
 
@@ -43,17 +44,23 @@ class FusedRegularizePhase(RegularizePhase):
         super().__init__(config, model, weights, num_levels, schedule.batches_per_epoch)
         self._schedule = schedule
         self._last_step = 0.0
-        self.on_device = not self.quantizers or can_fuse(list(self.quantizers.values()))
-        if any(type(quantizer) in FAMILIES for quantizer in self.quantizers.values()):
+        quantizers = list(self.quantizers.values())
+        self.on_device = not quantizers or can_fuse(quantizers) or can_fuse_transforms(quantizers)
+        if any(type(quantizer) in FAMILIES or type(quantizer) in FUSED_TRANSFORMS for quantizer in quantizers):
             warn_of_many_levels(self)
         self._penalty: FusedPenalty | None = None
+        self._transform: FusedTransform | None = None
         if not self.on_device:
             return
         device = next(model.parameters()).device
-        if self.quantizers:
+        quantized = [weights[name] for name in self.quantizers]
+        if self.transforms:
+            transform = FUSED_TRANSFORMS[type(quantizers[0])]
+            self._transform = transform(quantized, quantizers, highest_rates(self.optimizers))
+        elif quantizers:
             self._penalty = FusedPenalty(
-                [weights[name] for name in self.quantizers],
-                list(self.quantizers.values()),
+                quantized,
+                quantizers,
                 config.recipe.lam_unit == "half_spacings",
                 highest_rates(self.optimizers),
                 [self._lams[name] for name in self.quantizers],
@@ -67,15 +74,17 @@ class FusedRegularizePhase(RegularizePhase):
         form = self.config.penalty
         for step, row in enumerate(rows):
             epochs_done = step / self._schedule.batches_per_epoch
-            row[1] = self.amount(1.0, epochs_done, row[RATE])
-            fall = form.final_temperature / form.temperature
-            row[2] = form.temperature * fall ** (epochs_done / self.config.regularize_epochs)
+            row[AMOUNT] = self.amount(1.0, epochs_done, row[RATE])
+            fraction = epochs_done / self.config.regularize_epochs
+            transform = self._transform
+            row[TEMPERATURE] = transform.control(form, fraction) if transform else form.temperature_at(fraction)
         return rows
 
     def _adopt(self) -> None:
         bind(self.optimizers, self._controls.current[RATE])
-        if self._penalty is not None and self._penalty.trained:
-            self._penalty.representatives.adopt(self.optimizers[1])
+        owner = self._penalty or self._transform
+        if owner is not None and owner.trained:
+            owner.representatives.adopt(self.optimizers[1])
 
     def begin_epoch(self, epoch: int) -> None:
         """Take the controls of an epoch; see `Phase.begin_epoch`."""
@@ -85,8 +94,18 @@ class FusedRegularizePhase(RegularizePhase):
             self._last_step = epoch + (steps - 1) / steps
 
     def forward_weights(self, epochs_done: float) -> AbstractContextManager[None]:
-        """Transform the weights for the time of the block; see `Phase.forward_weights`."""
-        return nullcontext() if self.on_device else super().forward_weights(epochs_done)
+        """Take the controls of a step, and transform the weights; see `Phase.forward_weights`."""
+        return self._transformed_at_once() if self.on_device else super().forward_weights(epochs_done)
+
+    @contextmanager
+    def _transformed_at_once(self) -> Iterator[None]:
+        self._controls.advance()
+        if self._transform is None:
+            yield
+            return
+        self._transform.apply(self._controls.current)
+        yield
+        self._transform.undo([self._gradient(name) for name in self.quantizers], self._controls.current)
 
     def penalty(self) -> float:
         """Return the sum of the layers' penalties; see `Phase.penalty`."""
@@ -104,18 +123,17 @@ class FusedRegularizePhase(RegularizePhase):
         if not self.on_device:
             super().step(epochs_done)
             return
-        self._controls.advance()
         controls = self._controls.current
         coupled = self.config.recipe.penalty_application == "coupled"
         if self._penalty is not None and coupled:
             self._penalty.add_gradient([self._gradient(name) for name in self.quantizers], controls)
         self.optimizers[0].step()
-        if self._penalty is None:
-            return
-        if not coupled:
+        if self._penalty is not None and not coupled:
             proximal = self.config.recipe.penalty_application == "proximal"
             self._penalty.move(controls, self._penalty.proximal_step if proximal else "draw")
-        self._penalty.step_representatives(controls)
+        owner = self._penalty or self._transform
+        if owner is not None:
+            owner.step_representatives(controls)
 
     def _gradient(self, name: str) -> Tensor:
         grad = self.weights[name].grad
@@ -176,6 +194,12 @@ class FusedFinetunePhase(FinetunePhase):
         if self.on_device:
             self._controls.begin(epoch * self._schedule.batches_per_epoch)
 
+    def forward_weights(self, epochs_done: float) -> AbstractContextManager[None]:
+        """Take the controls of a step; see `Phase.forward_weights`."""
+        if self.on_device:
+            self._controls.advance()
+        return super().forward_weights(epochs_done)
+
     def set_learning_rates(self, share: float) -> None:
         """Do nothing where the controls hold the learning rates; see `Phase.set_learning_rates`."""
         if not self.on_device:
@@ -186,7 +210,6 @@ class FusedFinetunePhase(FinetunePhase):
         if not self.on_device:
             super().step(epochs_done)
             return
-        self._controls.advance()
         self.optimizers[0].step()
         if self._codebooks is not None:
             gradients = [weight.grad for weight in self.weights.values() if weight.grad is not None]

@@ -100,19 +100,34 @@ class FusedRepresentatives:
 
 
 class FusedGrids(FusedRepresentatives):
-    """Grids of all layers, each trained by its step; `state` and `gradient` have one column for each layer."""
+    """Grids of all layers, each trained by its step; `state` and `gradient` have one column for each layer.
 
-    def __init__(self, layout: Layout, trained: Sequence[Tensor], multiples: Sequence[Tensor]) -> None:
-        """Begin with the step of each grid, (1,), and the multiples of it that its representatives are, (K,)."""
+    Attributes:
+        multiples: (levels,), float32: representatives of all layers as multiples of their step.
+    """
+
+    def __init__(
+        self, layout: Layout, trained: Sequence[Tensor], multiples: Sequence[Tensor], by_step: bool = False
+    ) -> None:
+        """Begin with the step of each grid, (1,), and the multiples of it that its representatives are, (K,).
+
+        Args:
+            layout: of the layers.
+            trained: the step of each layer.
+            multiples: of each layer.
+            by_step: whether the first column of `partial` holds the gradient of the step itself, instead of a column
+                for each representative.
+        """
         super().__init__(layout, trained)
-        self._multiples = torch.cat(list(multiples)).to(self.state)
-        self._values = torch.empty_like(self._multiples)
+        self.multiples = torch.cat(list(multiples)).to(self.state)
+        self._by_step = by_step
+        self._values = torch.empty_like(self.multiples)
         layers = [layer for layer, count in enumerate(layout.num_levels) for _ in range(count)]
         self._layer = torch.tensor(layers, device=self.state.device)
         self._place()
 
     def _place(self) -> None:
-        torch.mul(self._multiples, self.state[0].abs()[self._layer], out=self._values)
+        torch.mul(self.multiples, self.state[0].abs()[self._layer], out=self._values)
 
     @property
     def values(self) -> Float[Tensor, " levels"]:
@@ -127,4 +142,5 @@ class FusedGrids(FusedRepresentatives):
     def step(self, controls: Tensor, sign: int, sort: bool = True) -> None:
         """Take Adam's step with the steps of the grids, and place their representatives."""
         assert sort, "the representatives of a grid are in order"
-        self._train("train_grids", controls, self.gradient, self.counts, self._multiples, self._values, SIGN=sign)
+        own = (self.gradient, self.counts, self.multiples, self._values)
+        self._train("train_grids", controls, *own, SIGN=sign, BY_STEP=self._by_step)

@@ -116,6 +116,7 @@ def train_grids(
     LAYERS,
     WIDTH,
     SIGN: tl.constexpr,
+    BY_STEP: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
@@ -136,6 +137,7 @@ def train_grids(
         LAYERS: number of layers.
         WIDTH: row length of `partial`.
         SIGN: factor of the sums.
+        BY_STEP: whether the first column of `partial` holds the gradient of s; otherwise there is one for each level.
         ROWS: chunks added at once.
         BLOCK: levels handled at once.
     """
@@ -143,12 +145,16 @@ def train_grids(
     first = tl.load(sizes + 3 * layer + 1)
     count = tl.load(sizes + 3 * layer + 2).to(tl.int32)
     begin, end = tl.load(firsts + layer), tl.load(firsts + layer + 1)
-    by_step = tl.zeros([BLOCK], tl.float64)
-    for start in range(0, count, BLOCK):
-        k = start + tl.arange(0, BLOCK)
-        inside = k < count
-        multiple = tl.load(multiples + first + k, mask=inside, other=0.0).to(tl.float64)
-        by_step += multiple * sums_of_levels(partial, begin, end, k, inside, WIDTH, ROWS, BLOCK)
+    if BY_STEP:
+        k = tl.arange(0, BLOCK)
+        by_step = sums_of_levels(partial, begin, end, k, k < 1, WIDTH, ROWS, BLOCK)
+    else:
+        by_step = tl.zeros([BLOCK], tl.float64)
+        for start in range(0, count, BLOCK):
+            k = start + tl.arange(0, BLOCK)
+            inside = k < count
+            multiple = tl.load(multiples + first + k, mask=inside, other=0.0).to(tl.float64)
+            by_step += multiple * sums_of_levels(partial, begin, end, k, inside, WIDTH, ROWS, BLOCK)
     value = tl.load(state + layer)
     mean = tl.load(state + LAYERS + layer)
     square = tl.load(state + 2 * LAYERS + layer)

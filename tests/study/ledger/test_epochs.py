@@ -129,7 +129,8 @@ def test_pages_of_one_value_hold_what_an_array_holds(
         paged[where % len(plain)] = plain[where % len(plain)] = value
     other.extend(plain)
     assert paged.numpy().tobytes() == plain.tobytes()
-    assert paged == other and len(paged) == len(plain) and [*paged] == plain.tolist()
+    assert paged == other
+    assert [*paged] == plain.tolist()
     for first in range(0, len(plain), PAGE):
         np.testing.assert_array_equal(paged.numpy(first // PAGE, 1), plain[first : first + PAGE])
 

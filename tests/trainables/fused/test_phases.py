@@ -37,12 +37,12 @@ CONFIGS = {
     "MSQE proximal": quick("MSQE", recipe=PROXIMAL, penalty=PenaltyForm(reduction="mean")),
     "RH": quick("RH", num_levels=5),
     "LSQ": quick("LSQ"),
+    "PARQ": quick("PARQ"),
+    "DKM": quick("DKM", penalty=PenaltyForm(temperature=0.3, final_temperature=0.02)),
     "groups with different K": quick("RM", groups={"conv": LayerGroup(layers="conv", num_levels=2)}),
     "a layer in float": quick("RE", groups={"first": LayerGroup(layers="first", num_levels="float")}),
     "groups with different λ": quick("RM", groups={"conv": LayerGroup(layers="conv", lam=1.0)}),
 }
-ONE_BY_ONE = ("LSQ",)
-"""Trials whose regularize phase goes layer by layer all the same."""
 
 
 def fused_run(config: TrialConfig) -> CompressionRun:
@@ -54,7 +54,7 @@ def test_trial_is_trained_as_layer_by_layer(name: str) -> None:
     """Rounding grows from step to step, so that the tolerance is that of all epochs together."""
     config = replace(CONFIGS[name], regularize_epochs=1, finetune_epochs=1)
     one_by_one, at_once = CompressionRun(config, DEVICE, fused=False), fused_run(config)
-    assert at_once.phase.on_device == (name not in ONE_BY_ONE)
+    assert at_once.phase.on_device
     while not one_by_one.finished:
         expected, metrics = one_by_one.run_epoch(), at_once.run_epoch()
         for metric in ("train_loss", "penalty", "quantization_error"):
@@ -68,7 +68,7 @@ def test_trial_is_trained_as_layer_by_layer(name: str) -> None:
         assert rates == pytest.approx(expected_rates, rel=1e-6)
 
 
-@pytest.mark.parametrize("name", ["none", "RS", "RM", "RE", "RH", "BinReg"])
+@pytest.mark.parametrize("name", ["none", "RS", "RM", "RE", "RH", "BinReg", "LSQ", "PARQ", "DKM"])
 def test_restore_reproduces_the_epochs_that_follow_bitwise(name: str) -> None:
     config = replace(CONFIGS[name], finetune_epochs=1)
     run = fused_run(config)
@@ -86,7 +86,7 @@ def groups_of(state: dict[str, Any]) -> list[dict[str, Any]]:
     return [group for optimizer in state["phase_state"]["optimizers"] for group in optimizer["param_groups"]]
 
 
-@pytest.mark.parametrize("name", ["RM", "MSQE proximal", "none"])
+@pytest.mark.parametrize("name", ["RM", "MSQE proximal", "none", "LSQ", "PARQ", "DKM"])
 @pytest.mark.parametrize("fused_at_first", [True, False])
 def test_checkpoints_are_those_of_runs_layer_by_layer(name: str, fused_at_first: bool) -> None:
     config = replace(CONFIGS[name], regularize_epochs=2, finetune_epochs=1)

@@ -32,5 +32,4 @@ class Temperature:
             spacing: mean distance of the representatives now, in units of the weights.
         """
         unit = spacing if self._form.temperature_spacing == "current" else self._initial_spacing
-        fall = self._form.final_temperature / self._form.temperature
-        self.tau = self._form.temperature * fall**fraction * unit**2
+        self.tau = self._form.temperature_at(fraction) * unit**2

@@ -50,4 +50,8 @@ class LearnedStep(OnLearnedGrid):
             derivative = multiple - torch.where(within, weight / step, 0.0)
             by_step.add_((grad.double() * derivative).sum())
             grad.mul_(within)
-        self._grid.add_step_gradient(by_step / math.sqrt(len(weights) * self._grid.highest))
+        self._grid.add_step_gradient(by_step * self.step_scale(len(weights)))
+
+    def step_scale(self, num_weights: int) -> float:
+        """Return the factor of the step's gradient, 1/√(n Q_P), for a layer of n weights."""
+        return 1 / math.sqrt(num_weights * self._grid.highest)

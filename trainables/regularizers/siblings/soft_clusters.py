@@ -44,6 +44,7 @@ class SoftClusters:
 
     Attributes:
         state: (K,), the centroids; begun by k-means.
+        spacing: mean distance of the centroids when the phase begins, the unit of τ.
 
     Source: Cho et al., "DKM: Differentiable K-Means Clustering Layer for Neural Network Compression", arXiv
     2108.12659, Sec. 3. τ in spacings of the centroids is this project's choice.
@@ -53,7 +54,7 @@ class SoftClusters:
         """Begin with the centroids of k-means of a layer's weights, (n,); τ is `form.temperature` mean spacings."""
         self._form = form
         self.state = kmeans(weights, num_levels)
-        self._spacing = mean_spacing(self.state)
+        self.spacing = mean_spacing(self.state)
         self._iterations: list[_Iteration] = []
         self.progress(0.0)
 
@@ -64,8 +65,7 @@ class SoftClusters:
 
     def progress(self, fraction: float) -> None:
         """Set the temperature τ, in units of the weights; see `LayerQuantizer.progress`."""
-        fall = self._form.final_temperature / self._form.temperature
-        self.tau = self._form.temperature * fall**fraction * self._spacing
+        self.tau = self._form.temperature_at(fraction) * self.spacing
 
     def transform(self, weights: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """Move the centroids, and return the soft-clustered weights; see `WeightTransform.transform`."""
@@ -74,7 +74,7 @@ class SoftClusters:
         for _ in range(MOST_ITERATIONS):
             self._iterations.append(self._iterate(weights, centroids))
             centroids, before = self._iterations[-1].means, centroids
-            if (centroids - before).abs().max().item() <= CONVERGED * self._spacing:
+            if (centroids - before).abs().max().item() <= CONVERGED * self.spacing:
                 break
         self.state = centroids.sort().values
         clustered = torch.empty_like(weights)

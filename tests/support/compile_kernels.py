@@ -1,0 +1,50 @@
+"""Compilation of all kernels for an H100, with the arguments that training steps launch them with; no GPU is needed."""
+
+import itertools
+from importlib import import_module
+from typing import Any
+
+import torch
+import triton
+from count_launches import count_step
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from trainables.regularizers.registry import QUANTIZERS
+
+KERNEL_MODULES = ("kernels", "training_kernels", "transform_kernels", "cluster_kernels")
+
+H100 = GPUTarget("cuda", 90, 32)
+
+POINTERS = {torch.float32: "*fp32", torch.float64: "*fp64", torch.int32: "*i32", torch.int64: "*i64"}
+
+
+def type_of(argument: Any) -> str:
+    """Return the type of an argument in Triton's words; a list of tensors is a table of their addresses."""
+    if isinstance(argument, torch.Tensor):
+        return POINTERS[argument.dtype]
+    return {list: "*i64", int: "i32", float: "fp32"}[type(argument)]
+
+
+def compile_for_gpu(kernel: str, types: tuple[str, ...], constants: dict[str, Any]) -> int:
+    """Compile a kernel, and return the bytes of its machine code."""
+    module, name = kernel.split(".")
+    function = getattr(import_module(f"trainables.fused.{module}"), name)
+    plain = [argument for argument in function.arg_names if argument not in constants]
+    signature = dict(zip(plain, types, strict=True)) | dict.fromkeys(constants, "constexpr")
+    places = {(function.arg_names.index(argument),): value for argument, value in constants.items()}
+    source = ASTSource(fn=function, signature=signature, constexprs=places)
+    return len(triton.compile(source, target=H100).asm["cubin"])
+
+
+def main() -> None:
+    """Compile what the steps of all families launch, each variant once, and print a line for each."""
+    known: set[Any] = set()
+    steps = [count_step("alexnet", family, 16, optimizer="sgd") for family in QUANTIZERS]
+    steps.append(count_step("alexnet", "none", 16, "finetune", optimizer="sgd"))
+    for kernel, arguments, constants in itertools.chain.from_iterable(step.kernels for step in steps):
+        types = tuple(type_of(argument) for argument in arguments)
+        variant = kernel, types, tuple(constants.items())
+        if variant not in known:
+            known.add(variant)
+            print(kernel, constants, compile_for_gpu(kernel, types, constants), "bytes", flush=True)

@@ -1,0 +1,154 @@
+"""Triton kernels of LSQ and PARQ, whose forward pass uses other values than the weights.
+
+Programs, tables and sums are as in `trainables.fused.kernels`. The weights themselves are kept aside during the pass.
+"""
+
+import triton
+import triton.language as tl
+
+from trainables.fused.layout import CONSTANTS, FACTOR, TEMPERATURE
+from trainables.fused.slopes import nearest_level
+from trainables.fused.training_kernels import sums_of_levels
+
+_CONSTANTS, _FACTOR, _TEMPERATURE = tl.constexpr(CONSTANTS), tl.constexpr(FACTOR), tl.constexpr(TEMPERATURE)
+_TINY = tl.constexpr(1.1754943508222875e-38)
+
+
+@triton.jit
+def place_of_chunk(chunks, sizes, CHUNK: tl.constexpr):
+    """Return a program's chunk, its layer, its places in the layer and among all weights, and which of them are real.
+
+    Last come the first level of the layer and its number of levels.
+    """
+    chunk = tl.program_id(0).to(tl.int64)
+    layer = tl.load(chunks + 3 * chunk)
+    at = tl.load(chunks + 3 * chunk + 1) + tl.arange(0, CHUNK)
+    among_all = tl.load(chunks + 3 * chunk + 2) + tl.arange(0, CHUNK)
+    inside = at < tl.load(sizes + 3 * layer)
+    first = tl.load(sizes + 3 * layer + 1)
+    count = tl.load(sizes + 3 * layer + 2).to(tl.int32)
+    return chunk, layer, at, among_all, inside, first, count
+
+
+@triton.jit
+def quantize_weights(addresses, kept, chunks, sizes, values, CHUNK: tl.constexpr):
+    """Write the representative nearest to each weight of one chunk into the network.
+
+    Args:
+        addresses: (layers,), int64: where each layer's float32 weights lie in the network.
+        kept: (n,), float32: the weights of all layers one after the other.
+        chunks: (chunks, 3), int64: layer, first weight in the layer, first weight in `kept`.
+        sizes: (layers, 3), int64: weights, first level, levels.
+        values: (levels,), float32: representatives of all layers.
+        CHUNK: weights in a chunk.
+    """
+    _, layer, at, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
+    weight = tl.load(kept + among_all, mask=inside, other=0.0)
+    _, nearest, _ = nearest_level(weight, values, first, count)
+    tl.store(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, nearest, mask=inside)
+
+
+@triton.jit
+def pass_quantized(
+    kept, gradient, partial, chunks, sizes, constants, state, multiples, values, WIDTH, CHUNK: tl.constexpr
+):
+    """Stop the gradient of weights beyond their grid, and sum that of the grid's step over one chunk.
+
+    Args:
+        kept: as for `quantize_weights`.
+        gradient: (n,), float32: of the quantized weights; changed in place to that of the weights.
+        partial: (chunks, WIDTH), float64: its first column receives the sum.
+        chunks: as for `quantize_weights`.
+        sizes: as for `quantize_weights`.
+        constants: (layers, CONSTANTS), float64; the factor scales the sum.
+        state: (layers,), float32: the step of each grid.
+        multiples: (levels,), float32.
+        values: as for `quantize_weights`.
+        WIDTH: row length of `partial`.
+        CHUNK: weights in a chunk.
+    """
+    chunk, layer, _, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
+    weight = tl.load(kept + among_all, mask=inside, other=0.0)
+    grad = tl.load(gradient + among_all, mask=inside, other=0.0)
+    level, _, _ = nearest_level(weight, values, first, count)
+    within = (weight >= tl.load(values + first)) & (weight <= tl.load(values + first + count - 1))
+    step = tl.maximum(tl.abs(tl.load(state + layer)), _TINY)
+    derivative = tl.load(multiples + first + level) - tl.where(within, weight / step, 0.0)
+    product = tl.where(inside, grad.to(tl.float64) * derivative.to(tl.float64), 0.0)
+    tl.store(partial + chunk * WIDTH, tl.sum(product, 0) * tl.load(constants + layer * _CONSTANTS + _FACTOR))
+    tl.store(gradient + among_all, tl.where(within, grad, 0.0), mask=inside)
+
+
+@triton.jit
+def sum_nearest(kept, sums, totals, chunks, sizes, values, WIDTH, CHUNK: tl.constexpr):
+    """Sum and count the weights of one chunk by the level nearest to them.
+
+    Args:
+        kept: as for `quantize_weights`.
+        sums: (chunks, WIDTH), float64.
+        totals: (chunks, WIDTH), float64: the counts.
+        chunks: as for `quantize_weights`.
+        sizes: as for `quantize_weights`.
+        values: as for `quantize_weights`.
+        WIDTH: row length of both.
+        CHUNK: weights in a chunk.
+    """
+    chunk, _, _, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
+    weight = tl.load(kept + among_all, mask=inside, other=0.0)
+    level, _, _ = nearest_level(weight, values, first, count)
+    for k in range(count):
+        own = inside & (level == k)
+        tl.store(sums + chunk * WIDTH + k, tl.sum(tl.where(own, weight, 0.0).to(tl.float64), 0))
+        tl.store(totals + chunk * WIDTH + k, tl.sum(own.to(tl.float64), 0))
+
+
+@triton.jit
+def take_means(sums, totals, firsts, sizes, values, WIDTH, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """Move each representative of one layer to the mean of its weights, if there are any.
+
+    Args:
+        sums: as for `sum_nearest`.
+        totals: as for `sum_nearest`.
+        firsts: (layers + 1,), int64: first chunk of each layer.
+        sizes: as for `quantize_weights`.
+        values: (levels,), float32; changed in place.
+        WIDTH: row length of `sums` and `totals`.
+        ROWS: chunks added at once.
+        BLOCK: levels handled at once.
+    """
+    layer = tl.program_id(0)
+    first = tl.load(sizes + 3 * layer + 1)
+    count = tl.load(sizes + 3 * layer + 2).to(tl.int32)
+    begin, end = tl.load(firsts + layer), tl.load(firsts + layer + 1)
+    for start in range(0, count, BLOCK):
+        k = start + tl.arange(0, BLOCK)
+        inside = k < count
+        total = sums_of_levels(totals, begin, end, k, inside, WIDTH, ROWS, BLOCK)
+        mean = sums_of_levels(sums, begin, end, k, inside, WIDTH, ROWS, BLOCK) / tl.maximum(total, 1.0)
+        tl.store(values + first + k, mean.to(tl.float32), mask=inside & (total > 0))
+
+
+@triton.jit
+def map_weights(addresses, kept, chunks, sizes, values, controls, CHUNK: tl.constexpr):
+    """Write PARQ's proximal map of one chunk of weights into the network.
+
+    Args:
+        addresses: as for `quantize_weights`.
+        kept: as for `quantize_weights`.
+        chunks: as for `quantize_weights`.
+        sizes: as for `quantize_weights`.
+        values: as for `quantize_weights`.
+        controls: (CONTROLS,), float32; the inverse slope of the map is in the place of the temperature.
+        CHUNK: weights in a chunk.
+    """
+    _, layer, at, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
+    weight = tl.load(kept + among_all, mask=inside, other=0.0)
+    level, nearest, _ = nearest_level(weight, values, first, count)
+    # Of the two representatives around the weight, the nearest is the upper one where the weight is not above it.
+    lower_level = tl.where(weight <= nearest, level - 1, level)
+    lower = tl.load(values + first + tl.maximum(lower_level, 0))
+    upper = tl.load(values + first + tl.minimum(lower_level + 1, count - 1))
+    middle = (lower + upper) / 2
+    inverse_slope = tl.maximum(tl.load(controls + _TEMPERATURE), _TINY)
+    mapped = tl.minimum(tl.maximum((weight - middle) / inverse_slope + middle, lower), upper)
+    tl.store(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, mapped, mask=inside)
