@@ -1,6 +1,7 @@
 """History: the state of a study that follows from its facts, as searcher, rungs, tables and progress read it."""
 
 import marshal
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,7 @@ from study.ledger.chain import LedgerPosition
 from study.ledger.epochs import EpochLog, RungReports, TrialEpochs
 from study.ledger.facts import Fact, SessionOutcome
 from trainables.families import QUANTIZE_FIRST
-from trainables.result import ALLOCATED, END_STATES, TrialState
+from trainables.result import ALLOCATED, TrialState
 
 CHECKPOINTS_KEPT = 2
 """Number of checkpoints kept for each trial: the newest, and the one before it in case the newest is damaged."""
@@ -209,8 +210,10 @@ class History:
     requests: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        """Begin to collect values that trials have in common."""
+        """Begin to collect values that trials have in common, and to count trials: a display asks for them often."""
         self._known_values: dict[bytes, Any] = {}
+        self._unfinished: dict[int, Trial] = {}
+        self._num_ended: Counter[TrialState] = Counter()
 
     def apply(self, fact: Fact) -> None:
         """Update the state by one fact, which `study.ledger.order.check_order` has accepted."""
@@ -248,6 +251,8 @@ class History:
             case facts.Ended():
                 trial = self.trials[fact.number]
                 trial.state, trial.failure = fact.state, fact.failure
+                del self._unfinished[fact.number]
+                self._num_ended[fact.state] += 1
             case facts.Stopped():
                 self.stopped = fact
             case facts.Enqueued():
@@ -276,6 +281,10 @@ class History:
             if isinstance(value, dict | list):
                 trial.config[name] = self._one_of(value)
         self.trials[trial.number] = trial
+        if trial.state == TrialState.RUNNING:
+            self._unfinished[trial.number] = trial
+        else:
+            self._num_ended[trial.state] += 1
 
     def _one_of(self, value: Any) -> Any:
         """Return the first value of the same content and types that was given."""
@@ -320,16 +329,16 @@ class History:
     @property
     def unfinished(self) -> list[Trial]:
         """Trials that have not ended, in order of their numbers."""
-        return [trial for _, trial in sorted(self.trials.items()) if trial.state == TrialState.RUNNING]
+        return [trial for _, trial in sorted(self._unfinished.items())]
 
     def count(self, state: TrialState) -> int:
         """Return the number of trials in a state."""
-        return sum(trial.state == state for trial in self.trials.values())
+        return len(self._unfinished) if state == TrialState.RUNNING else self._num_ended[state]
 
     @property
     def num_ended(self) -> int:
         """Number of trials that have ended, in any state."""
-        return sum(self.count(state) for state in END_STATES)
+        return self._num_ended.total()
 
     @property
     def seconds(self) -> float:

@@ -4,6 +4,7 @@ import os
 import shlex
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -152,13 +153,18 @@ class LocalStorage:
         with suppress(FileNotFoundError):
             remove_file(self.path, f"{REQUESTS}/{name}.json")
 
+    @cached_property
+    def _resolved(self) -> Path:
+        """Absolute path without symbolic links, which is asked for at each checkpoint."""
+        return self.path.resolve()
+
     def ray_options(self) -> dict[str, Any]:
         """Return the folder of Ray's experiments."""
         return {"storage_path": str((self.path / RAY).resolve())}
 
     def name_of(self, checkpoint: str) -> str:
         """Return the path of a checkpoint relative to the study."""
-        return os.path.relpath(checkpoint, self.path.resolve())
+        return os.path.relpath(checkpoint, self._resolved)
 
     def may_hold(self, name: str) -> bool:
         """Whether there is such a file or folder."""
@@ -166,7 +172,7 @@ class LocalStorage:
 
     def address_of(self, name: str) -> str:
         """Return the absolute path."""
-        return str(self.path.resolve() / name)
+        return str(self._resolved / name)
 
     def shown(self, path: Path) -> str:
         """Return the path."""
