@@ -9,6 +9,7 @@ Without `data/cifar10.npz` the images are noise of the same shape, which does no
 
 import argparse
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,11 @@ def prepared(data_dir: Path) -> str:
     return f"npz:{path}"
 
 
+def timed_epochs(configs: Sequence[TrialConfig], device: str, repeats: int) -> list[list[float]]:
+    """Return the seconds of epochs of each trial, which are trained in turn."""
+    return in_turn([CompressionRun(config, device).train_epoch for config in configs], repeats)
+
+
 def main() -> None:
     """Parse the command line, run the benchmark and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -61,8 +67,8 @@ def main() -> None:
                 batch_size=128, optimizer="sgd", learning_rate=1e-3, augmentation="crop_flip", compile=compiled
             )
 
-            def run(family: str, model: str = model, recipe: Recipe = recipe) -> CompressionRun:
-                config = TrialConfig(
+            configs = [
+                TrialConfig(
                     family=family,
                     num_levels=arguments.levels,
                     lam=0.0 if family == "none" else 1e-4,
@@ -75,10 +81,9 @@ def main() -> None:
                     subset=None if images >= CIFAR_IMAGES else images + 10,
                     regularize_epochs=1000,
                 )
-                return CompressionRun(config, device)
-
-            works = [run(family).train_epoch for family in ("none", arguments.family)]
-            plain, regularized = in_turn(works, arguments.repeats)
+                for family in ("none", arguments.family)
+            ]
+            plain, regularized = timed_epochs(configs, device, arguments.repeats)
             whole = statistics.median(plain) * CIFAR_IMAGES / images
             figures = [spread(plain), spread(regularized), spread(ratios(regularized, plain)), f"{whole:.1f}"]
             rows.append([model, device, "yes" if compiled else "no", f"{images:,}", arguments.repeats, *figures])

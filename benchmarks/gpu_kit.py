@@ -4,11 +4,11 @@
     python benchmarks/gpu_kit.py --tables kit     # afterwards, with all packages: qar report kit/vgg16
 
 In this order, each line written as soon as it is known, to `kit/lines.jsonl`: the checks of `device_checks` for each
-family (all layers at once as layer by layer, bitwise after a restore, captured as a graph, without a wait); seconds of
-an epoch of each family, in turn with plain ones, and of a step at K = 2, 16, 256 (`bench_regularizers`); those of
-epochs of a small network, each trial alone and several in a pack; and, for the time that is left, the experiment of the
-paper, planned by the epochs that were timed: float networks of VGG16 and AlexNet, then `none` and the families at
-K = 2, 4, 8. At the end its tables are printed.
+family, forward transforms included (all layers at once as layer by layer, bitwise after a restore, captured as a graph,
+without a wait); seconds of an epoch of each family with a penalty, in turn with plain ones (`bench_epoch`), and of a
+step at K = 2, 16, 256 (`bench_regularizers`); those of epochs of a small network, each trial alone and several in a
+pack; and, for the time that is left, the experiment of the paper, planned by the epochs that were timed: float networks
+of VGG16 and AlexNet, then `none` and the families at K = 2, 4, 8. At the end its tables are printed.
 """
 
 import argparse
@@ -20,12 +20,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench_epoch import timed_epochs
 from bench_regularizers import timed_steps
 from device_checks import CHECKS, CUDA_CHECKS, DEVICE
 from measure import environment, in_turn, print_table, ratios, spread
 
 from trainables.config import Recipe, TrialConfig
+from trainables.families import family_of
 from trainables.packed.training import PackedTraining
+from trainables.regularizers.registry import TRANSFORMS
 from trainables.result import pre_tuning_name
 from trainables.run import CompressionRun
 
@@ -72,7 +75,7 @@ def config_of(family: str, model: str, num_levels: int | None, arguments: argpar
     return TrialConfig(
         family=family,
         num_levels=num_levels,
-        lam=0.0 if family == "none" else 8.0,
+        lam=8.0 if family_of(family).has_penalty else 0.0,
         placement="kmeans" if family == "none" else "own",
         model=model,
         width=arguments.width,
@@ -88,7 +91,7 @@ def config_of(family: str, model: str, num_levels: int | None, arguments: argpar
 def check(kit: Kit, arguments: argparse.Namespace) -> None:
     """Write which checks each family passes: all on a GPU, those for any device elsewhere."""
     checks = CHECKS | (CUDA_CHECKS if DEVICE == "cuda" else {})
-    for family in FAMILIES:
+    for family in (*FAMILIES, *TRANSFORMS):
         config = config_of(family, "alexnet", 4, arguments)
         for name, holds in checks.items():
 
@@ -102,11 +105,8 @@ def check(kit: Kit, arguments: argparse.Namespace) -> None:
 
 def timed(kit: Kit, arguments: argparse.Namespace, model: str) -> dict[str, float]:
     """Write the seconds of an epoch of each family beside a plain one; return them by family."""
-    runs = [
-        CompressionRun(replace(config_of(family, model, 4, arguments), regularize_epochs=1000), DEVICE)
-        for family in FAMILIES
-    ]
-    plain, *others = in_turn([run.train_epoch for run in runs], arguments.repeats)
+    configs = [replace(config_of(family, model, 4, arguments), regularize_epochs=1000) for family in FAMILIES]
+    plain, *others = timed_epochs(configs, DEVICE, arguments.repeats)
     result = {}
     for family, seconds in zip(FAMILIES, (plain, *others), strict=True):
         result[family] = statistics.median(seconds)

@@ -8,6 +8,8 @@ import torch
 from device_checks import CHECKS, CUDA_CHECKS
 
 from trainables.config import Recipe, TrialConfig
+from trainables.families import FAMILIES
+from trainables.regularizers.registry import QUANTIZERS
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,7 @@ def trial(family: str, images: Path) -> TrialConfig:
     return TrialConfig(
         family=family,
         num_levels=4,
-        lam=0.0 if family == "none" else 8.0,
+        lam=8.0 if FAMILIES[family].has_penalty else 0.0,
         placement="kmeans",
         model="small_cnn",
         dataset=f"npz:{images}",
@@ -47,6 +49,6 @@ def test_check_of_restores_fails_where_states_are_not_restored(images: Path, mon
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("check", CUDA_CHECKS)
-@pytest.mark.parametrize("family", ["none", "RS", "RC", "RM", "RE"])
+@pytest.mark.parametrize("family", ["none", *QUANTIZERS])
 def test_checks_for_a_gpu_pass(family: str, check: str, images: Path) -> None:
     CUDA_CHECKS[check](trial(family, images))
