@@ -1,11 +1,12 @@
 """Choose λ, plan the studies of single seeds, and test the claims of the paper on them: see docs/results.md.
 
     python benchmarks/decide_claims.py plan LAMBDA_STUDY... --seeds 0,1,2,3,4 --out FOLDER
+    python benchmarks/decide_claims.py show STUDY...
     python benchmarks/decide_claims.py test STUDY... --lambda-studies LAMBDA_STUDY... [--split test] [--out FILE.csv]
 
 `plan` reads the studies in which λ was searched, on seeds of their own, and writes one study.yaml for each seed:
-`none`, `quantize-first` and every penalty at its λ, at each K. `qar launch`
-runs them; each is whole by itself. `test` reads their trials.parquet and prints the eight tests that were named in
+`none`, `quantize-first` and every penalty at its λ, at each K. `qar launch` runs them; each is whole by itself. `show`
+prints the accuracies of all arms. `test` reads their trials.parquet and prints the eight tests that were named in
 advance.
 """
 
@@ -18,7 +19,7 @@ import yaml
 from measure import print_table
 
 from analysis.load import load_trials
-from analysis.statistics.claims import best_penalty, decide, lam_by_family, planned_claims
+from analysis.statistics.claims import PENALTIES, best_penalty, decide, lam_by_family, planned_claims
 from analysis.statistics.family_gains import TEST, VALIDATION
 from trainables.families import QUANTIZE_FIRST
 from trainables.result import FINETUNE, REGULARIZE
@@ -77,6 +78,36 @@ def write_plans(lambda_studies: list[Path], seeds: list[int], out: Path) -> None
         print(f"wrote {path}: {len(plan)} trials")
 
 
+ACCURACIES = {
+    "before tuning, kept": "val_accuracy_pre_tuning_kept",
+    "re-estimated": "val_accuracy_pre_tuning_recalibrated",
+    "after tuning": "val_accuracy",
+}
+"""Columns of trials.parquet by what they hold."""
+
+
+def arms(trials: pd.DataFrame) -> list[list[str]]:
+    """Return a row for each K and family: accuracies and bits per weight, means over the seeds [least, greatest]."""
+    families = ["none", QUANTIZE_FIRST, *PENALTIES]
+    rows = []
+    for (num_levels, family), seeds in trials.groupby(["num_levels", "family"]):
+        cells = []
+        for column in ACCURACIES.values():
+            values = seeds[column]
+            extent = f" [{values.min():.3f}, {values.max():.3f}]" if len(values) > 1 else ""
+            cells.append(f"{values.mean():.3f}{extent}")
+        rows.append([str(int(num_levels)), str(family), *cells, f"{seeds['bits_per_weight'].mean():.2f}"])
+    return sorted(rows, key=lambda row: (int(row[0]), families.index(row[1])))
+
+
+def print_arms(studies: list[Path]) -> None:
+    """Print the accuracies of all arms. Raises ValueError if a table is missing."""
+    trials = merged(studies)
+    seeds = sorted(set(trials["seed"].astype(int)))
+    header = ["K", "family", *ACCURACIES, "bits"]
+    print_table(f"validation accuracy, n = {len(seeds)} (seeds {', '.join(map(str, seeds))})", header, arms(trials))
+
+
 def print_tests(lambda_studies: list[Path], studies: list[Path], split: str | None, out: Path | None) -> None:
     """Print the tests of the claims, and write them to a CSV; on the test split if every trial has evaluated it.
 
@@ -117,6 +148,8 @@ def main() -> None:
     plan.add_argument("lambda_studies", type=Path, nargs="+")
     plan.add_argument("--seeds", default="0,1,2,3,4")
     plan.add_argument("--out", type=Path, required=True)
+    show = commands.add_parser("show", help="print the accuracies of all arms")
+    show.add_argument("studies", type=Path, nargs="+")
     test = commands.add_parser("test", help="print the tests of the claims")
     test.add_argument("studies", type=Path, nargs="+")
     test.add_argument("--lambda-studies", type=Path, nargs="+", required=True)
@@ -127,6 +160,8 @@ def main() -> None:
         if arguments.command == "plan":
             seeds = [int(seed) for seed in arguments.seeds.split(",")]
             write_plans(arguments.lambda_studies, seeds, arguments.out)
+        elif arguments.command == "show":
+            print_arms(arguments.studies)
         else:
             print_tests(arguments.lambda_studies, arguments.studies, arguments.split, arguments.out)
     except ValueError as error:

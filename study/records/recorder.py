@@ -27,6 +27,9 @@ EVERY_EPOCH = CheckpointRule(every_epoch=True)
 MIN_INTERVAL_FACTOR = 30
 """Least time between two writings of the tables, as a multiple of the time that the last writing took."""
 
+CONVERTED_TOGETHER = 256
+"""Ended trials whose rows are converted together, before the tables are due: a writing then makes no long pause."""
+
 REPORTED = {column.name for column in EPOCH_COLUMNS} - {"trial_id", "number", "session"} | {
     *PRE_TUNING,
     *TEST_ACCURACIES,
@@ -73,6 +76,7 @@ class Recorder(DerivedFromLedger, Callback):
         self._epochs = epochs
         trials = ledger.history.trials.values()
         self._ended_before = {trial.number for trial in trials if trial.state != TrialState.RUNNING}
+        self._newly_ended: list[int] = []
         self._common_failure: str | None = None
         self._seconds_between_tables = seconds_between_tables
         self._tables_due = time.monotonic() + seconds_between_tables
@@ -127,7 +131,9 @@ class Recorder(DerivedFromLedger, Callback):
         return str(weights) if self._folder.has_baseline(seed, digest) else None
 
     def _end(self, trial: Any, state: str, failure: str | None) -> None:
-        self._ledger.submit(ENDED, number=trial.config["number"], state=state, failure=failure)
+        number = trial.config["number"]
+        self._ledger.submit(ENDED, number=number, state=state, failure=failure)
+        self._newly_ended.append(number)
         if state == TrialState.FAIL:
             self._common_failure = failure_at_start(self._ledger.history, self._ended_before)
 
@@ -142,6 +148,9 @@ class Recorder(DerivedFromLedger, Callback):
             self._gate.release()
         if self._common_failure is not None:
             raise TrialsFailAlike(self._folder, self._common_failure, FAILURES_AT_START)
+        if len(self._newly_ended) >= CONVERTED_TOGETHER:
+            self._tables.convert(self._ledger.history, self._newly_ended)
+            self._newly_ended = []
         began = time.monotonic()
         if began > self._tables_due:
             self._ledger.commit()  # the tables show durable facts alone

@@ -1,7 +1,7 @@
 """The files derived from the ledger: trials.parquet, epochs.parquet and study.json."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from study.config.dimensions import types_of
+from study.ledger.chain import LedgerPosition
 from study.ledger.completeness import position_metadata
 from study.ledger.history import History, Trial
 from study.records.derivations import Derivations
@@ -138,6 +139,17 @@ class TableWriter:
         self._ended: set[int] = set()  # numbers of the trials whose rows are kept
         self._trials: list[pa.Table] = []
 
+    def convert(self, history: History, ended: Collection[int]) -> None:
+        """Convert the rows of trials that have ended, of which `write` then need not convert so many at once.
+
+        Args:
+            history: history of the ledger.
+            ended: numbers of the trials.
+        """
+        further = searched_columns(self._fields, list(history.trials.values()))
+        self._begin(further)
+        self._keep([history.trials[number] for number in ended if number not in self._ended], further)
+
     def write(self, history: History) -> None:
         """Write study.json, and both tables unless they are up to date; each file is replaced atomically.
 
@@ -148,16 +160,26 @@ class TableWriter:
             OSError: a file can't be written.
         """
         further = searched_columns(self._fields, list(history.trials.values()))
-        searched = json.dumps({column.name: column.type for column in further})
-        files = (self._folder.trials, self._folder.epochs)
-        position = self._derivations.position(files, settings=searched)
+        position = self._up_to(further)
         if position is None or position != history.position:
-            if self._is_first and position is not None:
-                self._take_over(schema_of([*TRIAL_COLUMNS, *further]))
-            self._is_first = False
+            self._begin(further)
             self._write_tables(history, further)
-            self._derivations.note(files, history.position, settings=searched)
+            self._derivations.note(self._files, history.position, settings=_searched(further))
         write_atomically(self._folder.study_json, json.dumps(provenance_of(history), indent=2) + "\n")
+
+    @property
+    def _files(self) -> tuple[Path, Path]:
+        return self._folder.trials, self._folder.epochs
+
+    def _up_to(self, further: Sequence[Column]) -> LedgerPosition | None:
+        """Return the position in the ledger that both tables are known to follow from."""
+        return self._derivations.position(self._files, settings=_searched(further))
+
+    def _begin(self, further: Sequence[Column]) -> None:
+        """Take over the rows of an earlier session, the first time."""
+        if self._is_first and self._up_to(further) is not None:
+            self._take_over(schema_of([*TRIAL_COLUMNS, *further]))
+        self._is_first = False
 
     def _take_over(self, schema: pa.Schema) -> None:
         """Keep the rows of ended trials that trials.parquet holds, which an earlier session has written."""
@@ -169,14 +191,18 @@ class TableWriter:
         ended = rows.filter(pc.not_equal(rows["state"], TrialState.RUNNING.value))
         self._ended, self._trials = set(ended["number"].to_pylist()), [ended]
 
-    def _write_tables(self, history: History, further: Sequence[Column]) -> None:
-        if self._trials and not self._trials[0].schema.equals(schema_of([*TRIAL_COLUMNS, *further])):
-            self._ended, self._trials = set(), []  # a later value has changed a column's type
-        new = [trial for number, trial in history.trials.items() if number not in self._ended]
-        ended = [trial for trial in new if trial.state != TrialState.RUNNING]
-        running = [trial for trial in new if trial.state == TrialState.RUNNING]
+    def _keep(self, ended: Sequence[Trial], further: Sequence[Column]) -> None:
+        """Convert and keep the rows of trials that have ended."""
         self._ended |= {trial.number for trial in ended}
         self._trials.append(_trials_table(ended, further))
+
+    def _write_tables(self, history: History, further: Sequence[Column]) -> None:
+        schema = schema_of([*TRIAL_COLUMNS, *further])
+        if not all(table.schema.equals(schema) for table in self._trials):
+            self._ended, self._trials = set(), []  # a later value has changed a column's type
+        new = [trial for number, trial in history.trials.items() if number not in self._ended]
+        running = [trial for trial in new if trial.state == TrialState.RUNNING]
+        self._keep([trial for trial in new if trial.state != TrialState.RUNNING], further)
         metadata = {SCHEMA_VERSION_KEY.encode(): str(SCHEMA_VERSION).encode()} | position_metadata(history.position)
         searched = {column.name: column.type for column in further}
         named = {SEARCHED_KEY.encode(): json.dumps(searched).encode()} if further else {}
@@ -187,6 +213,11 @@ class TableWriter:
     def _write(self, path: Path, table: pa.Table, metadata: dict[bytes, bytes]) -> None:
         with replacing(path) as file:
             pq.write_table(table.replace_schema_metadata(metadata), file, write_page_checksum=True)
+
+
+def _searched(further: Sequence[Column]) -> str:
+    """Return what the tables depend on besides the ledger: the types of further searched fields."""
+    return json.dumps({column.name: column.type for column in further})
 
 
 def _trials_table(trials: Sequence[Trial], further: Sequence[Column]) -> pa.Table:

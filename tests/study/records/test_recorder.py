@@ -520,3 +520,55 @@ def test_tables_written_as_a_study_grows_equal_those_written_once(tmp_path: Path
         once = pq.read_table(path)
         assert written[path.name].equals(once, check_metadata=True)
     assert written["trials.parquet"]["number"].to_pylist() == list(range(6))
+
+
+@pytest.mark.parametrize("earlier_session", [False, True])
+def test_rows_that_are_converted_before_the_tables_are_due_are_not_converted_again(
+    earlier_session: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = StudyFolder(tmp_path / "small")
+    study.create(study_config())
+    ledger = Ledger(study.ledger)
+    start_session(ledger)
+    config = study_config().trial_config({"family": "none", "num_levels": 2})
+    for number in range(6):
+        ledger.record(ASKED, **asked(number, config))
+        train(ledger, number, 1)
+        if number in (1, 3, 4):
+            ledger.record(ENDED, number=number, state=TrialState.PRUNED, failure=None)
+    converted: list[int] = []
+
+    def counted(trial: Any) -> dict[str, Any]:
+        converted.append(trial.number)
+        return trial_row(trial)
+
+    monkeypatch.setattr("study.records.tables.trial_row", counted)
+    if earlier_session:
+        write_tables(study, ledger.history)
+        converted.clear()
+    writer = TableWriter(study)
+    writer.convert(ledger.history, [3, 1])
+    assert converted == ([] if earlier_session else [3, 1])
+    writer.write(ledger.history)
+    written = pq.read_table(study.trials)
+    if not earlier_session:  # otherwise the files hold all that the ledger says
+        assert sorted(converted) == [0, 1, 2, 3, 4, 5]
+    study.derived_json.unlink()
+    write_tables(study, ledger.history)
+    ledger.close()
+    assert written.equals(pq.read_table(study.trials), check_metadata=True)
+
+
+def test_recorder_converts_rows_before_the_tables_are_due(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("study.records.recorder.CONVERTED_TOGETHER", 1)
+    together: list[list[int]] = []
+    monkeypatch.setattr(TableWriter, "convert", lambda self, history, ended: together.append([*ended]))
+    recording.recorder._tables_due = float("inf")
+    recording.report(metrics(1))
+    recording.recorder.on_step_end(0, [])
+    recording.recorder.on_trial_complete(0, [], recording.trial)
+    recording.recorder.on_step_end(1, [])
+    recording.recorder.on_step_end(2, [])
+    assert together == [[0]]
