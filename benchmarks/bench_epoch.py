@@ -18,6 +18,7 @@ import torch
 from measure import in_turn, print_table, ratios, spread
 
 from trainables.config import Recipe, TrialConfig
+from trainables.families import family_of
 from trainables.run import CompressionRun
 
 CIFAR_IMAGES = 50_000
@@ -71,7 +72,7 @@ def main() -> None:
                 TrialConfig(
                     family=family,
                     num_levels=arguments.levels,
-                    lam=0.0 if family == "none" else 1e-4,
+                    lam=1e-4 if family_of(family).has_penalty else 0.0,
                     model=model,
                     dataset=dataset,
                     data_dir=str(arguments.data_dir),

@@ -19,10 +19,10 @@ import yaml
 from measure import print_table
 
 from analysis.load import load_trials
-from analysis.statistics.claims import PENALTIES, best_penalty, decide, lam_by_family, planned_claims
+from analysis.statistics.claims import best_penalty, decide, lam_by_family, planned_claims
 from analysis.statistics.family_gains import TEST, VALIDATION
-from trainables.families import QUANTIZE_FIRST
-from trainables.result import FINETUNE, REGULARIZE
+from trainables.families import FAMILIES, QUANTIZE_FIRST
+from trainables.result import FINETUNE, REGULARIZE, TrialState
 
 PHASES = {REGULARIZE: "before", FINETUNE: "after"}
 
@@ -87,16 +87,23 @@ ACCURACIES = {
 
 
 def arms(trials: pd.DataFrame) -> list[list[str]]:
-    """Return a row for each K and family: accuracies and bits per weight, means over the seeds [least, greatest]."""
-    families = ["none", QUANTIZE_FIRST, *PENALTIES]
+    """Return a row for each K and family: accuracies and bits per weight, means over the seeds [least, greatest].
+
+    Args:
+        trials: rows of trials.parquet of the studies of single seeds; those that are not complete are left out.
+    """
+    families = ["none", QUANTIZE_FIRST, *FAMILIES]
     rows = []
-    for (num_levels, family), seeds in trials.groupby(["num_levels", "family"]):
+    complete = trials[trials["state"] == TrialState.COMPLETE]
+    for _, seeds in complete.groupby(["num_levels", "family"]):
+        num_levels, family = seeds["num_levels"].iloc[0], seeds["family"].iloc[0]
         cells = []
         for column in ACCURACIES.values():
             values = seeds[column]
             extent = f" [{values.min():.3f}, {values.max():.3f}]" if len(values) > 1 else ""
             cells.append(f"{values.mean():.3f}{extent}")
-        rows.append([str(int(num_levels)), str(family), *cells, f"{seeds['bits_per_weight'].mean():.2f}"])
+        bits = f"{seeds['bits_per_weight'].mean():.2f}"
+        rows.append([str(int(num_levels)), str(family), str(len(seeds)), *cells, bits])
     return sorted(rows, key=lambda row: (int(row[0]), families.index(row[1])))
 
 
@@ -104,8 +111,8 @@ def print_arms(studies: list[Path]) -> None:
     """Print the accuracies of all arms. Raises ValueError if a table is missing."""
     trials = merged(studies)
     seeds = sorted(set(trials["seed"].astype(int)))
-    header = ["K", "family", *ACCURACIES, "bits"]
-    print_table(f"validation accuracy, n = {len(seeds)} (seeds {', '.join(map(str, seeds))})", header, arms(trials))
+    header = ["K", "family", "n", *ACCURACIES, "bits"]
+    print_table(f"validation accuracy of seeds {', '.join(map(str, seeds))}", header, arms(trials))
 
 
 def print_tests(lambda_studies: list[Path], studies: list[Path], split: str | None, out: Path | None) -> None:

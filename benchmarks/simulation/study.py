@@ -37,6 +37,10 @@ def config_of(trials: int, epochs: int, sampler: str, seed: int) -> StudyConfig:
     )
 
 
+MOST_COMPARED = 5000
+"""Trials whose decisions are compared at the end; each is ranked among all others again."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
     """Result of a simulated study.
@@ -134,6 +138,6 @@ def check_replay(simulation: Simulation) -> None:
     if history != expected:
         raise PromiseBrokenError("the ledger gives another history")
     rungs = Rungs.replay(config, history)
-    for trial in history.trials.values():
+    for trial in [*history.trials.values()][:: -(-config.trials // MOST_COMPARED)]:
         if rungs.stopped(trial.number) != (trial.state == TrialState.PRUNED) and trial.state != TrialState.FAIL:
             raise PromiseBrokenError(f"the rungs decide otherwise about trial {trial.number} than during the study")

@@ -27,14 +27,14 @@ class PagedArray:
 
     def __getitem__(self, place: int) -> int | float:
         """Return the value at a place, from 0."""
-        page = self._pages[place // PAGE]
-        value: int | float = page[place % PAGE % len(page)]
+        index = place // PAGE
+        value: int | float = self._pages[index][0 if self._is_one_value(index) else place % PAGE]
         return value
 
     def __setitem__(self, place: int, value: float) -> None:
         """Replace the value at a place."""
         index = place // PAGE
-        if index < len(self._pages) - 1 and len(self._pages[index]) == 1:
+        if self._is_one_value(index):
             self._pages[index] = self._pages[index] * PAGE
         self._pages[index][place % PAGE] = value
 
@@ -80,6 +80,10 @@ class PagedArray:
         return np.concatenate(
             [page if index == last else np.broadcast_to(page, PAGE) for index, page in zip(chosen, values, strict=True)]
         )
+
+    def _is_one_value(self, index: int) -> bool:
+        """Whether a page is kept as one value."""
+        return 0 <= index < len(self._pages) - 1 and len(self._pages[index]) == 1
 
     def _begin_page(self) -> None:
         """Add an empty page after a full one."""

@@ -56,7 +56,7 @@ class OptunaMirror:
         self._choices = union_of_choices(config)
         self._derivations = Derivations(folder)
         choices = {name: distribution_to_json(kind) for name, kind in self._choices.items()}
-        self._settings = json.dumps({"name": config.name, "choices": choices})  # that the file depends on
+        self._settings = json.dumps({"name": config.name, "choices": choices, "optuna": optuna.__version__})
         self._rows: OptunaRows | None = None
         self._trial_ids: list[int] = []
         self._running: set[int] = set()  # indices of proposals that still run there

@@ -16,6 +16,9 @@ KERNEL_MODULES = ("kernels", "training_kernels", "transform_kernels", "cluster_k
 
 H100 = GPUTarget("cuda", 90, 32)
 
+ONE = "one"
+"""Type of the number 1, which Triton makes a constant."""
+
 POINTERS = {torch.float32: "*fp32", torch.float64: "*fp64", torch.int32: "*i32", torch.int64: "*i64"}
 
 
@@ -23,7 +26,9 @@ def type_of(argument: Any) -> str:
     """Return the type of an argument in Triton's words; a list of tensors is a table of their addresses."""
     if isinstance(argument, torch.Tensor):
         return POINTERS[argument.dtype]
-    return {list: "*i64", int: "i32", float: "fp32"}[type(argument)]
+    if type(argument) is int:
+        return ONE if argument == 1 else "i32"
+    return {list: "*i64", float: "fp32"}[type(argument)]
 
 
 def compile_for_gpu(kernel: str, types: tuple[str, ...], constants: dict[str, Any]) -> int:
@@ -31,7 +36,9 @@ def compile_for_gpu(kernel: str, types: tuple[str, ...], constants: dict[str, An
     module, name = kernel.split(".")
     function = getattr(import_module(f"trainables.fused.{module}"), name)
     plain = [argument for argument in function.arg_names if argument not in constants]
-    signature = dict(zip(plain, types, strict=True)) | dict.fromkeys(constants, "constexpr")
+    known = dict(zip(plain, types, strict=True))
+    constants = constants | {argument: 1 for argument, type_name in known.items() if type_name == ONE}
+    signature = known | dict.fromkeys(constants, "constexpr")
     places = {(function.arg_names.index(argument),): value for argument, value in constants.items()}
     source = ASTSource(fn=function, signature=signature, constexprs=places)
     return len(triton.compile(source, target=H100).asm["cubin"])

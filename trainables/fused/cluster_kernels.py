@@ -63,7 +63,7 @@ def sum_attention(
         constants: (layers, CONSTANTS), float64; the unit is that of the temperature.
         controls: (CONTROLS,), float32.
         centroids: (iterations + 1, LEVELS), float32: of all layers, before each iteration.
-        resting: (layers,), int32: whether the iterations of a layer are over, from the second one on.
+        resting: (layers,), int32: whether the iterations of a layer are over; read from the second iteration on.
         ITERATION: number of the iteration, from 0.
         LEVELS: levels of all layers together.
         WIDTH: row length of `sums` and `totals`.

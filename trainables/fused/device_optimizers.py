@@ -42,11 +42,11 @@ def portable(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def warn_of_many_levels(phase: Phase) -> None:
-    """Say in one line that a phase goes layer by layer where too many representatives are trained."""
+    """Say in one line that a phase goes layer by layer where layers have too many levels."""
     if not phase.on_device:
         warnings.warn(
-            f"the {phase.name} phase has a layer with more than {MOST_LEVELS:,} trained levels, and goes layer by "
-            "layer, for which the host waits in each step; lower num_levels to train all layers at once",
+            f"the {phase.name} phase has a layer with more than {MOST_LEVELS:,} levels, and goes layer by layer, for "
+            "which the host waits in each step; lower num_levels to train all layers at once",
             stacklevel=3,
         )
 

@@ -30,7 +30,7 @@ def can_fuse(quantizers: Collection[LayerQuantizer]) -> bool:
 
 
 def fit(representatives: Collection[Tensor]) -> bool:
-    """Return whether no layer has more trained representatives than the kernels add up gradients of."""
+    """Return whether no layer has more representatives than the kernels take sums for."""
     return all(len(values) <= MOST_LEVELS for values in representatives)
 
 

@@ -22,21 +22,21 @@ CHUNK = 4096
 """Weights that one program of a kernel handles."""
 
 MOST_LEVELS = 1024
-"""Largest K of trained representatives, for which each chunk has a sum for each level; above, layers are handled one by
-one. Representatives that are not trained have no such limit."""
+"""Largest K where each chunk of weights has a sum for each level; above, layers are handled one by one. That is so where
+a penalty or the finetune phase trains representatives, and for PARQ and DKM, but not for RS, RC, SinReQ and LSQ."""
 
 FACTOR, REACH, SPACED, LOW, HIGH, ORIGIN, SPACING, UNIT, LEARNING_RATE, LAM, ENTROPY_WEIGHT = range(11)
 CONSTANTS = 11
-"""Columns of the table of constants: factor of the slope; how far a unit of λ draws a weight at slope 1, and whether
-that is a multiple of the current spacing; ends of the interval, a representative next to 0 and the spacing of RS and
-RC; a squared spacing that is the unit of τ and of RH's costs, or 0 for the current one; the highest learning rate of
-the representatives; λ; γ of RH."""
+"""Columns of the table of constants: factor of the slope, or of LSQ's gradient of the step; how far a unit of λ draws a
+weight at slope 1, and whether that is a multiple of the current spacing; ends of the interval, a representative next to
+0 and the spacing of RS and RC; a squared spacing that is the unit of τ and of RH's costs, or 0 for the current one (of
+DKM: a spacing); the highest learning rate of the representatives; λ; γ of RH."""
 
 RATE, AMOUNT, TEMPERATURE, REPRESENTATIVE_SHARE = range(4)
 CONTROLS = 4
 """Entries of the numbers that change from step to step: learning rate of the weights; how much a λ of 1 counts, with
-its warm-up and, where they apply, the shares of the schedule; RE's temperature, in squared spacings; learning rate of
-the representatives as a share of its highest."""
+its warm-up and, where they apply, the shares of the schedule; the temperature of RE, in squared spacings, or of DKM, in
+spacings, or the inverse slope of PARQ's map; learning rate of the representatives as a share of its highest."""
 
 FAMILIES: dict[type, str] = {
     PeriodicWells: "periodic",

@@ -1,8 +1,8 @@
 """The two phases for a device: all layers at once, and no step that the host waits for.
 
 Both train as `trainables.phases` does, and their checkpoints are the same. Groups of layers with different λ or K, and
-layers left in float, are trained at once. Families that the kernels do not know, and layers with more representatives
-than `layout.MOST_LEVELS`, where these are trained, are handled one by one, as on a CPU.
+layers left in float, are trained at once. Families that the kernels do not know, and layers with more levels than
+`layout.MOST_LEVELS`, where there is a sum for each, are handled one by one, as on a CPU.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,7 +30,7 @@ def is_fused_by_default(device: torch.device) -> bool:
 
 
 class FusedRegularizePhase(RegularizePhase):
-    """`RegularizePhase` with one launch for the penalty of all layers, and one for their representatives."""
+    """`RegularizePhase` with a few launches for the penalties or the transforms of all layers."""
 
     def __init__(
         self,
@@ -104,8 +104,16 @@ class FusedRegularizePhase(RegularizePhase):
             yield
             return
         self._transform.apply(self._controls.current)
-        yield
-        self._transform.undo([self._gradient(name) for name in self.quantizers], self._controls.current)
+        try:
+            yield
+        except BaseException:
+            if not self._transform.is_being_captured:  # a step that is captured has not changed the weights
+                self._transform.put_back()
+            raise
+        self._transform.put_back()
+        gradients = [self.weights[name].grad for name in self.quantizers]
+        if any(gradient is not None for gradient in gradients):  # without a backward pass there is nothing to chain
+            self._transform.chain(gradients, self._controls.current)
 
     def penalty(self) -> float:
         """Return the sum of the layers' penalties; see `Phase.penalty`."""

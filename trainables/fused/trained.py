@@ -24,17 +24,20 @@ class FusedRepresentatives:
         state: (3, levels), float32: what is trained, and Adam's first and second moments.
         gradient: (levels,), float32: of the last step.
         counts: (levels,), int32: weights nearest to each level, where the penalty depends on them; 0 between steps.
-        partial: (chunks, K), float64: sums over the weights of each chunk, by level.
+        partial: (chunks, columns), float64: sums over the weights of each chunk, by level or of a grid's step.
         steps: (layers,), float32: steps of Adam so far.
     """
 
-    def __init__(self, layout: Layout, trained: Sequence[Tensor], sums: bool = True) -> None:
+    def __init__(
+        self, layout: Layout, trained: Sequence[Tensor], sums: bool = True, columns: int | None = None
+    ) -> None:
         """Begin with what is trained of each layer: its representatives, (K,).
 
         Args:
             layout: of the layers.
             trained: one tensor for each layer.
-            sums: whether there are sums by level to be added up.
+            sums: whether there are sums over the weights to be added up.
+            columns: sums of each chunk; one for each level if None.
         """
         device = layout.chunks.device
         self.layout = layout
@@ -45,7 +48,8 @@ class FusedRepresentatives:
         self.gradient = torch.zeros_like(values)
         self.steps = torch.zeros(len(layout.num_levels), device=device)
         rows = len(layout.chunks) if sums else 1
-        self.partial = torch.zeros((rows, max(layout.num_levels)), dtype=torch.float64, device=device)
+        columns = columns or max(layout.num_levels)
+        self.partial = torch.zeros((rows, columns), dtype=torch.float64, device=device)
         self.counts = torch.zeros(sum(layout.num_levels), dtype=torch.int32, device=device)
 
     @property
@@ -115,10 +119,9 @@ class FusedGrids(FusedRepresentatives):
             layout: of the layers.
             trained: the step of each layer.
             multiples: of each layer.
-            by_step: whether the first column of `partial` holds the gradient of the step itself, instead of a column
-                for each representative.
+            by_step: whether `partial` has one column, the gradient of the step itself, instead of one for each level.
         """
-        super().__init__(layout, trained)
+        super().__init__(layout, trained, columns=1 if by_step else None)
         self.multiples = torch.cat(list(multiples)).to(self.state)
         self._by_step = by_step
         self._values = torch.empty_like(self.multiples)

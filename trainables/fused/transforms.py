@@ -66,16 +66,32 @@ class FusedTransform:
         torch.cat(self._weights, out=self._kept)
         self._transform(controls)
 
-    def undo(self, gradients: Sequence[Tensor], controls: Tensor) -> None:
-        """Put the weights back, and turn the gradients of what was in their place into theirs, in place."""
+    @property
+    def is_being_captured(self) -> bool:
+        """Whether launches are captured as a CUDA graph, and not executed."""
+        return self._kept.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+
+    def put_back(self) -> None:
+        """Put the weights back in their place."""
         torch._foreach_copy_(self._weights, list(self._kept.split(self._sizes)))
-        own = [flat(gradient) for gradient in gradients]
+
+    def chain(self, gradients: Sequence[Tensor | None], controls: Tensor) -> None:
+        """Turn the gradients of what was in the place of the weights into theirs, in place.
+
+        Args:
+            gradients: of each layer; None for one that the forward pass has not used.
+            controls: of the step.
+        """
+        own = [
+            weight.new_zeros(len(weight)) if gradient is None else flat(gradient)
+            for weight, gradient in zip(self._weights, gradients, strict=True)
+        ]
         torch.cat(own, out=self._gradient)
         self._chain(controls)
         torch._foreach_copy_(own, list(self._gradient.split(self._sizes)))
 
     def step_representatives(self, controls: Tensor) -> None:
-        """Train the representatives, if an optimizer does, with the gradient that `undo` has left."""
+        """Train the representatives, if an optimizer does, with the gradient that `chain` has left."""
         if self.trained:
             self.representatives.step(controls, sign=1)
 
@@ -154,10 +170,8 @@ class FusedPiecewiseAffine(FusedTransform):
         del form
         return inverse_slope(fraction)
 
-    def undo(self, gradients: Sequence[Tensor], controls: Tensor) -> None:
-        """Put the weights back; their gradients are those of the mapped ones."""
-        del gradients, controls
-        torch._foreach_copy_(self._weights, list(self._kept.split(self._sizes)))
+    def chain(self, gradients: Sequence[Tensor | None], controls: Tensor) -> None:
+        """Leave the gradients as they are; see `PiecewiseAffine.chain`."""
 
     def _transform(self, controls: Tensor) -> None:
         layout, own = self._layout, self.representatives

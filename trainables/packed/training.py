@@ -81,11 +81,8 @@ class PackedTraining:
                 member.attempt(partial(member.begin_step, index, *batch))
             training = [member for member in training if member.error is None]
             losses = networks.losses(_models(training), images[:, :size], labels[:, :size])
-            if first.phase.on_device:
-                unread.append(losses.detach())
-                finite = training
-            else:
-                finite = [member for member in training if member.read(losses)]
+            unread.append(losses.detach())
+            finite = [member for member in training if member.on_device or member.read(losses)]
             losses.sum().backward()
             networks.give_gradients(_models(finite))
             for member in training:
@@ -94,10 +91,11 @@ class PackedTraining:
             if not training:
                 break
         networks.give_buffers(models)
-        if unread:
+        if any(member.on_device for member in members):
             by_place = torch.stack(unread).T.tolist()
             for member in members:
-                member.losses = by_place[member.place]
+                if member.on_device:
+                    member.losses = by_place[member.place]
 
     def _batch_memory(self, run: CompressionRun) -> tuple[Tensor, Tensor]:
         """Return memory for the images and classes of a batch of each place, zeros: (n, b, c, h, w) and (n, b)."""
@@ -163,6 +161,11 @@ class _Member:
         transformed = phase.forward_weights(self._epochs_done)
         transformed.__enter__()
         self._transformed = transformed
+
+    @property
+    def on_device(self) -> bool:
+        """Whether the loss of a step is not waited for; see `Phase.on_device`."""
+        return self.run.phase.on_device
 
     def read(self, losses: Tensor) -> bool:
         """Read the loss of this trial among those of all places, and return whether it is finite."""

@@ -28,7 +28,8 @@ class Phase(Protocol):
     def forward_weights(self, epochs_done: float) -> AbstractContextManager[None]:
         """Let the network hold the weights that the forward pass uses, for the time of the block.
 
-        At its end, the network has its own weights back, and `.grad` is the gradient with respect to these.
+        A step begins with it: it is entered once before each call of `step`. At its end, the network has its own
+        weights back, and `.grad` is the gradient with respect to these.
 
         Args:
             epochs_done: epochs of the phase that are over before this step.

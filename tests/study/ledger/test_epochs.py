@@ -135,6 +135,18 @@ def test_pages_of_one_value_hold_what_an_array_holds(
         np.testing.assert_array_equal(paged.numpy(first // PAGE, 1), plain[first : first + PAGE])
 
 
+def test_places_beyond_the_end_are_refused() -> None:
+    paged = PagedArray("d")
+    with pytest.raises(IndexError):
+        paged[0]
+    paged.append(1.0)
+    for place in (1, 5, PAGE):
+        with pytest.raises(IndexError):
+            paged[place]
+        with pytest.raises(IndexError):
+            paged[place] = 2.0
+
+
 def test_page_of_one_value_takes_no_memory() -> None:
     tracemalloc.start()
     paged = PagedArray("d")

@@ -117,7 +117,8 @@ def test_counted_kernels_are_those_that_are_launched(family: str, monkeypatch: p
     if family in TRANSFORMS:
         transform = FUSED_TRANSFORMS[type(quantizers[0])](weights, quantizers, [0.1] * 3, chunk=64)
         transform.apply(controls)
-        transform.undo([torch.ones_like(weight) for weight in weights], controls)
+        transform.put_back()
+        transform.chain([torch.ones_like(weight) for weight in weights], controls)
         transform.step_representatives(controls)
     else:
         penalty = FusedPenalty(weights, quantizers, True, [0.1] * 3, chunk=64)

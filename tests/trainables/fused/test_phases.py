@@ -114,9 +114,21 @@ def test_layers_with_more_levels_than_the_kernels_compare_are_trained_one_by_one
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("trainables.fused.layers.MOST_LEVELS", 3)
-    with pytest.warns(UserWarning, match="the regularize phase has a layer with more than 1,024 trained levels"):
+    with pytest.warns(UserWarning, match="the regularize phase has a layer with more than 1,024 levels"):
         run = fused_run(quick("RM", num_levels=4))
-    with pytest.warns(UserWarning, match="the finetune phase has a layer with more than 1,024 trained levels"):
+    with pytest.warns(UserWarning, match="the finetune phase has a layer with more than 1,024 levels"):
         losses = [metrics["train_loss"] for metrics in rest_of(run)]
     assert all(math.isfinite(loss) for loss in losses)
     assert not run.phase.on_device
+
+
+@pytest.mark.parametrize("name", ["LSQ", "PARQ", "DKM"])
+def test_weights_are_restored_when_a_forward_pass_fails(name: str) -> None:
+    run = fused_run(CONFIGS[name])
+    before = [parameter.detach().clone() for parameter in run.model.parameters()]
+    with pytest.raises(RuntimeError, match="broken"), run.phase.forward_weights(0.0):
+        raise RuntimeError("broken")
+    with run.phase.forward_weights(0.0):
+        pass  # no backward pass follows: the loss is not finite
+    for parameter, expected in zip(run.model.parameters(), before, strict=True):
+        assert torch.equal(parameter, expected)

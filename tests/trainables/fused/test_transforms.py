@@ -72,7 +72,8 @@ def test_all_layers_are_transformed_at_once_as_one_by_one(family: str, form: Pen
             torch.testing.assert_close(weight.cpu(), value, rtol=1e-4, atol=ROUNDING[family] * float(value.abs().max()))
         gradients = [draw_weights("normal", len(layer), 17 + step) for layer in layers]
         changed = [gradient.to(DEVICE, copy=True) for gradient in gradients]
-        transform.undo(changed, controls)
+        transform.put_back()
+        transform.chain(changed, controls)
         transform.step_representatives(controls)
         assert all(torch.equal(weight, one) for weight, one in zip(weights, before, strict=True))
         for quantizer, other, layer, gradient, result in zip(
@@ -118,3 +119,26 @@ def test_means_by_level_beyond_the_limit_are_not_taken_by_the_kernels(monkeypatc
     assert not can_fuse_transforms(made("DKM", [layer], 4, PenaltyForm()))
     assert can_fuse_transforms(made("LSQ", [layer], 4, PenaltyForm()))
     assert not can_fuse_transforms([])
+
+
+@pytest.mark.parametrize("family", TRANSFORMS)
+def test_layer_that_the_forward_pass_has_not_used_disturbs_no_other(family: str) -> None:
+    layers = [draw_weights("normal", size, size) for size in (40, 300)]
+    gradient = draw_weights("normal", 300, 7)
+    results = []
+    for first in (torch.zeros(40, device=DEVICE), None):
+        weights = [layer.to(DEVICE, copy=True) for layer in layers]
+        transform = fused(family, weights, made(family, weights, 4, PenaltyForm()))
+        controls = torch.full((CONTROLS,), 0.5, device=DEVICE)
+        transform.apply(controls)
+        transform.put_back()
+        second = gradient.to(DEVICE, copy=True)
+        transform.chain([first, second], controls)
+        results.append(second)
+    assert torch.equal(*results)
+
+
+def test_learned_steps_need_one_sum_of_each_chunk() -> None:
+    weights = [draw_weights("normal", 5000, 0).to(DEVICE)]
+    transform = fused("LSQ", weights, made("LSQ", weights, 2000, PenaltyForm()))
+    assert transform.representatives.partial.shape == (20, 1)
