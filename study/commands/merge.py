@@ -1,5 +1,6 @@
 """`qar merge`: one study with the trials of several that have the same trial settings."""
 
+import itertools
 import re
 import secrets
 import shutil
@@ -70,7 +71,8 @@ class Source:
 def merge_studies(addresses: Sequence[StudyFolder], target: StudyFolder, say: Callable[[str], None]) -> Merged:
     """Write a study with the trials of several.
 
-    Trials get new numbers and names in the order of the studies, and keep their seeds. The studies stay as they are.
+    Trials get new numbers and names in the order of the studies, and keep their seeds. Studies that run one plan with
+    seeds that follow each other make a study of that plan with all of them. The studies stay as they are.
 
     Args:
         addresses: the studies, which don't run.
@@ -78,7 +80,8 @@ def merge_studies(addresses: Sequence[StudyFolder], target: StudyFolder, say: Ca
         say: called with a line where writing takes a while.
 
     Raises:
-        ValueError: a study runs, has a plan, lies in a bucket, or differs in a trial setting; then nothing is written.
+        ValueError: a study runs, lies in a bucket, or differs in a trial setting, or plans make none together; then
+            nothing is written.
         DamagedFileError: the files of a study can't be read.
         StorageError: the new study can't be written.
         OSError: a file can't be copied.
@@ -124,8 +127,6 @@ def _sources(folders: Sequence[StudyFolder], target: StudyFolder) -> list[Source
     for folder in folders:
         folder.check_no_links()
         config, history = folder.read_config(), folder.read_history()
-        if config.plan:
-            raise ValueError(f"qar merge needs searches, got {folder}, which runs a plan; see it with: qar report")
         if folder.is_driven():
             raise ValueError(f"qar merge needs studies that don't run, got {folder}; end it with: qar stop {folder}")
         source = Source(folder=folder, config=config, history=history, sessions=sum(map(_num_sessions, sources)))
@@ -135,6 +136,7 @@ def _sources(folders: Sequence[StudyFolder], target: StudyFolder) -> list[Source
                 seen.add(key)
         sources.append(source)
     _check_settings(sources)
+    _check_plans(sources)
     return sources
 
 
@@ -156,9 +158,36 @@ def _check_settings(sources: Sequence[Source]) -> None:
             )
 
 
+def _check_plans(sources: Sequence[Source]) -> None:
+    """Raise ValueError if studies have plans that together are no plan with more seeds."""
+    first = sources[0]
+    if not any(source.config.plan for source in sources):
+        return
+    for source in sources:
+        if source.config.plan != first.config.plan:
+            raise ValueError(
+                f"qar merge needs searches, or studies of one plan, got {first.folder} and {source.folder}, whose "
+                f"plans differ; see them with: qar report {first.folder} {source.folder}"
+            )
+        if source.history.num_ended < source.config.trials:
+            raise ValueError(
+                f"qar merge needs plans whose trials have all ended, got {source.folder} with "
+                f"{source.history.num_ended} of {source.config.trials}; end them with: qar resume {source.folder}"
+            )
+    for source, following in itertools.pairwise(sources):
+        expected = source.config.seed + source.config.replicates
+        if following.config.seed != expected:
+            raise ValueError(
+                f"qar merge needs plans with seeds that follow each other, got {source.folder} and {following.folder}, "
+                f"which begins with {following.config.seed} instead of {expected}; name them in that order"
+            )
+
+
 def _trial_settings(config: StudyConfig) -> dict[str, Any]:
+    """Return the settings that trials must share to be compared."""
     values = config.model_dump()
-    del values["trial"]["data_dir"]  # a place on a machine
+    for key in ("data_dir", "evaluate_test"):  # a place on a machine, and what changes no training
+        del values["trial"][key]
     return flat({key: values[key] for key in ("trial", "baseline_epochs", "code")})
 
 
@@ -176,13 +205,15 @@ def _config_of(sources: Sequence[Source], name: str) -> StudyConfig:
             source.versions.append(len(versions))
         space = union_of(space, source.config.space)
     first = sources[0].config
+    replicates = [source.config.replicates for source in sources]
     last = StudyVersion(space=space, early_stopping=first.early_stopping)
     earlier = versions if versions[-1] != last else versions[:-1]
     values = first.model_dump() | {
         "name": name,
         "trials": max(1, sum(len(source.numbers) for source in sources)),
         "space": space.model_dump(),
-        "replicates": max(source.config.replicates for source in sources),
+        "trial": first.trial | {"evaluate_test": all(source.config.trial["evaluate_test"] for source in sources)},
+        "replicates": sum(replicates) if first.plan else max(replicates),
         "warm_start": [],
         "stop": None,
         "earlier_versions": [version.model_dump() for version in earlier],

@@ -82,7 +82,7 @@ CASES = [
     ("merge small --into both", "needs at least two different studies"),
     ("merge small nosuch --into both", "is no study folder"),
     ("merge small begun --into small", "holds a study already"),
-    ("merge small plan --into both", "runs a plan"),
+    ("merge small plan --into both", "whose plans differ"),
     (
         "merge small narrow --into both",
         "got small and narrow, which differ in trial.width .1.0 and 0.5.",

@@ -182,3 +182,44 @@ def test_comparison_of_equal_studies_says_so(tmp_path: Path) -> None:
     a_study(tmp_path / "two")
     done = CliRunner().invoke(app, ["compare", str(tmp_path / "one"), str(tmp_path / "two")])
     assert done.stdout.startswith("the studies have the same settings\n")
+
+
+PLAN = [
+    {"family": "none", "num_levels": None},
+    {"family": "none", "num_levels": 2},
+    {"family": "RE", "num_levels": 8, "lam": 1e-3, "placement": "own"},
+    {"family": "RS", "num_levels": 4, "lam": 1e-4, "placement": "kmeans"},
+    {"family": "RC", "num_levels": 4, "lam": 1e-2, "placement": "uniform"},
+]
+
+
+def a_plan(path: Path, seed: int, *, ended: bool = True, **trial: Any) -> StudyFolder:
+    lengths = {"regularize_epochs": 3, "finetune_epochs": 1}
+    return make_study(path, study_config(plan=PLAN, trials=5, seed=seed, trial=lengths | trial), ended=ended)
+
+
+def test_studies_of_one_plan_make_that_plan_with_all_seeds(tmp_path: Path) -> None:
+    studies = a_plan(tmp_path / "one", 1), a_plan(tmp_path / "two", 2, evaluate_test=True)
+    config = merged(*studies, into=tmp_path / "both").read_config()
+    trials = StudyFolder(tmp_path / "both").read_history().trials.values()
+    assert (config.plan, config.replicates, config.trials) == (studies[0].read_config().plan, 2, 10)
+    assert [trial.config["seed"] for trial in trials] == [1] * 5 + [2] * 5
+    assert config.trial["evaluate_test"] is False, "one seed has not evaluated it"
+    a_plan(tmp_path / "far", 3)
+    before = files_below(tmp_path)
+    for names in (("two", "one"), ("one", "far")):
+        with pytest.raises(ValueError, match="seeds that follow each other.*name them in that order"):
+            merged(*(StudyFolder(tmp_path / name) for name in names), into=tmp_path / "more")
+        assert files_below(tmp_path) == before
+
+
+def test_plan_that_has_not_ended_is_not_merged(tmp_path: Path) -> None:
+    studies = a_plan(tmp_path / "one", 1), a_plan(tmp_path / "two", 2, ended=False)
+    with pytest.raises(ValueError, match=r"have all ended, got .*two with 4 of 5; end them with: qar resume"):
+        merged(*studies, into=tmp_path / "both")
+
+
+def test_plan_is_not_merged_with_a_search(tmp_path: Path) -> None:
+    studies = a_plan(tmp_path / "one", 1), a_study(tmp_path / "two", seed=9)
+    with pytest.raises(ValueError, match="searches, or studies of one plan.*whose plans differ"):
+        merged(*studies, into=tmp_path / "both")
