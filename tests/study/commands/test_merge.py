@@ -208,7 +208,7 @@ def test_studies_of_one_plan_make_that_plan_with_all_seeds(tmp_path: Path) -> No
     a_plan(tmp_path / "far", 3)
     before = files_below(tmp_path)
     for names in (("two", "one"), ("one", "far")):
-        with pytest.raises(ValueError, match="seeds that follow each other.*name them in that order"):
+        with pytest.raises(ValueError, match=r"seeds that follow each other.*name them in that order"):
             merged(*(StudyFolder(tmp_path / name) for name in names), into=tmp_path / "more")
         assert files_below(tmp_path) == before
 
@@ -221,5 +221,5 @@ def test_plan_that_has_not_ended_is_not_merged(tmp_path: Path) -> None:
 
 def test_plan_is_not_merged_with_a_search(tmp_path: Path) -> None:
     studies = a_plan(tmp_path / "one", 1), a_study(tmp_path / "two", seed=9)
-    with pytest.raises(ValueError, match="searches, or studies of one plan.*whose plans differ"):
+    with pytest.raises(ValueError, match=r"searches, or studies of one plan.*whose plans differ"):
         merged(*studies, into=tmp_path / "both")
