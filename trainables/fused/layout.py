@@ -22,8 +22,8 @@ CHUNK = 4096
 """Weights that one program of a kernel handles."""
 
 MOST_LEVELS = 1024
-"""Largest K where each chunk of weights has a sum for each level; above, layers are handled one by one. That is so where
-a penalty or the finetune phase trains representatives, and for PARQ and DKM; RS, RC, SinReQ and LSQ have no limit."""
+"""Largest K where each chunk of weights has a sum for each level; above, layers are handled one by one. That is so
+where a penalty or the finetune phase trains representatives, and for PARQ and DKM."""
 
 FACTOR, REACH, SPACED, LOW, HIGH, ORIGIN, SPACING, UNIT, LEARNING_RATE, LAM, ENTROPY_WEIGHT = range(11)
 CONSTANTS = 11
