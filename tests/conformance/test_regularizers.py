@@ -158,6 +158,18 @@ def layers(draw: st.DrawFn) -> Tensor:
 SPECIAL_KINDS = ("ends", "outside", "far outside", "zero", "representatives", "midway", "extremes")
 
 
+@pytest.mark.parametrize("seed", [32, 80, 92])
+def test_slopes_of_weights_close_to_their_representatives_are_as_exact(seed: int) -> None:
+    """What a table leaves out is a large part of small slopes."""
+    form = soft_form(squared=True, initial="grid", temperature=0.25, final_temperature=0.025)
+    layer = draw_weights("two clusters", 3000, seed)
+    regularizer = REGULARIZERS["RE"](layer, 7, form)
+    representatives = regularizer.representatives.detach().double()
+    reference = Reference.of("RE", form, layer, representatives, 0.0)
+    weights = layer[~reference.uncertain(layer.double(), representatives)]
+    assert_matches_reference(regularizer, reference, weights, 1e-3)
+
+
 @pytest.mark.parametrize("switches", FORMS, ids=lambda form: "-".join(str(value) for value in form.values()))
 @pytest.mark.parametrize("family", sorted(REGULARIZERS))
 @settings(max_examples=40)

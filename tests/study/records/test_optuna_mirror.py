@@ -290,7 +290,7 @@ def knows_a_running_trial(storage: str) -> bool:
 def test_study_that_is_killed_tells_the_same_in_the_database(postgres: str, tmp_path: Path) -> None:
     epochs = ("--set", "trial.regularize_epochs=2", "--set", "trial.finetune_epochs=1", "--set", "baseline_epochs=1")
     short = (*epochs, "--set", "trial.subset=160", "--set", "early_stopping.grace_period=1")
-    run = LiveRun(("launch", "digits", "--trials", "30", "--set", f"optuna_storage={postgres}", *short), tmp_path)
+    run = LiveRun(("launch", "digits", "--trials", "20", "--set", f"optuna_storage={postgres}", *short), tmp_path)
     folder = StudyFolder(tmp_path / "studies" / "digits")
     run.wait_until(folder.ledger, lambda history: history.num_ended >= 4 and knows_a_running_trial(postgres))
     run.kill_driver()

@@ -19,7 +19,7 @@ WEIGHTS_A_BIN = 16
 """Weights per bin below which bins are made wider, if they may be: a bin costs as much as evaluating some weights."""
 TOLERANCE = 5e-6
 """Error of a tabulated slope, in distances of representatives, above which a bin is sharp."""
-LEFT_OUT = 5e-6
+LEFT_OUT = 1e-6
 """Part of a tabulated slope, in √τ, that is left out if that saves a look-up for every weight of the layer."""
 MOST_BINS = 1 << 16
 
