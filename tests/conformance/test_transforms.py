@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -12,7 +12,7 @@ from tests.conformance.test_regularizers import draw_weights, multiples
 from trainables.config import PenaltyForm
 from trainables.regularizers.protocol import WeightTransform
 from trainables.regularizers.registry import TRANSFORMS
-from trainables.regularizers.siblings.soft_clusters import CONVERGED, MOST_ITERATIONS
+from trainables.regularizers.siblings.soft_clusters import CONVERGED, MOST_ITERATIONS, SoftClusters
 
 FORM = PenaltyForm(temperature=0.3, final_temperature=0.1)
 FAMILIES = sorted(TRANSFORMS)
@@ -53,14 +53,16 @@ def lsq(weights: Tensor, step: Tensor, num_levels: int) -> Tensor:
     return PassThrough.apply(ratio, nearest) * scaled
 
 
-def dkm(weights: Tensor, centroids: Tensor, tau: float, spacing: float) -> Tensor:
-    """DKM by autograd through every iteration, over the n × K table."""
+def dkm(weights: Tensor, centroids: Tensor, tau: float, spacing: float) -> tuple[Tensor, list[Tensor]]:
+    """DKM by autograd through every iteration, over the n × K table, and the centroids before each iteration."""
+    begins = []
     for _ in range(MOST_ITERATIONS):
+        begins.append(centroids.detach())
         attention = torch.softmax(-(weights[:, None] - centroids).abs() / tau, 1)
         before, centroids = centroids, (attention * weights[:, None]).sum(0) / attention.sum(0)
         if (centroids - before).abs().max() <= CONVERGED * spacing:
             break
-    return attention @ centroids
+    return attention @ centroids, begins
 
 
 @settings(max_examples=60)
@@ -99,11 +101,17 @@ def test_dkm_is_that_of_autograd(seed: int, num_levels: int, shape: str, size: i
     tau = 0.3 * (0.1 / 0.3) ** fraction * spacing
     upstream = draw_weights("normal", size, seed + 2)
     exact = weights.double().requires_grad_()
-    expected = dkm(exact, transform.state.double(), tau, spacing)
+    expected, begins = dkm(exact, transform.state.double(), tau, spacing)
     expected.backward(upstream.double())
     assert exact.grad is not None
 
     torch.testing.assert_close(transform.transform(weights).double(), expected.detach(), rtol=1e-4, atol=1e-5)
+    # The gradient jumps where a weight passes a centroid, which float32 may hold on the other side of it.
+    assert isinstance(transform, SoftClusters)
+    held = [iteration.centroids for iteration in transform._iterations]
+    assume(len(held) == len(begins))
+    sides = [[(weights[:, None] - centroids.double()).sign() for centroids in ones] for ones in (held, begins)]
+    assume(all(torch.equal(own, other) for own, other in zip(*sides, strict=True)))
     gradient = upstream.clone()
     transform.chain(weights, gradient)
     assert (gradient.double() - exact.grad).norm() <= 1e-3 * exact.grad.norm()
