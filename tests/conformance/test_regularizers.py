@@ -160,7 +160,7 @@ SPECIAL_KINDS = ("ends", "outside", "far outside", "zero", "representatives", "m
 
 @pytest.mark.parametrize("seed", [32, 80, 92])
 def test_slopes_of_weights_close_to_their_representatives_are_as_exact(seed: int) -> None:
-    """What a table leaves out is a large part of small slopes."""
+    """The part of a slope that its table leaves out is large beside small slopes."""
     form = soft_form(squared=True, initial="grid", temperature=0.25, final_temperature=0.025)
     layer = draw_weights("two clusters", 3000, seed)
     regularizer = REGULARIZERS["RE"](layer, 7, form)

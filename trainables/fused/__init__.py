@@ -3,8 +3,8 @@
 `phases` holds the two phases of a trial for a device; `layers` and `trained` what they do to weights and to
 representatives, and `transforms` the families that put other values in the place of the weights. The modules named
 `…kernels` hold the Triton kernels, `slopes` their formulas, and `launching` launches them. `layout` says where each
-layer's numbers lie; `controls` holds λ, τ and learning rates in device memory, for `device_optimizers`; `graph`
-captures a step as a CUDA graph.
+layer's numbers lie, and `places` finds them in a kernel; `controls` holds λ, τ and learning rates in device memory, for
+`device_optimizers`; `graph` captures a step as a CUDA graph.
 
 On a CPU, the phases of `trainables.phases` go from layer to layer. For RM and RE on small networks, `flat_phase` takes
 the regularize phase's place there: `flat_nearest` and `flat_soft_minimum` draw all layers at once, and `flat_search`

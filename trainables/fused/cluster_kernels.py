@@ -8,8 +8,8 @@ import triton
 import triton.language as tl
 
 from trainables.fused.layout import CONSTANTS, TEMPERATURE, UNIT
+from trainables.fused.places import place_of_chunk, place_of_layer
 from trainables.fused.training_kernels import sums_of_levels
-from trainables.fused.transform_kernels import place_of_chunk
 
 _CONSTANTS, _UNIT, _TEMPERATURE = tl.constexpr(CONSTANTS), tl.constexpr(UNIT), tl.constexpr(TEMPERATURE)
 
@@ -123,11 +123,8 @@ def move_centroids(
         ROWS: chunks added at once.
         BLOCK: levels handled at once.
     """
-    layer = tl.program_id(0)
+    layer, first, count, begin, end = place_of_layer(firsts, sizes)
     if (ITERATION == 0) | (tl.load(resting + layer) == 0):
-        first = tl.load(sizes + 3 * layer + 1)
-        count = tl.load(sizes + 3 * layer + 2).to(tl.int32)
-        begin, end = tl.load(firsts + layer), tl.load(firsts + layer + 1)
         before = centroids + ITERATION * LEVELS + first
         after = before + LEVELS
         farthest = tl.zeros([BLOCK], tl.float32)
@@ -320,10 +317,7 @@ def sum_passed(
         ROWS: chunks added at once.
         BLOCK: levels handled at once.
     """
-    layer = tl.program_id(0)
-    first = tl.load(sizes + 3 * layer + 1)
-    count = tl.load(sizes + 3 * layer + 2).to(tl.int32)
-    begin, end = tl.load(firsts + layer), tl.load(firsts + layer + 1)
+    layer, first, count, begin, end = place_of_layer(firsts, sizes)
     last = tl.load(performed + layer) - 1
     if OUTPUT | (last >= ITERATION):
         for start in range(0, count, BLOCK):

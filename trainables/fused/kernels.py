@@ -11,6 +11,7 @@ import triton
 import triton.language as tl
 
 from trainables.fused.layout import AMOUNT, CONSTANTS, ENTROPY_WEIGHT, FACTOR, LAM, TEMPERATURE, UNIT
+from trainables.fused.places import place_of_chunk
 from trainables.fused.slopes import (
     cheapest_level,
     mean_spacing,
@@ -38,12 +39,7 @@ def count_levels(addresses, counts, chunks, sizes, values, CHUNK: tl.constexpr):
         values: as for `pull_weights`.
         CHUNK: weights in a chunk.
     """
-    chunk = tl.program_id(0).to(tl.int64)
-    layer = tl.load(chunks + 3 * chunk)
-    at = tl.load(chunks + 3 * chunk + 1) + tl.arange(0, CHUNK)
-    first = tl.load(sizes + 3 * layer + 1)
-    count = tl.load(sizes + 3 * layer + 2).to(tl.int32)
-    inside = at < tl.load(sizes + 3 * layer)
+    _, layer, at, _, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
     weight = tl.load(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, mask=inside, other=0.0)
     level, _, _ = nearest_level(weight, values, first, count)
     for k in range(count):
@@ -90,15 +86,9 @@ def pull_weights(
             step of the squared distance.
         CHUNK: weights in a chunk.
     """
-    chunk = tl.program_id(0).to(tl.int64)
-    layer = tl.load(chunks + 3 * chunk)
-    start = tl.load(chunks + 3 * chunk + 1)
+    chunk, layer, at, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
     size = tl.load(sizes + 3 * layer)
-    first = tl.load(sizes + 3 * layer + 1)
-    count = tl.load(sizes + 3 * layer + 2).to(tl.int32)
     constants += layer * _CONSTANTS
-    at = start + tl.arange(0, CHUNK)
-    inside = at < size
     address = tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at
     weight = tl.load(address, mask=inside, other=0.0)
     spacing = mean_spacing(values, first, count)
@@ -150,7 +140,7 @@ def pull_weights(
             tl.store(partial + chunk * WIDTH + k, tl.sum(part.to(tl.float64), 0))
 
     if APPLY == "gradient":
-        tl.store(slopes + tl.load(chunks + 3 * chunk + 2) + tl.arange(0, CHUNK), slope, mask=inside)
+        tl.store(slopes + among_all, slope, mask=inside)
     else:
         distance = amount * reach_of_lam(constants, spacing, tau, FAMILY, SCALE)
         if APPLY == "draw":
@@ -176,13 +166,10 @@ def sum_by_level(gradient, levels, partial, chunks, sizes, WIDTH, CHUNK: tl.cons
         WIDTH: row length of `partial`.
         CHUNK: weights in a chunk.
     """
-    chunk = tl.program_id(0).to(tl.int64)
-    layer = tl.load(chunks + 3 * chunk)
-    inside = tl.load(chunks + 3 * chunk + 1) + tl.arange(0, CHUNK) < tl.load(sizes + 3 * layer)
-    at = tl.load(chunks + 3 * chunk + 2) + tl.arange(0, CHUNK)
-    grad = tl.load(gradient + at, mask=inside, other=0.0)
-    level = tl.load(levels + at, mask=inside, other=-1)
-    for k in range(tl.load(sizes + 3 * layer + 2).to(tl.int32)):
+    chunk, _, _, among_all, inside, _, count = place_of_chunk(chunks, sizes, CHUNK)
+    grad = tl.load(gradient + among_all, mask=inside, other=0.0)
+    level = tl.load(levels + among_all, mask=inside, other=-1)
+    for k in range(count):
         part = tl.where(level == k, grad, 0.0)
         tl.store(partial + chunk * WIDTH + k, tl.sum(part.to(tl.float64), 0))
 
@@ -199,10 +186,7 @@ def write_levels(addresses, levels, values, chunks, sizes, CHUNK: tl.constexpr):
         sizes: as for `pull_weights`.
         CHUNK: weights in a chunk.
     """
-    chunk = tl.program_id(0).to(tl.int64)
-    layer = tl.load(chunks + 3 * chunk)
-    at = tl.load(chunks + 3 * chunk + 1) + tl.arange(0, CHUNK)
-    inside = at < tl.load(sizes + 3 * layer)
-    level = tl.load(levels + tl.load(chunks + 3 * chunk + 2) + tl.arange(0, CHUNK), mask=inside, other=0)
-    value = tl.load(values + tl.load(sizes + 3 * layer + 1) + level, mask=inside, other=0.0)
+    _, layer, at, among_all, inside, first, _ = place_of_chunk(chunks, sizes, CHUNK)
+    level = tl.load(levels + among_all, mask=inside, other=0)
+    value = tl.load(values + first + level, mask=inside, other=0.0)
     tl.store(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, value, mask=inside)

@@ -4,6 +4,7 @@ import triton
 import triton.language as tl
 
 from trainables.fused.layout import CONSTANTS, LEARNING_RATE, REPRESENTATIVE_SHARE
+from trainables.fused.places import place_of_layer
 from trainables.fused.slopes import adam_step
 
 _CONSTANTS, _LEARNING_RATE = tl.constexpr(CONSTANTS), tl.constexpr(LEARNING_RATE)
@@ -60,10 +61,7 @@ def train_representatives(
         ROWS: chunks added at once.
         BLOCK: levels handled at once.
     """
-    layer = tl.program_id(0)
-    first = tl.load(sizes + 3 * layer + 1)
-    count = tl.load(sizes + 3 * layer + 2).to(tl.int32)
-    begin, end = tl.load(firsts + layer), tl.load(firsts + layer + 1)
+    layer, first, count, begin, end = place_of_layer(firsts, sizes)
     step = tl.load(steps + layer).to(tl.float64) + 1
     rate = tl.load(constants + layer * _CONSTANTS + _LEARNING_RATE) * tl.load(controls + _REPRESENTATIVE_SHARE)
     for start in range(0, count, BLOCK):
@@ -141,10 +139,7 @@ def train_grids(
         ROWS: chunks added at once.
         BLOCK: levels handled at once.
     """
-    layer = tl.program_id(0)
-    first = tl.load(sizes + 3 * layer + 1)
-    count = tl.load(sizes + 3 * layer + 2).to(tl.int32)
-    begin, end = tl.load(firsts + layer), tl.load(firsts + layer + 1)
+    layer, first, count, begin, end = place_of_layer(firsts, sizes)
     if BY_STEP:
         k = tl.arange(0, BLOCK)
         by_step = sums_of_levels(partial, begin, end, k, k < 1, WIDTH, ROWS, BLOCK)

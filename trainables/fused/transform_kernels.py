@@ -7,27 +7,12 @@ import triton
 import triton.language as tl
 
 from trainables.fused.layout import CONSTANTS, FACTOR, TEMPERATURE
+from trainables.fused.places import place_of_chunk, place_of_layer
 from trainables.fused.slopes import nearest_level
 from trainables.fused.training_kernels import sums_of_levels
 
 _CONSTANTS, _FACTOR, _TEMPERATURE = tl.constexpr(CONSTANTS), tl.constexpr(FACTOR), tl.constexpr(TEMPERATURE)
 _TINY = tl.constexpr(1.1754943508222875e-38)
-
-
-@triton.jit
-def place_of_chunk(chunks, sizes, CHUNK: tl.constexpr):
-    """Return a program's chunk, its layer, its places in the layer and among all weights, and which of them are real.
-
-    Last come the first level of the layer and its number of levels.
-    """
-    chunk = tl.program_id(0).to(tl.int64)
-    layer = tl.load(chunks + 3 * chunk)
-    at = tl.load(chunks + 3 * chunk + 1) + tl.arange(0, CHUNK)
-    among_all = tl.load(chunks + 3 * chunk + 2) + tl.arange(0, CHUNK)
-    inside = at < tl.load(sizes + 3 * layer)
-    first = tl.load(sizes + 3 * layer + 1)
-    count = tl.load(sizes + 3 * layer + 2).to(tl.int32)
-    return chunk, layer, at, among_all, inside, first, count
 
 
 @triton.jit
@@ -116,10 +101,7 @@ def take_means(sums, totals, firsts, sizes, values, WIDTH, ROWS: tl.constexpr, B
         ROWS: chunks added at once.
         BLOCK: levels handled at once.
     """
-    layer = tl.program_id(0)
-    first = tl.load(sizes + 3 * layer + 1)
-    count = tl.load(sizes + 3 * layer + 2).to(tl.int32)
-    begin, end = tl.load(firsts + layer), tl.load(firsts + layer + 1)
+    _, first, count, begin, end = place_of_layer(firsts, sizes)
     for start in range(0, count, BLOCK):
         k = start + tl.arange(0, BLOCK)
         inside = k < count

@@ -1,5 +1,6 @@
 """The forward transforms of all layers at once: the values that the forward pass uses in place of the weights."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from typing import Any, ClassVar
 
@@ -18,7 +19,7 @@ from trainables.regularizers.siblings.piecewise_affine import PiecewiseAffine, i
 from trainables.regularizers.siblings.soft_clusters import CONVERGED, MOST_ITERATIONS, SoftClusters
 
 
-class FusedTransform:
+class FusedTransform(ABC):
     """Base of the transforms of all layers.
 
     Attributes:
@@ -104,15 +105,16 @@ class FusedTransform:
         return representatives
 
     def _set_constants(self, row: Tensor, quantizer: Any, size: int) -> None:
-        """Set the constants of a layer, but for the learning rate."""
+        """Set the constants of a layer, but for the learning rate; none by default."""
+        del row, quantizer, size
 
+    @abstractmethod
     def _transform(self, controls: Tensor) -> None:
         """Write the values for the forward pass into the network."""
-        raise NotImplementedError
 
     def _chain(self, controls: Tensor) -> None:
-        """Change the gradients of these values to those of the weights."""
-        raise NotImplementedError
+        """Change the gathered gradients of these values to those of the weights; by default they are the same."""
+        del controls
 
     def _launch_on_weights(self, kernel: str, *arguments: Any, **constants: Any) -> None:
         """Launch a kernel with a program for each chunk of weights."""
