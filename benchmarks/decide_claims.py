@@ -92,7 +92,7 @@ def arms(trials: pd.DataFrame) -> list[list[str]]:
     Args:
         trials: rows of trials.parquet of the studies of single seeds; those that are not complete are left out.
     """
-    families = ["none", QUANTIZE_FIRST, *FAMILIES]
+    order = {name: place for place, name in reversed([*enumerate(["none", QUANTIZE_FIRST, *FAMILIES])])}
     rows = []
     complete = trials[trials["state"] == TrialState.COMPLETE]
     for _, seeds in complete.groupby(["num_levels", "family"]):
@@ -104,7 +104,7 @@ def arms(trials: pd.DataFrame) -> list[list[str]]:
             cells.append(f"{values.mean():.3f}{extent}")
         bits = f"{seeds['bits_per_weight'].mean():.2f}"
         rows.append([str(int(num_levels)), str(family), str(len(seeds)), *cells, bits])
-    return sorted(rows, key=lambda row: (int(row[0]), families.index(row[1])))
+    return sorted(rows, key=lambda row: (int(row[0]), order.get(row[1], len(order)), row[1]))  # a user's own come last
 
 
 def print_arms(studies: list[Path]) -> None:

@@ -186,8 +186,9 @@ def _check_plans(sources: Sequence[Source]) -> None:
 def _trial_settings(config: StudyConfig) -> dict[str, Any]:
     """Return the settings that trials must share to be compared."""
     values = config.model_dump()
-    for key in ("data_dir", "evaluate_test"):  # a place on a machine, and what changes no training
-        del values["trial"][key]
+    del values["trial"]["data_dir"]  # a place on a machine
+    if config.plan:
+        del values["trial"]["evaluate_test"]  # changes no training, and no search looks at the result
     return flat({key: values[key] for key in ("trial", "baseline_epochs", "code")})
 
 
