@@ -135,8 +135,8 @@ def _sources(folders: Sequence[StudyFolder], target: StudyFolder) -> list[Source
                 source.numbers[number] = len(seen)
                 seen.add(key)
         sources.append(source)
-    _check_settings(sources)
     _check_plans(sources)
+    _check_settings(sources)
     return sources
 
 

@@ -99,7 +99,8 @@ def test_trial_that_raises_fails_with_its_reason_and_without_a_traceback(
 
 def test_trial_whose_actor_is_killed_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     every_epoch = ("--set", "resources.checkpoints=every_epoch")
-    run = LiveRun(("launch", "digits", "--trials", "3", *SHORT, *every_epoch), tmp_path)
+    long_enough = ("--set", "trial.finetune_epochs=60")  # to be killed after its first checkpoint was seen
+    run = LiveRun(("launch", "digits", "--trials", "3", *SHORT, *every_epoch, *long_enough), tmp_path)
     study = tmp_path / "studies" / "digits"
     run.wait_until(study / "ledger.jsonl", lambda history: any(trial.checkpoints for trial in history.unfinished))
     for process in processes_of(run, "ray::ResourceTrainable"):
