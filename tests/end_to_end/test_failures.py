@@ -99,12 +99,14 @@ def test_trial_that_raises_fails_with_its_reason_and_without_a_traceback(
 
 def test_trial_whose_actor_is_killed_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     every_epoch = ("--set", "resources.checkpoints=every_epoch")
-    long_enough = ("--set", "trial.finetune_epochs=60")  # to be killed after its first checkpoint was seen
+    long_enough = ("--set", "trial.finetune_epochs=200")  # to be killed after its first checkpoint was seen
     run = LiveRun(("launch", "digits", "--trials", "3", *SHORT, *every_epoch, *long_enough), tmp_path)
     study = tmp_path / "studies" / "digits"
     run.wait_until(study / "ledger.jsonl", lambda history: any(trial.checkpoints for trial in history.unfinished))
-    for process in processes_of(run, "ray::ResourceTrainable"):
-        os.kill(process, signal.SIGKILL)
+    actors = [*processes_of(run, "ray::ResourceTrainable"), *processes_of(run, "ray::CompressionTrial")]
+    assert actors, "Ray titles an actor by its method while it trains, and by its class between two calls"
+    for actor in actors:
+        os.kill(actor, signal.SIGKILL)
     ended = run.finish()
     assert (ended.status, ended.stderr) == (0, ""), ended
     history = read_history(study / "ledger.jsonl")
