@@ -75,8 +75,8 @@ Path(sys.argv[3]).write_text(peak.split()[1])
 """
 
 
-def lines_of(config: StudyConfig, epochs: int, folder: StudyFolder) -> Iterator[dict[str, Any]]:
-    """Return the facts of a study that was interrupted after its last trial, in order."""
+def lines_of(config: StudyConfig, epochs: int, folder: StudyFolder, begin: int = 0) -> Iterator[dict[str, Any]]:
+    """Return the facts of a session that was interrupted after its last trial, in order; `begin` is its first trial."""
     common = {"time": 1.8e9, "elapsed": 0.0}
     session = {"session": 1, "pid": 1, "hostname": "head", "provenance": {}, "study_yaml": folder.config_digest()}
     yield {"fact": "session_started", **common, **session}
@@ -85,7 +85,7 @@ def lines_of(config: StudyConfig, epochs: int, folder: StudyFolder) -> Iterator[
         "num_levels": '{"name": "IntDistribution", "attributes": {"log": true, "step": 1, "low": 2, "high": 16}}',
     }
     fixed = config.trial_config({"family": "RS", "placement": "own", "lam": 1e-4, "num_levels": 4}).to_dict()
-    for first in range(0, config.trials, AT_ONCE):
+    for first in range(begin, config.trials, AT_ONCE):
         group = range(first, min(first + AT_ONCE, config.trials))
         for number in group:
             params = {"lam": 1e-5 + 1e-8 * number, "num_levels": 2 + number % 15}

@@ -67,6 +67,13 @@ class PagedArray:
         """Return the last values, at most `count`, as an array."""
         return self.numpy(max(0, len(self) - count) // PAGE)[-count:]
 
+    def take(self, places: np.ndarray) -> np.ndarray:
+        """Return the values at some places as an array, shape (places,); quick if they lie close together."""
+        if not len(places):
+            return np.empty(0, self._code)
+        first = int(places.min()) // PAGE
+        return self.numpy(first, int(places.max()) // PAGE - first + 1)[places - first * PAGE]
+
     def numpy(self, first: int = 0, pages: int | None = None) -> np.ndarray:
         """Return a copy of the values as an array, shape (n,).
 

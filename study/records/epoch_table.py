@@ -20,22 +20,26 @@ def schema_of(columns: Sequence[Column]) -> pa.Schema:
     )
 
 
-def epochs_table(history: History) -> pa.Table:
+def epochs_table(history: History, trials: Sequence[int] | None = None) -> pa.Table:
     """Return the rows of epochs.parquet at this moment, by number and epoch.
+
+    Args:
+        history: history of the ledger.
+        trials: numbers of the trials whose rows are wanted; None for all.
 
     Raises:
         pa.ArrowInvalid: a metric does not have the type of its column.
     """
     log = history.epochs
+    wanted = sorted(history.trials if trials is None else trials)
     numbers = log.trials
-    rows = np.flatnonzero(log.counts)
+    rows = np.flatnonzero(log.counts if trials is None else log.counts & np.isin(numbers, wanted))
     rows = rows[np.lexsort((log.numbers_of("epoch")[rows], numbers[rows]))]
-    names = pa.array([trial.trial_id for _, trial in sorted(history.trials.items())], pa.string())
-    places = np.searchsorted(sorted(history.trials), numbers[rows])
+    names = pa.array([history.trials[number].trial_id for number in wanted], pa.string())
     own = {
-        "trial_id": names.take(pa.array(places)),
+        "trial_id": names.take(pa.array(np.searchsorted(wanted, numbers[rows]))),
         "number": pa.array(numbers[rows]),
-        "session": pa.array(log.sessions.numpy()[rows]),
+        "session": pa.array(log.sessions.take(rows)),
     }
     arrays = [own[column.name] if column.name in own else _metric(log, column, rows) for column in EPOCH_COLUMNS]
     return pa.Table.from_arrays(arrays, schema=schema_of(EPOCH_COLUMNS))
@@ -47,7 +51,7 @@ def _metric(log: EpochLog, column: Column, rows: np.ndarray) -> pa.Array:
     if column.name not in log.columns:
         return pa.nulls(len(rows), kind)
     cells = log.columns[column.name]
-    kinds, values = cells.kinds.numpy()[rows], cells.values.numpy()[rows]
+    kinds, values = cells.kinds.take(rows), cells.values.take(rows)
     interned = kinds == INTERNED
     places = pa.array(np.where(interned, values, 0).astype(np.int64), mask=~interned)
     used = set(places.unique().to_pylist())

@@ -16,12 +16,12 @@ from study.ledger.completeness import position_metadata
 from study.ledger.history import History, Trial
 from study.records.derivations import Derivations
 from study.records.epoch_table import epochs_table, schema_of
+from study.records.growing_table import GrowingTable
 from study.search.space import value_at
 from study.storage.folder import StudyFolder
 from study.storage.study_yaml import write_atomically
 from trainables.config import TrialConfig
 from trainables.families import family_of
-from trainables.files.atomic import replacing
 from trainables.result import (
     EPOCH_COLUMNS,
     SCHEMA_VERSION,
@@ -35,6 +35,9 @@ from trainables.result import (
 
 ROWS_AT_A_TIME = 4096
 """Trials that are converted together; as dictionaries their rows take some 5 kB each."""
+
+SETTLED_TOGETHER = 4096
+"""Ended trials whose rows make row groups of their own."""
 
 
 def searched_columns(fields: Sequence[str], trials: Sequence[Trial]) -> list[Column]:
@@ -122,7 +125,9 @@ class TableWriter:
     """Writes the tables of a study again and again.
 
     The row of a trial that has ended never changes, so it is converted once and kept in Arrow's columns, also over
-    sessions; the history holds the epochs in columns. Tables that hold all that the ledger says are not written again.
+    sessions; the history holds the epochs in columns. Each 4,096 trials that have ended get row groups of their own in
+    both files, which later writings copy; so rows are in order of their numbers only within a row group, until
+    `finish`. Tables that hold all that the ledger says are not written again.
     """
 
     def __init__(self, folder: StudyFolder, fields: Sequence[str] = ()) -> None:
@@ -137,7 +142,9 @@ class TableWriter:
         self._derivations = Derivations(folder)
         self._is_first = True
         self._ended: set[int] = set()  # numbers of the trials whose rows are kept
-        self._trials: list[pa.Table] = []
+        self._settled: list[pa.Table] = []  # rows of trials whose row groups both files have
+        self._unsettled: list[pa.Table] = []  # those of the other trials that have ended
+        self._files = GrowingTable(folder.trials), GrowingTable(folder.epochs)
 
     def convert(self, history: History, ended: Collection[int]) -> None:
         """Convert the rows of trials that have ended, of which `write` then need not convert so many at once.
@@ -159,26 +166,52 @@ class TableWriter:
         Raises:
             OSError: a file can't be written.
         """
+        self._write(history, in_order=False)
+
+    def finish(self, history: History) -> None:
+        """Write the same as `write`, with the rows of both tables in the order of their numbers.
+
+        Args:
+            history: as in `write`.
+
+        Raises:
+            OSError: a file can't be written.
+        """
+        self._write(history, in_order=True)
+
+    def _write(self, history: History, *, in_order: bool) -> None:
         further = searched_columns(self._fields, list(history.trials.values()))
-        position = self._up_to(further)
+        position = self._up_to(further, in_order=in_order)
         if position is None or position != history.position:
             self._begin(further)
-            self._write_tables(history, further)
-            self._derivations.note(self._files, history.position, settings=_searched(further))
+            if position is None or in_order:
+                self._settle_nothing()
+            self._write_tables(history, further, in_order=in_order)
+            settings = _settings(further, in_order=not self._settled)
+            self._derivations.note(self._paths, history.position, settings=settings)
         write_atomically(self._folder.study_json, json.dumps(provenance_of(history), indent=2) + "\n")
 
     @property
-    def _files(self) -> tuple[Path, Path]:
+    def _paths(self) -> tuple[Path, Path]:
         return self._folder.trials, self._folder.epochs
 
-    def _up_to(self, further: Sequence[Column]) -> LedgerPosition | None:
-        """Return the position in the ledger that both tables are known to follow from."""
-        return self._derivations.position(self._files, settings=_searched(further))
+    def _up_to(self, further: Sequence[Column], *, in_order: bool = False) -> LedgerPosition | None:
+        """Return the position in the ledger that both tables are known to follow from.
+
+        Args:
+            further: columns of further searched fields.
+            in_order: whether their rows must be in the order of their numbers, too.
+        """
+        for order in (True,) if in_order else (True, False):
+            position = self._derivations.position(self._paths, settings=_settings(further, in_order=order))
+            if position is not None:
+                return position
+        return None
 
     def _begin(self, further: Sequence[Column]) -> None:
         """Take over the rows of an earlier session, the first time."""
         if self._is_first and self._up_to(further) is not None:
-            self._take_over(schema_of([*TRIAL_COLUMNS, *further]))
+            self._take_over(_schema_of_trials(further))
         self._is_first = False
 
     def _take_over(self, schema: pa.Schema) -> None:
@@ -189,39 +222,65 @@ class TableWriter:
         except (pa.ArrowException, OSError, KeyError, ValueError):
             return
         ended = rows.filter(pc.not_equal(rows["state"], TrialState.RUNNING.value))
-        self._ended, self._trials = set(ended["number"].to_pylist()), [ended]
+        self._ended, self._unsettled = set(ended["number"].to_pylist()), [ended]
 
     def _keep(self, ended: Sequence[Trial], further: Sequence[Column]) -> None:
         """Convert and keep the rows of trials that have ended."""
         self._ended |= {trial.number for trial in ended}
-        self._trials.append(_trials_table(ended, further))
+        self._unsettled.append(_trials_table(ended, further))
 
-    def _write_tables(self, history: History, further: Sequence[Column]) -> None:
-        schema = schema_of([*TRIAL_COLUMNS, *further])
-        if not all(table.schema.equals(schema) for table in self._trials):
-            self._ended, self._trials = set(), []  # a later value has changed a column's type
+    def _settle_nothing(self) -> None:
+        """Have all rows written anew."""
+        self._settled, self._unsettled = [], [*self._settled, *self._unsettled]
+        for file in self._files:
+            file.forget()
+
+    def _write_tables(self, history: History, further: Sequence[Column], *, in_order: bool) -> None:
+        schema = _schema_of_trials(further)
+        if not all(table.schema.equals(schema) for table in (*self._settled, *self._unsettled)):
+            self._settle_nothing()
+            self._ended, self._unsettled = set(), []  # a later value has changed a column's type
         new = [trial for number, trial in history.trials.items() if number not in self._ended]
-        running = [trial for trial in new if trial.state == TrialState.RUNNING]
         self._keep([trial for trial in new if trial.state != TrialState.RUNNING], further)
+        running = _trials_table([trial for trial in new if trial.state == TrialState.RUNNING], further)
+        settled: list[pa.Table] = []
+        if not in_order and sum(map(len, self._unsettled)) >= SETTLED_TOGETHER:
+            settled, self._unsettled = self._unsettled, []
+            self._settled += settled
+        try:
+            self._write_files(history, [_joined(settled, schema), _joined([*self._unsettled, running], schema)])
+        except BaseException:
+            self._settle_nothing()  # a file may be the earlier one
+            raise
+
+    def _write_files(self, history: History, parts: Sequence[pa.Table]) -> None:
+        """Write both files; `parts` are the rows of newly settled and of unsettled trials."""
+        trials, epochs = self._files
         metadata = {SCHEMA_VERSION_KEY.encode(): str(SCHEMA_VERSION).encode()} | position_metadata(history.position)
-        searched = {column.name: column.type for column in further}
-        named = {SEARCHED_KEY.encode(): json.dumps(searched).encode()} if further else {}
-        trials = pa.concat_tables([*self._trials, _trials_table(running, further)]).sort_by("number")
-        self._write(self._folder.trials, trials, metadata | named)
-        self._write(self._folder.epochs, epochs_table(history), metadata)
-
-    def _write(self, path: Path, table: pa.Table, metadata: dict[bytes, bytes]) -> None:
-        with replacing(path) as file:
-            pq.write_table(table.replace_schema_metadata(metadata), file, write_page_checksum=True)
+        trials.write(*(part.replace_schema_metadata(metadata | (part.schema.metadata or {})) for part in parts))
+        numbers = [part["number"].to_pylist() for part in parts]
+        epochs.write(*(epochs_table(history, part).replace_schema_metadata(metadata) for part in numbers))
 
 
-def _searched(further: Sequence[Column]) -> str:
-    """Return what the tables depend on besides the ledger: the types of further searched fields."""
-    return json.dumps({column.name: column.type for column in further})
+def _schema_of_trials(further: Sequence[Column]) -> pa.Schema:
+    """Return the schema of trials.parquet, whose metadata names the columns of further searched fields."""
+    searched = {column.name: column.type for column in further}
+    schema = schema_of([*TRIAL_COLUMNS, *further])
+    return schema.with_metadata({SEARCHED_KEY: json.dumps(searched)} if further else {})
+
+
+def _joined(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
+    """Return the rows of several tables in order of their numbers."""
+    return pa.concat_tables([schema.empty_table(), *tables]).sort_by("number").replace_schema_metadata(schema.metadata)
+
+
+def _settings(further: Sequence[Column], *, in_order: bool) -> str:
+    """Return what the files depend on besides the ledger: types of further searched fields, and the order of rows."""
+    return json.dumps({"searched": {column.name: column.type for column in further}, "in_order": in_order})
 
 
 def _trials_table(trials: Sequence[Trial], further: Sequence[Column]) -> pa.Table:
-    schema = schema_of([*TRIAL_COLUMNS, *further])
+    schema = _schema_of_trials(further)
     tables = [schema.empty_table()]
     for start in range(0, len(trials), ROWS_AT_A_TIME):
         rows = [trial_row(trial) | _row_of(further, trial) for trial in trials[start : start + ROWS_AT_A_TIME]]
@@ -237,7 +296,7 @@ def trials_table(history: History, fields: Sequence[str] = ()) -> pa.Table:
 
 def write_tables(folder: StudyFolder, history: History, fields: Sequence[str] = ()) -> None:
     """Write the tables and study.json of a study once; see `TableWriter`."""
-    TableWriter(folder, fields).write(history)
+    TableWriter(folder, fields).finish(history)
 
 
 def provenance_of(history: History) -> dict[str, Any]:

@@ -113,9 +113,14 @@ RUNS = st.lists(st.tuples(st.sampled_from([0.0, -0.0, 1.5]), st.sampled_from([1,
 
 
 @examples(100)
-@given(RUNS, st.lists(st.tuples(st.integers(0, 2**31), st.sampled_from([0.0, 2.5]))), st.booleans())
+@given(
+    RUNS,
+    st.lists(st.tuples(st.integers(0, 2**31), st.sampled_from([0.0, 2.5]))),
+    st.booleans(),
+    st.lists(st.integers(0, 2**31)),
+)
 def test_pages_of_one_value_hold_what_an_array_holds(
-    runs: list[tuple[float, int]], changes: list[tuple[int, float]], at_once: bool
+    runs: list[tuple[float, int]], changes: list[tuple[int, float]], at_once: bool, wanted: list[int]
 ) -> None:
     plain = np.concatenate([np.full(count, value) for value, count in runs] or [np.zeros(0)])
     paged, other = PagedArray("d"), PagedArray("d")
@@ -133,6 +138,8 @@ def test_pages_of_one_value_hold_what_an_array_holds(
     assert [*paged] == plain.tolist()
     for first in range(0, len(plain), PAGE):
         np.testing.assert_array_equal(paged.numpy(first // PAGE, 1), plain[first : first + PAGE])
+    places = np.array(wanted if len(plain) else [], int) % max(1, len(plain))
+    assert paged.take(places).tobytes() == plain[places].tobytes()
 
 
 def test_places_beyond_the_end_are_refused() -> None:
