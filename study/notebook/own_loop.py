@@ -121,7 +121,7 @@ class OwnLoop:
 
     def _release(self) -> None:
         try:
-            self._write()
+            self._write(ends=True)
         finally:
             self._ledger.close()
 
@@ -151,10 +151,13 @@ class OwnLoop:
         self._ledger.submit(ENDED, number=trial.number, state=state, failure=failure)
         self._searcher.on_trial_complete(self._asked.pop(trial.number))
 
-    def _write(self) -> None:
-        """Write the files that are derived from the ledger."""
+    def _write(self, *, ends: bool = False) -> None:
+        """Write the files that are derived from the ledger, at the end of the session or before."""
         history = self._ledger.history
-        self._tables.write(history)
+        if ends:
+            self._tables.finish(history)
+        else:
+            self._tables.write(history)
         self._ledger.write_snapshot()
         self._mirror.sync(history)
         self._folder.publish()

@@ -4,6 +4,7 @@ Each writing makes a new file, which takes the place of the earlier one at once:
 bytes, and row groups with the other rows and a footer follow. So the file is whole at every moment, for any reader.
 """
 
+import hashlib
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,21 +17,26 @@ from trainables.files.atomic import replacing
 
 MAGIC = b"PAR1"
 CHUNK = 1 << 20
-"""Bytes that are copied at a time."""
+"""Bytes that are copied, or dropped, at a time."""
+
+
+class ChangedFileError(Exception):
+    """The file no longer begins with the settled row groups that the last writing left in it."""
 
 
 class GrowingTable:
     """Writer of one such file."""
 
     def __init__(self, path: Path) -> None:
-        """Name the file; nothing is written, and an earlier file has no settled rows."""
+        """Name the file; nothing is read or written, and an earlier file has no settled rows."""
         self._path = path
-        self._settled: list[pq.FileMetaData] = []
-        self._end = len(MAGIC)  # of the settled row groups in the file
+        self.forget()
 
     def forget(self) -> None:
-        """Have the next writing encode all rows, since the file is not the one that the last writing made."""
-        self._settled, self._end = [], len(MAGIC)
+        """Have the next writing encode all rows, and copy nothing."""
+        self._settled: list[pq.FileMetaData] = []
+        self._end = len(MAGIC)  # of the settled row groups in the file
+        self._digest = hashlib.sha256()  # of their bytes
 
     def write(self, settled: pa.Table, unsettled: pa.Table) -> None:
         """Replace the file by one with the rows that were settled before, these, and the unsettled ones.
@@ -41,40 +47,44 @@ class GrowingTable:
                 becomes the file's.
 
         Raises:
-            OSError: the file can't be written; then the earlier one is as it was.
+            ChangedFileError: the rows that were settled before are lost; then the earlier file is as it was.
+            OSError: the file can't be written; likewise.
         """
-        groups, end = [*self._settled], self._end
+        groups, end, digest = [*self._settled], self._end, self._digest.copy()
         with replacing(self._path) as file:
             file.write(MAGIC)
             if groups:
-                with self._path.open("rb") as earlier:
-                    _copy(earlier, file, end)
+                self._copy_settled(file)
             if len(settled):
-                encoded, end = _encode(settled, file, end)
+                encoded, end = _encode(settled, file, end, digest)
                 groups.append(encoded)
-            last, _ = _encode(unsettled, file, end)
+            last, _ = _encode(unsettled, file, end, hashlib.sha256())
             file.write(_footer(unsettled.schema, [*groups, last]))
-        self._settled, self._end = groups, end
+        self._settled, self._end, self._digest = groups, end, digest
 
-
-def _copy(source: BinaryIO, target: BinaryIO, end: int) -> None:
-    """Copy the bytes of row groups from the same place in another file, up to `end`."""
-    source.seek(len(MAGIC))
-    left = end - len(MAGIC)
-    while left:
-        chunk = source.read(min(CHUNK, left))
-        if not chunk:
-            raise OSError(f"{source.name} has become shorter while it was copied")
-        target.write(chunk)
-        left -= len(chunk)
+    def _copy_settled(self, target: BinaryIO) -> None:
+        """Copy the settled row groups from the earlier file."""
+        digest = hashlib.sha256()
+        try:
+            with self._path.open("rb") as earlier:
+                earlier.seek(len(MAGIC))
+                for place in range(len(MAGIC), self._end, CHUNK):
+                    chunk = earlier.read(min(CHUNK, self._end - place))
+                    digest.update(chunk)
+                    target.write(chunk)
+        except FileNotFoundError:
+            raise ChangedFileError(self._path) from None
+        if digest.digest() != self._digest.digest():
+            raise ChangedFileError(self._path)
 
 
 class _Sink(io.RawIOBase):
     """File for Arrow's writer, which passes on what is written between two moments and drops the rest."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        """Drop everything until `passes_on` is true."""
+    def __init__(self, file: BinaryIO, digest: "hashlib._Hash") -> None:
+        """Drop everything until `passes_on` is true; `digest` is updated with what is passed on."""
         self._file = file
+        self._digest = digest
         self.passes_on = False
 
     def writable(self) -> bool:
@@ -85,11 +95,12 @@ class _Sink(io.RawIOBase):
         """Pass on data, or drop it."""
         if self.passes_on:
             self._file.write(data)
+            self._digest.update(data)
         return len(data)
 
 
-def _encode(rows: pa.Table, file: BinaryIO, start: int) -> tuple[pq.FileMetaData, int]:
-    """Write row groups at a place in a file.
+def _encode(rows: pa.Table, file: BinaryIO, start: int, digest: "hashlib._Hash") -> tuple[pq.FileMetaData, int]:
+    """Write row groups into a file, whose position is `start`.
 
     Arrow's writer refuses a file that is not empty. So it begins an empty one with `start` bytes that are dropped, and
     its footer, which describes these row groups alone, is dropped as well.
@@ -97,7 +108,7 @@ def _encode(rows: pa.Table, file: BinaryIO, start: int) -> tuple[pq.FileMetaData
     Returns:
         The metadata of the row groups, and where they end.
     """
-    sink = _Sink(file)
+    sink = _Sink(file, digest)
     stream = pa.PythonFile(sink, "w")
     described: list[pq.FileMetaData] = []
     with pq.ParquetWriter(stream, rows.schema, write_page_checksum=True, metadata_collector=described) as writer:

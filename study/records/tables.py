@@ -16,7 +16,7 @@ from study.ledger.completeness import position_metadata
 from study.ledger.history import History, Trial
 from study.records.derivations import Derivations
 from study.records.epoch_table import epochs_table, schema_of
-from study.records.growing_table import GrowingTable
+from study.records.growing_table import ChangedFileError, GrowingTable
 from study.search.space import value_at
 from study.storage.folder import StudyFolder
 from study.storage.study_yaml import write_atomically
@@ -37,7 +37,7 @@ ROWS_AT_A_TIME = 4096
 """Trials that are converted together; as dictionaries their rows take some 5 kB each."""
 
 SETTLED_TOGETHER = 4096
-"""Ended trials whose rows make row groups of their own."""
+"""Ended trials, at least, whose rows make row groups of their own."""
 
 
 def searched_columns(fields: Sequence[str], trials: Sequence[Trial]) -> list[Column]:
@@ -125,9 +125,9 @@ class TableWriter:
     """Writes the tables of a study again and again.
 
     The row of a trial that has ended never changes, so it is converted once and kept in Arrow's columns, also over
-    sessions; the history holds the epochs in columns. Each 4,096 trials that have ended get row groups of their own in
-    both files, which later writings copy; so rows are in order of their numbers only within a row group, until
-    `finish`. Tables that hold all that the ledger says are not written again.
+    sessions; the history holds the epochs in columns. Once 4,096 trials more have ended, their rows are settled: they
+    get row groups of their own in both files, which later writings copy. So rows are in order of their numbers only
+    within a row group, until `finish`.
     """
 
     def __init__(self, folder: StudyFolder, fields: Sequence[str] = ()) -> None:
@@ -142,8 +142,8 @@ class TableWriter:
         self._derivations = Derivations(folder)
         self._is_first = True
         self._ended: set[int] = set()  # numbers of the trials whose rows are kept
-        self._settled: list[pa.Table] = []  # rows of trials whose row groups both files have
-        self._unsettled: list[pa.Table] = []  # those of the other trials that have ended
+        self._kept: list[pa.Table] = []  # rows of trials that have ended
+        self._num_settled = 0  # tables of them, at the beginning, whose rows are settled
         self._files = GrowingTable(folder.trials), GrowingTable(folder.epochs)
 
     def convert(self, history: History, ended: Collection[int]) -> None:
@@ -169,7 +169,7 @@ class TableWriter:
         self._write(history, in_order=False)
 
     def finish(self, history: History) -> None:
-        """Write the same as `write`, with the rows of both tables in the order of their numbers.
+        """Write the same as `write`, unless both tables are up to date and in the order of their numbers.
 
         Args:
             history: as in `write`.
@@ -184,10 +184,10 @@ class TableWriter:
         position = self._up_to(further, in_order=in_order)
         if position is None or position != history.position:
             self._begin(further)
-            if position is None or in_order:
+            if in_order:
                 self._settle_nothing()
             self._write_tables(history, further, in_order=in_order)
-            settings = _settings(further, in_order=not self._settled)
+            settings = _settings(further, in_order=self._num_settled == 0)
             self._derivations.note(self._paths, history.position, settings=settings)
         write_atomically(self._folder.study_json, json.dumps(provenance_of(history), indent=2) + "\n")
 
@@ -222,33 +222,39 @@ class TableWriter:
         except (pa.ArrowException, OSError, KeyError, ValueError):
             return
         ended = rows.filter(pc.not_equal(rows["state"], TrialState.RUNNING.value))
-        self._ended, self._unsettled = set(ended["number"].to_pylist()), [ended]
+        self._ended, self._kept = set(ended["number"].to_pylist()), [ended]
 
     def _keep(self, ended: Sequence[Trial], further: Sequence[Column]) -> None:
         """Convert and keep the rows of trials that have ended."""
-        self._ended |= {trial.number for trial in ended}
-        self._unsettled.append(_trials_table(ended, further))
+        if ended:
+            self._kept.append(_trials_table(ended, further))
+            self._ended |= {trial.number for trial in ended}
 
     def _settle_nothing(self) -> None:
         """Have all rows written anew."""
-        self._settled, self._unsettled = [], [*self._settled, *self._unsettled]
+        self._num_settled = 0
         for file in self._files:
             file.forget()
 
     def _write_tables(self, history: History, further: Sequence[Column], *, in_order: bool) -> None:
         schema = _schema_of_trials(further)
-        if not all(table.schema.equals(schema) for table in (*self._settled, *self._unsettled)):
+        if not all(table.schema.equals(schema) for table in self._kept):
             self._settle_nothing()
-            self._ended, self._unsettled = set(), []  # a later value has changed a column's type
+            self._ended, self._kept = set(), []  # a later value has changed a column's type
         new = [trial for number, trial in history.trials.items() if number not in self._ended]
         self._keep([trial for trial in new if trial.state != TrialState.RUNNING], further)
         running = _trials_table([trial for trial in new if trial.state == TrialState.RUNNING], further)
-        settled: list[pa.Table] = []
-        if not in_order and sum(map(len, self._unsettled)) >= SETTLED_TOGETHER:
-            settled, self._unsettled = self._unsettled, []
-            self._settled += settled
+        ended = _joined(self._kept[self._num_settled :], schema)
+        self._kept[self._num_settled :] = [ended]  # many small tables would take more memory
         try:
-            self._write_files(history, [_joined(settled, schema), _joined([*self._unsettled, running], schema)])
+            if in_order or len(ended) < SETTLED_TOGETHER:
+                self._write_files(history, [schema.empty_table(), _joined([ended, running], schema)])
+            else:
+                self._write_files(history, [ended, running])
+                self._num_settled = len(self._kept)
+        except ChangedFileError:
+            self._settle_nothing()
+            self._write_tables(history, further, in_order=in_order)
         except BaseException:
             self._settle_nothing()  # a file may be the earlier one
             raise

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import study
@@ -69,6 +70,20 @@ def test_loop_trains_a_study_to_its_end(tmp_path: Path) -> None:
     assert set(own.epochs()["phase"]) == {"regularize", "finetune"}
     assert set(own.front()["number"]) <= set(trials.query("state == 'COMPLETE'")["number"])
     assert own.folder.trials.exists(), "the tables are written at the end"
+
+
+def test_rows_are_in_order_at_the_end_of_a_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("study.records.tables.SETTLED_TOGETHER", 2)
+    monkeypatch.setattr("study.notebook.own_loop.SECONDS_BETWEEN_TABLES", 0.0)
+    own = created(tmp_path)
+    begun = [trial for trial in (own.ask(), own.ask()) if trial is not None]
+    for trial in reversed(begun):
+        own.tell(trial, result_of(trial, 1))
+        own.tell(trial, None, failure="late")
+    assert pq.ParquetFile(own.folder.trials).num_row_groups > 1
+    train(own)
+    numbers = pq.read_table(own.folder.trials)["number"].to_pylist()
+    assert numbers == list(range(14))
 
 
 @pytest.mark.parametrize("epochs", [1, 5, 17, 30])

@@ -169,6 +169,31 @@ def test_session_after_a_killed_one_takes_over_rows_out_of_order(
     assert growing.is_as_written_once(tmp_path / "once")
 
 
+def interrupt_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the next conversion of a row be interrupted by Ctrl-C."""
+    row = tables.trial_row
+
+    def interrupted(trial: Any) -> dict[str, Any]:
+        monkeypatch.setattr(tables, "trial_row", row)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tables, "trial_row", interrupted)
+
+
+@pytest.mark.parametrize("where", ["convert", "write", "finish"])
+def test_conversion_that_is_interrupted_loses_no_row(
+    where: str, growing: Growing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, history = TableWriter(growing.study), growing.ledger.history
+    for _ in range(3):
+        growing.end_one()
+    interrupt_once(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        writer.convert(history, [0, 1]) if where == "convert" else getattr(writer, where)(history)
+    writer.write(history)
+    assert growing.is_as_written_once(tmp_path / "once")
+
+
 @pytest.mark.parametrize("failing", ["trials.parquet", "epochs.parquet"])
 def test_writing_that_fails_loses_no_row(
     failing: str, growing: Growing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -211,3 +236,28 @@ def test_settled_rows_are_encoded_again_if_their_file_was_changed(
     growing.end_one()
     writer.write(growing.ledger.history)
     assert growing.is_as_written_once(tmp_path / "once")
+
+
+def test_earlier_files_that_come_back_while_a_study_runs_do_no_harm(growing: Growing, tmp_path: Path) -> None:
+    """As from a backup: their statement in derived.json is true."""
+    writer, study = TableWriter(growing.study), growing.study
+    copies = {}
+    for count in range(7):
+        growing.end_one()
+        writer.write(growing.ledger.history)
+        assert growing.is_as_written_once(tmp_path / f"once{count}")
+        if count == 2:
+            copies = {path: path.read_bytes() for path in (study.trials, study.epochs, study.derived_json)}
+        if count in (3, 5):
+            for path, content in copies.items():
+                path.write_bytes(content)
+
+
+def test_writer_keeps_few_tables_however_often_it_writes(growing: Growing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "SETTLED_TOGETHER", 100)
+    writer = TableWriter(growing.study)
+    for _ in range(7):
+        writer.write(growing.ledger.history)
+        growing.end_one()
+        writer.write(growing.ledger.history)
+    assert len(writer._kept) == 1
