@@ -22,8 +22,10 @@ ONE = "one"
 POINTERS = {torch.float32: "*fp32", torch.float64: "*fp64", torch.int32: "*i32", torch.int64: "*i64"}
 
 
-def type_of(argument: Any) -> str:
+def type_of(argument: Any) -> Any:
     """Return the type of an argument in Triton's words; a list of tensors is a table of their addresses."""
+    if isinstance(argument, tuple):
+        return tuple(map(type_of, argument))
     if isinstance(argument, torch.Tensor):
         return POINTERS[argument.dtype]
     if type(argument) is int:
@@ -31,7 +33,7 @@ def type_of(argument: Any) -> str:
     return {list: "*i64", float: "fp32"}[type(argument)]
 
 
-def compile_for_gpu(kernel: str, types: tuple[str, ...], constants: dict[str, Any]) -> int:
+def compile_for_gpu(kernel: str, types: tuple[Any, ...], constants: dict[str, Any]) -> int:
     """Compile a kernel, and return the bytes of its machine code."""
     module, name = kernel.split(".")
     function = getattr(import_module(f"trainables.fused.{module}"), name)

@@ -1,14 +1,15 @@
 """Triton kernels of DKM: soft k-means of the weights of all layers, and its gradient.
 
-Programs, tables and sums are as in `trainables.fused.kernels`. A layer whose centroids rest takes no part in the
-iterations that are left, and the host need not know which layers these are.
+Programs, tables and sums are as in `trainables.fused.kernels`. The last program of a layer adds up what all of them
+have summed. A layer whose centroids rest takes no part in the iterations that are left, and the host need not know
+which layers these are.
 """
 
 import triton
 import triton.language as tl
 
 from trainables.fused.layout import CONSTANTS, TEMPERATURE, UNIT
-from trainables.fused.places import place_of_chunk, place_of_layer
+from trainables.fused.places import is_last_of_layer, place_in, place_of_chunk
 from trainables.fused.training_kernels import sums_of_levels
 
 _CONSTANTS, _UNIT, _TEMPERATURE = tl.constexpr(CONSTANTS), tl.constexpr(UNIT), tl.constexpr(TEMPERATURE)
@@ -37,121 +38,109 @@ def share_of(weight, centroid, closest, tau):
 
 
 @triton.jit
-def sum_attention(
+def move_centroids(
+    addresses,
     kept,
     sums,
     totals,
     chunks,
-    sizes,
-    constants,
-    controls,
-    centroids,
-    resting,
-    ITERATION,
-    LEVELS,
-    WIDTH,
-    CHUNK: tl.constexpr,
-):
-    """Sum the attention of one chunk of weights to each centroid, and the weights by their attention.
-
-    Args:
-        kept: (n,), float32: the weights of all layers one after the other.
-        sums: (chunks, WIDTH), float64: of the weights.
-        totals: (chunks, WIDTH), float64: of the attention.
-        chunks: (chunks, 3), int64: layer, first weight in the layer, first weight in `kept`.
-        sizes: (layers, 3), int64: weights, first level, levels.
-        constants: (layers, CONSTANTS), float64; the unit is that of the temperature.
-        controls: (CONTROLS,), float32.
-        centroids: (iterations + 1, LEVELS), float32: of all layers, before each iteration.
-        resting: (layers,), int32: whether the iterations of a layer are over; read from the second iteration on.
-        ITERATION: number of the iteration, from 0.
-        LEVELS: levels of all layers together.
-        WIDTH: row length of `sums` and `totals`.
-        CHUNK: weights in a chunk.
-    """
-    chunk, layer, _, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
-    if (ITERATION == 0) | (tl.load(resting + layer) == 0):
-        weight = tl.load(kept + among_all, mask=inside, other=0.0)
-        tau = temperature_of(constants, controls, layer)
-        centroids += ITERATION * LEVELS + first
-        closest = closest_distance(weight, centroids, count)
-        total = tl.zeros([CHUNK], tl.float32)
-        for k in range(count):
-            total += share_of(weight, tl.load(centroids + k), closest, tau)
-        for k in range(count):
-            attention = tl.where(inside, share_of(weight, tl.load(centroids + k), closest, tau) / total, 0.0)
-            tl.store(sums + chunk * WIDTH + k, tl.sum((weight * attention).to(tl.float64), 0))
-            tl.store(totals + chunk * WIDTH + k, tl.sum(attention.to(tl.float64), 0))
-
-
-@triton.jit
-def move_centroids(
-    sums,
-    totals,
     firsts,
     sizes,
     constants,
+    controls,
     centroids,
     attention,
     state,
     performed,
     resting,
+    arrived,
     ITERATION,
     TOLERANCE,
     LEVELS,
     WIDTH,
+    KEEP: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
+    CHUNK: tl.constexpr,
 ):
-    """Move the centroids of one layer to the means of its weights; without attention, a centroid stays.
+    """Move the centroids of all layers to the means of the weights by their attention.
 
     Args:
-        sums: as for `sum_attention`.
-        totals: as for `sum_attention`.
+        addresses: (layers,), int64: where each layer's float32 weights lie in the network; read with KEEP.
+        kept: (n,), float32: the weights of all layers one after the other; written with KEEP.
+        sums: (chunks, WIDTH), float64: of the weights by their attention; overwritten.
+        totals: (chunks, WIDTH), float64: of the attention; overwritten.
+        chunks: (chunks, 3), int64: layer, first weight in the layer, first weight in `kept`.
         firsts: (layers + 1,), int64: first chunk of each layer.
-        sizes: as for `sum_attention`.
-        constants: as for `sum_attention`.
-        centroids: as for `sum_attention`; the row after the iteration's is written.
+        sizes: (layers, 3), int64: weights, first level, levels.
+        constants: (layers, CONSTANTS), float64; the unit is that of the temperature.
+        controls: (CONTROLS,), float32.
+        centroids: (iterations + 1, LEVELS), float32: of all layers, before each iteration. The row after the
+            iteration's is written, and with KEEP its own too.
         attention: (iterations, LEVELS), float32: total attention to each centroid; the iteration's row is written.
-        state: (LEVELS,), float32: the new centroids in order; written.
+        state: (LEVELS,), float32: the new centroids in order; written. With KEEP, the iteration begins with them.
         performed: (layers,), int32: number of iterations; written.
-        resting: (layers,), int32: whether no centroid has moved far; written.
-        ITERATION: as for `sum_attention`.
+        resting: (layers,), int32: whether no centroid has moved far; written, and read without KEEP.
+        arrived: as for `is_last_of_layer`.
+        ITERATION: number of the iteration, from 0.
         TOLERANCE: greatest move of a centroid that rests, as a multiple of the constants' unit.
-        LEVELS: as for `sum_attention`.
-        WIDTH: as for `sum_attention`.
+        LEVELS: levels of all layers together.
+        WIDTH: row length of `sums` and `totals`.
+        KEEP: whether the iteration is the first, which keeps the weights aside.
         ROWS: chunks added at once.
         BLOCK: levels handled at once.
+        CHUNK: weights in a chunk.
     """
-    layer, first, count, begin, end = place_of_layer(firsts, sizes)
-    if (ITERATION == 0) | (tl.load(resting + layer) == 0):
-        before = centroids + ITERATION * LEVELS + first
-        after = before + LEVELS
-        farthest = tl.zeros([BLOCK], tl.float32)
-        for start in range(0, count, BLOCK):
-            k = start + tl.arange(0, BLOCK)
-            inside = k < count
-            total = sums_of_levels(totals, begin, end, k, inside, WIDTH, ROWS, BLOCK)
-            centroid = tl.load(before + k, mask=inside, other=0.0)
-            mean = sums_of_levels(sums, begin, end, k, inside, WIDTH, ROWS, BLOCK) / tl.where(total > 0, total, 1.0)
-            mean = tl.where(total > 0, mean, centroid.to(tl.float64)).to(tl.float32)
-            farthest = tl.maximum(farthest, tl.where(inside, tl.abs(mean - centroid), 0.0))
-            tl.store(after + k, mean, mask=inside)
-            tl.store(attention + ITERATION * LEVELS + first + k, total.to(tl.float32), mask=inside)
-        # All threads of the program see the new centroids.
-        tl.debug_barrier()
-        for start in range(0, count, BLOCK):
-            k = start + tl.arange(0, BLOCK)
-            inside = k < count
-            mean = tl.load(after + k, mask=inside, other=0.0)
-            rank = tl.zeros([BLOCK], tl.int32)
-            for j in range(count):
-                other = tl.load(after + j)
-                rank += ((other < mean) | ((other == mean) & (j < k))).to(tl.int32)
-            tl.store(state + first + rank, mean, mask=inside)
-        tolerance = TOLERANCE * tl.load(constants + layer * _CONSTANTS + _UNIT)
-        tl.store(resting + layer, (tl.max(farthest, 0).to(tl.float64) <= tolerance).to(tl.int32))
-        tl.store(performed + layer, ITERATION + 1)
+    chunk, layer, at, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
+    if KEEP | (tl.load(resting + layer) == 0):
+        if KEEP:
+            weight = tl.load(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, mask=inside, other=0.0)
+            tl.store(kept + among_all, weight, mask=inside)
+            before = state + first
+        else:
+            weight = tl.load(kept + among_all, mask=inside, other=0.0)
+            before = centroids + ITERATION * LEVELS + first
+        tau = temperature_of(constants, controls, layer)
+        closest = closest_distance(weight, before, count)
+        total = tl.zeros([CHUNK], tl.float32)
+        for k in range(count):
+            total += share_of(weight, tl.load(before + k), closest, tau)
+        for k in range(count):
+            own = tl.where(inside, share_of(weight, tl.load(before + k), closest, tau) / total, 0.0)
+            tl.store(sums + chunk * WIDTH + k, tl.sum((weight * own).to(tl.float64), 0))
+            tl.store(totals + chunk * WIDTH + k, tl.sum(own.to(tl.float64), 0))
+        if is_last_of_layer(arrived, firsts, layer):
+            begin, end = tl.load(firsts + layer), tl.load(firsts + layer + 1)
+            row = centroids + ITERATION * LEVELS + first
+            after = row + LEVELS
+            farthest = tl.zeros([BLOCK], tl.float32)
+            for start in range(0, count, BLOCK):
+                block = start + tl.arange(0, BLOCK)
+                real = block < count
+                total_of_level = sums_of_levels(totals, begin, end, block, real, WIDTH, ROWS, BLOCK)
+                sum_of_level = sums_of_levels(sums, begin, end, block, real, WIDTH, ROWS, BLOCK)
+                centroid = tl.load(before + block, mask=real, other=0.0)
+                mean = sum_of_level / tl.where(total_of_level > 0, total_of_level, 1.0)
+                # Without attention, a centroid stays.
+                mean = tl.where(total_of_level > 0, mean, centroid.to(tl.float64)).to(tl.float32)
+                farthest = tl.maximum(farthest, tl.where(real, tl.abs(mean - centroid), 0.0))
+                tl.store(row + block, centroid, mask=real)
+                tl.store(after + block, mean, mask=real)
+                tl.store(attention + ITERATION * LEVELS + first + block, total_of_level.to(tl.float32), mask=real)
+            # All threads of the program see the new centroids.
+            tl.debug_barrier()
+            for start in range(0, count, BLOCK):
+                block = start + tl.arange(0, BLOCK)
+                real = block < count
+                mean = tl.load(after + block, mask=real, other=0.0)
+                rank = tl.zeros([BLOCK], tl.int32)
+                for j in range(count):
+                    other = tl.load(after + j)
+                    rank += ((other < mean) | ((other == mean) & (j < block))).to(tl.int32)
+                tl.store(state + first + rank, mean, mask=real)
+            tolerance = TOLERANCE * tl.load(constants + layer * _CONSTANTS + _UNIT)
+            tl.store(resting + layer, (tl.max(farthest, 0).to(tl.float64) <= tolerance).to(tl.int32))
+            tl.store(performed + layer, ITERATION + 1)
 
 
 @triton.jit
@@ -171,14 +160,14 @@ def cluster_weights(
 
     Args:
         addresses: (layers,), int64: where each layer's float32 weights lie in the network.
-        kept: as for `sum_attention`.
-        chunks: as for `sum_attention`.
-        sizes: as for `sum_attention`.
-        constants: as for `sum_attention`.
-        controls: as for `sum_attention`.
-        centroids: as for `sum_attention`.
+        kept: as for `move_centroids`.
+        chunks: as for `move_centroids`.
+        sizes: as for `move_centroids`.
+        constants: as for `move_centroids`.
+        controls: as for `move_centroids`.
+        centroids: as for `move_centroids`.
         performed: as for `move_centroids`.
-        LEVELS: as for `sum_attention`.
+        LEVELS: as for `move_centroids`.
         CHUNK: weights in a chunk.
     """
     _, layer, at, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
@@ -198,54 +187,73 @@ def cluster_weights(
 
 @triton.jit
 def pass_attention(
+    addresses,
+    gradients,
     kept,
     gradient,
     sums,
     totals,
     chunks,
+    firsts,
     sizes,
     constants,
     controls,
     centroids,
     attention,
     by_means,
+    carried,
     performed,
+    arrived,
     ITERATION,
     LEVELS,
     WIDTH,
-    OUTPUT: tl.constexpr,
+    STAGE: tl.constexpr,
+    ROWS: tl.constexpr,
+    BLOCK: tl.constexpr,
     CHUNK: tl.constexpr,
 ):
-    """Pass the gradient of one chunk through the attention of its weights to the centroids of an iteration.
+    """Pass the gradient of all weights through their attention to the centroids of an iteration.
 
     The formulas are those of `SoftClusters.chain`.
 
     Args:
-        kept: as for `sum_attention`.
-        gradient: (n,), float32; changed in place.
-        sums: (chunks, WIDTH), float64: gradients of the means, written with OUTPUT.
-        totals: (chunks, WIDTH), float64: gradients of the centroids; written.
-        chunks: as for `sum_attention`.
-        sizes: as for `sum_attention`.
-        constants: as for `sum_attention`.
-        controls: as for `sum_attention`.
-        centroids: as for `sum_attention`.
+        addresses: as for `move_centroids`; with "first", the weights are put back there.
+        gradients: a tensor for each layer, float32: read with "output", and written with "first".
+        kept: as for `move_centroids`.
+        gradient: (n,), float32: between "output" and "first".
+        sums: (chunks, WIDTH), float64: gradients of the means; overwritten with "output".
+        totals: (chunks, WIDTH), float64: gradients of the centroids; overwritten but with "first".
+        chunks: as for `move_centroids`.
+        firsts: as for `move_centroids`.
+        sizes: as for `move_centroids`.
+        constants: as for `move_centroids`.
+        controls: as for `move_centroids`.
+        centroids: as for `move_centroids`.
         attention: as for `move_centroids`.
-        by_means: (LEVELS,), float32: gradients of the means of this iteration; unused with OUTPUT.
+        by_means: (LEVELS,), float32: gradients of the means of the iteration; those of the iteration before are written
+            in their place.
+        carried: (LEVELS,), float32: what the clustered weights contribute to the last iteration's centroids; written
+            with "output", and added to that iteration's own.
         performed: as for `move_centroids`.
-        ITERATION: as for `sum_attention`; unused with OUTPUT, which stands for the last one.
-        LEVELS: as for `sum_attention`.
-        WIDTH: as for `sum_attention`.
-        OUTPUT: whether the gradient is that of the clustered weights, from which it begins; otherwise that of an
-            iteration's means is added to it.
-        CHUNK: weights in a chunk.
+        arrived: as for `is_last_of_layer`.
+        ITERATION: as for `move_centroids`; unused with "output", which stands for the last one.
+        LEVELS: as for `move_centroids`.
+        WIDTH: as for `move_centroids`.
+        STAGE: "output" for the gradient of the clustered weights, from which it begins; otherwise what an iteration's
+            means contribute is added to it: "middle" for all iterations but the first, which is "first" and ends it.
+        ROWS: as for `move_centroids`.
+        BLOCK: as for `move_centroids`.
+        CHUNK: as for `move_centroids`.
     """
-    chunk, layer, _, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
+    chunk, layer, at, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
     last = tl.load(performed + layer) - 1
-    iteration = last if OUTPUT else tl.zeros_like(last) + ITERATION
+    iteration = last if STAGE == "output" else tl.zeros_like(last) + ITERATION
     if iteration <= last:
         weight = tl.load(kept + among_all, mask=inside, other=0.0)
-        grad = tl.load(gradient + among_all, mask=inside, other=0.0)
+        if STAGE == "output":
+            grad = tl.load(place_in(gradients, layer) + at, mask=inside, other=0.0)
+        else:
+            grad = tl.load(gradient + among_all, mask=inside, other=0.0)
         tau = temperature_of(constants, controls, layer)
         row = iteration * LEVELS + first
         centroids += row
@@ -258,7 +266,7 @@ def pass_attention(
             share = share_of(weight, tl.load(centroids + k), closest, tau)
             total += share
             mean = tl.load(means + k)
-            if OUTPUT:
+            if STAGE == "output":
                 pulled += share * (grad * mean)
             else:
                 amount = tl.load(attention + row + k)
@@ -266,12 +274,12 @@ def pass_attention(
                 pulled += share * ((weight - mean) * by_sum)
                 direct += share * by_sum
         pulled = pulled / total
-        result = direct if OUTPUT else grad + direct / total
+        result = direct if STAGE == "output" else grad + direct / total
         for k in range(count):
             centroid = tl.load(centroids + k)
             own = share_of(weight, centroid, closest, tau) / total
             mean = tl.load(means + k)
-            if OUTPUT:
+            if STAGE == "output":
                 by_attention = grad * mean
                 tl.store(sums + chunk * WIDTH + k, tl.sum(tl.where(inside, grad * own, 0.0).to(tl.float64), 0))
             else:
@@ -281,53 +289,23 @@ def pass_attention(
             side = tl.where(weight > centroid, 1.0, tl.where(weight < centroid, -1.0, 0.0))
             by_offset = (by_attention - pulled) * own / -tau * side
             result += by_offset
-            tl.store(totals + chunk * WIDTH + k, -tl.sum(tl.where(inside, by_offset, 0.0).to(tl.float64), 0))
-        tl.store(gradient + among_all, result, mask=inside)
-
-
-@triton.jit
-def sum_passed(
-    sums,
-    totals,
-    firsts,
-    sizes,
-    by_means,
-    carried,
-    performed,
-    ITERATION,
-    WIDTH,
-    OUTPUT: tl.constexpr,
-    ROWS: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """Add up the gradients of one layer's centroids, which were the means of the iteration before.
-
-    Args:
-        sums: as for `pass_attention`.
-        totals: as for `pass_attention`.
-        firsts: as for `move_centroids`.
-        sizes: as for `sum_attention`.
-        by_means: (LEVELS,), float32; written.
-        carried: (LEVELS,), float32: what the clustered weights contribute to the last iteration's centroids; written
-            with OUTPUT, and added to that iteration's own.
-        performed: as for `move_centroids`.
-        ITERATION: as for `pass_attention`.
-        WIDTH: as for `sum_attention`.
-        OUTPUT: as for `pass_attention`.
-        ROWS: chunks added at once.
-        BLOCK: levels handled at once.
-    """
-    layer, first, count, begin, end = place_of_layer(firsts, sizes)
-    last = tl.load(performed + layer) - 1
-    if OUTPUT | (last >= ITERATION):
-        for start in range(0, count, BLOCK):
-            k = start + tl.arange(0, BLOCK)
-            inside = k < count
-            by_centroids = sums_of_levels(totals, begin, end, k, inside, WIDTH, ROWS, BLOCK).to(tl.float32)
-            if OUTPUT:
-                means = sums_of_levels(sums, begin, end, k, inside, WIDTH, ROWS, BLOCK)
-                tl.store(by_means + first + k, means.to(tl.float32), mask=inside)
-                tl.store(carried + first + k, by_centroids, mask=inside)
-            else:
-                before = tl.where(last == ITERATION, tl.load(carried + first + k, mask=inside, other=0.0), 0.0)
-                tl.store(by_means + first + k, by_centroids + before, mask=inside)
+            if STAGE != "first":
+                tl.store(totals + chunk * WIDTH + k, -tl.sum(tl.where(inside, by_offset, 0.0).to(tl.float64), 0))
+        if STAGE == "first":
+            tl.store(place_in(gradients, layer) + at, result, mask=inside)
+            tl.store(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, weight, mask=inside)
+        else:
+            tl.store(gradient + among_all, result, mask=inside)
+            if is_last_of_layer(arrived, firsts, layer):
+                begin, end = tl.load(firsts + layer), tl.load(firsts + layer + 1)
+                for start in range(0, count, BLOCK):
+                    block = start + tl.arange(0, BLOCK)
+                    real = block < count
+                    by_centroids = sums_of_levels(totals, begin, end, block, real, WIDTH, ROWS, BLOCK).to(tl.float32)
+                    if STAGE == "output":
+                        passed = sums_of_levels(sums, begin, end, block, real, WIDTH, ROWS, BLOCK).to(tl.float32)
+                        tl.store(carried + first + block, by_centroids, mask=real)
+                    else:
+                        before = tl.load(carried + first + block, mask=real, other=0.0)
+                        passed = by_centroids + tl.where(last == ITERATION, before, 0.0)
+                    tl.store(by_means + first + block, passed, mask=real)

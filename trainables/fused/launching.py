@@ -28,7 +28,8 @@ def launch(kernel: str, programs: int, *arguments: Any, **constants: Any) -> Non
     Args:
         kernel: its module in `trainables.fused`, which needs Triton, and its name: `kernels.pull_weights`.
         programs: how many programs run it.
-        arguments: of the kernel; a list of tensors stands for the table of their addresses.
+        arguments: of the kernel; a list of tensors stands for the table of their addresses, which must stay the same. A
+            tuple of tensors is passed as it is.
         constants: those of its arguments that it is compiled for.
     """
     module, name = kernel.split(".")

@@ -110,10 +110,11 @@ class FusedRegularizePhase(RegularizePhase):
             if not self._transform.is_being_captured:  # a step that is captured has not changed the weights
                 self._transform.put_back()
             raise
-        self._transform.put_back()
         gradients = [self.weights[name].grad for name in self.quantizers]
-        if any(gradient is not None for gradient in gradients):  # without a backward pass there is nothing to chain
+        if any(gradient is not None for gradient in gradients):
             self._transform.chain(gradients, self._controls.current)
+        else:  # there was no backward pass
+            self._transform.put_back()
 
     def penalty(self) -> float:
         """Return the sum of the layers' penalties; see `Phase.penalty`."""

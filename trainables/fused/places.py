@@ -1,4 +1,4 @@
-"""Places of a program's chunk or layer in the tables of `trainables.fused.layout`, which all kernels read."""
+"""Places of a program's chunk or layer in the tables of `trainables.fused.layout`, and the last program of a layer."""
 
 import triton
 import triton.language as tl
@@ -27,3 +27,33 @@ def place_of_layer(firsts, sizes):
     first = tl.load(sizes + 3 * layer + 1)
     count = tl.load(sizes + 3 * layer + 2).to(tl.int32)
     return layer, first, count, tl.load(firsts + layer), tl.load(firsts + layer + 1)
+
+
+@triton.jit
+def place_in(tensors, layer):
+    """Return where the float32 tensor of a layer begins; `tensors` is a tuple with one for each layer."""
+    address = tensors[0].to(tl.int64)
+    for other in tl.static_range(1, len(tensors)):
+        address = tl.where(layer == other, tensors[other].to(tl.int64), address)
+    return address.to(tl.pointer_type(tl.float32))
+
+
+@triton.jit
+def is_last_of_layer(arrived, firsts, layer):
+    """Count a program that has stored its part of a layer, and return whether it is the last one.
+
+    The last one sees what all of them have stored. No program waits for another, and the count begins anew for the next
+    launch.
+
+    Args:
+        arrived: (layers,), int32: 0 before the launch and after it.
+        firsts: (layers + 1,), int64: first chunk of each layer, of which each has a program.
+        layer: of the program.
+    """
+    # All threads of the program have stored before one of them counts it.
+    tl.debug_barrier()
+    before = tl.atomic_add(arrived + layer, 1, sem="acq_rel", scope="gpu")
+    is_last = before == tl.load(firsts + layer + 1) - tl.load(firsts + layer) - 1
+    if is_last:
+        tl.store(arrived + layer, 0)
+    return is_last

@@ -1,13 +1,14 @@
 """Triton kernels of LSQ and PARQ, whose forward pass uses other values than the weights.
 
-Programs, tables and sums are as in `trainables.fused.kernels`. The weights themselves are kept aside during the pass.
+Programs, tables and sums are as in `trainables.fused.kernels`. The first kernel that reads the weights keeps them aside
+for the time of the pass.
 """
 
 import triton
 import triton.language as tl
 
 from trainables.fused.layout import CONSTANTS, FACTOR, TEMPERATURE
-from trainables.fused.places import place_of_chunk, place_of_layer
+from trainables.fused.places import is_last_of_layer, place_in, place_of_chunk
 from trainables.fused.slopes import nearest_level
 from trainables.fused.training_kernels import sums_of_levels
 
@@ -17,31 +18,34 @@ _TINY = tl.constexpr(1.1754943508222875e-38)
 
 @triton.jit
 def quantize_weights(addresses, kept, chunks, sizes, values, CHUNK: tl.constexpr):
-    """Write the representative nearest to each weight of one chunk into the network.
+    """Keep the weights of one chunk, and write the representative nearest to each of them into the network.
 
     Args:
         addresses: (layers,), int64: where each layer's float32 weights lie in the network.
-        kept: (n,), float32: the weights of all layers one after the other.
+        kept: (n,), float32: the weights of all layers one after the other; written.
         chunks: (chunks, 3), int64: layer, first weight in the layer, first weight in `kept`.
         sizes: (layers, 3), int64: weights, first level, levels.
         values: (levels,), float32: representatives of all layers.
         CHUNK: weights in a chunk.
     """
     _, layer, at, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
-    weight = tl.load(kept + among_all, mask=inside, other=0.0)
+    own = tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at
+    weight = tl.load(own, mask=inside, other=0.0)
+    tl.store(kept + among_all, weight, mask=inside)
     _, nearest, _ = nearest_level(weight, values, first, count)
-    tl.store(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, nearest, mask=inside)
+    tl.store(own, nearest, mask=inside)
 
 
 @triton.jit
 def pass_quantized(
-    kept, gradient, partial, chunks, sizes, constants, state, multiples, values, WIDTH, CHUNK: tl.constexpr
+    addresses, gradients, kept, partial, chunks, sizes, constants, state, multiples, values, WIDTH, CHUNK: tl.constexpr
 ):
-    """Stop the gradient of weights beyond their grid, and sum that of the grid's step over one chunk.
+    """Put the weights of one chunk back, stop the gradient of those beyond their grid, and sum that of the grid's step.
 
     Args:
-        kept: as for `quantize_weights`.
-        gradient: (n,), float32: of the quantized weights; changed in place to that of the weights.
+        addresses: as for `quantize_weights`.
+        gradients: a tensor for each layer, float32: of the quantized weights; changed in place to that of the weights.
+        kept: as for `quantize_weights`; read.
         partial: (chunks, WIDTH), float64: its first column receives the sum.
         chunks: as for `quantize_weights`.
         sizes: as for `quantize_weights`.
@@ -52,62 +56,69 @@ def pass_quantized(
         WIDTH: row length of `partial`.
         CHUNK: weights in a chunk.
     """
-    chunk, layer, _, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
+    chunk, layer, at, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
     weight = tl.load(kept + among_all, mask=inside, other=0.0)
-    grad = tl.load(gradient + among_all, mask=inside, other=0.0)
+    tl.store(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, weight, mask=inside)
+    gradient = place_in(gradients, layer) + at
+    grad = tl.load(gradient, mask=inside, other=0.0)
     level, _, _ = nearest_level(weight, values, first, count)
     within = (weight >= tl.load(values + first)) & (weight <= tl.load(values + first + count - 1))
     step = tl.maximum(tl.abs(tl.load(state + layer)), _TINY)
     derivative = tl.load(multiples + first + level) - tl.where(within, weight / step, 0.0)
     product = tl.where(inside, grad.to(tl.float64) * derivative.to(tl.float64), 0.0)
     tl.store(partial + chunk * WIDTH, tl.sum(product, 0) * tl.load(constants + layer * _CONSTANTS + _FACTOR))
-    tl.store(gradient + among_all, tl.where(within, grad, 0.0), mask=inside)
+    tl.store(gradient, tl.where(within, grad, 0.0), mask=inside)
 
 
 @triton.jit
-def sum_nearest(kept, sums, totals, chunks, sizes, values, WIDTH, CHUNK: tl.constexpr):
-    """Sum and count the weights of one chunk by the level nearest to them.
+def take_means(
+    addresses,
+    kept,
+    sums,
+    totals,
+    chunks,
+    firsts,
+    sizes,
+    values,
+    arrived,
+    WIDTH,
+    ROWS: tl.constexpr,
+    BLOCK: tl.constexpr,
+    CHUNK: tl.constexpr,
+):
+    """Keep the weights, and move each representative to the mean of those that are nearest to it, if there are any.
 
     Args:
+        addresses: as for `quantize_weights`.
         kept: as for `quantize_weights`.
-        sums: (chunks, WIDTH), float64.
-        totals: (chunks, WIDTH), float64: the counts.
+        sums: (chunks, WIDTH), float64: of the weights by level; overwritten.
+        totals: (chunks, WIDTH), float64: how many they are; overwritten.
         chunks: as for `quantize_weights`.
+        firsts: (layers + 1,), int64: first chunk of each layer.
         sizes: as for `quantize_weights`.
-        values: as for `quantize_weights`.
-        WIDTH: row length of both.
+        values: as for `quantize_weights`; changed in place.
+        arrived: as for `is_last_of_layer`.
+        WIDTH: row length of `sums` and `totals`.
+        ROWS: chunks added at once.
+        BLOCK: levels handled at once.
         CHUNK: weights in a chunk.
     """
-    chunk, _, _, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
-    weight = tl.load(kept + among_all, mask=inside, other=0.0)
+    chunk, layer, at, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
+    weight = tl.load(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, mask=inside, other=0.0)
+    tl.store(kept + among_all, weight, mask=inside)
     level, _, _ = nearest_level(weight, values, first, count)
     for k in range(count):
         own = inside & (level == k)
         tl.store(sums + chunk * WIDTH + k, tl.sum(tl.where(own, weight, 0.0).to(tl.float64), 0))
         tl.store(totals + chunk * WIDTH + k, tl.sum(own.to(tl.float64), 0))
-
-
-@triton.jit
-def take_means(sums, totals, firsts, sizes, values, WIDTH, ROWS: tl.constexpr, BLOCK: tl.constexpr):
-    """Move each representative of one layer to the mean of its weights, if there are any.
-
-    Args:
-        sums: as for `sum_nearest`.
-        totals: as for `sum_nearest`.
-        firsts: (layers + 1,), int64: first chunk of each layer.
-        sizes: as for `quantize_weights`.
-        values: (levels,), float32; changed in place.
-        WIDTH: row length of `sums` and `totals`.
-        ROWS: chunks added at once.
-        BLOCK: levels handled at once.
-    """
-    _, first, count, begin, end = place_of_layer(firsts, sizes)
-    for start in range(0, count, BLOCK):
-        k = start + tl.arange(0, BLOCK)
-        inside = k < count
-        total = sums_of_levels(totals, begin, end, k, inside, WIDTH, ROWS, BLOCK)
-        mean = sums_of_levels(sums, begin, end, k, inside, WIDTH, ROWS, BLOCK) / tl.maximum(total, 1.0)
-        tl.store(values + first + k, mean.to(tl.float32), mask=inside & (total > 0))
+    if is_last_of_layer(arrived, firsts, layer):
+        begin, end = tl.load(firsts + layer), tl.load(firsts + layer + 1)
+        for start in range(0, count, BLOCK):
+            block = start + tl.arange(0, BLOCK)
+            real = block < count
+            total = sums_of_levels(totals, begin, end, block, real, WIDTH, ROWS, BLOCK)
+            mean = sums_of_levels(sums, begin, end, block, real, WIDTH, ROWS, BLOCK) / tl.maximum(total, 1.0)
+            tl.store(values + first + block, mean.to(tl.float32), mask=real & (total > 0))
 
 
 @triton.jit

@@ -55,17 +55,16 @@ class FusedTransform(ABC):
         layout = Layout.build(self._sizes, levels, constants, weights[0].device, chunk)
         self._layout = layout
         self._kept = torch.empty(sum(self._sizes), device=weights[0].device)
-        self._gradient = torch.empty_like(self._kept)
+        self._arrived = torch.zeros(len(weights), dtype=torch.int32, device=weights[0].device)
         self.representatives = self._make_representatives(layout, quantizers)
 
     def control(self, form: PenaltyForm, fraction: float) -> float:
         """Return the number that changes over the phase, which is in the place of the temperature."""
         return form.temperature_at(fraction)
 
+    @abstractmethod
     def apply(self, controls: Tensor) -> None:
-        """Replace the weights by the values for the forward pass."""
-        torch.cat(self._weights, out=self._kept)
-        self._transform(controls)
+        """Keep the weights aside, and write the values for the forward pass in their place."""
 
     @property
     def is_being_captured(self) -> bool:
@@ -77,19 +76,23 @@ class FusedTransform(ABC):
         torch._foreach_copy_(self._weights, list(self._kept.split(self._sizes)))
 
     def chain(self, gradients: Sequence[Tensor | None], controls: Tensor) -> None:
-        """Turn the gradients of what was in the place of the weights into theirs, in place.
+        """Put the weights back, and turn the gradients of what was in their place into theirs, in place.
+
+        By default the gradients are the same.
 
         Args:
             gradients: of each layer; None for one that the forward pass has not used.
             controls: of the step.
         """
-        own = [
-            weight.new_zeros(len(weight)) if gradient is None else flat(gradient)
+        del gradients, controls
+        self.put_back()
+
+    def _flat(self, gradients: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
+        """Return the gradients as (n,) of each layer; zeros where there is none."""
+        return tuple(
+            torch.zeros_like(weight) if gradient is None else flat(gradient)
             for weight, gradient in zip(self._weights, gradients, strict=True)
-        ]
-        torch.cat(own, out=self._gradient)
-        self._chain(controls)
-        torch._foreach_copy_(own, list(self._gradient.split(self._sizes)))
+        )
 
     def step_representatives(self, controls: Tensor) -> None:
         """Train the representatives, if an optimizer does, with the gradient that `chain` has left."""
@@ -108,22 +111,10 @@ class FusedTransform(ABC):
         """Set the constants of a layer, but for the learning rate; none by default."""
         del row, quantizer, size
 
-    @abstractmethod
-    def _transform(self, controls: Tensor) -> None:
-        """Write the values for the forward pass into the network."""
-
-    def _chain(self, controls: Tensor) -> None:
-        """Change the gathered gradients of these values to those of the weights; by default they are the same."""
-        del controls
-
-    def _launch_on_weights(self, kernel: str, *arguments: Any, **constants: Any) -> None:
+    def _launch(self, kernel: str, *arguments: Any, **constants: Any) -> None:
         """Launch a kernel with a program for each chunk of weights."""
         layout = self._layout
         launching.launch(kernel, len(layout.chunks), *arguments, CHUNK=layout.chunk, **constants)
-
-    def _launch_on_layers(self, kernel: str, *arguments: Any, **constants: Any) -> None:
-        """Launch a kernel with a program for each layer."""
-        launching.launch(kernel, len(self._layout.sizes), *arguments, ROWS=ROWS, BLOCK=BLOCK, **constants)
 
 
 class FusedLearnedSteps(FusedTransform):
@@ -138,21 +129,24 @@ class FusedLearnedSteps(FusedTransform):
     def _set_constants(self, row: Tensor, quantizer: LearnedStep, size: int) -> None:
         row[FACTOR] = quantizer.step_scale(size)
 
-    def _transform(self, controls: Tensor) -> None:
+    def apply(self, controls: Tensor) -> None:
+        """Write the representative nearest to each weight in its place; see `FusedTransform.apply`."""
         del controls
         layout, values = self._layout, self.representatives.values
-        self._launch_on_weights(
+        self._launch(
             "transform_kernels.quantize_weights", self._weights, self._kept, layout.chunks, layout.sizes, values
         )
 
-    def _chain(self, controls: Tensor) -> None:
+    def chain(self, gradients: Sequence[Tensor | None], controls: Tensor) -> None:
+        """Stop the gradients of weights beyond their grid, and sum those of the steps; see `FusedTransform.chain`."""
         del controls
         layout, grids = self._layout, self.representatives
         assert isinstance(grids, FusedGrids)
-        self._launch_on_weights(
+        self._launch(
             "transform_kernels.pass_quantized",
+            self._weights,
+            self._flat(gradients),
             self._kept,
-            self._gradient,
             grids.partial,
             layout.chunks,
             layout.sizes,
@@ -172,18 +166,25 @@ class FusedPiecewiseAffine(FusedTransform):
         del form
         return inverse_slope(fraction)
 
-    def chain(self, gradients: Sequence[Tensor | None], controls: Tensor) -> None:
-        """Leave the gradients as they are; see `PiecewiseAffine.chain`."""
-
-    def _transform(self, controls: Tensor) -> None:
+    def apply(self, controls: Tensor) -> None:
+        """Move the representatives, and write the proximal map of each weight; see `FusedTransform.apply`."""
         layout, own = self._layout, self.representatives
-        width = own.partial.shape[1]
-        sums = own.partial, self._totals
-        self._launch_on_weights(
-            "transform_kernels.sum_nearest", self._kept, *sums, layout.chunks, layout.sizes, own.values, width
+        self._launch(
+            "transform_kernels.take_means",
+            self._weights,
+            self._kept,
+            own.partial,
+            self._totals,
+            layout.chunks,
+            layout.firsts,
+            layout.sizes,
+            own.values,
+            self._arrived,
+            own.partial.shape[1],
+            ROWS=ROWS,
+            BLOCK=BLOCK,
         )
-        self._launch_on_layers("transform_kernels.take_means", *sums, layout.firsts, layout.sizes, own.values, width)
-        self._launch_on_weights(
+        self._launch(
             "transform_kernels.map_weights",
             self._weights,
             self._kept,
@@ -203,6 +204,7 @@ class FusedSoftClusters(FusedTransform):
         self._centroids = torch.zeros((MOST_ITERATIONS + 1, len(values)), device=values.device)
         self._attention = torch.zeros_like(self._centroids)
         self._by_means, self._carried = torch.zeros_like(values), torch.zeros_like(values)
+        self._gradient = torch.empty_like(self._kept)
         self._performed = torch.zeros(len(layout.sizes), dtype=torch.int32, device=values.device)
         self._resting = torch.zeros_like(self._performed)
         return representatives
@@ -211,43 +213,37 @@ class FusedSoftClusters(FusedTransform):
         del size
         row[UNIT] = quantizer.spacing
 
-    def _transform(self, controls: Tensor) -> None:
+    def apply(self, controls: Tensor) -> None:
+        """Move the centroids, and write the soft-clustered weights; see `FusedTransform.apply`."""
         layout, own = self._layout, self.representatives
-        levels, width = len(own.values), own.partial.shape[1]
-        sums = own.partial, self._totals
-        self._centroids[0].copy_(own.values)
+        levels = len(own.values)
         for iteration in range(MOST_ITERATIONS):
-            self._launch_on_weights(
-                "cluster_kernels.sum_attention",
-                self._kept,
-                *sums,
-                layout.chunks,
-                layout.sizes,
-                layout.constants,
-                controls,
-                self._centroids,
-                self._resting,
-                iteration,
-                levels,
-                width,
-            )
-            self._launch_on_layers(
+            self._launch(
                 "cluster_kernels.move_centroids",
-                *sums,
+                self._weights,
+                self._kept,
+                own.partial,
+                self._totals,
+                layout.chunks,
                 layout.firsts,
                 layout.sizes,
                 layout.constants,
+                controls,
                 self._centroids,
                 self._attention,
                 own.values,
                 self._performed,
                 self._resting,
+                self._arrived,
                 iteration,
                 CONVERGED,
                 levels,
-                width,
+                own.partial.shape[1],
+                KEEP=iteration == 0,
+                ROWS=ROWS,
+                BLOCK=BLOCK,
             )
-        self._launch_on_weights(
+        self._launch(
             "cluster_kernels.cluster_weights",
             self._weights,
             self._kept,
@@ -260,46 +256,36 @@ class FusedSoftClusters(FusedTransform):
             levels,
         )
 
-    def _chain(self, controls: Tensor) -> None:
-        self._pass(controls, MOST_ITERATIONS - 1, output=True)
-        for iteration in reversed(range(MOST_ITERATIONS)):
-            self._pass(controls, iteration, output=False)
-
-    def _pass(self, controls: Tensor, iteration: int, output: bool) -> None:
-        """Pass the gradient through the clustered weights, or through the means of an iteration."""
-        layout, own = self._layout, self.representatives
-        width = own.partial.shape[1]
-        sums = own.partial, self._totals
-        self._launch_on_weights(
-            "cluster_kernels.pass_attention",
-            self._kept,
-            self._gradient,
-            *sums,
-            layout.chunks,
-            layout.sizes,
-            layout.constants,
-            controls,
-            self._centroids,
-            self._attention,
-            self._by_means,
-            self._performed,
-            iteration,
-            len(own.values),
-            width,
-            OUTPUT=output,
-        )
-        if output or iteration > 0:
-            self._launch_on_layers(
-                "cluster_kernels.sum_passed",
-                *sums,
+    def chain(self, gradients: Sequence[Tensor | None], controls: Tensor) -> None:
+        """Pass the gradients through the clustered weights and all iterations; see `FusedTransform.chain`."""
+        layout, own, changed = self._layout, self.representatives, self._flat(gradients)
+        later = [("middle", iteration) for iteration in reversed(range(1, MOST_ITERATIONS))]
+        for stage, iteration in (("output", 0), *later, ("first", 0)):
+            self._launch(
+                "cluster_kernels.pass_attention",
+                self._weights,
+                changed,
+                self._kept,
+                self._gradient,
+                own.partial,
+                self._totals,
+                layout.chunks,
                 layout.firsts,
                 layout.sizes,
+                layout.constants,
+                controls,
+                self._centroids,
+                self._attention,
                 self._by_means,
                 self._carried,
                 self._performed,
+                self._arrived,
                 iteration,
-                width,
-                OUTPUT=output,
+                len(own.values),
+                own.partial.shape[1],
+                STAGE=stage,
+                ROWS=ROWS,
+                BLOCK=BLOCK,
             )
 
 

@@ -85,10 +85,10 @@ def test_all_layers_are_transformed_at_once_as_one_by_one(family: str, form: Pen
             torch.testing.assert_close(weight.cpu(), value, rtol=1e-4, atol=ROUNDING[family] * float(value.abs().max()))
         gradients = [draw_weights("normal", len(layer), 17 + step) for layer in layers]
         changed = [gradient.to(DEVICE, copy=True) for gradient in gradients]
-        transform.put_back()
         transform.chain(changed, controls)
         transform.step_representatives(controls)
         assert all(torch.equal(weight, one) for weight, one in zip(weights, before, strict=True))
+        assert not transform._arrived.any(), "programs are counted anew at each launch"
         for index, (quantizer, other, layer, gradient, result) in enumerate(
             zip(one_by_one, at_once, layers, gradients, changed, strict=True)
         ):
@@ -146,7 +146,6 @@ def test_layer_that_the_forward_pass_has_not_used_disturbs_no_other(family: str)
         transform = fused(family, weights, made(family, weights, 4, PenaltyForm()))
         controls = torch.full((CONTROLS,), 0.5, device=DEVICE)
         transform.apply(controls)
-        transform.put_back()
         second = gradient.to(DEVICE, copy=True)
         transform.chain([first, second], controls)
         results.append(second)
