@@ -13,7 +13,9 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trainables.errors import IrregularFileError
 from trainables.files.atomic import replacing
+from trainables.files.regular import open_regular
 
 MAGIC = b"PAR1"
 CHUNK = 1 << 20
@@ -66,13 +68,13 @@ class GrowingTable:
         """Copy the settled row groups from the earlier file."""
         digest = hashlib.sha256()
         try:
-            with self._path.open("rb") as earlier:
+            with open_regular(self._path) as earlier:
                 earlier.seek(len(MAGIC))
                 for place in range(len(MAGIC), self._end, CHUNK):
                     chunk = earlier.read(min(CHUNK, self._end - place))
                     digest.update(chunk)
                     target.write(chunk)
-        except FileNotFoundError:
+        except (FileNotFoundError, IrregularFileError):
             raise ChangedFileError(self._path) from None
         if digest.digest() != self._digest.digest():
             raise ChangedFileError(self._path)

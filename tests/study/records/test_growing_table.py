@@ -1,5 +1,6 @@
 """Tables written as a study grows: whole at every writing, with row groups that are encoded once."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -222,7 +223,12 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("change", [flip, Path.unlink], ids=["a changed bit", "gone"])
+def replace_by_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("change", [flip, Path.unlink, replace_by_pipe], ids=["a changed bit", "gone", "a pipe"])
 @pytest.mark.parametrize("name", ["trials.parquet", "epochs.parquet"])
 def test_settled_rows_are_encoded_again_if_their_file_was_changed(
     name: str, change: Callable[[Path], object], growing: Growing, tmp_path: Path
