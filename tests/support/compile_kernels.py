@@ -33,8 +33,12 @@ def type_of(argument: Any) -> Any:
     return {list: "*i64", float: "fp32"}[type(argument)]
 
 
-def compile_for_gpu(kernel: str, types: tuple[Any, ...], constants: dict[str, Any]) -> int:
-    """Compile a kernel, and return the bytes of its machine code."""
+COUNTER = "atom.global.gpu.acq_rel.add.u32"
+"""Instruction with which a program counts itself among those of its layer, and sees what these have stored."""
+
+
+def compile_for_gpu(kernel: str, types: tuple[Any, ...], constants: dict[str, Any]) -> tuple[int, bool]:
+    """Compile a kernel, and return the bytes of its machine code and whether it has a `COUNTER`."""
     module, name = kernel.split(".")
     function = getattr(import_module(f"trainables.fused.{module}"), name)
     plain = [argument for argument in function.arg_names if argument not in constants]
@@ -43,7 +47,8 @@ def compile_for_gpu(kernel: str, types: tuple[Any, ...], constants: dict[str, An
     signature = known | dict.fromkeys(constants, "constexpr")
     places = {(function.arg_names.index(argument),): value for argument, value in constants.items()}
     source = ASTSource(fn=function, signature=signature, constexprs=places)
-    return len(triton.compile(source, target=H100).asm["cubin"])
+    code = triton.compile(source, target=H100).asm
+    return len(code["cubin"]), COUNTER in code["ptx"]
 
 
 def main() -> None:
@@ -56,4 +61,5 @@ def main() -> None:
         variant = kernel, types, tuple(constants.items())
         if variant not in known:
             known.add(variant)
-            print(kernel, constants, compile_for_gpu(kernel, types, constants), "bytes", flush=True)
+            size, counts = compile_for_gpu(kernel, types, constants)
+            print(kernel, constants, size, "bytes,", "counts programs" if counts else "adds nothing up", flush=True)

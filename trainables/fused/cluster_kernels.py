@@ -76,7 +76,7 @@ def move_centroids(
         constants: (layers, CONSTANTS), float64; the unit is that of the temperature.
         controls: (CONTROLS,), float32.
         centroids: (iterations + 1, LEVELS), float32: of all layers, before each iteration. The row after the
-            iteration's is written, and with KEEP its own too.
+            iteration's is written; with KEEP, its own is written from `state`.
         attention: (iterations, LEVELS), float32: total attention to each centroid; the iteration's row is written.
         state: (LEVELS,), float32: the new centroids in order; written. With KEEP, the iteration begins with them.
         performed: (layers,), int32: number of iterations; written.
@@ -124,7 +124,8 @@ def move_centroids(
                 # Without attention, a centroid stays.
                 mean = tl.where(total_of_level > 0, mean, centroid.to(tl.float64)).to(tl.float32)
                 farthest = tl.maximum(farthest, tl.where(real, tl.abs(mean - centroid), 0.0))
-                tl.store(row + block, centroid, mask=real)
+                if KEEP:
+                    tl.store(row + block, centroid, mask=real)
                 tl.store(after + block, mean, mask=real)
                 tl.store(attention + ITERATION * LEVELS + first + block, total_of_level.to(tl.float32), mask=real)
             # All threads of the program see the new centroids.
@@ -222,7 +223,7 @@ def pass_attention(
         kept: as for `move_centroids`.
         gradient: (n,), float32: between "output" and "first".
         sums: (chunks, WIDTH), float64: gradients of the means; overwritten with "output".
-        totals: (chunks, WIDTH), float64: gradients of the centroids; overwritten but with "first".
+        totals: (chunks, WIDTH), float64: gradients of the centroids; not written with "first".
         chunks: as for `move_centroids`.
         firsts: as for `move_centroids`.
         sizes: as for `move_centroids`.
@@ -239,8 +240,8 @@ def pass_attention(
         ITERATION: as for `move_centroids`; unused with "output", which stands for the last one.
         LEVELS: as for `move_centroids`.
         WIDTH: as for `move_centroids`.
-        STAGE: "output" for the gradient of the clustered weights, from which it begins; otherwise what an iteration's
-            means contribute is added to it: "middle" for all iterations but the first, which is "first" and ends it.
+        STAGE: "output" starts from the gradient of the clustered weights. "middle" adds the part of one later
+            iteration. "first" adds that of iteration 0, writes the result and puts the weights back.
         ROWS: as for `move_centroids`.
         BLOCK: as for `move_centroids`.
         CHUNK: as for `move_centroids`.

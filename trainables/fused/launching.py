@@ -28,8 +28,9 @@ def launch(kernel: str, programs: int, *arguments: Any, **constants: Any) -> Non
     Args:
         kernel: its module in `trainables.fused`, which needs Triton, and its name: `kernels.pull_weights`.
         programs: how many programs run it.
-        arguments: of the kernel; a list of tensors stands for the table of their addresses, which must stay the same. A
-            tuple of tensors is passed as it is.
+        arguments: of the kernel. A list of tensors that never move, as weights, becomes a table of their addresses. A
+            tuple of tensors that may move from step to step, as gradients, is an argument of the kernel itself; a
+            captured graph keeps the addresses that it was captured with.
         constants: those of its arguments that it is compiled for.
     """
     module, name = kernel.split(".")

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from trainables.codebooks.assignment import Codebook
 from trainables.config import TrialConfig
@@ -106,15 +106,15 @@ class FusedRegularizePhase(RegularizePhase):
         self._transform.apply(self._controls.current)
         try:
             yield
+            gradients = list(self._own_gradients().values())
+            if any(gradient is not None for gradient in gradients):
+                self._transform.chain(gradients, self._controls.current)
+            else:  # there was no backward pass
+                self._transform.put_back()
         except BaseException:
             if not self._transform.is_being_captured:  # a step that is captured has not changed the weights
                 self._transform.put_back()
             raise
-        gradients = [self.weights[name].grad for name in self.quantizers]
-        if any(gradient is not None for gradient in gradients):
-            self._transform.chain(gradients, self._controls.current)
-        else:  # there was no backward pass
-            self._transform.put_back()
 
     def penalty(self) -> float:
         """Return the sum of the layers' penalties; see `Phase.penalty`."""
@@ -135,7 +135,8 @@ class FusedRegularizePhase(RegularizePhase):
         controls = self._controls.current
         coupled = self.config.recipe.penalty_application == "coupled"
         if self._penalty is not None and coupled:
-            self._penalty.add_gradient([self._gradient(name) for name in self.quantizers], controls)
+            gradients = [gradient for gradient in self._own_gradients().values() if gradient is not None]
+            self._penalty.add_gradient(gradients, controls)
         self.optimizers[0].step()
         if self._penalty is not None and not coupled:
             proximal = self.config.recipe.penalty_application == "proximal"
@@ -143,11 +144,6 @@ class FusedRegularizePhase(RegularizePhase):
         owner = self._penalty or self._transform
         if owner is not None:
             owner.step_representatives(controls)
-
-    def _gradient(self, name: str) -> Tensor:
-        grad = self.weights[name].grad
-        assert grad is not None
-        return grad
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the next step depends on; see `Phase.state_dict`."""

@@ -42,8 +42,8 @@ def place_in(tensors, layer):
 def is_last_of_layer(arrived, firsts, layer):
     """Count a program that has stored its part of a layer, and return whether it is the last one.
 
-    The last one sees what all of them have stored. No program waits for another, and the count begins anew for the next
-    launch.
+    Each program of the layer calls this once in a launch. The last one sees what all of them have stored, and may
+    overwrite what they have read before. No program waits for another, and the count begins anew for the next launch.
 
     Args:
         arrived: (layers,), int32: 0 before the launch and after it.

@@ -144,4 +144,6 @@ def map_weights(addresses, kept, chunks, sizes, values, controls, CHUNK: tl.cons
     middle = (lower + upper) / 2
     inverse_slope = tl.maximum(tl.load(controls + _TEMPERATURE), _TINY)
     mapped = tl.minimum(tl.maximum((weight - middle) / inverse_slope + middle, lower), upper)
+    # A weight that is not finite must reach the loss.
+    mapped = tl.where(weight - weight == 0, mapped, weight)
     tl.store(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, mapped, mask=inside)

@@ -1,5 +1,6 @@
 """The regularize phase: float weights are trained, with a penalty or a weight transform."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -110,10 +111,24 @@ class RegularizePhase:
         finally:
             for name, weight in before.items():
                 flat(self.weights[name].detach()).copy_(weight)
+        gradients = self._own_gradients() if before else {}
         for name, weight in before.items():
-            grad = self.weights[name].grad
+            grad = gradients[name]
             if grad is not None:  # without a backward pass, as where the loss is not finite, there is nothing to chain
                 self.transforms[name].chain(weight, flat(grad))
+
+    def _own_gradients(self) -> dict[str, Tensor | None]:
+        """Return the gradients of the weights to quantize, which may be changed in place.
+
+        PyTorch leaves gradients of several parameters on the same memory where a network adds views of them up. Then
+        each gets a copy of its own.
+        """
+        gradients = (parameter.grad for parameter in self._parameters)
+        owners = Counter(_memory(gradient) for gradient in gradients if gradient is not None)
+        for weight in self.weights.values():
+            if weight.grad is not None and owners[_memory(weight.grad)] > 1:
+                weight.grad = weight.grad.clone()
+        return {name: weight.grad for name, weight in self.weights.items()}
 
     def _progress(self, epochs_done: float) -> None:
         """Tell the quantizers how much of the phase is over."""
@@ -132,6 +147,7 @@ class RegularizePhase:
         self._progress(epochs_done)
         weight_optimizer, *representative_optimizers = self.optimizers
         if self.config.recipe.penalty_application == "coupled":
+            self._own_gradients()
             for lam, regularizer, weight, grad in self._layers():
                 regularizer.add_gradient(weight, grad, self.amount(lam, epochs_done, 0.0))
             weight_optimizer.step()
@@ -217,3 +233,8 @@ class RegularizePhase:
             self.optimizers[0] = self._optimizer_with_decay([p for p in self._parameters if p.ndim > 1])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
+
+
+def _memory(tensor: Tensor) -> int:
+    """Return what identifies the memory of a tensor, also of one without data."""
+    return tensor.untyped_storage()._cdata

@@ -2,6 +2,7 @@
 
 import io
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.support.quick_runs import comparable, rest_of
 from tests.trainables.phases.test_phases import saved
 from trainables.config import LayerGroup, PenaltyForm, Recipe, TrialConfig
 from trainables.errors import NonFiniteLossError
+from trainables.fused import launching
 from trainables.run import CompressionRun
 
 pytestmark = pytest.mark.usefixtures("quick_names")
@@ -123,12 +125,49 @@ def test_layers_with_more_levels_than_the_kernels_compare_are_trained_one_by_one
 
 
 @pytest.mark.parametrize("name", ["LSQ", "PARQ", "DKM"])
-def test_weights_are_restored_when_a_forward_pass_fails(name: str) -> None:
+def test_weights_are_restored_when_a_step_fails(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     run = fused_run(CONFIGS[name])
     before = [parameter.detach().clone() for parameter in run.model.parameters()]
     with pytest.raises(RuntimeError, match="broken"), run.phase.forward_weights(0.0):
         raise RuntimeError("broken")
     with run.phase.forward_weights(0.0):
         pass  # no backward pass follows: the loss is not finite
+    launch = launching.launch
+
+    def fail_to_chain(kernel: str, *arguments: Any, **constants: Any) -> None:
+        if constants.get("STAGE") == "middle" or kernel.endswith("pass_quantized"):
+            raise RuntimeError("out of memory")
+        launch(kernel, *arguments, **constants)
+
+    monkeypatch.setattr(launching, "launch", fail_to_chain)
+    chains = name != "PARQ"
+    with (
+        pytest.raises(RuntimeError, match="out of memory") if chains else nullcontext(),
+        run.phase.forward_weights(0.0),
+    ):
+        for parameter in run.model.parameters():
+            parameter.grad = torch.ones_like(parameter)
     for parameter, expected in zip(run.model.parameters(), before, strict=True):
         assert torch.equal(parameter, expected)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("name", ["RM coupled", "LSQ", "DKM"])
+def test_gradients_that_share_memory_are_changed_one_by_one(name: str, fused: bool) -> None:
+    """PyTorch leaves them so where a network adds views of two weights up."""
+    results = []
+    for shared in (True, False):
+        run = CompressionRun(replace(CONFIGS[name], init="scratch"), DEVICE, fused=fused)
+        parameters = list(run.model.parameters())
+        most = max(parameter.numel() for parameter in parameters)
+        gradient = torch.randn(most, generator=torch.Generator().manual_seed(0)).to(DEVICE)
+        run.phase.begin_epoch(0)
+        run.phase.set_learning_rates(1.0)
+        with run.phase.forward_weights(0.0):
+            for parameter in parameters:
+                own = gradient[: parameter.numel()].view_as(parameter)
+                parameter.grad = own if shared else own.clone()
+        run.phase.step(0.0)
+        results.append([*parameters, *run.phase.state_dict()["representatives"].values()])
+    for one, other in zip(*results, strict=True):
+        assert torch.equal(one, other)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from triton.runtime import interpreter
 
 from tests.conformance.test_regularizers import draw_weights
 from trainables.config import PenaltyForm
@@ -125,6 +126,41 @@ def test_layers_that_rest_at_different_iterations_do_not_disturb_each_other() ->
         alone = [layer.to(DEVICE, copy=True)]
         fused("DKM", alone, made("DKM", alone, 2, form)).apply(controls)
         assert torch.equal(alone[0].cpu(), result)
+
+
+@pytest.mark.skipif(DEVICE == "cuda", reason="the interpreter alone runs programs in a chosen order")
+@pytest.mark.parametrize("family", TRANSFORMS)
+def test_order_of_the_programs_changes_nothing(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program that adds up the sums of a layer is the last of them, whichever that is."""
+    builder = interpreter.interpreter_builder
+    place = builder.set_grid_idx
+    layers = [draw_weights("normal", size, size) for size in (700, 33, CHUNK + 1)]
+    results = []
+    for backwards in (False, True):
+        if backwards:
+            monkeypatch.setattr(builder, "set_grid_idx", lambda x, y, z: place(builder.grid_dim[0] - 1 - x, y, z))
+        weights = [layer.clone() for layer in layers]
+        transform = fused(family, weights, made(family, weights, 4, PenaltyForm(temperature=0.5)))
+        controls = torch.full((CONTROLS,), 0.5)
+        gradients = [draw_weights("heavy-tailed", len(layer), 5) for layer in layers]
+        transform.apply(controls)
+        written = [weight.clone() for weight in weights]
+        transform.chain(gradients, controls)
+        transform.step_representatives(controls)
+        results.append([*written, *gradients, *weights, transform.representatives.values.clone()])
+    for one, other in zip(*results, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weight_that_is_not_finite_reaches_the_loss(value: float) -> None:
+    layer = draw_weights("normal", 300, 1)
+    layer[7] = value
+    quantizer = made("PARQ", [draw_weights("normal", 300, 1)], 4, PenaltyForm())
+    weights = [layer.to(DEVICE, copy=True)]
+    fused("PARQ", weights, quantizer).apply(torch.full((CONTROLS,), 0.5, device=DEVICE))
+    assert not quantizer[0].transform(layer).isfinite().all()
+    assert not weights[0].isfinite().all()
 
 
 def test_means_by_level_beyond_the_limit_are_not_taken_by_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
