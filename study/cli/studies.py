@@ -114,7 +114,8 @@ def merge(
         say(f"left out: {merged.repeated} trials whose configuration and seed an earlier study has run too")
     if merged.priors:
         say(f"left out: {merged.priors} results of other studies (warm_start)")
-    say(f"next: qar report {target}; qar resume {target} --trials 32")
+    extend = "" if target.read_config().plan else f"; qar resume {target} --trials 32"
+    say(f"next: qar report {target}{extend}")
 
 
 def remove(

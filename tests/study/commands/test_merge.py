@@ -205,6 +205,8 @@ def test_studies_of_one_plan_make_that_plan_with_all_seeds(tmp_path: Path) -> No
     assert (config.plan, config.replicates, config.trials) == (studies[0].read_config().plan, 2, 10)
     assert [trial.config["seed"] for trial in trials] == [1] * 5 + [2] * 5
     assert config.trial["evaluate_test"] is False, "one seed has not evaluated it"
+    said = CliRunner().invoke(app, ["merge", *(str(one.path) for one in studies), "--into", str(tmp_path / "again")])
+    assert said.stdout.splitlines()[-1] == f"next: qar report {tmp_path / 'again'}", "a plan is not extended"
     a_plan(tmp_path / "far", 3)
     before = files_below(tmp_path)
     for names in (("two", "one"), ("one", "far")):
