@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 # Sums in another order differ in their last bits, and tests that compare runs bit by bit share a small machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# In the background of a script this process ignores Ctrl-C, and so would all that the tests start and interrupt.
+# In the background of a script this process ignores Ctrl-C, and under nohup the end of its terminal; so would all that
+# the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Before anything imports trainables: modules that are already loaded stay unchecked.
 # As for mypy, an int will do where a float is asked for (PEP 484).
