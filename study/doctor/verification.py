@@ -10,8 +10,9 @@ from study.doctor.check import Check, CheckStatus
 from study.ledger.completeness import TableWitness, table_position
 from study.ledger.history import History
 from study.ledger.reading import Reading, read
+from study.records.epoch_table import epoch_rows
 from study.records.optuna_mirror import OptunaMirror
-from study.records.tables import epoch_rows, trial_row
+from study.records.trial_table import trial_row
 from study.storage.folder import StudyFolder
 from trainables.codebooks.artifact_file import read_artifact
 from trainables.errors import DamagedFileError, IrregularFileError

@@ -211,7 +211,7 @@ class Study:
             DamagedFileError: the files of the study can't be read.
         """
         from analysis.load import load_trials
-        from study.records.tables import trials_table
+        from study.records.trial_table import trials_table
 
         folder = self.folder
         if folder.ledger.exists():

@@ -1,13 +1,14 @@
 """The table of epochs, converted from the columns in which the history holds them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from study.ledger.epochs import FLOAT, INT, INTERNED, EpochLog
-from study.ledger.history import History
+from study.ledger.history import History, Trial
 from trainables.result import EPOCH_COLUMNS, Column
 
 ARROW_TYPES = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa.string()}
@@ -18,6 +19,15 @@ def schema_of(columns: Sequence[Column]) -> pa.Schema:
     return pa.schema(
         [pa.field(column.name, ARROW_TYPES[column.type], metadata={"meaning": column.meaning}) for column in columns]
     )
+
+
+def epoch_rows(trial: Trial) -> list[dict[str, Any]]:
+    """Return the rows of a trial in epochs.parquet, in order of the epochs."""
+    return [
+        {column.name: metrics.get(column.name) for column in EPOCH_COLUMNS}
+        | {"trial_id": trial.trial_id, "number": trial.number, "session": trial.sessions[epoch]}
+        for epoch, metrics in sorted(trial.epochs.items())
+    ]
 
 
 def epochs_table(history: History, trials: Sequence[int] | None = None) -> pa.Table:

@@ -10,115 +10,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from study.config.dimensions import types_of
 from study.ledger.chain import LedgerPosition
 from study.ledger.completeness import position_metadata
 from study.ledger.history import History, Trial
 from study.records.derivations import Derivations
-from study.records.epoch_table import epochs_table, schema_of
+from study.records.epoch_table import epochs_table
 from study.records.growing_table import ChangedFileError, GrowingTable
-from study.search.space import value_at
+from study.records.trial_table import schema_of_trials, searched_columns, table_of
 from study.storage.folder import StudyFolder
 from study.storage.study_yaml import write_atomically
-from trainables.config import TrialConfig
-from trainables.families import family_of
-from trainables.result import (
-    EPOCH_COLUMNS,
-    SCHEMA_VERSION,
-    SCHEMA_VERSION_KEY,
-    SEARCHED_KEY,
-    TRIAL_COLUMNS,
-    Column,
-    TrialState,
-    searched_column,
-)
-
-ROWS_AT_A_TIME = 4096
-"""Trials that are converted together; as dictionaries their rows take some 5 kB each."""
+from trainables.result import SCHEMA_VERSION, SCHEMA_VERSION_KEY, Column, TrialState
 
 SETTLED_TOGETHER = 4096
 """Ended trials, at least, whose rows make row groups of their own."""
-
-
-def searched_columns(fields: Sequence[str], trials: Sequence[Trial]) -> list[Column]:
-    """Return the columns of further searched fields.
-
-    Args:
-        fields: dotted names of the fields; those that have a column anyway are left out.
-        trials: trials of the study, whose values decide the type of an option of the model.
-    """
-    known = {column.name for column in TRIAL_COLUMNS}
-    columns = []
-    for name in fields:
-        if name not in known:
-            kinds = types_of(name)
-            if kinds is None or {int, str} <= set(kinds):  # K of a group is a number unless a trial has it in float
-                kinds = tuple({type(value_at(trial.config, name)) for trial in trials})
-            columns.append(searched_column(name, _kind_of(kinds)))
-    return columns
-
-
-def _kind_of(kinds: Sequence[type]) -> str:
-    """Return the type of a column that holds values of all these types, besides nulls."""
-    plain = set(kinds) - {type(None)}
-    if plain == {int, float}:
-        return "float"
-    return {int: "int", float: "float", bool: "bool"}.get(plain.pop(), "str") if len(plain) == 1 else "str"
-
-
-def trial_row(trial: Trial) -> dict[str, Any]:
-    """Return the row of a trial in trials.parquet: a value for each of `TRIAL_COLUMNS`."""
-    config = TrialConfig.from_stored(trial.config)
-    quantized = config.num_levels is not None
-    row = {column.name: trial.last.get(column.name) for column in TRIAL_COLUMNS}
-    return row | {
-        "trial_id": trial.trial_id,
-        "number": trial.number,
-        "state": trial.state,
-        "anchor": trial.anchor,
-        "space_version": trial.space_version,
-        "enqueued": trial.request is not None,
-        "stopped_by": trial.stopped_by,
-        "family": config.family,
-        "num_levels": config.num_levels,
-        "lam": config.lam if family_of(config.family).has_penalty else None,
-        "placement": config.placement if quantized else None,
-        "seed": config.seed,
-        "model": config.model,
-        "dataset": config.dataset,
-        "epochs": len(trial.epochs),
-        "train_seconds": sum(trial.epochs.numbers_of("train_seconds")),
-        "config_hash": trial.config_hash,
-        "failure": trial.failure,
-        "groups": _groups_of(config) if quantized else None,
-        "checkpoint": trial.checkpoint.path if trial.checkpoint else None,
-    }
-
-
-def _groups_of(config: TrialConfig) -> str | None:
-    """Return K and patterns of each group of a trial, in one line; None without groups."""
-    parts = []
-    for name, group in config.groups.items():
-        levels = config.num_levels if group.num_levels is None else group.num_levels
-        parts.append(f"{name}: {levels} ({group.layers})")
-    return "; ".join(parts) or None
-
-
-def epoch_rows(trial: Trial) -> list[dict[str, Any]]:
-    """Return the rows of a trial in epochs.parquet, in order of the epochs."""
-    return [
-        {column.name: metrics.get(column.name) for column in EPOCH_COLUMNS}
-        | {"trial_id": trial.trial_id, "number": trial.number, "session": trial.sessions[epoch]}
-        for epoch, metrics in sorted(trial.epochs.items())
-    ]
-
-
-def _row_of(further: Sequence[Column], trial: Trial) -> dict[str, Any]:
-    """Return the values of further searched fields of a trial; texts where its column has that type."""
-    values = {column.name: (column.type, value_at(trial.config, column.name)) for column in further}
-    return {
-        name: str(value) if kind == "str" and value is not None else value for name, (kind, value) in values.items()
-    }
 
 
 class TableWriter:
@@ -169,7 +73,7 @@ class TableWriter:
         self._write(history, in_order=False)
 
     def finish(self, history: History) -> None:
-        """Write the same as `write`, unless both tables are up to date and in the order of their numbers.
+        """Write at the end of a session, as `write` but with the rows of both tables in the order of their numbers.
 
         Args:
             history: as in `write`.
@@ -211,7 +115,7 @@ class TableWriter:
     def _begin(self, further: Sequence[Column]) -> None:
         """Take over the rows of an earlier session, the first time."""
         if self._is_first and self._up_to(further) is not None:
-            self._take_over(_schema_of_trials(further))
+            self._take_over(schema_of_trials(further))
         self._is_first = False
 
     def _take_over(self, schema: pa.Schema) -> None:
@@ -227,7 +131,7 @@ class TableWriter:
     def _keep(self, ended: Sequence[Trial], further: Sequence[Column]) -> None:
         """Convert and keep the rows of trials that have ended."""
         if ended:
-            self._kept.append(_trials_table(ended, further))
+            self._kept.append(table_of(ended, further))
             self._ended |= {trial.number for trial in ended}
 
     def _settle_nothing(self) -> None:
@@ -237,13 +141,13 @@ class TableWriter:
             file.forget()
 
     def _write_tables(self, history: History, further: Sequence[Column], *, in_order: bool) -> None:
-        schema = _schema_of_trials(further)
+        schema = schema_of_trials(further)
         if not all(table.schema.equals(schema) for table in self._kept):
             self._settle_nothing()
             self._ended, self._kept = set(), []  # a later value has changed a column's type
         new = [trial for number, trial in history.trials.items() if number not in self._ended]
         self._keep([trial for trial in new if trial.state != TrialState.RUNNING], further)
-        running = _trials_table([trial for trial in new if trial.state == TrialState.RUNNING], further)
+        running = table_of([trial for trial in new if trial.state == TrialState.RUNNING], further)
         ended = _joined(self._kept[self._num_settled :], schema)
         self._kept[self._num_settled :] = [ended]  # many small tables would take more memory
         try:
@@ -268,13 +172,6 @@ class TableWriter:
         epochs.write(*(epochs_table(history, part).replace_schema_metadata(metadata) for part in numbers))
 
 
-def _schema_of_trials(further: Sequence[Column]) -> pa.Schema:
-    """Return the schema of trials.parquet, whose metadata names the columns of further searched fields."""
-    searched = {column.name: column.type for column in further}
-    schema = schema_of([*TRIAL_COLUMNS, *further])
-    return schema.with_metadata({SEARCHED_KEY: json.dumps(searched)} if further else {})
-
-
 def _joined(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
     """Return the rows of several tables in order of their numbers."""
     return pa.concat_tables([schema.empty_table(), *tables]).sort_by("number").replace_schema_metadata(schema.metadata)
@@ -283,21 +180,6 @@ def _joined(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
 def _settings(further: Sequence[Column], *, in_order: bool) -> str:
     """Return what the files depend on besides the ledger: types of further searched fields, and the order of rows."""
     return json.dumps({"searched": {column.name: column.type for column in further}, "in_order": in_order})
-
-
-def _trials_table(trials: Sequence[Trial], further: Sequence[Column]) -> pa.Table:
-    schema = _schema_of_trials(further)
-    tables = [schema.empty_table()]
-    for start in range(0, len(trials), ROWS_AT_A_TIME):
-        rows = [trial_row(trial) | _row_of(further, trial) for trial in trials[start : start + ROWS_AT_A_TIME]]
-        tables.append(pa.Table.from_pylist(rows, schema))
-    return pa.concat_tables(tables)
-
-
-def trials_table(history: History, fields: Sequence[str] = ()) -> pa.Table:
-    """Return the rows of trials.parquet at this moment, by number; `fields` are as in `TableWriter`."""
-    trials = [trial for _, trial in sorted(history.trials.items())]
-    return _trials_table(trials, searched_columns(fields, trials))
 
 
 def write_tables(folder: StudyFolder, history: History, fields: Sequence[str] = ()) -> None:

@@ -12,7 +12,7 @@ import pytest
 from study.ledger.facts import ASKED, ENDED
 from study.ledger.history import History
 from study.ledger.ledger import Ledger
-from study.records import tables
+from study.records import trial_table
 from study.records.optuna_mirror import OptunaMirror
 from study.records.optuna_rows import OptunaRows
 from study.records.tables import TableWriter, write_tables
@@ -81,13 +81,13 @@ def test_tables_that_hold_all_that_the_ledger_says_are_not_written_again(study: 
 def test_rows_of_ended_trials_are_taken_over_by_the_next_session(
     study: StudyFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    history, converted, row = extend(study), [], tables.trial_row
+    history, converted, row = extend(study), [], trial_table.trial_row
 
     def noting(trial: Any) -> dict[str, Any]:
         converted.append(trial.number)
         return row(trial)
 
-    monkeypatch.setattr(tables, "trial_row", noting)
+    monkeypatch.setattr(trial_table, "trial_row", noting)
     write_tables(study, history)
     assert converted == [4, 5, 6], "the four that had ended are taken from the table"
     assert contents(study) == made_anew(study, history, tmp_path / "fresh")

@@ -17,7 +17,7 @@ from study.doctor.check import CheckStatus
 from study.doctor.verification import verify_study
 from study.ledger.facts import ASKED, ENDED, EPOCH
 from study.ledger.ledger import Ledger
-from study.records import growing_table, tables
+from study.records import growing_table, tables, trial_table
 from study.records.growing_table import GrowingTable
 from study.records.tables import TableWriter, write_tables
 from study.storage.folder import StudyFolder
@@ -156,14 +156,14 @@ def test_session_after_a_killed_one_takes_over_rows_out_of_order(
         growing.end_one()
     TableWriter(growing.study).write(growing.ledger.history)
     converted: list[int] = []
-    row = tables.trial_row
+    row = trial_table.trial_row
 
     def noting(trial: Any) -> dict[str, Any]:
         converted.append(trial.number)
         return row(trial)
 
     growing.end_one()
-    monkeypatch.setattr(tables, "trial_row", noting)
+    monkeypatch.setattr(trial_table, "trial_row", noting)
     writer = TableWriter(growing.study)
     writer.write(growing.ledger.history)
     assert converted == [3, 2, 6], "the five that had ended are taken from the table"
@@ -172,13 +172,13 @@ def test_session_after_a_killed_one_takes_over_rows_out_of_order(
 
 def interrupt_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the next conversion of a row be interrupted by Ctrl-C."""
-    row = tables.trial_row
+    row = trial_table.trial_row
 
     def interrupted(trial: Any) -> dict[str, Any]:
-        monkeypatch.setattr(tables, "trial_row", row)
+        monkeypatch.setattr(trial_table, "trial_row", row)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tables, "trial_row", interrupted)
+    monkeypatch.setattr(trial_table, "trial_row", interrupted)
 
 
 @pytest.mark.parametrize("where", ["convert", "write", "finish"])

@@ -25,11 +25,13 @@ from study.ledger.facts import ASKED, ENDED, EPOCH, LOST
 from study.ledger.history import CheckpointRecord
 from study.ledger.ledger import Ledger
 from study.ledger.reading import read_file, read_history
+from study.records.epoch_table import epoch_rows
 from study.records.failures import MOST_LOSSES
 from study.records.optuna_mirror import OptunaMirror
 from study.records.provenance import provenance
 from study.records.recorder import Recorder
-from study.records.tables import TableWriter, epoch_rows, trial_row, write_tables
+from study.records.tables import TableWriter, write_tables
+from study.records.trial_table import trial_row
 from study.storage.folder import StudyFolder
 from tests.support.example_studies import (
     ARROW_TYPES,
@@ -542,7 +544,7 @@ def test_rows_that_are_converted_before_the_tables_are_due_are_not_converted_aga
         converted.append(trial.number)
         return trial_row(trial)
 
-    monkeypatch.setattr("study.records.tables.trial_row", counted)
+    monkeypatch.setattr("study.records.trial_table.trial_row", counted)
     if earlier_session:
         write_tables(study, ledger.history)
         converted.clear()

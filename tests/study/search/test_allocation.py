@@ -12,7 +12,8 @@ from study.config import StudyConfig, parse_study
 from study.ledger.facts import MEASURED
 from study.ledger.ledger import Ledger
 from study.ledger.reading import read_history
-from study.records.tables import provenance_of, trial_row
+from study.records.tables import provenance_of
+from study.records.trial_table import trial_row
 from study.run.sensitivities import measure_sensitivities
 from study.search.allocation import with_allocated_groups
 from study.storage.folder import StudyFolder
