@@ -16,12 +16,12 @@ from torch import Tensor
 
 from trainables.codebooks.artifact import Artifact
 from trainables.codebooks.assignment import Codebook
+from trainables.compiled.phase import CompiledRegularizePhase
 from trainables.config import TrialConfig
 from trainables.data.batches import Split, test_split, train_and_validation
 from trainables.data.datasets import load_dataset
 from trainables.errors import NonFiniteLossError
 from trainables.families import QUANTIZE_FIRST
-from trainables.fused.flat_phase import FlatRegularizePhase, is_small
 from trainables.fused.phases import FusedFinetunePhase, FusedRegularizePhase, is_fused_by_default
 from trainables.initial_weights import load_float_baseline, load_initial_weights
 from trainables.measurement.network import HardQuantized, accuracy, hard_quantized
@@ -86,7 +86,7 @@ class CompressionRun:
         self.config = config
         self.device = torch.device(device)
         self._fused = is_fused_by_default(self.device) if fused is None else fused
-        self._flat = fused is None and self.device.type == "cpu"
+        self._compiled = fused is None and self.device.type == "cpu"
         self.epoch = 0
         self._fetch = fetch
         dataset = load_dataset(config.dataset, config.data_dir, fetch)
@@ -313,8 +313,7 @@ class CompressionRun:
         if self._fused:
             schedule = self._schedule(REGULARIZE)
             return FusedRegularizePhase(self.config, self.model, self.weights, schedule, num_levels)
-        at_once = self._flat and is_small(self.config, self.weights)
-        phase = FlatRegularizePhase if at_once else RegularizePhase
+        phase = CompiledRegularizePhase if self._compiled else RegularizePhase
         return phase(self.config, self.model, self.weights, num_levels, self.batches_per_epoch)
 
     def _finetune(self, codebooks: dict[str, Codebook]) -> Phase:

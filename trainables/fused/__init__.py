@@ -6,7 +6,6 @@ representatives, and `transforms` the families that put other values in the plac
 layer's numbers lie, and `places` finds them in a kernel; `controls` holds λ, τ and learning rates in device memory, for
 `device_optimizers`; `graph` captures a step as a CUDA graph.
 
-On a CPU, the phases of `trainables.phases` go from layer to layer. For RM and RE on small networks, `flat_phase` takes
-the regularize phase's place there: `flat_nearest` and `flat_soft_minimum` draw all layers at once, and `flat_search`
-finds where weights lie.
+On a CPU, the phases of `trainables.phases` go from layer to layer; for RM and RE, `trainables.compiled` takes the
+regularize phase's place there.
 """

@@ -1,0 +1,279 @@
+"""The compiled loops of RM and RE: against the oracle, and against operators of torch."""
+
+import io
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tests.conformance.test_regularizers import (
+    SPECIAL_KINDS,
+    assert_matches_reference,
+    displaced,
+    draw_weights,
+    layers,
+    special_weights,
+)
+from tests.support.autograd_oracle import Reference
+from tests.support.example_trials import quick
+from tests.support.quick_runs import comparable, rest_of
+from tests.trainables.phases.test_phases import saved
+from trainables.compiled import loops
+from trainables.compiled.layers import CompiledLayer
+from trainables.compiled.phase import WIDEST_TEMPERATURE, CompiledRegularizePhase
+from trainables.config import LayerGroup, PenaltyForm, Recipe
+from trainables.phases.optimizers import sort_representatives
+from trainables.regularizers.application import draw
+from trainables.regularizers.exponential.soft_minimum import SoftMinimum
+from trainables.regularizers.reduction import reduction_divisor
+from trainables.regularizers.registry import REGULARIZERS
+from trainables.run import CompressionRun
+
+
+class SlopesOfLoops:
+    """A regularizer whose gradient is that of the compiled loops."""
+
+    def __init__(self, regularizer: Any, form: PenaltyForm) -> None:
+        self._inner, self._form = regularizer, form
+        self.representatives: Tensor = regularizer.representatives
+        self.state: Tensor = regularizer.state
+
+    def add_gradient(self, weights: Tensor, gradient: Tensor, strength: float) -> None:
+        own, values = weights.numpy(), self.representatives.detach().numpy()
+        intervals, (lower, upper, slopes, nearest) = intervals_of(own, values), np.empty((4, len(own)), np.float32)
+        lower[:], upper[:] = values[intervals], values[intervals + 1]
+        sums = np.zeros((loops.LANES, len(values)))
+        if isinstance(self._inner, SoftMinimum):
+            tau = np.float32(self._inner.tau)
+            loops.soft_slopes(own, intervals, lower, upper, values, tau, slopes, nearest, sums)
+        else:
+            loops.nearest_slopes(own, intervals, lower, upper, self._form.squared, slopes, nearest, sums)
+        factor = strength / reduction_divisor(self._form, len(own))
+        gradient.add_(factor * torch.from_numpy(slopes))
+        assert self.representatives.grad is not None
+        self.representatives.grad.add_((-factor * torch.from_numpy(sums.sum(0))).float())
+
+    def value(self, weights: Tensor) -> float:
+        return float(self._inner.value(weights))
+
+
+def intervals_of(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return the interval of each weight by the compiled search, and check the ends that it gives."""
+    intervals, (lower, upper) = np.empty(len(weights), np.uint32), np.empty((2, len(weights)), np.float32)
+    loops.find_intervals(weights, values, *loops.lay_bins(values), intervals, lower, upper)
+    np.testing.assert_array_equal(lower, values[intervals])
+    np.testing.assert_array_equal(upper, values[intervals + 1])
+    return intervals
+
+
+@pytest.mark.parametrize("squared", [False, True])
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+@pytest.mark.parametrize("family", ["RM", "RE"])
+@settings(max_examples=30)
+@given(
+    layer=layers(),
+    num_levels=st.sampled_from([2, 3, 4, 7, 16, 64]),
+    initial=st.sampled_from(["quantiles", "grid", "kmeans"]),
+    temperature=st.sampled_from([0.002, 0.02, WIDEST_TEMPERATURE, 0.25]),
+    displacement=st.sampled_from(["none", "moved", "equal pair", "all equal", "empty level"]),
+    kinds=st.sets(st.sampled_from(SPECIAL_KINDS)),
+    strength=st.sampled_from([0.0, 1e-3, 1.0, 7.3]),
+    seed=st.integers(0, 99),
+)
+def test_gradient_of_the_loops_matches_autograd(
+    family: str,
+    reduction: str,
+    squared: bool,
+    layer: Tensor,
+    num_levels: int,
+    initial: str,
+    temperature: float,
+    displacement: str,
+    kinds: set[str],
+    strength: float,
+    seed: int,
+) -> None:
+    form = PenaltyForm(
+        squared=squared,
+        reduction=reduction,
+        initial=initial,
+        temperature=temperature,
+        final_temperature=temperature,
+        temperature_spacing="initial",
+    )
+    regularizer = REGULARIZERS[family](layer, num_levels, form)
+    reference = Reference.of(family, form, layer, regularizer.representatives.detach().double())
+    moved = displaced(regularizer.representatives.detach().clone(), displacement, seed)
+    regularizer.representatives.data.copy_(moved)
+    special = special_weights(reference, moved, kinds)
+    weights = torch.cat([layer, torch.tensor(special, dtype=torch.float32)])
+    weights = weights[~reference.uncertain(weights.double(), moved.double())]
+    if len(weights):
+        assert_matches_reference(SlopesOfLoops(regularizer, form), reference, weights, strength)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("switches", [{}, {"squared": True}, {"reduction": "mean"}])
+@pytest.mark.parametrize("num_levels", [2, 16, 64])
+@pytest.mark.parametrize("family", ["RM", "RE"])
+@pytest.mark.parametrize(("size", "share"), [(3000, 0.7), (2, 0.1), (70, 2.5), (5000, 0.02), (loops.BLOCK, 1.0)])
+def test_weights_are_drawn_as_by_operators(
+    family: str, num_levels: int, switches: dict[str, Any], size: int, share: float
+) -> None:
+    at_first = draw_weights("normal", size, size)
+    regularizer: Any = REGULARIZERS[family](at_first, min(num_levels, size), PenaltyForm(**switches))
+    weights = at_first + 0.05 * draw_weights("normal", size, 1)
+    drawn = weights.clone()
+    layer = CompiledLayer(regularizer, drawn, half_spacings=True)
+    layer.draw(share, fraction=0.0)
+    draw(regularizer, weights, torch.empty_like(weights), share * regularizer.half_spacing / regularizer.steepest)
+    torch.testing.assert_close(drawn, weights, rtol=1e-5, atol=2e-6)
+    grad = regularizer.representatives.grad
+    torch.testing.assert_close(layer.pull.float(), grad, rtol=1e-4, atol=1e-4 * float(grad.abs().max()))
+
+
+@pytest.mark.parametrize("family", ["RM", "RE"])
+@pytest.mark.parametrize("spacing", [0.0, 1e-44, 1e-30, 1e-18])
+def test_representatives_that_nearly_coincide_draw_all_weights_to_them(family: str, spacing: float) -> None:
+    weights = draw_weights("normal", 2000, 0)
+    regularizer: Any = REGULARIZERS[family](weights, 4, PenaltyForm())
+    regularizer.representatives.data.copy_(spacing * torch.arange(4))
+    layer = CompiledLayer(regularizer, weights, half_spacings=False)
+    before = weights.abs()
+    layer.draw(1e-3, fraction=0.5)
+    assert (weights.abs() < before).all()
+    assert layer.pull.isfinite().all()
+
+
+@settings(max_examples=60)
+@given(
+    count=st.sampled_from([2, 3, 16, 200]),
+    kind=st.sampled_from(["random", "equal", "close pair", "infinite weight", "narrow"]),
+    seed=st.integers(0, 999),
+)
+def test_search_returns_the_interval_of_each_weight(count: int, kind: str, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(count, generator=generator).sort().values
+    if kind == "equal":
+        values.fill_(0.25)
+    elif kind == "close pair":
+        values[-1] += 1e4
+    elif kind == "narrow":
+        values = 1.0 + 1e-7 * values
+    weights = torch.cat([2 * torch.randn(300, generator=generator), values])
+    if kind == "infinite weight":
+        weights[:3] = torch.tensor([torch.inf, -torch.inf, torch.nan])
+    interval = torch.from_numpy(intervals_of(weights.numpy(), values.numpy()).astype(np.int64))
+    assert ((interval >= 0) & (interval <= count - 2)).all()
+    known = weights.isfinite()
+    assert ((weights >= values[interval]) | (interval == 0))[known].all()
+    assert ((weights <= values[interval + 1]) | (interval == count - 2))[known].all()
+
+
+def test_sigmoid_is_exact_to_float32() -> None:
+    arguments = np.linspace(-40, 40, 20_001, dtype=np.float32)
+    results = np.array([loops.sigmoid(one) for one in arguments])
+    np.testing.assert_allclose(results, 1 / (1 + np.exp(-arguments.astype(np.float64))), rtol=0, atol=1.1e-7)
+    assert (results[arguments < -loops.FARTHEST] == 0).all()
+    assert (results[arguments > loops.FARTHEST] == 1).all()
+
+
+@settings(max_examples=40)
+@given(
+    count=st.integers(2, 40), steps=st.integers(1, 6), scale=st.sampled_from([1e-12, 1.0, 1e6]), seed=st.integers(0, 99)
+)
+def test_representatives_are_trained_as_by_adam(count: int, steps: int, scale: float, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(count, generator=generator).sort().values
+    expected = values.clone().requires_grad_()
+    adam = torch.optim.Adam([expected], lr=0.3, betas=loops.BETAS, eps=loops.EPSILON)
+    own, mean, square = values.numpy().copy(), np.zeros(count, np.float32), np.zeros(count, np.float32)
+    for step in range(1, steps + 1):
+        pull = scale * torch.randn(count, generator=generator, dtype=torch.float64)
+        expected.grad = pull.float()
+        adam.step()
+        sort_representatives(adam, expected)
+        loops.train(own, mean, square, pull.numpy(), 0.3, step)
+        torch.testing.assert_close(torch.from_numpy(own), expected.detach(), rtol=1e-5, atol=1e-6)
+        state = adam.state[expected]
+        torch.testing.assert_close(torch.from_numpy(mean), state["exp_avg"], rtol=1e-5, atol=1e-6 * scale)
+        torch.testing.assert_close(torch.from_numpy(square), state["exp_avg_sq"], rtol=1e-5, atol=1e-6 * scale**2)
+
+
+def test_gradient_that_is_not_finite_leaves_its_representative() -> None:
+    own, mean, square = np.array([0.0, 1.0, 2.0], np.float32), np.zeros(3, np.float32), np.zeros(3, np.float32)
+    loops.train(own, mean, square, np.array([np.nan, np.inf, 1.0]), 0.5, 1)
+    np.testing.assert_array_equal(own, np.array([0.0, 1.0, 1.5], np.float32))
+    np.testing.assert_array_equal(mean[:2], 0)
+
+
+SGD = Recipe(batch_size=40, optimizer="sgd", learning_rate=0.03, weight_decay=1e-3)
+TRIALS = {
+    "RM": quick("RM", recipe=SGD, num_levels=5),
+    "RM squared": quick("RM", penalty=PenaltyForm(squared=True)),
+    "RE": quick("RE", placement="own"),
+    "groups with different K": quick("RE", groups={"conv": LayerGroup(layers="conv", num_levels=2)}),
+    "groups with different λ": quick("RM", groups={"conv": LayerGroup(layers="conv", lam=1.0)}),
+    "a layer in float": quick("RE", groups={"first": LayerGroup(layers="first", num_levels="float")}),
+}
+
+
+@pytest.mark.usefixtures("quick_names")
+@pytest.mark.parametrize("name", TRIALS)
+def test_trial_is_trained_as_by_operators(name: str) -> None:
+    config = replace(TRIALS[name], regularize_epochs=2, finetune_epochs=1)
+    by_operators, by_loops = CompressionRun(config, fused=False), CompressionRun(config)
+    assert isinstance(by_loops.phase, CompiledRegularizePhase)
+    assert by_loops.phase.is_compiled
+    while not by_operators.finished:
+        expected, metrics = by_operators.run_epoch(), by_loops.run_epoch()
+        for metric in ("train_loss", "penalty", "quantization_error"):
+            if expected[metric] is None:
+                assert metrics[metric] is None
+            else:
+                assert metrics[metric] == pytest.approx(expected[metric], rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.usefixtures("quick_names")
+@pytest.mark.parametrize("name", ["RM", "RE"])
+def test_restore_reproduces_the_epochs_that_follow_bitwise(name: str) -> None:
+    config = replace(TRIALS[name], regularize_epochs=3, finetune_epochs=1)
+    run = CompressionRun(config)
+    states, metrics = [], []
+    while not run.finished:
+        metrics.append(comparable(run.run_epoch()))
+        states.append(saved(run))
+    for epoch, state in enumerate(states[:-1], start=1):
+        again = CompressionRun(config)
+        again.load_state_dict(torch.load(io.BytesIO(state), weights_only=True))
+        assert rest_of(again) == metrics[epoch:]
+
+
+@pytest.mark.usefixtures("quick_names")
+@pytest.mark.parametrize(
+    "config",
+    [
+        quick("RS"),
+        quick("RE", penalty=PenaltyForm(temperature=0.25, final_temperature=0.02)),
+        quick("RE", penalty=PenaltyForm(bounded=True)),
+        quick("MSQE"),
+        quick("none"),
+    ],
+)
+def test_other_penalties_are_drawn_by_operators(config: Any) -> None:
+    phase = CompressionRun(config).phase
+    assert isinstance(phase, CompiledRegularizePhase)
+    assert not phase.is_compiled
+
+
+@pytest.mark.usefixtures("quick_names")
+def test_without_numba_a_trial_is_trained_by_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainables.compiled.phase.find_spec", lambda name: None)
+    run = CompressionRun(replace(quick("RM"), regularize_epochs=1, finetune_epochs=1))
+    assert not run.phase.is_compiled  # type: ignore[attr-defined]
+    assert math.isfinite(run.run_epoch()["train_loss"])

@@ -1,0 +1,300 @@
+"""Loops over the weights of a layer, compiled by Numba.
+
+Each goes over the weights once, in blocks that stay in the cache, where operators of torch take some twenty passes. No
+operations are fused or reordered, so that results are the same on every processor.
+
+Weights, representatives and slopes are float32, sums over weights float64. Representatives are in increasing order, at
+least two. Interval j is that between representatives j and j + 1; the first and the last one reach to infinity.
+"""
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+
+BLOCK = 1024
+"""Weights handled at once."""
+
+BINS_A_LEVEL = 16
+"""Bins per level. Neighbouring representatives nearly always lie in different ones."""
+
+LANES = 4
+"""Sums of each level, side by side, so that an addition need not wait for the one before it."""
+
+NEGLIGIBLE = 14.0
+"""Representatives whose shares of a weight are together below exp(−14) = 1e-6 are left out."""
+
+NEXT = np.uint32(1)
+"""Intervals are unsigned, so that the compiled code need not ask whether an index counts from the end."""
+
+FARTHEST = 20.0
+"""Arguments beyond which `sigmoid` is 0 or 1."""
+
+LEAST_TEMPERATURE = 1e-37
+"""A lower τ, whose inverse is not finite in float32, is taken for this one; at either, a weight feels one level."""
+
+BETAS, EPSILON = (0.9, 0.999), 1e-20
+"""Of Adam, as `trainables.phases.optimizers` has them for representatives."""
+
+
+def compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a loop at its first call; later processes load what that has written, where there is a place for it."""
+    function = inspect.unwrap(loop)  # without the checks of types that tests put around each function
+    try:
+        return numba.njit(cache=True, error_model="numpy")(function)
+    except RuntimeError:  # neither this folder nor the user's cache can be written to
+        return numba.njit(error_model="numpy")(function)
+
+
+@compiled
+def sigmoid(x):
+    """Return 1 / (1 + exp(−x)), to 1.1e-7.
+
+    It is (1 + tanh(x/2)) / 2, with tanh(x/4) by the seventh convergent of its continued fraction, and tanh 2y = 2 tanh
+    y / (1 + tanh² y).
+
+    Source: Lambert, "Mémoire sur quelques propriétés remarquables des quantités transcendentes circulaires et
+    logarithmiques", 1768 (the continued fraction).
+    """
+    one = np.float32(1)
+    y = min(max(x, np.float32(-FARTHEST)), np.float32(FARTHEST)) * np.float32(0.25)
+    square = y * y
+    above = np.float32(135135) + square * (np.float32(17325) + square * (np.float32(378) + square))
+    below = np.float32(135135) + square * (np.float32(62370) + square * (np.float32(3150) + square * np.float32(28)))
+    half = y * above / below
+    return np.float32(0.5) + half / (one + half * half)
+
+
+@compiled
+def bins_of(weights, low, scale, num_bins, bins):
+    """Write the bin of each weight, which never falls as the weight grows; for one that is NaN, the first."""
+    top = np.float32(num_bins - 1)
+    for i in range(len(weights)):
+        position = (weights[i] - low) * scale
+        position = position if position > 0 else np.float32(0)
+        position = position if position < top else top
+        bins[i] = np.uint32(position)
+
+
+@compiled
+def lay_bins(values):
+    """Return the lowest interval of the weights in each bin, two numbers that `bins_of` needs, and where intervals end.
+
+    These are arrays, (bins,) and (K − 1,). The last interval has no end.
+    """
+    num_levels = len(values)
+    num_bins = BINS_A_LEVEL * num_levels
+    low, width = values[0], values[-1] - values[0]
+    scale = np.float32(num_bins) / width if width > 0 else np.float32(0)
+    bins = np.empty(num_levels, np.uint32)
+    bins_of(values, low, scale, num_bins, bins)
+    lowest = np.zeros(num_bins, np.uint32)
+    level = 1
+    for bin_ in range(num_bins):
+        # Weights of a bin are above all representatives in the bins before it.
+        while level < num_levels - 1 and bins[level] < bin_:
+            level += 1
+        lowest[bin_] = level - 1
+    ends = values[1:].copy()
+    ends[-1] = np.inf
+    return lowest, low, scale, ends
+
+
+@compiled
+def find_intervals(weights, values, lowest, low, scale, ends, intervals, lower, upper):
+    """Write the interval of each weight, and its two ends; a weight on a representative may count to either side."""
+    bins_of(weights, low, scale, len(lowest), intervals)
+    for i in range(len(weights)):
+        interval = lowest[intervals[i]]
+        while weights[i] > ends[interval]:
+            interval += NEXT
+        intervals[i] = interval
+        lower[i] = values[interval]
+        upper[i] = values[interval + NEXT]
+
+
+@compiled
+def move(weights, slopes, nearest, distance):
+    """Move each weight by `distance` times its slope, never past its nearest representative."""
+    for i in range(len(weights)):
+        offset = weights[i] - nearest[i]
+        step = slopes[i] * distance
+        reached = (step * offset > 0) & (abs(step) >= abs(offset))
+        weights[i] = nearest[i] if reached else weights[i] - step
+
+
+@compiled
+def nearest_slopes(weights, intervals, lower, upper, squared, slopes, nearest, sums):
+    """Write the slopes of |w − r|, or of (w − r)², with r the nearest representative, and add them up by level.
+
+    Midway between two representatives the penalty has a kink; the slope there is 0.
+
+    Args:
+        weights: (n,).
+        intervals: (n,), uint32: the interval of each weight; its level takes their place.
+        lower: (n,), the lower end of each weight's interval.
+        upper: (n,), its upper end.
+        squared: whether the distance is squared.
+        slopes: (n,), written.
+        nearest: (n,), written.
+        sums: (LANES, K), float64: added to.
+    """
+    for i in range(len(weights)):
+        side = (weights[i] - lower[i]) + (weights[i] - upper[i])
+        nearest[i] = upper[i] if side > 0 else lower[i]
+        offset = weights[i] - nearest[i]
+        slope = np.float32(2) * offset if squared else np.sign(offset)
+        slopes[i] = np.float32(0) if side == 0 else slope
+        intervals[i] += NEXT if side > 0 else np.uint32(0)
+    for i in range(len(weights)):
+        sums[i % LANES, intervals[i]] += slopes[i]
+
+
+@compiled
+def soft_slopes(weights, intervals, lower, upper, values, tau, slopes, nearest, sums):
+    """Write the slopes of RE's soft minimum and the nearest representatives; add the slopes up by representative.
+
+    A weight w between two neighbours a and b has the slope 2(1 − p)(w − a) + 2p(w − b) with p = σ((2w − a − b)(b −
+    a)/τ), the share of b, if all other representatives are negligible.
+
+    Args:
+        weights: (n,).
+        intervals: (n,), uint32: the interval of each weight.
+        lower: (n,), the lower end of each weight's interval; the part of the slope that it causes takes its place.
+        upper: (n,), its upper end, likewise.
+        values: (K,), the representatives.
+        tau: the temperature, in squared units of the weights.
+        slopes: (n,), written.
+        nearest: (n,), written.
+        sums: (LANES, K), float64: added to.
+    """
+    factor = np.float32(1) / tau
+    for i in range(len(weights)):
+        above, below = weights[i] - lower[i], weights[i] - upper[i]
+        share = sigmoid((above + below) * (upper[i] - lower[i]) * factor)
+        nearest[i] = upper[i] if above + below > 0 else lower[i]
+        lower[i] = np.float32(2) * (above - above * share)
+        upper[i] = np.float32(2) * (below * share)
+        slopes[i] = lower[i] + upper[i]
+    crowded = crowded_intervals(values, tau)
+    if crowded.any():
+        shares = np.empty(len(values))
+        for i in range(len(weights)):
+            if crowded[intervals[i]]:
+                slopes[i] = soft_slope(weights[i], np.int64(intervals[i]), values, tau, shares, sums[i % LANES])
+                lower[i], upper[i] = 0, 0
+    for i in range(len(weights)):
+        sums[i % LANES, intervals[i]] += lower[i]
+        sums[i % LANES, intervals[i] + NEXT] += upper[i]
+
+
+@compiled
+def crowded_intervals(values, tau):
+    """Return the intervals whose weights may feel a third representative, (K − 1,), bool.
+
+    With r ≤ w the lower end of an interval and d the gap below it, representatives r_i below r have shares of at most
+    exp(−d²/τ) of that of r, since (w − r_i)² − (w − r)² = (r − r_i)(2w − r_i − r) ≥ (r − r_i)² ≥ d². All K of them
+    together are negligible where d² ≥ (`NEGLIGIBLE` + log K) τ. Above the interval likewise.
+    """
+    narrow = np.square(np.diff(values)) < np.float32(NEGLIGIBLE + math.log(len(values))) * tau
+    crowded = np.zeros(len(narrow), np.bool_)
+    crowded[1:] |= narrow[:-1]
+    crowded[:-1] |= narrow[1:]
+    return crowded
+
+
+@compiled
+def soft_slope(weight, interval, values, tau, shares, sums):
+    """Return the slope of RE's soft minimum at a weight, and add the parts that representatives cause to their sums.
+
+    Args:
+        weight: the weight.
+        interval: the one it lies in.
+        values: (K,), the representatives.
+        tau: the temperature, in squared units of the weights.
+        shares: (K,), float64: overwritten.
+        sums: (K,), float64: added to.
+    """
+    w, temperature = float(weight), float(tau)
+    least = min((w - values[interval]) ** 2, (w - values[interval + 1]) ** 2)
+    farthest = least + (NEGLIGIBLE + math.log(len(values))) * temperature
+    begin, end = interval, interval + 2
+    while begin > 0 and (w - values[begin - 1]) ** 2 < farthest:
+        begin -= 1
+    while end < len(values) and (w - values[end]) ** 2 < farthest:
+        end += 1
+    total = 0.0
+    for level in range(begin, end):
+        shares[level] = math.exp((least - (w - values[level]) ** 2) / temperature)
+        total += shares[level]
+    slope = 0.0
+    for level in range(begin, end):
+        part = 2 * (w - values[level]) * shares[level] / total
+        sums[level] += part
+        slope += part
+    return np.float32(slope)
+
+
+@compiled
+def draw(weights, values, tau, squared, factor, distance, pull):
+    """Draw the weights of a layer by RM or RE.
+
+    Args:
+        weights: (n,), each moved by `distance` times the penalty's slope, never past its nearest representative.
+        values: (K,), the representatives.
+        tau: the temperature of RE, in squared units of the weights; 0 for RM.
+        squared: whether the distance of RM is squared.
+        factor: of the layer's penalty.
+        distance: how far a weight at slope 1 moves.
+        pull: (K,), float64: the gradient of the representatives; written.
+    """
+    lowest, low, scale, ends = lay_bins(values)
+    size = min(BLOCK, len(weights))
+    intervals, lowers, uppers = np.empty(size, np.uint32), np.empty(size, np.float32), np.empty(size, np.float32)
+    slopes, nearest = np.empty(size, np.float32), np.empty(size, np.float32)
+    sums = np.zeros((LANES, len(values)))
+    for begin in range(0, len(weights), BLOCK):
+        block = weights[begin : begin + BLOCK]
+        inside, lower, upper = intervals[: len(block)], lowers[: len(block)], uppers[: len(block)]
+        find_intervals(block, values, lowest, low, scale, ends, inside, lower, upper)
+        if tau > 0:
+            temperature = np.float32(max(tau, LEAST_TEMPERATURE))
+            soft_slopes(block, inside, lower, upper, values, temperature, slopes, nearest, sums)
+        else:
+            nearest_slopes(block, inside, lower, upper, squared, slopes, nearest, sums)
+        move(block, slopes, nearest, np.float32(factor * distance))
+    pull[:] = -factor * sums.sum(axis=0)
+
+
+@compiled
+def train(values, mean, square, pull, rate, steps):
+    """Take Adam's step with representatives, and put them back in increasing order, their moments with them.
+
+    Source: Kingma and Ba, "Adam", arXiv 1412.6980, Algorithm 1.
+
+    Args:
+        values: (K,), the representatives; changed in place, as are the moments.
+        mean: (K,), Adam's first moment.
+        square: (K,), Adam's second moment.
+        pull: (K,), float64: the gradient; what is not finite in it counts as 0.
+        rate: the learning rate.
+        steps: steps so far, with this one.
+    """
+    size = np.float32(rate / (1 - BETAS[0] ** steps))
+    correction = np.float32(math.sqrt(1 - BETAS[1] ** steps))
+    for level in range(len(values)):
+        gradient = np.float32(pull[level]) if math.isfinite(pull[level]) else np.float32(0)
+        mean[level] += (gradient - mean[level]) * np.float32(1 - BETAS[0])
+        square[level] = square[level] * np.float32(BETAS[1]) + gradient * gradient * np.float32(1 - BETAS[1])
+        values[level] -= size * mean[level] / (np.sqrt(square[level]) / correction + np.float32(EPSILON))
+    # Insertion sort, which keeps the order of equal ones: they are nearly always in order.
+    for level in range(1, len(values)):
+        value, first, second = values[level], mean[level], square[level]
+        place = level
+        while place > 0 and values[place - 1] > value:
+            values[place], mean[place], square[place] = values[place - 1], mean[place - 1], square[place - 1]
+            place -= 1
+        values[place], mean[place], square[place] = value, first, second
