@@ -14,11 +14,12 @@ import torch
 from measure import in_turn, print_table, ratios, spread
 from torch.nn.functional import cross_entropy
 
+from trainables.compiled.phase import CompiledRegularizePhase
 from trainables.config import PenaltyForm, Recipe, TrialConfig
 from trainables.families import FAMILIES
 from trainables.fused.phases import FusedRegularizePhase, is_fused_by_default
 from trainables.models import build_model, quantized_weights
-from trainables.phases import Phase, RegularizePhase
+from trainables.phases import Phase
 from trainables.phases.schedule import PhaseSchedule
 from trainables.regularizers.protocol import Regularizer, WeightTransform
 from trainables.regularizers.registry import QUANTIZERS
@@ -30,7 +31,7 @@ BATCH = 128
 def stepper(model: torch.nn.Module, family: str, num_levels: int) -> Callable[[], None]:
     """Return a function that runs one training step of `model` in the regularize phase of a family.
 
-    It is the phase that a trial has on the device: on a GPU, that of all layers at once.
+    It is the phase that a trial has on the device: on a GPU, that of all layers at once; on a CPU, that of the loops.
     """
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(0)
@@ -47,7 +48,7 @@ def stepper(model: torch.nn.Module, family: str, num_levels: int) -> Callable[[]
         )
         phase = FusedRegularizePhase(config, model, weights, schedule)
     else:
-        phase = RegularizePhase(config, model, weights, batches_per_epoch=1)
+        phase = CompiledRegularizePhase(config, model, weights, batches_per_epoch=1)
     model.train()
 
     def step() -> None:

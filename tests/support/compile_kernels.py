@@ -12,7 +12,7 @@ from triton.compiler import ASTSource
 
 from trainables.regularizers.registry import QUANTIZERS
 
-KERNEL_MODULES = ("kernels", "training_kernels", "transform_kernels", "cluster_kernels")
+KERNEL_MODULES = ("training_kernels", "kernels", "transform_kernels", "cluster_kernels")
 
 H100 = GPUTarget("cuda", 90, 32)
 

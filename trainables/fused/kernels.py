@@ -2,7 +2,8 @@
 
 A program handles one chunk of one layer; a table gives layer and start of each chunk. Constants of the layers and the
 current λ and τ are read from device memory, so that a launch depends on nothing that changes from step to step. Atomic
-operations add integers alone: all results are the same in every run.
+operations add integers alone: all results are the same in every run. The last program of a layer trains its
+representatives.
 
 Sums over the weights of a level are in float64. `trainables.fused.slopes` holds the formulas.
 """
@@ -11,7 +12,7 @@ import triton
 import triton.language as tl
 
 from trainables.fused.layout import AMOUNT, CONSTANTS, ENTROPY_WEIGHT, FACTOR, LAM, TEMPERATURE, UNIT
-from trainables.fused.places import place_of_chunk
+from trainables.fused.places import place_in, place_of_chunk
 from trainables.fused.slopes import (
     cheapest_level,
     mean_spacing,
@@ -20,6 +21,7 @@ from trainables.fused.slopes import (
     reach_of_lam,
     soft_slope,
 )
+from trainables.fused.training_kernels import train_if_last
 
 _CONSTANTS = tl.constexpr(CONSTANTS)
 _FACTOR, _LAM = tl.constexpr(FACTOR), tl.constexpr(LAM)
@@ -43,7 +45,8 @@ def count_levels(addresses, counts, chunks, sizes, values, CHUNK: tl.constexpr):
     weight = tl.load(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, mask=inside, other=0.0)
     level, _, _ = nearest_level(weight, values, first, count)
     for k in range(count):
-        tl.atomic_add(counts + first + k, tl.sum((inside & (level == k)).to(tl.int32), 0))
+        # The next launch reads the counts: here, no program waits for those of another.
+        tl.atomic_add(counts + first + k, tl.sum((inside & (level == k)).to(tl.int32), 0), sem="relaxed")
 
 
 @triton.jit
@@ -53,50 +56,60 @@ def pull_weights(
     partial,
     counts,
     chunks,
+    firsts,
     sizes,
     constants,
     values,
     controls,
+    training,
+    COLUMNS,
     WIDTH,
     FAMILY: tl.constexpr,
     SQUARED: tl.constexpr,
     SCALE: tl.constexpr,
-    TRAINED: tl.constexpr,
     APPLY: tl.constexpr,
+    TRAIN: tl.constexpr,
+    ROWS: tl.constexpr,
+    BLOCK: tl.constexpr,
     CHUNK: tl.constexpr,
 ):
-    """Apply the penalty's gradient to one chunk of weights, and sum it by level.
+    """Apply the penalty's gradient to one chunk of weights, and train the representatives with its sums by level.
 
     Args:
         addresses: (layers,), int64: where each layer's float32 weights lie.
         slopes: (n,), float32: written by APPLY "gradient", for all layers one after the other.
-        partial: (chunks, WIDTH), float64: the negated gradients of the representatives from each chunk.
+        partial: (chunks, WIDTH), float64: the gradients of the representatives from each chunk.
         counts: (levels,), int32: weights nearest to each level, for FAMILY "cheapest" and "bins".
         chunks: (chunks, 3), int64: layer, first weight in the layer, first weight in `slopes`.
+        firsts: (layers + 1,), int64: first chunk of each layer.
         sizes: (layers, 3), int64: weights, first level, levels.
         constants: (layers, CONSTANTS), float64.
         values: (levels,), float32: representatives of all layers.
         controls: (CONTROLS,), float32: what changes from step to step.
+        training: as for `train_if_last`.
+        COLUMNS: as for `train_if_last`.
         WIDTH: row length of `partial`.
         FAMILY: "periodic", "nearest", "soft", "bounded", "cheapest" or "bins".
         SQUARED: the squared form of the penalty.
         SCALE: whether a bounded well has the curvature of the squared distance.
-        TRAINED: whether the representatives are trained.
         APPLY: "gradient" writes λ · slope to `slopes`; "draw" moves the weights along it; "shrink" takes the proximal
             step of the squared distance.
+        TRAIN: as for `train_if_last`.
+        ROWS: as for `train_if_last`.
+        BLOCK: as for `train_if_last`.
         CHUNK: weights in a chunk.
     """
     chunk, layer, at, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
     size = tl.load(sizes + 3 * layer)
-    constants += layer * _CONSTANTS
+    own = constants + layer * _CONSTANTS
     address = tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at
     weight = tl.load(address, mask=inside, other=0.0)
     spacing = mean_spacing(values, first, count)
-    unit = tl.load(constants + _UNIT)
+    unit = tl.load(own + _UNIT)
     unit = tl.where(unit == 0, spacing * spacing, unit)
     tau = (tl.load(controls + _TEMPERATURE) * unit).to(tl.float32)
-    amount = tl.load(controls + _AMOUNT).to(tl.float64) * tl.load(constants + _LAM)
-    factor = tl.load(constants + _FACTOR)
+    amount = tl.load(controls + _AMOUNT).to(tl.float64) * tl.load(own + _LAM)
+    factor = tl.load(own + _FACTOR)
     # Drawn weights take the gradient of the representatives without λ, as Adam's step does not depend on it.
     if APPLY == "gradient":
         factor = factor * amount
@@ -108,7 +121,7 @@ def pull_weights(
     strength = factor.to(tl.float32)
     if FAMILY == "cheapest":
         half = tl.sqrt(unit) * 0.5
-        cost_of_bit = tl.load(constants + _ENTROPY_WEIGHT) * (half * half if SQUARED else half)
+        cost_of_bit = tl.load(own + _ENTROPY_WEIGHT) * (half * half if SQUARED else half)
         level, target, at_kink = cheapest_level(weight, values, counts, first, count, size, cost_of_bit, SQUARED)
     elif FAMILY == "bins":
         strength = strength / tl.maximum(tl.load(counts + first + level), 1).to(tl.float32)
@@ -116,7 +129,7 @@ def pull_weights(
     closest = offset
     total = offset
     if FAMILY == "periodic":
-        slope = periodic_slope(weight, constants, SQUARED)
+        slope = periodic_slope(weight, own, SQUARED)
     elif FAMILY == "soft":
         slope, closest, total = soft_slope(weight, nearest, values, first, count, tau)
     elif FAMILY == "bounded":
@@ -129,7 +142,7 @@ def pull_weights(
         slope = tl.where(at_kink, 0.0, slope)
 
     slope = slope * strength
-    if TRAINED:
+    if TRAIN != "nothing":
         for k in range(count):
             if FAMILY == "soft":
                 away = weight - tl.load(values + first + k)
@@ -137,12 +150,12 @@ def pull_weights(
             else:
                 part = tl.where(level == k, slope, 0.0)
             part = tl.where(inside, part, 0.0)
-            tl.store(partial + chunk * WIDTH + k, tl.sum(part.to(tl.float64), 0))
+            tl.store(partial + chunk * WIDTH + k, -tl.sum(part.to(tl.float64), 0))
 
     if APPLY == "gradient":
         tl.store(slopes + among_all, slope, mask=inside)
     else:
-        distance = amount * reach_of_lam(constants, spacing, tau, FAMILY, SCALE)
+        distance = amount * reach_of_lam(own, spacing, tau, FAMILY, SCALE)
         if APPLY == "draw":
             move = slope * distance.to(tl.float32)
             away = weight - nearest
@@ -151,27 +164,51 @@ def pull_weights(
         else:
             moved = nearest + offset / (1 + 2 * strength * distance.to(tl.float32))
         tl.store(address, moved, mask=inside)
+    train_if_last(training, partial, firsts, sizes, constants, controls, layer, COLUMNS, WIDTH, TRAIN, ROWS, BLOCK)
 
 
 @triton.jit
-def sum_by_level(gradient, levels, partial, chunks, sizes, WIDTH, CHUNK: tl.constexpr):
-    """Sum the gradients of one chunk of weights by level.
+def train_codebooks(
+    gradients,
+    levels,
+    partial,
+    chunks,
+    firsts,
+    sizes,
+    constants,
+    controls,
+    training,
+    COLUMNS,
+    WIDTH,
+    ROWS: tl.constexpr,
+    BLOCK: tl.constexpr,
+    CHUNK: tl.constexpr,
+):
+    """Sum the gradients of one chunk of weights by level, and train the representatives with the sums.
 
     Args:
-        gradient: (n,), float32, of all layers one after the other.
-        levels: (n,), int32: the level of each weight.
-        partial: (chunks, WIDTH), float64.
+        gradients: a tensor for each layer, float32.
+        levels: (n,), int32: the level of each weight, of all layers one after the other.
+        partial: as for `pull_weights`.
         chunks: as for `pull_weights`.
+        firsts: as for `pull_weights`.
         sizes: as for `pull_weights`.
+        constants: as for `pull_weights`.
+        controls: as for `pull_weights`.
+        training: as for `train_if_last`.
+        COLUMNS: as for `train_if_last`.
         WIDTH: row length of `partial`.
+        ROWS: as for `train_if_last`.
+        BLOCK: as for `train_if_last`.
         CHUNK: weights in a chunk.
     """
-    chunk, _, _, among_all, inside, _, count = place_of_chunk(chunks, sizes, CHUNK)
-    grad = tl.load(gradient + among_all, mask=inside, other=0.0)
+    chunk, layer, at, among_all, inside, _, count = place_of_chunk(chunks, sizes, CHUNK)
+    grad = tl.load(place_in(gradients, layer) + at, mask=inside, other=0.0)
     level = tl.load(levels + among_all, mask=inside, other=-1)
     for k in range(count):
         part = tl.where(level == k, grad, 0.0)
         tl.store(partial + chunk * WIDTH + k, tl.sum(part.to(tl.float64), 0))
+    train_if_last(training, partial, firsts, sizes, constants, controls, layer, COLUMNS, WIDTH, "levels", ROWS, BLOCK)
 
 
 @triton.jit

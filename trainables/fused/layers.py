@@ -16,7 +16,7 @@ from trainables.fused.layout import (
     Layout,
     constants_of,
 )
-from trainables.fused.trained import FusedGrids, FusedRepresentatives
+from trainables.fused.trained import BLOCK, ROWS, FusedGrids, FusedRepresentatives
 from trainables.regularizers.chunks import flat
 from trainables.regularizers.protocol import LayerQuantizer
 
@@ -78,8 +78,10 @@ class FusedPenalty:
         multiples = [one for one in (getattr(one, "multiples", None) for one in quantizers) if one is not None]
         self.representatives: FusedRepresentatives
         if multiples:
+            self._train = "grid"
             self.representatives = FusedGrids(layout, [one.state for one in quantizers], multiples)
         else:
+            self._train = "sorted levels" if self.trained else "nothing"
             self.representatives = FusedRepresentatives(layout, representatives, self.trained)
         self._slopes: Tensor | None = None
 
@@ -89,11 +91,14 @@ class FusedPenalty:
         return "shrink" if self._squared or self._family == "bins" else "draw"
 
     def move(self, controls: Tensor, apply: str) -> None:
-        """Move the weights as the penalty draws them, by `draw` or by `shrink`; see `kernels.pull_weights`."""
+        """Move the weights as the penalty draws them, by `draw` or by `shrink`, and train the representatives.
+
+        See `kernels.pull_weights`.
+        """
         self._pull(self.representatives.gradient, controls, apply)
 
     def add_gradient(self, gradients: Sequence[Tensor], controls: Tensor) -> None:
-        """Add λ times the penalty's gradient to those of the weights, in place."""
+        """Add λ times the penalty's gradient to those of the weights, in place, and train the representatives."""
         if self._slopes is None:
             self._slopes = torch.empty(sum(len(one) for one in self._weights), device=gradients[0].device)
         self._pull(self._slopes, controls, "gradient")
@@ -123,23 +128,23 @@ class FusedPenalty:
             own.partial,
             own.counts,
             layout.chunks,
+            layout.firsts,
             layout.sizes,
             layout.constants,
             own.values,
             controls,
+            own.training,
+            own.state.shape[1],
             own.partial.shape[1],
             FAMILY=self._family,
             SQUARED=self._squared,
             SCALE=self._scale,
-            TRAINED=self.trained,
             APPLY=apply,
+            TRAIN=self._train,
+            ROWS=ROWS,
+            BLOCK=BLOCK,
             CHUNK=layout.chunk,
         )
-
-    def step_representatives(self, controls: Tensor) -> None:
-        """Train the representatives with the gradient that the last move or addition has left; keep their order."""
-        if self.trained:
-            self.representatives.step(controls, sign=-1)
 
 
 class FusedCodebooks:
@@ -174,24 +179,29 @@ class FusedCodebooks:
         layout = Layout.build(sizes, [len(one) for one in representatives], constants, weights[0].device, chunk)
         self.representatives = FusedRepresentatives(layout, representatives)
         self.levels = torch.cat([flat(one) for one in assignments])
-        self._gradient = torch.empty(len(self.levels), device=self.levels.device)
 
     def step(self, gradients: Sequence[Tensor], controls: Tensor) -> None:
         """Train the representatives with the sums of the gradients of their weights, and write these."""
-        layout = self.representatives.layout
-        torch.cat([flat(gradient) for gradient in gradients], out=self._gradient)
+        own = self.representatives
+        layout = own.layout
         launching.launch(
-            "kernels.sum_by_level",
+            "kernels.train_codebooks",
             len(layout.chunks),
-            self._gradient,
+            tuple(flat(gradient) for gradient in gradients),
             self.levels,
-            self.representatives.partial,
+            own.partial,
             layout.chunks,
+            layout.firsts,
             layout.sizes,
-            self.representatives.partial.shape[1],
+            layout.constants,
+            controls,
+            own.training,
+            own.state.shape[1],
+            own.partial.shape[1],
+            ROWS=ROWS,
+            BLOCK=BLOCK,
             CHUNK=layout.chunk,
         )
-        self.representatives.step(controls, sign=1, sort=False)
         self.write_weights()
 
     def write_weights(self) -> None:

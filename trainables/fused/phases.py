@@ -141,9 +141,6 @@ class FusedRegularizePhase(RegularizePhase):
         if self._penalty is not None and not coupled:
             proximal = self.config.recipe.penalty_application == "proximal"
             self._penalty.move(controls, self._penalty.proximal_step if proximal else "draw")
-        owner = self._penalty or self._transform
-        if owner is not None:
-            owner.step_representatives(controls)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the next step depends on; see `Phase.state_dict`."""
@@ -157,7 +154,7 @@ class FusedRegularizePhase(RegularizePhase):
 
 
 class FusedFinetunePhase(FinetunePhase):
-    """`FinetunePhase` with one launch each for the gradients, the step and the weights of all layers."""
+    """`FinetunePhase` with one launch for the training of all codebooks, and one for the weights."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Places of a program's chunk or layer in the tables of `trainables.fused.layout`, and the last program of a layer."""
+"""Places of a program's chunk in the tables of `trainables.fused.layout`, and the last program of a layer."""
 
 import triton
 import triton.language as tl
@@ -18,15 +18,6 @@ def place_of_chunk(chunks, sizes, CHUNK: tl.constexpr):
     first = tl.load(sizes + 3 * layer + 1)
     count = tl.load(sizes + 3 * layer + 2).to(tl.int32)
     return chunk, layer, at, among_all, inside, first, count
-
-
-@triton.jit
-def place_of_layer(firsts, sizes):
-    """Return a program's layer, its first level and number of levels, and its first chunk and that of the next one."""
-    layer = tl.program_id(0)
-    first = tl.load(sizes + 3 * layer + 1)
-    count = tl.load(sizes + 3 * layer + 2).to(tl.int32)
-    return layer, first, count, tl.load(firsts + layer), tl.load(firsts + layer + 1)
 
 
 @triton.jit

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from trainables.fused import launching
 from trainables.fused.layout import Layout
 from trainables.shapes import Float
 
@@ -26,6 +25,7 @@ class FusedRepresentatives:
         counts: (levels,), int32: weights nearest to each level, where the penalty depends on them; 0 between steps.
         partial: (chunks, columns), float64: sums over the weights of each chunk, by level or of a grid's step.
         steps: (layers,), float32: steps of Adam so far.
+        arrived: (layers,), int32: programs of a launch that have stored their sums; 0 between launches.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class FusedRepresentatives:
         self.state = torch.stack([values, torch.zeros_like(values), torch.zeros_like(values)])
         self._moved = self.state.clone()
         self.gradient = torch.zeros_like(values)
+        self.arrived = torch.zeros(len(layout.num_levels), dtype=torch.int32, device=device)
         self.steps = torch.zeros(len(layout.num_levels), device=device)
         rows = len(layout.chunks) if sums else 1
         columns = columns or max(layout.num_levels)
@@ -78,29 +79,14 @@ class FusedRepresentatives:
                 steps.copy_(saved["step"])
             optimizer.state[tensor] = {"step": steps, "exp_avg": mean, "exp_avg_sq": square}
 
-    def step(self, controls: Tensor, sign: int, sort: bool = True) -> None:
-        """Take Adam's step with `sign` times the sums in `partial` as gradient, and put representatives in order."""
-        self._train("train_representatives", controls, self._moved, self.gradient, self.counts, SIGN=sign, SORT=sort)
+    @property
+    def training(self) -> tuple[Tensor, ...]:
+        """What the kernels train, beside the tables of `layout`.
 
-    def _train(self, kernel: str, controls: Tensor, *own: Tensor, **constants: int) -> None:
-        layout = self.layout
-        launching.launch(
-            f"training_kernels.{kernel}",
-            len(layout.sizes),
-            self.partial,
-            layout.firsts,
-            layout.sizes,
-            layout.constants,
-            controls,
-            self.steps,
-            self.state,
-            *own,
-            self.state.shape[1],
-            self.partial.shape[1],
-            ROWS=ROWS,
-            BLOCK=BLOCK,
-            **constants,
-        )
+        They are: programs of each layer that have stored their sums, steps, state, memory for the state after a step,
+        gradient, counts, and for grids the multiples and the representatives.
+        """
+        return self.arrived, self.steps, self.state, self._moved, self.gradient, self.counts, self.values, self.values
 
 
 class FusedGrids(FusedRepresentatives):
@@ -111,7 +97,7 @@ class FusedGrids(FusedRepresentatives):
     """
 
     def __init__(
-        self, layout: Layout, trained: Sequence[Tensor], multiples: Sequence[Tensor], by_step: bool = False
+        self, layout: Layout, trained: Sequence[Tensor], multiples: Sequence[Tensor], columns: int | None = None
     ) -> None:
         """Begin with the step of each grid, (1,), and the multiples of it that its representatives are, (K,).
 
@@ -119,11 +105,10 @@ class FusedGrids(FusedRepresentatives):
             layout: of the layers.
             trained: the step of each layer.
             multiples: of each layer.
-            by_step: whether `partial` has one column, the gradient of the step itself, instead of one for each level.
+            columns: sums of each chunk; one for each level if None.
         """
-        super().__init__(layout, trained, columns=1 if by_step else None)
+        super().__init__(layout, trained, columns=columns)
         self.multiples = torch.cat(list(multiples)).to(self.state)
-        self._by_step = by_step
         self._values = torch.empty_like(self.multiples)
         layers = [layer for layer, count in enumerate(layout.num_levels) for _ in range(count)]
         self._layer = torch.tensor(layers, device=self.state.device)
@@ -142,8 +127,7 @@ class FusedGrids(FusedRepresentatives):
         super().adopt(optimizer)
         self._place()
 
-    def step(self, controls: Tensor, sign: int, sort: bool = True) -> None:
-        """Take Adam's step with the steps of the grids, and place their representatives."""
-        assert sort, "the representatives of a grid are in order"
-        own = (self.gradient, self.counts, self.multiples, self._values)
-        self._train("train_grids", controls, *own, SIGN=sign, BY_STEP=self._by_step)
+    @property
+    def training(self) -> tuple[Tensor, ...]:
+        """What the kernels train; see `FusedRepresentatives.training`."""
+        return *super().training[:-2], self.multiples, self._values

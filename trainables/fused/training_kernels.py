@@ -1,10 +1,10 @@
-"""Triton kernels that train the representatives of all layers; a program handles those of one layer."""
+"""The training of a layer's representatives, by the last of its programs, in the kernels of Triton."""
 
 import triton
 import triton.language as tl
 
 from trainables.fused.layout import CONSTANTS, LEARNING_RATE, REPRESENTATIVE_SHARE
-from trainables.fused.places import place_of_layer
+from trainables.fused.places import is_last_of_layer
 from trainables.fused.slopes import adam_step
 
 _CONSTANTS, _LEARNING_RATE = tl.constexpr(CONSTANTS), tl.constexpr(LEARNING_RATE)
@@ -23,123 +23,73 @@ def sums_of_levels(partial, begin, end, k, inside, WIDTH, ROWS: tl.constexpr, BL
 
 
 @triton.jit
-def train_representatives(
-    partial,
-    firsts,
-    sizes,
-    constants,
-    controls,
-    steps,
-    state,
-    moved,
-    gradient,
-    counts,
-    LEVELS,
-    WIDTH,
-    SIGN: tl.constexpr,
-    SORT: tl.constexpr,
-    ROWS: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """Add up the partial sums of one layer's levels, take Adam's step with them, and put the representatives in order.
+def train_levels(state, moved, gradient, inside, grad, rate, step, COLUMNS):
+    """Take Adam's step number `step` with representatives.
 
     Args:
-        partial: (chunks, WIDTH), float64.
-        firsts: (layers + 1,), int64: first chunk of each layer.
-        sizes: as for `pull_weights`.
-        constants: as for `pull_weights`.
-        controls: as for `pull_weights`.
-        steps: (layers,), float32: number of steps so far; one is added.
-        state: (3, LEVELS), float32: representatives, Adam's first and second moments; changed in place.
-        moved: (3, LEVELS), float32: overwritten.
-        gradient: (LEVELS,), float32; written.
-        counts: (LEVELS,), int32: of the weights by level; set to 0 for the next step.
-        LEVELS: levels of all layers together.
-        WIDTH: row length of `partial`.
-        SIGN: factor of the sums.
-        SORT: whether the representatives, and their moments, are sorted.
-        ROWS: chunks added at once.
-        BLOCK: levels handled at once.
+        state: where the representatives are, (BLOCK,); their moments follow in rows of length `COLUMNS`.
+        moved: where the results are written, likewise.
+        gradient: where their gradient is written, (BLOCK,).
+        inside: (BLOCK,), which of them are real.
+        grad: (BLOCK,), float32: the gradient.
+        rate: the learning rate, float64.
+        step: float64.
+        COLUMNS: row length of `state` and `moved`.
     """
-    layer, first, count, begin, end = place_of_layer(firsts, sizes)
-    step = tl.load(steps + layer).to(tl.float64) + 1
-    rate = tl.load(constants + layer * _CONSTANTS + _LEARNING_RATE) * tl.load(controls + _REPRESENTATIVE_SHARE)
-    for start in range(0, count, BLOCK):
-        k = start + tl.arange(0, BLOCK)
-        inside = k < count
-        grad = (SIGN * sums_of_levels(partial, begin, end, k, inside, WIDTH, ROWS, BLOCK)).to(tl.float32)
-        at = first + k
-        value = tl.load(state + at, mask=inside, other=0.0)
-        mean = tl.load(state + LEVELS + at, mask=inside, other=0.0)
-        square = tl.load(state + 2 * LEVELS + at, mask=inside, other=0.0)
-        value, mean, square = adam_step(value, mean, square, grad, rate, step)
-        tl.store(gradient + at, grad, mask=inside)
-        tl.store(moved + at, value, mask=inside)
-        tl.store(moved + LEVELS + at, mean, mask=inside)
-        tl.store(moved + 2 * LEVELS + at, square, mask=inside)
-    # All threads of the program have read the old numbers and see the new ones.
-    tl.debug_barrier()
-    tl.store(steps + layer, step.to(tl.float32))
-    for start in range(0, count, BLOCK):
-        k = start + tl.arange(0, BLOCK)
-        inside = k < count
-        at = first + k
-        value = tl.load(moved + at, mask=inside, other=0.0)
-        to = at
-        if SORT:
-            rank = tl.zeros([BLOCK], tl.int32)
-            for j in range(count):
-                other = tl.load(moved + first + j)
-                rank += ((other < value) | ((other == value) & (j < k))).to(tl.int32)
-            to = first + rank
-        tl.store(counts + at, tl.zeros([BLOCK], tl.int32), mask=inside)
-        tl.store(state + to, value, mask=inside)
-        tl.store(state + LEVELS + to, tl.load(moved + LEVELS + at, mask=inside, other=0.0), mask=inside)
-        tl.store(state + 2 * LEVELS + to, tl.load(moved + 2 * LEVELS + at, mask=inside, other=0.0), mask=inside)
+    value = tl.load(state, mask=inside, other=0.0)
+    mean = tl.load(state + COLUMNS, mask=inside, other=0.0)
+    square = tl.load(state + 2 * COLUMNS, mask=inside, other=0.0)
+    value, mean, square = adam_step(value, mean, square, grad, rate, step)
+    tl.store(gradient, grad, mask=inside)
+    tl.store(moved, value, mask=inside)
+    tl.store(moved + COLUMNS, mean, mask=inside)
+    tl.store(moved + 2 * COLUMNS, square, mask=inside)
 
 
 @triton.jit
-def train_grids(
-    partial,
-    firsts,
-    sizes,
-    constants,
-    controls,
-    steps,
-    state,
-    gradient,
-    counts,
-    multiples,
-    values,
-    LAYERS,
-    WIDTH,
-    SIGN: tl.constexpr,
-    BY_STEP: tl.constexpr,
-    ROWS: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    """Take Adam's step with the step s of one layer's grid, whose representatives are |s| times their multiples.
+def place_levels(moved, state, count, COLUMNS, SORT: tl.constexpr, BLOCK: tl.constexpr):
+    """Write the representatives of a layer, and their moments, back to the state; with SORT, in increasing order.
 
     Args:
-        partial: as for `train_representatives`.
-        firsts: as for `train_representatives`.
-        sizes: as for `train_representatives`.
-        constants: as for `train_representatives`.
-        controls: as for `train_representatives`.
-        steps: as for `train_representatives`.
-        state: (3, LAYERS), float32: s of each layer, Adam's first and second moments; changed in place.
-        gradient: (LAYERS,), float32; written.
-        counts: as for `train_representatives`.
-        multiples: (levels,), float32.
-        values: (levels,), float32: representatives of all layers; written.
-        LAYERS: number of layers.
-        WIDTH: row length of `partial`.
-        SIGN: factor of the sums.
-        BY_STEP: whether the first column of `partial` holds the gradient of s; otherwise there is one for each level.
-        ROWS: chunks added at once.
+        moved: where the first of them is after its step.
+        state: where the first of them belongs.
+        count: number of them.
+        COLUMNS: row length of `state` and `moved`.
+        SORT: whether they are put in order.
         BLOCK: levels handled at once.
     """
-    layer, first, count, begin, end = place_of_layer(firsts, sizes)
+    for start in range(0, count, BLOCK):
+        k = start + tl.arange(0, BLOCK)
+        inside = k < count
+        value = tl.load(moved + k, mask=inside, other=0.0)
+        to = k
+        if SORT:
+            to = tl.zeros([BLOCK], tl.int32)
+            for j in range(count):
+                other = tl.load(moved + j)
+                to += ((other < value) | ((other == value) & (j < k))).to(tl.int32)
+        tl.store(state + to, value, mask=inside)
+        tl.store(state + COLUMNS + to, tl.load(moved + COLUMNS + k, mask=inside, other=0.0), mask=inside)
+        tl.store(state + 2 * COLUMNS + to, tl.load(moved + 2 * COLUMNS + k, mask=inside, other=0.0), mask=inside)
+
+
+@triton.jit
+def gradient_of_step(
+    partial, begin, end, multiples, count, WIDTH, BY_STEP: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr
+):
+    """Return the gradient of the step s > 0 of a layer's grid, float64; see `train_if_last`.
+
+    Args:
+        partial: as for `train_if_last`.
+        begin: the first chunk of the layer.
+        end: the first one of the next layer.
+        multiples: where those of s are that the representatives are, (K,), float32.
+        count: K.
+        WIDTH: as for `train_if_last`.
+        BY_STEP: whether the first column of `partial` holds the gradient of s; otherwise there is one for each level.
+        ROWS: as for `train_if_last`.
+        BLOCK: as for `train_if_last`.
+    """
     if BY_STEP:
         k = tl.arange(0, BLOCK)
         by_step = sums_of_levels(partial, begin, end, k, k < 1, WIDTH, ROWS, BLOCK)
@@ -148,25 +98,112 @@ def train_grids(
         for start in range(0, count, BLOCK):
             k = start + tl.arange(0, BLOCK)
             inside = k < count
-            multiple = tl.load(multiples + first + k, mask=inside, other=0.0).to(tl.float64)
+            multiple = tl.load(multiples + k, mask=inside, other=0.0).to(tl.float64)
             by_step += multiple * sums_of_levels(partial, begin, end, k, inside, WIDTH, ROWS, BLOCK)
-    value = tl.load(state + layer)
-    mean = tl.load(state + LAYERS + layer)
-    square = tl.load(state + 2 * LAYERS + layer)
-    # The representatives do not depend on the sign of s.
-    grad = (SIGN * tl.sum(by_step, 0)).to(tl.float32) * tl.where(value > 0, 1.0, tl.where(value < 0, -1.0, 0.0))
-    rate = tl.load(constants + layer * _CONSTANTS + _LEARNING_RATE) * tl.load(controls + _REPRESENTATIVE_SHARE)
-    step = tl.load(steps + layer).to(tl.float64) + 1
+    return tl.sum(by_step, 0)
+
+
+@triton.jit
+def train_grid(state, gradient, grad, rate, step, COLUMNS):
+    """Take Adam's step number `step` with the step s of a layer's grid, and return it.
+
+    Args:
+        state: where s is; its moments follow in rows of length `COLUMNS`.
+        gradient: where the gradient of s is written.
+        grad: the gradient of |s|, float64: representatives do not depend on the sign of s.
+        rate: the learning rate, float64.
+        step: float64.
+        COLUMNS: row length of `state`.
+    """
+    value = tl.load(state)
+    mean = tl.load(state + COLUMNS)
+    square = tl.load(state + 2 * COLUMNS)
+    grad = grad.to(tl.float32) * tl.where(value > 0, 1.0, tl.where(value < 0, -1.0, 0.0))
     value, mean, square = adam_step(value, mean, square, grad, rate, step)
     # All threads of the program have read the old numbers.
     tl.debug_barrier()
-    tl.store(steps + layer, step.to(tl.float32))
-    tl.store(gradient + layer, grad)
-    tl.store(state + layer, value)
-    tl.store(state + LAYERS + layer, mean)
-    tl.store(state + 2 * LAYERS + layer, square)
+    tl.store(gradient, grad)
+    tl.store(state, value)
+    tl.store(state + COLUMNS, mean)
+    tl.store(state + 2 * COLUMNS, square)
+    return value
+
+
+@triton.jit
+def place_grid(value, multiples, values, count, BLOCK: tl.constexpr):
+    """Write the representatives of a layer's grid.
+
+    Args:
+        value: its step, a scalar.
+        multiples: where those of the step are that the representatives are, (K,), float32.
+        values: where the representatives are written, (K,), float32.
+        count: K.
+        BLOCK: levels handled at once.
+    """
     for start in range(0, count, BLOCK):
-        at = first + start + tl.arange(0, BLOCK)
-        inside = start + tl.arange(0, BLOCK) < count
-        tl.store(values + at, tl.abs(value) * tl.load(multiples + at, mask=inside, other=0.0), mask=inside)
-        tl.store(counts + at, tl.zeros([BLOCK], tl.int32), mask=inside)
+        k = start + tl.arange(0, BLOCK)
+        inside = k < count
+        tl.store(values + k, tl.abs(value) * tl.load(multiples + k, mask=inside, other=0.0), mask=inside)
+
+
+@triton.jit
+def train_if_last(
+    training,
+    partial,
+    firsts,
+    sizes,
+    constants,
+    controls,
+    layer,
+    COLUMNS,
+    WIDTH,
+    TRAIN: tl.constexpr,
+    ROWS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Train the representatives of a layer, if this program is the last of the layer to have stored its sums.
+
+    Args:
+        training: a result of `FusedRepresentatives.training`.
+        partial: (chunks, WIDTH), float64: gradients of the representatives from each chunk, or of a grid's step.
+        firsts: (layers + 1,), int64: first chunk of each layer.
+        sizes: (layers, 3), int64: weights, first level, levels.
+        constants: (layers, CONSTANTS), float64.
+        controls: (CONTROLS,), float32.
+        layer: of the program.
+        COLUMNS: row length of the state.
+        WIDTH: row length of `partial`.
+        TRAIN: "nothing"; "levels" or "sorted levels" for representatives that are trained one by one, and then put in
+            order; "grid" for the step of a grid, along the gradients of its representatives; "step" likewise, along its
+            own gradient in the first column.
+        ROWS: chunks added at once.
+        BLOCK: levels handled at once.
+    """
+    if TRAIN != "nothing":
+        arrived, steps, state, moved, gradient, counts, multiples, values = training
+        if is_last_of_layer(arrived, firsts, layer):
+            first = tl.load(sizes + 3 * layer + 1)
+            count = tl.load(sizes + 3 * layer + 2).to(tl.int32)
+            begin, end = tl.load(firsts + layer), tl.load(firsts + layer + 1)
+            step = tl.load(steps + layer).to(tl.float64) + 1
+            rate = tl.load(constants + layer * _CONSTANTS + _LEARNING_RATE) * tl.load(controls + _REPRESENTATIVE_SHARE)
+            if TRAIN == "grid" or TRAIN == "step":
+                grad = gradient_of_step(
+                    partial, begin, end, multiples + first, count, WIDTH, TRAIN == "step", ROWS, BLOCK
+                )
+                value = train_grid(state + layer, gradient + layer, grad, rate, step, COLUMNS)
+                place_grid(value, multiples + first, values + first, count, BLOCK)
+            else:
+                for start in range(0, count, BLOCK):
+                    k = start + tl.arange(0, BLOCK)
+                    inside = k < count
+                    grad = sums_of_levels(partial, begin, end, k, inside, WIDTH, ROWS, BLOCK).to(tl.float32)
+                    at = first + k
+                    train_levels(state + at, moved + at, gradient + at, inside, grad, rate, step, COLUMNS)
+                # All threads of the program have read the old numbers and see the new ones.
+                tl.debug_barrier()
+                place_levels(moved + first, state + first, count, COLUMNS, TRAIN == "sorted levels", BLOCK)
+            for start in range(0, count, BLOCK):
+                k = start + tl.arange(0, BLOCK)
+                tl.store(counts + first + k, tl.zeros([BLOCK], tl.int32), mask=k < count)
+            tl.store(steps + layer, step.to(tl.float32))

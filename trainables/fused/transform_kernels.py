@@ -10,7 +10,7 @@ import triton.language as tl
 from trainables.fused.layout import CONSTANTS, FACTOR, TEMPERATURE
 from trainables.fused.places import is_last_of_layer, place_in, place_of_chunk
 from trainables.fused.slopes import nearest_level
-from trainables.fused.training_kernels import sums_of_levels
+from trainables.fused.training_kernels import sums_of_levels, train_if_last
 
 _CONSTANTS, _FACTOR, _TEMPERATURE = tl.constexpr(CONSTANTS), tl.constexpr(FACTOR), tl.constexpr(TEMPERATURE)
 _TINY = tl.constexpr(1.1754943508222875e-38)
@@ -38,24 +38,42 @@ def quantize_weights(addresses, kept, chunks, sizes, values, CHUNK: tl.constexpr
 
 @triton.jit
 def pass_quantized(
-    addresses, gradients, kept, partial, chunks, sizes, constants, state, multiples, values, WIDTH, CHUNK: tl.constexpr
+    addresses,
+    gradients,
+    kept,
+    partial,
+    chunks,
+    firsts,
+    sizes,
+    constants,
+    controls,
+    training,
+    COLUMNS,
+    WIDTH,
+    ROWS: tl.constexpr,
+    BLOCK: tl.constexpr,
+    CHUNK: tl.constexpr,
 ):
-    """Put the weights of one chunk back, stop the gradient of those beyond their grid, and sum that of the grid's step.
+    """Put the weights of one chunk back, stop the gradient of those beyond their grid, and train the grid's step.
 
     Args:
         addresses: as for `quantize_weights`.
         gradients: a tensor for each layer, float32: of the quantized weights; changed in place to that of the weights.
         kept: as for `quantize_weights`; read.
-        partial: (chunks, WIDTH), float64: its first column receives the sum.
+        partial: (chunks, WIDTH), float64: its first column receives the gradient of the step.
         chunks: as for `quantize_weights`.
+        firsts: (layers + 1,), int64: first chunk of each layer.
         sizes: as for `quantize_weights`.
-        constants: (layers, CONSTANTS), float64; the factor scales the sum.
-        state: (layers,), float32: the step of each grid.
-        multiples: (levels,), float32.
-        values: as for `quantize_weights`.
+        constants: (layers, CONSTANTS), float64; the factor scales the gradient of the step.
+        controls: (CONTROLS,), float32.
+        training: as for `train_if_last`.
+        COLUMNS: as for `train_if_last`.
         WIDTH: row length of `partial`.
+        ROWS: as for `train_if_last`.
+        BLOCK: as for `train_if_last`.
         CHUNK: weights in a chunk.
     """
+    _, _, state, _, _, _, multiples, values = training
     chunk, layer, at, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
     weight = tl.load(kept + among_all, mask=inside, other=0.0)
     tl.store(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, weight, mask=inside)
@@ -68,6 +86,7 @@ def pass_quantized(
     product = tl.where(inside, grad.to(tl.float64) * derivative.to(tl.float64), 0.0)
     tl.store(partial + chunk * WIDTH, tl.sum(product, 0) * tl.load(constants + layer * _CONSTANTS + _FACTOR))
     tl.store(gradient, tl.where(within, grad, 0.0), mask=inside)
+    train_if_last(training, partial, firsts, sizes, constants, controls, layer, COLUMNS, WIDTH, "step", ROWS, BLOCK)
 
 
 @triton.jit

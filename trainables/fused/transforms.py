@@ -24,7 +24,7 @@ class FusedTransform(ABC):
 
     Attributes:
         representatives: of the layers.
-        trained: whether an optimizer trains them.
+        trained: whether `chain` trains them, by Adam.
     """
 
     trained: ClassVar[bool] = False
@@ -55,7 +55,6 @@ class FusedTransform(ABC):
         layout = Layout.build(self._sizes, levels, constants, weights[0].device, chunk)
         self._layout = layout
         self._kept = torch.empty(sum(self._sizes), device=weights[0].device)
-        self._arrived = torch.zeros(len(weights), dtype=torch.int32, device=weights[0].device)
         self.representatives = self._make_representatives(layout, quantizers)
 
     def control(self, form: PenaltyForm, fraction: float) -> float:
@@ -94,11 +93,6 @@ class FusedTransform(ABC):
             for weight, gradient in zip(self._weights, gradients, strict=True)
         )
 
-    def step_representatives(self, controls: Tensor) -> None:
-        """Train the representatives, if an optimizer does, with the gradient that `chain` has left."""
-        if self.trained:
-            self.representatives.step(controls, sign=1)
-
     def _make_representatives(self, layout: Layout, quantizers: Sequence[Any]) -> FusedRepresentatives:
         """Let the layers' states, (K,), be views of one tensor."""
         representatives = FusedRepresentatives(layout, [quantizer.state for quantizer in quantizers])
@@ -124,7 +118,7 @@ class FusedLearnedSteps(FusedTransform):
 
     def _make_representatives(self, layout: Layout, quantizers: Sequence[LearnedStep]) -> FusedRepresentatives:
         steps, multiples = [one.state for one in quantizers], [one.multiples for one in quantizers]
-        return FusedGrids(layout, steps, multiples, by_step=True)
+        return FusedGrids(layout, steps, multiples, columns=1)
 
     def _set_constants(self, row: Tensor, quantizer: LearnedStep, size: int) -> None:
         row[FACTOR] = quantizer.step_scale(size)
@@ -138,10 +132,8 @@ class FusedLearnedSteps(FusedTransform):
         )
 
     def chain(self, gradients: Sequence[Tensor | None], controls: Tensor) -> None:
-        """Stop the gradients of weights beyond their grid, and sum those of the steps; see `FusedTransform.chain`."""
-        del controls
+        """Stop the gradients of weights beyond their grid, and train the steps; see `FusedTransform.chain`."""
         layout, grids = self._layout, self.representatives
-        assert isinstance(grids, FusedGrids)
         self._launch(
             "transform_kernels.pass_quantized",
             self._weights,
@@ -149,12 +141,15 @@ class FusedLearnedSteps(FusedTransform):
             self._kept,
             grids.partial,
             layout.chunks,
+            layout.firsts,
             layout.sizes,
             layout.constants,
-            grids.state,
-            grids.multiples,
-            grids.values,
+            controls,
+            grids.training,
+            grids.state.shape[1],
             grids.partial.shape[1],
+            ROWS=ROWS,
+            BLOCK=BLOCK,
         )
 
 
@@ -179,7 +174,7 @@ class FusedPiecewiseAffine(FusedTransform):
             layout.firsts,
             layout.sizes,
             own.values,
-            self._arrived,
+            own.arrived,
             own.partial.shape[1],
             ROWS=ROWS,
             BLOCK=BLOCK,
@@ -234,7 +229,7 @@ class FusedSoftClusters(FusedTransform):
                 own.values,
                 self._performed,
                 self._resting,
-                self._arrived,
+                own.arrived,
                 iteration,
                 CONVERGED,
                 levels,
@@ -279,7 +274,7 @@ class FusedSoftClusters(FusedTransform):
                 self._by_means,
                 self._carried,
                 self._performed,
-                self._arrived,
+                own.arrived,
                 iteration,
                 len(own.values),
                 own.partial.shape[1],

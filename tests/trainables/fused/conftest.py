@@ -15,7 +15,7 @@ import trainables.fused
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
-for name in ("places", "slopes", "kernels", "training_kernels", "transform_kernels", "cluster_kernels"):
+for name in ("places", "slopes", "training_kernels", "kernels", "transform_kernels", "cluster_kernels"):
     full_name = f"trainables.fused.{name}"
     spec = importlib.util.spec_from_file_location(full_name, Path(trainables.fused.__path__[0]) / f"{name}.py")
     assert spec is not None

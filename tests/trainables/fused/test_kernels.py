@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from triton.runtime import interpreter
 
 from tests.conformance.test_regularizers import (
     FORMS,
@@ -22,7 +23,7 @@ from tests.support.autograd_oracle import Reference
 from tests.support.examples import examples
 from trainables.config import PenaltyForm
 from trainables.fused.layers import FusedCodebooks, FusedPenalty
-from trainables.fused.layout import AMOUNT, CONTROLS, TEMPERATURE, UNIT
+from trainables.fused.layout import AMOUNT, CONTROLS, REPRESENTATIVE_SHARE, TEMPERATURE, UNIT
 from trainables.regularizers.application import draw
 from trainables.regularizers.periodic import PeriodicWells
 from trainables.regularizers.protocol import ProximalRegularizer, Regularizer
@@ -80,7 +81,6 @@ class FusedLayer:
         penalty.add_gradient(moved, now)
         gradient.copy_(moved[1])
         if penalty.trained:
-            penalty.step_representatives(now)
             # Drawn or added, the gradient is without λ or with it, as that of the weights is.
             assert self.state.grad is not None
             self.state.grad.add_(penalty.representatives.by_layer(penalty.representatives.gradient)[1].cpu())
@@ -179,7 +179,6 @@ def test_all_layers_are_drawn_at_once_as_one_by_one(
     penalty = FusedPenalty(drawn, regularizers, half_spacings, [0.0] * len(weights), chunk=CHUNK)
     lam = 0.7 if half_spacings else 0.01
     penalty.move(controls(form, lam), "draw")
-    penalty.step_representatives(controls(form, lam))
     gradients = penalty.representatives.by_layer(penalty.representatives.gradient)
     for weight, regularizer, result, gradient in zip(weights, regularizers, drawn, gradients, strict=True):
         distance = lam * (regularizer.half_spacing / regularizer.steepest if half_spacings else 1.0)
@@ -189,6 +188,34 @@ def test_all_layers_are_drawn_at_once_as_one_by_one(
             grad = regularizer.state.grad
             assert grad is not None
             torch.testing.assert_close(gradient.cpu(), grad, rtol=1e-4, atol=1e-4 * float(grad.abs().max()))
+
+
+@pytest.mark.skipif(DEVICE == "cuda", reason="the interpreter alone runs programs in a chosen order")
+@pytest.mark.parametrize("apply", ["draw", "gradient"])
+@pytest.mark.parametrize("family", FUSED)
+def test_order_of_the_programs_changes_nothing(family: str, apply: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program that trains the representatives of a layer is the last of them, whichever that is."""
+    builder = interpreter.interpreter_builder
+    place = builder.set_grid_idx
+    form, results = PenaltyForm(), []
+    numbers = controls(form, 0.7)
+    numbers[REPRESENTATIVE_SHARE] = 0.5
+    for backwards in (False, True):
+        if backwards:
+            monkeypatch.setattr(builder, "set_grid_idx", lambda x, y, z: place(builder.grid_dim[0] - 1 - x, y, z))
+        weights, regularizers = moving(family, form, 5)
+        penalty = FusedPenalty(weights, regularizers, True, [0.1] * len(weights), chunk=CHUNK)
+        gradients = [torch.ones_like(weight) for weight in weights]
+        for _ in range(2):
+            if apply == "draw":
+                penalty.move(numbers, apply)
+            else:
+                penalty.add_gradient(gradients, numbers)
+        assert not penalty.representatives.arrived.any()
+        assert penalty.representatives.steps.tolist() == [2.0 * penalty.trained] * len(weights)
+        results.append([*weights, *gradients, penalty.representatives.values, penalty.representatives.state])
+    for one, other in zip(*results, strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
@@ -225,7 +252,6 @@ def test_representatives_are_trained_and_sorted_as_by_adam_of_pytorch(num_levels
     swapped = False
     for _ in range(5):
         penalty.move(numbers, "draw")
-        penalty.step_representatives(numbers)
         for one, grad, group, rate in zip(
             plain, fused.by_layer(fused.gradient), optimizer.param_groups, rates, strict=True
         ):

@@ -19,7 +19,7 @@ from trainables.families import FAMILIES
 from trainables.fused.layers import FusedPenalty
 from trainables.fused.layout import CONTROLS, MOST_LEVELS
 from trainables.fused.transforms import FUSED_TRANSFORMS
-from trainables.regularizers.registry import QUANTIZERS, TRANSFORMS
+from trainables.regularizers.registry import QUANTIZERS, REGULARIZERS, TRANSFORMS
 
 MOST_OVER_NONE = 12
 
@@ -27,16 +27,19 @@ KERNELS = {
     "RS": {"pull_weights": 1},
     "RC": {"pull_weights": 1},
     "SinReQ": {"pull_weights": 1},
-    "RM": {"pull_weights": 1, "train_representatives": 1},
-    "RE": {"pull_weights": 1, "train_representatives": 1},
-    "RH": {"count_levels": 1, "pull_weights": 1, "train_representatives": 1},
-    "MSQE": {"pull_weights": 1, "train_grids": 1},
-    "BinReg": {"count_levels": 1, "pull_weights": 1, "train_grids": 1},
-    "LSQ": {"quantize_weights": 1, "pass_quantized": 1, "train_grids": 1},
+    "RM": {"pull_weights": 1},
+    "RE": {"pull_weights": 1},
+    "RH": {"count_levels": 1, "pull_weights": 1},
+    "MSQE": {"pull_weights": 1},
+    "BinReg": {"count_levels": 1, "pull_weights": 1},
+    "LSQ": {"quantize_weights": 1, "pass_quantized": 1},
     "PARQ": {"take_means": 1, "map_weights": 1},
     "DKM": {"move_centroids": 5, "cluster_weights": 1, "pass_attention": 6},
 }
 """Kernels of a step, and how often each is launched."""
+
+ADDING = {"pull_weights", "train_codebooks", "pass_quantized", "take_means", "move_centroids", "pass_attention"}
+"""Kernels whose last program of a layer adds up what the others have stored."""
 
 COPIES = {"PARQ": 1}
 """Launches with which PyTorch puts the weights back, where no kernel passes a gradient."""
@@ -114,11 +117,9 @@ def test_counted_kernels_are_those_that_are_launched(family: str, monkeypatch: p
         transform = FUSED_TRANSFORMS[type(quantizers[0])](weights, quantizers, [0.1] * 3, chunk=64)
         transform.apply(controls)
         transform.chain([torch.ones_like(weight) for weight in weights], controls)
-        transform.step_representatives(controls)
     else:
         penalty = FusedPenalty(weights, quantizers, True, [0.1] * 3, chunk=64)
         penalty.move(controls, "draw")
-        penalty.step_representatives(controls)
     assert Counter(launched) == KERNELS[family]
 
 
@@ -131,8 +132,12 @@ def test_kernels_compile_for_a_gpu() -> None:
     assert ended.returncode == 0, ended.stderr
     variants = [(line.split()[0].split(".")[1], line) for line in ended.stdout.splitlines()]
     compiled = {name for name, _ in variants}
-    assert compiled == {name for names in KERNELS.values() for name in names} | {"sum_by_level", "write_levels"}
-    counting = [line for name, line in variants if name in ("move_centroids", "take_means", "pass_attention")]
-    assert counting
-    for line in counting:
-        assert ("counts programs" in line) is ("'STAGE': 'first'" not in line)
+    assert compiled == {name for names in KERNELS.values() for name in names} | {"train_codebooks", "write_levels"}
+    for name, line in variants:
+        adds_up = name in ADDING and "'STAGE': 'first'" not in line and "'TRAIN': 'nothing'" not in line
+        assert ("counts programs" in line) is adds_up, line
+
+
+def test_a_penalty_takes_two_launches_at_most() -> None:
+    """With the training of its representatives, and whatever the number of layers and levels."""
+    assert max(sum(KERNELS[family].values()) for family in REGULARIZERS) == 2
