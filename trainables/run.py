@@ -86,7 +86,7 @@ class CompressionRun:
         self.config = config
         self.device = torch.device(device)
         self._fused = is_fused_by_default(self.device) if fused is None else fused
-        self._compiled = fused is None and self.device.type == "cpu"
+        self._uses_loops = fused is None and self.device.type == "cpu"
         self.epoch = 0
         self._fetch = fetch
         dataset = load_dataset(config.dataset, config.data_dir, fetch)
@@ -313,7 +313,7 @@ class CompressionRun:
         if self._fused:
             schedule = self._schedule(REGULARIZE)
             return FusedRegularizePhase(self.config, self.model, self.weights, schedule, num_levels)
-        phase = CompiledRegularizePhase if self._compiled else RegularizePhase
+        phase = CompiledRegularizePhase if self._uses_loops else RegularizePhase
         return phase(self.config, self.model, self.weights, num_levels, self.batches_per_epoch)
 
     def _finetune(self, codebooks: dict[str, Codebook]) -> Phase:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from trainables.compiled import loops
+from trainables.regularizers import application
 from trainables.regularizers.chunks import flat
 from trainables.regularizers.exponential.soft_minimum import SoftMinimum
 from trainables.regularizers.nearest import NearestDistance
@@ -28,25 +29,12 @@ class CompiledLayer:
             weight: its weights, float32 and dense, in any shape.
             half_spacings: whether the weights are drawn by half-spacings.
         """
-        self._regularizer = regularizer
-        self._weights = flat(weight.detach()).numpy()
-        self._values = regularizer.representatives.detach().numpy()
+        self._regularizer, self._weight = regularizer, weight
         self._half_spacings = half_spacings
         # The slope is then in proportion to the distance: at the rim of a well, to the spacing.
         self._squared = isinstance(regularizer, SoftMinimum) or regularizer.form.squared
-        self._factor = 1 / reduction_divisor(regularizer.form, len(self._weights))
-        self.pull = torch.zeros(len(self._values), dtype=torch.float64)
-        self._pull = self.pull.numpy()
-
-    def adopt(self, optimizer: torch.optim.Optimizer) -> None:
-        """Train the representatives with the moments that an Adam has of them; it gets zeros where it has none yet."""
-        state = optimizer.state[self._regularizer.representatives]
-        if not state:
-            state["step"] = torch.tensor(0.0)
-            state["exp_avg"] = torch.zeros_like(self._regularizer.representatives)
-            state["exp_avg_sq"] = torch.zeros_like(self._regularizer.representatives)
-        self._steps: Tensor = state["step"]
-        self._moments = state["exp_avg"].numpy(), state["exp_avg_sq"].numpy()
+        self._factor = 1 / reduction_divisor(regularizer.form, weight.numel())
+        self.pull = torch.zeros(len(regularizer.representatives), dtype=torch.float64)
 
     def draw(self, amount: float, fraction: float) -> None:
         """Draw the weights, none past its nearest representative, and sum their slopes up in `pull`.
@@ -56,17 +44,42 @@ class CompiledLayer:
                 slope 1.
             fraction: share of the phase that is over.
         """
-        weights, values, factor, pull = self._weights, self._values, self._factor, self._pull
+        values = self._regularizer.representatives.detach().numpy()
+        weights = flat(self._weight.detach())
         spacing = float(values[-1] - values[0]) / (len(values) - 1) or 1.0
-        steepest = factor * (spacing if self._squared else 1.0)
+        steepest = self._factor * (spacing if self._squared else 1.0)
         distance = amount * spacing / 2 / steepest if self._half_spacings else amount
         tau = 0.0
         if isinstance(self._regularizer, SoftMinimum):
             self._regularizer.anneal(fraction, spacing)
             tau = self._regularizer.tau
-        loops.draw(weights, values, tau, self._squared, factor, distance, pull)
+        if not loops.draw(weights.numpy(), values, tau, self._squared, self._factor, distance, self.pull.numpy()):
+            self._draw_by_operators(weights, distance)
 
-    def train(self, learning_rate: float) -> None:
-        """Take Adam's step with the representatives along `pull`, and put them back in order."""
-        self._steps += 1
-        loops.train(self._values, *self._moments, self._pull, learning_rate, self._steps.item())
+    def _draw_by_operators(self, weights: Float[Tensor, " n"], distance: float) -> None:
+        pull = self._regularizer.representatives.grad
+        assert pull is not None
+        pull.zero_()
+        application.draw(self._regularizer, weights, torch.empty_like(weights), distance)
+        self.pull.copy_(pull)
+
+    def train(self, optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+        """Take an Adam's step with the representatives along `pull`, and put them back in order.
+
+        Its moments of them begin at 0 where it has none yet.
+        """
+        representatives = self._regularizer.representatives
+        state = optimizer.state[representatives]
+        if not state:
+            state["step"] = torch.tensor(0.0)
+            state["exp_avg"] = torch.zeros_like(representatives)
+            state["exp_avg_sq"] = torch.zeros_like(representatives)
+        state["step"] += 1
+        loops.adam_step(
+            representatives.detach().numpy(),
+            state["exp_avg"].numpy(),
+            state["exp_avg_sq"].numpy(),
+            self.pull.numpy(),
+            learning_rate,
+            state["step"].item(),
+        )

@@ -1,19 +1,18 @@
 """Loops over the weights of a layer, compiled by Numba.
 
 Each goes over the weights once, in blocks that stay in the cache, where operators of torch take some twenty passes. No
-operations are fused or reordered, so that results are the same on every processor.
+operations are fused or reordered: results depend on the processor through the exponential function of the system alone,
+which few weights need.
 
 Weights, representatives and slopes are float32, sums over weights float64. Representatives are in increasing order, at
 least two. Interval j is that between representatives j and j + 1; the first and the last one reach to infinity.
 """
 
-import inspect
 import math
-from collections.abc import Callable
-from typing import Any
 
-import numba
 import numpy as np
+
+from trainables.compiled.compiler import compiled
 
 BLOCK = 1024
 """Weights handled at once."""
@@ -27,45 +26,23 @@ LANES = 4
 NEGLIGIBLE = 14.0
 """Representatives whose shares of a weight are together below exp(−14) = 1e-6 are left out."""
 
-NEXT = np.uint32(1)
+ONE = np.uint32(1)
 """Intervals are unsigned, so that the compiled code need not ask whether an index counts from the end."""
 
-FARTHEST = 20.0
-"""Arguments beyond which `sigmoid` is 0 or 1."""
+MOST_CROWDED = 0.5
+"""Share of crowded intervals above which operators are faster; see `crowded_intervals`."""
+
+LEAST_EXPONENT = -87.0
+"""The exponential of a lower one would not be a normal number in float32."""
+
+LN_2 = np.float32(0.693359375), np.float32(math.log(2) - 0.693359375)
+"""The logarithm of 2 in two parts, of which small multiples of the first are exact in float32."""
 
 LEAST_TEMPERATURE = 1e-37
-"""A lower τ, whose inverse is not finite in float32, is taken for this one; at either, a weight feels one level."""
+"""A lower τ is taken for this one, as its inverse is not finite in float32. Only spacings below 1e-17 lead to it."""
 
 BETAS, EPSILON = (0.9, 0.999), 1e-20
 """Of Adam, as `trainables.phases.optimizers` has them for representatives."""
-
-
-def compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a loop at its first call; later processes load what that has written, where there is a place for it."""
-    function = inspect.unwrap(loop)  # without the checks of types that tests put around each function
-    try:
-        return numba.njit(cache=True, error_model="numpy")(function)
-    except RuntimeError:  # neither this folder nor the user's cache can be written to
-        return numba.njit(error_model="numpy")(function)
-
-
-@compiled
-def sigmoid(x):
-    """Return 1 / (1 + exp(−x)), to 1.1e-7.
-
-    It is (1 + tanh(x/2)) / 2, with tanh(x/4) by the seventh convergent of its continued fraction, and tanh 2y = 2 tanh
-    y / (1 + tanh² y).
-
-    Source: Lambert, "Mémoire sur quelques propriétés remarquables des quantités transcendentes circulaires et
-    logarithmiques", 1768 (the continued fraction).
-    """
-    one = np.float32(1)
-    y = min(max(x, np.float32(-FARTHEST)), np.float32(FARTHEST)) * np.float32(0.25)
-    square = y * y
-    above = np.float32(135135) + square * (np.float32(17325) + square * (np.float32(378) + square))
-    below = np.float32(135135) + square * (np.float32(62370) + square * (np.float32(3150) + square * np.float32(28)))
-    half = y * above / below
-    return np.float32(0.5) + half / (one + half * half)
 
 
 @compiled
@@ -110,10 +87,10 @@ def find_intervals(weights, values, lowest, low, scale, ends, intervals, lower, 
     for i in range(len(weights)):
         interval = lowest[intervals[i]]
         while weights[i] > ends[interval]:
-            interval += NEXT
+            interval += ONE
         intervals[i] = interval
         lower[i] = values[interval]
-        upper[i] = values[interval + NEXT]
+        upper[i] = values[interval + ONE]
 
 
 @compiled
@@ -148,38 +125,73 @@ def nearest_slopes(weights, intervals, lower, upper, squared, slopes, nearest, s
         offset = weights[i] - nearest[i]
         slope = np.float32(2) * offset if squared else np.sign(offset)
         slopes[i] = np.float32(0) if side == 0 else slope
-        intervals[i] += NEXT if side > 0 else np.uint32(0)
+        intervals[i] += ONE if side > 0 else np.uint32(0)
     for i in range(len(weights)):
         sums[i % LANES, intervals[i]] += slopes[i]
 
 
 @compiled
-def soft_slopes(weights, intervals, lower, upper, values, tau, slopes, nearest, sums):
+def exponentials(exponents, powers, results):
+    """Write exp(x), to a relative 2e-7, for x in [`LEAST_EXPONENT`, 0].
+
+    With n the integer nearest to x / ln 2, it is 2ⁿ times the exponential of the rest, by its Taylor series.
+
+    Args:
+        exponents: (n,).
+        powers: (n,), int32: overwritten by the bits of 2ⁿ as a float32.
+        results: (n,), written.
+    """
+    for i in range(len(exponents)):
+        turns = np.int32(exponents[i] * np.float32(1 / math.log(2)) - np.float32(0.5))
+        rest = exponents[i] - np.float32(turns) * LN_2[0] - np.float32(turns) * LN_2[1]
+        powers[i] = (turns + 127) << 23
+        series = np.float32(1 / 5040)
+        series = series * rest + np.float32(1 / 720)
+        series = series * rest + np.float32(1 / 120)
+        series = series * rest + np.float32(1 / 24)
+        series = series * rest + np.float32(1 / 6)
+        series = series * rest + np.float32(1 / 2)
+        series = series * rest + np.float32(1)
+        results[i] = series * rest + np.float32(1)
+    factors = powers.view(np.float32)
+    for i in range(len(exponents)):
+        results[i] *= factors[i]
+
+
+@compiled
+def soft_slopes(weights, intervals, lower, upper, values, tau, crowded, powers, slopes, nearest, sums):
     """Write the slopes of RE's soft minimum and the nearest representatives; add the slopes up by representative.
 
-    A weight w between two neighbours a and b has the slope 2(1 − p)(w − a) + 2p(w − b) with p = σ((2w − a − b)(b −
-    a)/τ), the share of b, if all other representatives are negligible.
+    A weight w between two neighbours a and b, of which b is the farther one, has the slope 2(1 − p)(w − a) + 2p(w − b).
+    Here p = e/(1 + e) with e = exp(−|2w − a − b| |b − a|/τ) is the share of b, if all others are negligible.
 
     Args:
         weights: (n,).
         intervals: (n,), uint32: the interval of each weight.
-        lower: (n,), the lower end of each weight's interval; the part of the slope that it causes takes its place.
+        lower: (n,), the lower end of each weight's interval; overwritten by the part of the slope that it causes.
         upper: (n,), its upper end, likewise.
         values: (K,), the representatives.
         tau: the temperature, in squared units of the weights.
+        crowded: (K − 1,), bool, from `crowded_intervals`.
+        powers: (n,), int32: overwritten.
         slopes: (n,), written.
         nearest: (n,), written.
         sums: (LANES, K), float64: added to.
     """
-    factor = np.float32(1) / tau
+    factor = np.float32(1 / max(tau, LEAST_TEMPERATURE))
     for i in range(len(weights)):
         above, below = weights[i] - lower[i], weights[i] - upper[i]
-        share = sigmoid((above + below) * (upper[i] - lower[i]) * factor)
-        nearest[i] = upper[i] if above + below > 0 else lower[i]
-        lower[i] = np.float32(2) * (above - above * share)
-        upper[i] = np.float32(2) * (below * share)
+        nearest[i] = max(-abs((above + below) * (upper[i] - lower[i]) * factor), np.float32(LEAST_EXPONENT))
+    exponentials(nearest[: len(weights)], powers, slopes)
+    for i in range(len(weights)):
+        above, below = weights[i] - lower[i], weights[i] - upper[i]
+        is_upper = above + below > 0
+        nearest[i] = upper[i] if is_upper else lower[i]
+        of_nearest = np.float32(2) / (np.float32(1) + slopes[i])
+        of_other = slopes[i] * of_nearest
+        lower[i] = above * (of_other if is_upper else of_nearest)
+        upper[i] = below * (of_nearest if is_upper else of_other)
         slopes[i] = lower[i] + upper[i]
-    crowded = crowded_intervals(values, tau)
     if crowded.any():
         shares = np.empty(len(values))
         for i in range(len(weights)):
@@ -188,7 +200,7 @@ def soft_slopes(weights, intervals, lower, upper, values, tau, slopes, nearest, 
                 lower[i], upper[i] = 0, 0
     for i in range(len(weights)):
         sums[i % LANES, intervals[i]] += lower[i]
-        sums[i % LANES, intervals[i] + NEXT] += upper[i]
+        sums[i % LANES, intervals[i] + ONE] += upper[i]
 
 
 @compiled
@@ -199,7 +211,7 @@ def crowded_intervals(values, tau):
     exp(−d²/τ) of that of r, since (w − r_i)² − (w − r)² = (r − r_i)(2w − r_i − r) ≥ (r − r_i)² ≥ d². All K of them
     together are negligible where d² ≥ (`NEGLIGIBLE` + log K) τ. Above the interval likewise.
     """
-    narrow = np.square(np.diff(values)) < np.float32(NEGLIGIBLE + math.log(len(values))) * tau
+    narrow = np.square(np.diff(values.astype(np.float64))) < (NEGLIGIBLE + math.log(len(values))) * tau
     crowded = np.zeros(len(narrow), np.bool_)
     crowded[1:] |= narrow[:-1]
     crowded[:-1] |= narrow[1:]
@@ -218,9 +230,9 @@ def soft_slope(weight, interval, values, tau, shares, sums):
         shares: (K,), float64: overwritten.
         sums: (K,), float64: added to.
     """
-    w, temperature = float(weight), float(tau)
+    w = np.float64(weight)
     least = min((w - values[interval]) ** 2, (w - values[interval + 1]) ** 2)
-    farthest = least + (NEGLIGIBLE + math.log(len(values))) * temperature
+    farthest = least + (NEGLIGIBLE + math.log(len(values))) * tau
     begin, end = interval, interval + 2
     while begin > 0 and (w - values[begin - 1]) ** 2 < farthest:
         begin -= 1
@@ -228,7 +240,7 @@ def soft_slope(weight, interval, values, tau, shares, sums):
         end += 1
     total = 0.0
     for level in range(begin, end):
-        shares[level] = math.exp((least - (w - values[level]) ** 2) / temperature)
+        shares[level] = math.exp((least - (w - values[level]) ** 2) / tau)
         total += shares[level]
     slope = 0.0
     for level in range(begin, end):
@@ -240,7 +252,9 @@ def soft_slope(weight, interval, values, tau, shares, sums):
 
 @compiled
 def draw(weights, values, tau, squared, factor, distance, pull):
-    """Draw the weights of a layer by RM or RE.
+    """Draw the weights of a layer by RM or RE, and return True; or do nothing, and return False.
+
+    Nothing is done for RE where most intervals are crowded: operators are faster there.
 
     Args:
         weights: (n,), each moved by `distance` times the penalty's slope, never past its nearest representative.
@@ -251,26 +265,29 @@ def draw(weights, values, tau, squared, factor, distance, pull):
         distance: how far a weight at slope 1 moves.
         pull: (K,), float64: the gradient of the representatives; written.
     """
+    crowded = crowded_intervals(values, tau)
+    if tau > 0 and crowded.mean() > MOST_CROWDED:
+        return False
     lowest, low, scale, ends = lay_bins(values)
     size = min(BLOCK, len(weights))
     intervals, lowers, uppers = np.empty(size, np.uint32), np.empty(size, np.float32), np.empty(size, np.float32)
-    slopes, nearest = np.empty(size, np.float32), np.empty(size, np.float32)
+    slopes, nearest, powers = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.int32)
     sums = np.zeros((LANES, len(values)))
     for begin in range(0, len(weights), BLOCK):
         block = weights[begin : begin + BLOCK]
         inside, lower, upper = intervals[: len(block)], lowers[: len(block)], uppers[: len(block)]
         find_intervals(block, values, lowest, low, scale, ends, inside, lower, upper)
         if tau > 0:
-            temperature = np.float32(max(tau, LEAST_TEMPERATURE))
-            soft_slopes(block, inside, lower, upper, values, temperature, slopes, nearest, sums)
+            soft_slopes(block, inside, lower, upper, values, tau, crowded, powers, slopes, nearest, sums)
         else:
             nearest_slopes(block, inside, lower, upper, squared, slopes, nearest, sums)
         move(block, slopes, nearest, np.float32(factor * distance))
     pull[:] = -factor * sums.sum(axis=0)
+    return True
 
 
 @compiled
-def train(values, mean, square, pull, rate, steps):
+def adam_step(values, mean, square, pull, rate, steps):
     """Take Adam's step with representatives, and put them back in increasing order, their moments with them.
 
     Source: Kingma and Ba, "Adam", arXiv 1412.6980, Algorithm 1.
@@ -286,7 +303,8 @@ def train(values, mean, square, pull, rate, steps):
     size = np.float32(rate / (1 - BETAS[0] ** steps))
     correction = np.float32(math.sqrt(1 - BETAS[1] ** steps))
     for level in range(len(values)):
-        gradient = np.float32(pull[level]) if math.isfinite(pull[level]) else np.float32(0)
+        gradient = np.float32(pull[level])
+        gradient = gradient if math.isfinite(gradient) else np.float32(0)
         mean[level] += (gradient - mean[level]) * np.float32(1 - BETAS[0])
         square[level] = square[level] * np.float32(BETAS[1]) + gradient * gradient * np.float32(1 - BETAS[1])
         values[level] -= size * mean[level] / (np.sqrt(square[level]) / correction + np.float32(EPSILON))
@@ -298,3 +316,12 @@ def train(values, mean, square, pull, rate, steps):
             values[place], mean[place], square[place] = values[place - 1], mean[place - 1], square[place - 1]
             place -= 1
         values[place], mean[place], square[place] = value, first, second
+
+
+def try_out() -> None:
+    """Call all loops once, which compiles them, or loads them, or shows that neither is possible."""
+    values, sums = np.linspace(-1, 1, 3, dtype=np.float32), np.zeros(3)
+    weights, moments = np.zeros(4, np.float32), np.zeros((2, 3), np.float32)
+    for tau in (0.0, 0.01):
+        draw(weights, values, tau, False, 1.0, 0.0, sums)
+    adam_step(values, *moments, sums, 0.0, 1.0)

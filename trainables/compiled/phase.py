@@ -1,29 +1,47 @@
 """The regularize phase whose penalties are applied by compiled loops."""
 
+import shutil
+import warnings
 from collections.abc import Mapping
-from importlib.util import find_spec
-from typing import Any
+from functools import cache
 
 from torch import nn
 
-from trainables.config import PenaltyForm, TrialConfig
+from trainables.config import TrialConfig
 from trainables.phases import RegularizePhase
 from trainables.regularizers.exponential.soft_minimum import SoftMinimum
 from trainables.regularizers.nearest import NearestDistance
 from trainables.regularizers.protocol import LayerQuantizer
 
-WIDEST_TEMPERATURE = 0.03
-"""RE's τ, in squared mean spacings, above which many weights feel more than two representatives."""
 
-
-def can_compile(quantizers: list[LayerQuantizer], form: PenaltyForm) -> bool:
-    """Return whether there are loops for the penalties of these layers, and Numba to compile them."""
+def have_loops(quantizers: list[LayerQuantizer]) -> bool:
+    """Return whether there are loops for the penalties of these layers."""
     kinds = {type(one) for one in quantizers}
-    if kinds == {SoftMinimum}:
-        known = max(form.temperature, form.final_temperature) <= WIDEST_TEMPERATURE
-    else:
-        known = kinds == {NearestDistance} and all(one.state is one.representatives for one in quantizers)
-    return known and min(len(one.representatives) for one in quantizers) >= 2 and find_spec("numba") is not None
+    known = kinds == {SoftMinimum} or (
+        kinds == {NearestDistance} and all(one.state is one.representatives for one in quantizers)
+    )
+    return known and min(len(one.representatives) for one in quantizers) >= 2
+
+
+@cache
+def loops_run() -> bool:
+    """Return whether loops can be compiled here; what Numba has kept is made anew if it is damaged."""
+    try:
+        from trainables.compiled import compiler, loops  # Numba takes 0.2 s to load, which not all trials need
+    except ImportError as error:
+        if error.name != "numba":  # that is not installed where a GPU does the work
+            warnings.warn(f"RM and RE are slower here: Numba can't be loaded ({error})", stacklevel=2)
+        return False
+    try:
+        loops.try_out()
+    except Exception:  # of many kinds: the files may be cut off, or hold anything
+        shutil.rmtree(compiler.cache_folder(loops.__file__), ignore_errors=True)
+        try:
+            loops.try_out()
+        except Exception as error:
+            warnings.warn(f"RM and RE are slower here: Numba can't compile their loops ({error})", stacklevel=2)
+            return False
+    return True
 
 
 class CompiledRegularizePhase(RegularizePhase):
@@ -42,25 +60,20 @@ class CompiledRegularizePhase(RegularizePhase):
     ) -> None:
         """Begin the phase; see `RegularizePhase`."""
         super().__init__(config, model, weights, num_levels, batches_per_epoch)
-        quantizers = list(self.quantizers.values())
-        self.is_compiled = config.recipe.penalty_application == "decoupled" and can_compile(quantizers, config.penalty)
-        if self.is_compiled:
-            from trainables.compiled.layers import CompiledLayer  # Numba takes 0.2 s to load
+        known = config.recipe.penalty_application == "decoupled" and have_loops(list(self.quantizers.values()))
+        self.uses_loops = known and loops_run()
+        if self.uses_loops:
+            from trainables.compiled.layers import CompiledLayer
 
             half_spacings = config.recipe.lam_unit == "half_spacings"
             self._compiled = {
                 name: CompiledLayer(regularizer, weights[name], half_spacings)  # type: ignore[arg-type]  # see above
                 for name, regularizer in self.regularizers.items()
             }
-            self._adopt()
-
-    def _adopt(self) -> None:
-        for layer in self._compiled.values():
-            layer.adopt(self.optimizers[1])
 
     def step(self, epochs_done: float) -> None:
         """Update all that is trained; see `Phase.step`."""
-        if not self.is_compiled:
+        if not self.uses_loops:
             super().step(epochs_done)
             return
         weight_optimizer, representative_optimizer = self.optimizers
@@ -70,10 +83,4 @@ class CompiledRegularizePhase(RegularizePhase):
         layers = zip(self._compiled.items(), representative_optimizer.param_groups, strict=True)
         for (name, layer), group in layers:
             layer.draw(self.amount(self._lams[name], epochs_done, learning_rate), fraction)
-            layer.train(group["lr"])
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a result of `state_dict`."""
-        super().load_state_dict(state)
-        if self.is_compiled:
-            self._adopt()
+            layer.train(representative_optimizer, group["lr"])

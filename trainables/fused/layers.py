@@ -34,6 +34,14 @@ def fit(representatives: Collection[Tensor]) -> bool:
     return all(len(values) <= MOST_LEVELS for values in representatives)
 
 
+def flat_gradients(weights: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
+    """Return the gradients of each layer's weights, (n,), for a kernel; zeros where the network hasn't used them."""
+    return tuple(
+        torch.zeros_like(weight) if gradient is None else flat(gradient)
+        for weight, gradient in zip(weights, gradients, strict=True)
+    )
+
+
 class FusedPenalty:
     """The penalties of all layers.
 
@@ -180,14 +188,14 @@ class FusedCodebooks:
         self.representatives = FusedRepresentatives(layout, representatives)
         self.levels = torch.cat([flat(one) for one in assignments])
 
-    def step(self, gradients: Sequence[Tensor], controls: Tensor) -> None:
+    def step(self, gradients: Sequence[Tensor | None], controls: Tensor) -> None:
         """Train the representatives with the sums of the gradients of their weights, and write these."""
         own = self.representatives
         layout = own.layout
         launching.launch(
             "kernels.train_codebooks",
             len(layout.chunks),
-            tuple(flat(gradient) for gradient in gradients),
+            flat_gradients(self._weights, gradients),
             self.levels,
             own.partial,
             layout.chunks,

@@ -214,8 +214,7 @@ class FusedFinetunePhase(FinetunePhase):
             return
         self.optimizers[0].step()
         if self._codebooks is not None:
-            gradients = [weight.grad for weight in self.weights.values() if weight.grad is not None]
-            self._codebooks.step(gradients, self._controls.current)
+            self._codebooks.step([weight.grad for weight in self.weights.values()], self._controls.current)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the next step depends on; see `Phase.state_dict`."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trainables.config import PenaltyForm
 from trainables.fused import launching
-from trainables.fused.layers import fit
+from trainables.fused.layers import fit, flat_gradients
 from trainables.fused.layout import CHUNK, CONSTANTS, FACTOR, LEARNING_RATE, UNIT, Layout
 from trainables.fused.trained import BLOCK, ROWS, FusedGrids, FusedRepresentatives
 from trainables.regularizers.chunks import flat
@@ -86,13 +86,6 @@ class FusedTransform(ABC):
         del gradients, controls
         self.put_back()
 
-    def _flat(self, gradients: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
-        """Return the gradients as (n,) of each layer; zeros where there is none."""
-        return tuple(
-            torch.zeros_like(weight) if gradient is None else flat(gradient)
-            for weight, gradient in zip(self._weights, gradients, strict=True)
-        )
-
     def _make_representatives(self, layout: Layout, quantizers: Sequence[Any]) -> FusedRepresentatives:
         """Let the layers' states, (K,), be views of one tensor."""
         representatives = FusedRepresentatives(layout, [quantizer.state for quantizer in quantizers])
@@ -137,7 +130,7 @@ class FusedLearnedSteps(FusedTransform):
         self._launch(
             "transform_kernels.pass_quantized",
             self._weights,
-            self._flat(gradients),
+            flat_gradients(self._weights, gradients),
             self._kept,
             grids.partial,
             layout.chunks,
@@ -253,7 +246,7 @@ class FusedSoftClusters(FusedTransform):
 
     def chain(self, gradients: Sequence[Tensor | None], controls: Tensor) -> None:
         """Pass the gradients through the clustered weights and all iterations; see `FusedTransform.chain`."""
-        layout, own, changed = self._layout, self.representatives, self._flat(gradients)
+        layout, own, changed = self._layout, self.representatives, flat_gradients(self._weights, gradients)
         later = [("middle", iteration) for iteration in reversed(range(1, MOST_ITERATIONS))]
         for stage, iteration in (("output", 0), *later, ("first", 0)):
             self._launch(

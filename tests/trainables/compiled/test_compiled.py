@@ -1,8 +1,14 @@
 """The compiled loops of RM and RE: against the oracle, and against operators of torch."""
 
+import importlib.abc
 import io
 import math
+import shutil
+import subprocess
+import sys
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+import trainables
+import trainables.compiled
 from tests.conformance.test_regularizers import (
     SPECIAL_KINDS,
     assert_matches_reference,
@@ -26,7 +34,7 @@ from tests.support.quick_runs import comparable, rest_of
 from tests.trainables.phases.test_phases import saved
 from trainables.compiled import loops
 from trainables.compiled.layers import CompiledLayer
-from trainables.compiled.phase import WIDEST_TEMPERATURE, CompiledRegularizePhase
+from trainables.compiled.phase import CompiledRegularizePhase, loops_run
 from trainables.config import LayerGroup, PenaltyForm, Recipe
 from trainables.phases.optimizers import sort_representatives
 from trainables.regularizers.application import draw
@@ -50,8 +58,9 @@ class SlopesOfLoops:
         lower[:], upper[:] = values[intervals], values[intervals + 1]
         sums = np.zeros((loops.LANES, len(values)))
         if isinstance(self._inner, SoftMinimum):
-            tau = np.float32(self._inner.tau)
-            loops.soft_slopes(own, intervals, lower, upper, values, tau, slopes, nearest, sums)
+            tau = self._inner.tau
+            crowded, powers = loops.crowded_intervals(values, tau), np.empty(len(own), np.int32)
+            loops.soft_slopes(own, intervals, lower, upper, values, tau, crowded, powers, slopes, nearest, sums)
         else:
             loops.nearest_slopes(own, intervals, lower, upper, self._form.squared, slopes, nearest, sums)
         factor = strength / reduction_divisor(self._form, len(own))
@@ -80,7 +89,7 @@ def intervals_of(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
     layer=layers(),
     num_levels=st.sampled_from([2, 3, 4, 7, 16, 64]),
     initial=st.sampled_from(["quantiles", "grid", "kmeans"]),
-    temperature=st.sampled_from([0.002, 0.02, WIDEST_TEMPERATURE, 0.25]),
+    temperature=st.sampled_from([0.002, 0.02, 0.05, 0.25]),
     displacement=st.sampled_from(["none", "moved", "equal pair", "all equal", "empty level"]),
     kinds=st.sets(st.sampled_from(SPECIAL_KINDS)),
     strength=st.sampled_from([0.0, 1e-3, 1.0, 7.3]),
@@ -131,6 +140,7 @@ def test_weights_are_drawn_as_by_operators(
     drawn = weights.clone()
     layer = CompiledLayer(regularizer, drawn, half_spacings=True)
     layer.draw(share, fraction=0.0)
+    regularizer.representatives.grad.zero_()
     draw(regularizer, weights, torch.empty_like(weights), share * regularizer.half_spacing / regularizer.steepest)
     torch.testing.assert_close(drawn, weights, rtol=1e-5, atol=2e-6)
     grad = regularizer.representatives.grad
@@ -175,12 +185,12 @@ def test_search_returns_the_interval_of_each_weight(count: int, kind: str, seed:
     assert ((weights <= values[interval + 1]) | (interval == count - 2))[known].all()
 
 
-def test_sigmoid_is_exact_to_float32() -> None:
-    arguments = np.linspace(-40, 40, 20_001, dtype=np.float32)
-    results = np.array([loops.sigmoid(one) for one in arguments])
-    np.testing.assert_allclose(results, 1 / (1 + np.exp(-arguments.astype(np.float64))), rtol=0, atol=1.1e-7)
-    assert (results[arguments < -loops.FARTHEST] == 0).all()
-    assert (results[arguments > loops.FARTHEST] == 1).all()
+def test_exponentials_are_those_of_the_reference() -> None:
+    exponents = np.linspace(loops.LEAST_EXPONENT, 0, 100_001, dtype=np.float32)
+    results = np.empty_like(exponents)
+    loops.exponentials(exponents, np.empty(len(exponents), np.int32), results)
+    np.testing.assert_allclose(results, np.exp(exponents.astype(np.float64)), rtol=2e-7, atol=0)
+    assert results[-1] == 1
 
 
 @settings(max_examples=40)
@@ -198,7 +208,7 @@ def test_representatives_are_trained_as_by_adam(count: int, steps: int, scale: f
         expected.grad = pull.float()
         adam.step()
         sort_representatives(adam, expected)
-        loops.train(own, mean, square, pull.numpy(), 0.3, step)
+        loops.adam_step(own, mean, square, pull.numpy(), 0.3, step)
         torch.testing.assert_close(torch.from_numpy(own), expected.detach(), rtol=1e-5, atol=1e-6)
         state = adam.state[expected]
         torch.testing.assert_close(torch.from_numpy(mean), state["exp_avg"], rtol=1e-5, atol=1e-6 * scale)
@@ -207,9 +217,90 @@ def test_representatives_are_trained_as_by_adam(count: int, steps: int, scale: f
 
 def test_gradient_that_is_not_finite_leaves_its_representative() -> None:
     own, mean, square = np.array([0.0, 1.0, 2.0], np.float32), np.zeros(3, np.float32), np.zeros(3, np.float32)
-    loops.train(own, mean, square, np.array([np.nan, np.inf, 1.0]), 0.5, 1)
+    loops.adam_step(own, mean, square, np.array([np.nan, 1e39, 1.0]), 0.5, 1)
     np.testing.assert_array_equal(own, np.array([0.0, 1.0, 1.5], np.float32))
     np.testing.assert_array_equal(mean[:2], 0)
+
+
+@pytest.mark.parametrize("temperature", [0.02, 0.25])
+def test_layer_of_crowded_representatives_is_drawn_by_operators(temperature: float) -> None:
+    """An outlier widens the mean spacing, in whose square the temperature is counted."""
+    weights = draw_weights("normal", 3000, 0)
+    weights[0] = 100.0
+    form = PenaltyForm(temperature=temperature, final_temperature=temperature)
+    regularizer: Any = REGULARIZERS["RE"](weights, 16, form)
+    drawn = weights.clone()
+    values = regularizer.representatives.detach().numpy()
+    assert loops.crowded_intervals(values, regularizer.tau).mean() > loops.MOST_CROWDED
+    layer = CompiledLayer(regularizer, drawn, half_spacings=False)
+    for _ in range(2):  # the gradient of a step is not added to that of the last one
+        layer.draw(1e-3, fraction=0.0)
+        regularizer.representatives.grad.zero_()
+        draw(regularizer, weights, torch.empty_like(weights), 1e-3)
+        assert torch.equal(drawn, weights)
+        assert torch.equal(layer.pull.float(), regularizer.representatives.grad)
+
+
+def test_representative_far_from_all_weights_is_pulled_to_them() -> None:
+    """Adam's step does not depend on the size of the gradient, so shares of 1e-30 count."""
+    weights, values = draw_weights("normal", 500, 0), torch.tensor([-1.0, 1.0, 9.0])
+    regularizer: Any = REGULARIZERS["RE"](weights, 3, PenaltyForm())
+    regularizer.representatives.data.copy_(values)
+    reference = values.double().requires_grad_()
+    layer = CompiledLayer(regularizer, weights.clone(), half_spacings=False)
+    layer.draw(0.0, fraction=0.0)
+    tau = regularizer.tau
+    (tau * torch.logsumexp(-(weights.double()[:, None] - reference).square() / tau, 1)).sum().neg().backward()
+    assert reference.grad is not None
+    assert 0 < reference.grad[2] < 1e-6
+    torch.testing.assert_close(layer.pull[2], reference.grad[2], rtol=1e-4, atol=0)
+
+
+def test_weights_that_are_put_elsewhere_are_drawn_there() -> None:
+    """As by a network that clips its weights by `weight.data = …`."""
+    weight = draw_weights("normal", 100, 0)
+    regularizer: Any = REGULARIZERS["RM"](weight, 4, PenaltyForm())
+    layer = CompiledLayer(regularizer, weight, half_spacings=True)
+    layer.draw(0.1, fraction=0.0)
+    weight.data = weight.clamp(-1, 1)
+    before = weight.clone()
+    layer.draw(0.1, fraction=0.0)
+    assert not torch.equal(weight, before)
+
+
+@pytest.mark.parametrize("damage", ["empty index", "empty code", "cut off", "other bytes"])
+def test_damaged_files_of_numba_are_made_anew(tmp_path: Path, damage: str) -> None:
+    copy = tmp_path / "trainables"
+    shutil.copytree(trainables.__path__[0], copy, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def result() -> str:
+        ended = subprocess.run([sys.executable, "-c", RUN_LOOPS], cwd=tmp_path, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    expected = result()
+    for path in copy.rglob("*.nbi" if damage == "empty index" else "*.nbc"):
+        whole = path.read_bytes()
+        shorter = {"empty index": b"", "empty code": b"", "cut off": whole[: len(whole) // 2]}
+        path.write_bytes(shorter.get(damage, bytes(byte ^ 255 for byte in whole)))
+    assert result() == expected
+    kept = {path: path.read_bytes() for path in copy.rglob("*.nb?")}
+    assert kept
+    assert result() == expected
+    assert {path: path.read_bytes() for path in copy.rglob("*.nb?")} == kept
+
+
+RUN_LOOPS = """
+import numpy, warnings
+warnings.simplefilter("error")
+from trainables.compiled.phase import loops_run
+assert loops_run()
+from trainables.compiled import loops
+weights, pull = numpy.linspace(-1, 1, 9, dtype=numpy.float32), numpy.zeros(3)
+assert loops.__file__.startswith(__import__("os").getcwd())
+loops.draw(weights, numpy.float32([-1, 0, 1]), 0.02, False, 1.0, 0.1, pull)
+print(weights, pull)
+"""
 
 
 SGD = Recipe(batch_size=40, optimizer="sgd", learning_rate=0.03, weight_decay=1e-3)
@@ -229,7 +320,7 @@ def test_trial_is_trained_as_by_operators(name: str) -> None:
     config = replace(TRIALS[name], regularize_epochs=2, finetune_epochs=1)
     by_operators, by_loops = CompressionRun(config, fused=False), CompressionRun(config)
     assert isinstance(by_loops.phase, CompiledRegularizePhase)
-    assert by_loops.phase.is_compiled
+    assert by_loops.phase.uses_loops
     while not by_operators.finished:
         expected, metrics = by_operators.run_epoch(), by_loops.run_epoch()
         for metric in ("train_loss", "penalty", "quantization_error"):
@@ -259,7 +350,6 @@ def test_restore_reproduces_the_epochs_that_follow_bitwise(name: str) -> None:
     "config",
     [
         quick("RS"),
-        quick("RE", penalty=PenaltyForm(temperature=0.25, final_temperature=0.02)),
         quick("RE", penalty=PenaltyForm(bounded=True)),
         quick("MSQE"),
         quick("none"),
@@ -268,12 +358,27 @@ def test_restore_reproduces_the_epochs_that_follow_bitwise(name: str) -> None:
 def test_other_penalties_are_drawn_by_operators(config: Any) -> None:
     phase = CompressionRun(config).phase
     assert isinstance(phase, CompiledRegularizePhase)
-    assert not phase.is_compiled
+    assert not phase.uses_loops
 
 
 @pytest.mark.usefixtures("quick_names")
-def test_without_numba_a_trial_is_trained_by_operators(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainables.compiled.phase.find_spec", lambda name: None)
-    run = CompressionRun(replace(quick("RM"), regularize_epochs=1, finetune_epochs=1))
-    assert not run.phase.is_compiled  # type: ignore[attr-defined]
+@pytest.mark.parametrize("message", ["", "Numba needs NumPy 2.9 or less"])
+def test_without_numba_a_trial_is_trained_by_operators(message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it isn't installed, nobody expects it; where it can't be loaded, users should know."""
+
+    class NoNumba(importlib.abc.MetaPathFinder):
+        def find_spec(self, name: str, *_: Any) -> None:
+            if name == "numba":
+                raise ImportError(message) if message else ModuleNotFoundError("No module", name="numba")
+
+    for name in [name for name in sys.modules if name.startswith(("numba", "trainables.compiled."))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr(trainables.compiled, "loops")
+    monkeypatch.delattr(trainables.compiled, "compiler")
+    monkeypatch.setattr(sys, "meta_path", [NoNumba(), *sys.meta_path])
+    loops_run.cache_clear()
+    with pytest.warns(UserWarning, match=message) if message else nullcontext():
+        run = CompressionRun(replace(quick("RM"), regularize_epochs=1, finetune_epochs=1))
+    loops_run.cache_clear()
+    assert not run.phase.uses_loops  # type: ignore[attr-defined]
     assert math.isfinite(run.run_epoch()["train_loss"])

@@ -1,0 +1,36 @@
+"""Compilation of loops by Numba, and where the result is kept for the processes that follow."""
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding
+import numba
+
+
+@cache
+def cache_folder(module: str) -> Path:
+    """Return where the loops of a module are kept: its own folder for each text of the module and kind of processor.
+
+    Numba names files by function and line. In one folder, what it keeps of another version, or of another processor
+    that compiles at the same moment, could be taken for what is asked for.
+
+    Args:
+        module: path of the module's text.
+    """
+    parts = Path(module).read_bytes(), numba.__version__.encode(), llvmlite.binding.get_host_cpu_name().encode()
+    return Path(module).parent / "__pycache__" / hashlib.sha256(b"\n".join(parts)).hexdigest()[:16]
+
+
+def compiled(loop: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a loop at its first call, and keep the result, where there is a place for it."""
+    function = inspect.unwrap(loop)  # without the checks of types that tests put around each function
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(cache_folder(inspect.getsourcefile(function) or ""))
+    try:
+        return numba.njit(cache=True, error_model="numpy")(function)
+    finally:
+        numba.config.CACHE_DIR = before
