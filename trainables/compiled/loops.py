@@ -29,8 +29,8 @@ NEGLIGIBLE = 14.0
 ONE = np.uint32(1)
 """Intervals are unsigned, so that the compiled code need not ask whether an index counts from the end."""
 
-MOST_CROWDED = 0.5
-"""Share of crowded intervals above which operators are faster; see `crowded_intervals`."""
+MOST_FELT = 8.0
+"""Representatives that weights feel, in the mean over the intervals, above which operators are faster."""
 
 LEAST_EXPONENT = -87.0
 """The exponential of a lower one would not be a normal number in float32."""
@@ -159,7 +159,7 @@ def exponentials(exponents, powers, results):
 
 
 @compiled
-def soft_slopes(weights, intervals, lower, upper, values, tau, crowded, powers, slopes, nearest, sums):
+def soft_slopes(weights, intervals, lower, upper, values, tau, felt, powers, slopes, nearest, sums):
     """Write the slopes of RE's soft minimum and the nearest representatives; add the slopes up by representative.
 
     A weight w between two neighbours a and b, of which b is the farther one, has the slope 2(1 − p)(w − a) + 2p(w − b).
@@ -172,7 +172,7 @@ def soft_slopes(weights, intervals, lower, upper, values, tau, crowded, powers, 
         upper: (n,), its upper end, likewise.
         values: (K,), the representatives.
         tau: the temperature, in squared units of the weights.
-        crowded: (K − 1,), bool, from `crowded_intervals`.
+        felt: (K − 1,), from `count_felt`.
         powers: (n,), int32: overwritten.
         slopes: (n,), written.
         nearest: (n,), written.
@@ -192,10 +192,10 @@ def soft_slopes(weights, intervals, lower, upper, values, tau, crowded, powers, 
         lower[i] = above * (of_other if is_upper else of_nearest)
         upper[i] = below * (of_nearest if is_upper else of_other)
         slopes[i] = lower[i] + upper[i]
-    if crowded.any():
+    if felt.max() > 2:
         shares = np.empty(len(values))
         for i in range(len(weights)):
-            if crowded[intervals[i]]:
+            if felt[intervals[i]] > 2:
                 slopes[i] = soft_slope(weights[i], np.int64(intervals[i]), values, tau, shares, sums[i % LANES])
                 lower[i], upper[i] = 0, 0
     for i in range(len(weights)):
@@ -204,18 +204,25 @@ def soft_slopes(weights, intervals, lower, upper, values, tau, crowded, powers, 
 
 
 @compiled
-def crowded_intervals(values, tau):
-    """Return the intervals whose weights may feel a third representative, (K − 1,), bool.
+def count_felt(values, tau):
+    """Return how many representatives weights of each interval may feel, (K − 1,), int64: its two ends and others.
 
-    With r ≤ w the lower end of an interval and d the gap below it, representatives r_i below r have shares of at most
-    exp(−d²/τ) of that of r, since (w − r_i)² − (w − r)² = (r − r_i)(2w − r_i − r) ≥ (r − r_i)² ≥ d². All K of them
-    together are negligible where d² ≥ (`NEGLIGIBLE` + log K) τ. Above the interval likewise.
+    With r ≤ w the lower end of an interval, a representative r_i below r has a share of at most exp(−(r − r_i)²/τ) of
+    that of r, since (w − r_i)² − (w − r)² = (r − r_i)(2w − r_i − r) ≥ (r − r_i)². All K of them together are negligible
+    where (r − r_i)² ≥ (`NEGLIGIBLE` + log K) τ. Above the interval likewise.
     """
-    narrow = np.square(np.diff(values.astype(np.float64))) < (NEGLIGIBLE + math.log(len(values))) * tau
-    crowded = np.zeros(len(narrow), np.bool_)
-    crowded[1:] |= narrow[:-1]
-    crowded[:-1] |= narrow[1:]
-    return crowded
+    farthest = math.sqrt((NEGLIGIBLE + math.log(len(values))) * tau)
+    felt = np.empty(len(values) - 1, np.int64)
+    begin, end = 0, 2
+    for interval in range(len(felt)):
+        lower, upper = np.float64(values[interval]), np.float64(values[interval + 1])
+        while begin < interval and lower - values[begin] >= farthest:
+            begin += 1
+        end = max(end, interval + 2)
+        while end < len(values) and values[end] - upper < farthest:
+            end += 1
+        felt[interval] = end - begin
+    return felt
 
 
 @compiled
@@ -254,7 +261,7 @@ def soft_slope(weight, interval, values, tau, shares, sums):
 def draw(weights, values, tau, squared, factor, distance, pull):
     """Draw the weights of a layer by RM or RE, and return True; or do nothing, and return False.
 
-    Nothing is done for RE where most intervals are crowded: operators are faster there.
+    Nothing is done for RE where weights feel so many representatives that operators are faster.
 
     Args:
         weights: (n,), each moved by `distance` times the penalty's slope, never past its nearest representative.
@@ -265,8 +272,8 @@ def draw(weights, values, tau, squared, factor, distance, pull):
         distance: how far a weight at slope 1 moves.
         pull: (K,), float64: the gradient of the representatives; written.
     """
-    crowded = crowded_intervals(values, tau)
-    if tau > 0 and crowded.mean() > MOST_CROWDED:
+    felt = count_felt(values, tau)
+    if tau > 0 and felt.mean() > MOST_FELT:
         return False
     lowest, low, scale, ends = lay_bins(values)
     size = min(BLOCK, len(weights))
@@ -278,7 +285,7 @@ def draw(weights, values, tau, squared, factor, distance, pull):
         inside, lower, upper = intervals[: len(block)], lowers[: len(block)], uppers[: len(block)]
         find_intervals(block, values, lowest, low, scale, ends, inside, lower, upper)
         if tau > 0:
-            soft_slopes(block, inside, lower, upper, values, tau, crowded, powers, slopes, nearest, sums)
+            soft_slopes(block, inside, lower, upper, values, tau, felt, powers, slopes, nearest, sums)
         else:
             nearest_slopes(block, inside, lower, upper, squared, slopes, nearest, sums)
         move(block, slopes, nearest, np.float32(factor * distance))

@@ -2,6 +2,7 @@
 
 import importlib.abc
 import io
+import itertools
 import math
 import shutil
 import subprocess
@@ -59,8 +60,8 @@ class SlopesOfLoops:
         sums = np.zeros((loops.LANES, len(values)))
         if isinstance(self._inner, SoftMinimum):
             tau = self._inner.tau
-            crowded, powers = loops.crowded_intervals(values, tau), np.empty(len(own), np.int32)
-            loops.soft_slopes(own, intervals, lower, upper, values, tau, crowded, powers, slopes, nearest, sums)
+            felt, powers = loops.count_felt(values, tau), np.empty(len(own), np.int32)
+            loops.soft_slopes(own, intervals, lower, upper, values, tau, felt, powers, slopes, nearest, sums)
         else:
             loops.nearest_slopes(own, intervals, lower, upper, self._form.squared, slopes, nearest, sums)
         factor = strength / reduction_divisor(self._form, len(own))
@@ -222,6 +223,19 @@ def test_gradient_that_is_not_finite_leaves_its_representative() -> None:
     np.testing.assert_array_equal(mean[:2], 0)
 
 
+@settings(max_examples=60)
+@given(count=st.integers(2, 40), tau=st.sampled_from([1e-9, 1e-3, 0.1, 10.0]), seed=st.integers(0, 999))
+def test_felt_representatives_are_counted(count: int, tau: float, seed: int) -> None:
+    values = np.sort(np.random.default_rng(seed).standard_normal(count)).astype(np.float32)
+    farthest = np.sqrt((loops.NEGLIGIBLE + np.log(count)) * tau)
+    wide = values.astype(np.float64)
+    expected = [
+        2 + (lower - wide[:interval] < farthest).sum() + (wide[interval + 2 :] - upper < farthest).sum()
+        for interval, (lower, upper) in enumerate(itertools.pairwise(wide))
+    ]
+    assert loops.count_felt(values, tau).tolist() == expected
+
+
 @pytest.mark.parametrize("temperature", [0.02, 0.25])
 def test_layer_of_crowded_representatives_is_drawn_by_operators(temperature: float) -> None:
     """An outlier widens the mean spacing, in whose square the temperature is counted."""
@@ -231,7 +245,7 @@ def test_layer_of_crowded_representatives_is_drawn_by_operators(temperature: flo
     regularizer: Any = REGULARIZERS["RE"](weights, 16, form)
     drawn = weights.clone()
     values = regularizer.representatives.detach().numpy()
-    assert loops.crowded_intervals(values, regularizer.tau).mean() > loops.MOST_CROWDED
+    assert loops.count_felt(values, regularizer.tau).mean() > loops.MOST_FELT
     layer = CompiledLayer(regularizer, drawn, half_spacings=False)
     for _ in range(2):  # the gradient of a step is not added to that of the last one
         layer.draw(1e-3, fraction=0.0)
