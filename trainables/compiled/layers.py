@@ -11,6 +11,9 @@ from trainables.regularizers.nearest import NearestDistance
 from trainables.regularizers.reduction import reduction_divisor
 from trainables.shapes import Float
 
+WIDEST_TEMPERATURE = 0.03
+"""τ, in squared mean spacings, above which operators are faster: the slope of RE is smooth enough for their table."""
+
 
 class CompiledLayer:
     """A layer on a CPU with the penalty of RM or RE, and at least two representatives, each trained by itself.
@@ -53,7 +56,9 @@ class CompiledLayer:
         if isinstance(self._regularizer, SoftMinimum):
             self._regularizer.anneal(fraction, spacing)
             tau = self._regularizer.tau
-        if not loops.draw(weights.numpy(), values, tau, self._squared, self._factor, distance, self.pull.numpy()):
+        is_smooth = tau > WIDEST_TEMPERATURE * spacing**2
+        own = weights.numpy(), values, tau, self._squared, self._factor, distance, self.pull.numpy()
+        if is_smooth or not loops.draw(*own):
             self._draw_by_operators(weights, distance)
 
     def _draw_by_operators(self, weights: Float[Tensor, " n"], distance: float) -> None:
