@@ -110,6 +110,8 @@ def _messages() -> Iterator[list[str]]:
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
+            # These come when the memory of anything is freed, and not from Matplotlib.
+            warnings.simplefilter("ignore", ResourceWarning)
             yield handler.messages
         handler.messages += [str(warning.message) for warning in caught]
     finally:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import pytest
@@ -76,6 +77,19 @@ def test_font_that_is_not_installed_is_told_once(tmp_path: Path, capfd: pytest.C
     assert re.search(r"^[^\n]*'No Such Font' not found[^\n]*$", check_style(style))
     drawn(tmp_path / "front", ("svg",), style)
     assert capfd.readouterr() == ("", "")
+
+
+def test_file_that_others_leave_open_is_no_mistake_of_a_style(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python frees it, and warns, whenever it collects garbage: here while a style is read."""
+    read = mpl.rc_params_from_file
+
+    def leave_open(*arguments: Any, **options: Any) -> mpl.RcParams:
+        (tmp_path / "left open").open("w")
+        return read(*arguments, **options)
+
+    monkeypatch.setattr(mpl, "rc_params_from_file", leave_open)
+    assert check_style(STYLE_FILE) == ""
+    assert (tmp_path / "left open").exists()
 
 
 def test_style_of_the_reports_has_no_mistakes() -> None:
