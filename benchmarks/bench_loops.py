@@ -24,7 +24,7 @@ from trainables.regularizers.application import draw
 from trainables.regularizers.registry import REGULARIZERS
 
 AMOUNT = 1e-3
-"""How far the weights are drawn, in half-spacings."""
+"""Half-spacings by which the weights are drawn."""
 
 BEGIN = """
 import sys, time

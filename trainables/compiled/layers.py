@@ -1,5 +1,7 @@
 """A layer whose weights are drawn, and whose representatives are trained, by compiled loops."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -68,10 +70,12 @@ class CompiledLayer:
         application.draw(self._regularizer, weights, torch.empty_like(weights), distance)
         self.pull.copy_(pull)
 
-    def train(self, optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-        """Take an Adam's step with the representatives along `pull`, and put them back in order.
+    def train(self, optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> None:
+        """Take a step of Adam with the representatives, along `pull`, and put them back in order.
 
-        Its moments of them begin at 0 where it has none yet.
+        Args:
+            optimizer: an Adam; it gets moments of 0 for the representatives where it has none yet.
+            group: that of its groups which holds them.
         """
         representatives = self._regularizer.representatives
         state = optimizer.state[representatives]
@@ -85,6 +89,8 @@ class CompiledLayer:
             state["exp_avg"].numpy(),
             state["exp_avg_sq"].numpy(),
             self.pull.numpy(),
-            learning_rate,
+            group["lr"],
+            tuple(group["betas"]),
+            group["eps"],
             state["step"].item(),
         )

@@ -41,13 +41,18 @@ LN_2 = np.float32(0.693359375), np.float32(math.log(2) - 0.693359375)
 LEAST_TEMPERATURE = 1e-37
 """A lower τ is taken for this one, as its inverse is not finite in float32. Only spacings below 1e-17 lead to it."""
 
-BETAS, EPSILON = (0.9, 0.999), 1e-20
-"""Of Adam, as `trainables.phases.optimizers` has them for representatives."""
-
 
 @compiled
 def bins_of(weights, low, scale, num_bins, bins):
-    """Write the bin of each weight, which never falls as the weight grows; for one that is NaN, the first."""
+    """Write the bin of each weight, which never falls as the weight grows; for one that is NaN, the first.
+
+    Args:
+        weights: (n,).
+        low: where the first bin begins, in units of the weights.
+        scale: bins per unit of the weights.
+        num_bins: number of bins. Weights beyond them count to the first or the last one.
+        bins: (n,), uint32: written.
+    """
     top = np.float32(num_bins - 1)
     for i in range(len(weights)):
         position = (weights[i] - low) * scale
@@ -58,9 +63,14 @@ def bins_of(weights, low, scale, num_bins, bins):
 
 @compiled
 def lay_bins(values):
-    """Return the lowest interval of the weights in each bin, two numbers that `bins_of` needs, and where intervals end.
+    """Lay bins of equal width between the outer representatives.
 
-    These are arrays, (bins,) and (K − 1,). The last interval has no end.
+    Args:
+        values: (K,), the representatives.
+
+    Returns:
+        The lowest interval of the weights in each bin, (bins,), uint32; `low` and `scale` of `bins_of`; and where each
+        interval ends, (K − 1,), which is infinity for the last one.
     """
     num_levels = len(values)
     num_bins = BINS_A_LEVEL * num_levels
@@ -82,7 +92,19 @@ def lay_bins(values):
 
 @compiled
 def find_intervals(weights, values, lowest, low, scale, ends, intervals, lower, upper):
-    """Write the interval of each weight, and its two ends; a weight on a representative may count to either side."""
+    """Write the interval of each weight, and its two ends; a weight on a representative may count to either side.
+
+    Args:
+        weights: (n,).
+        values: (K,), the representatives.
+        lowest: from `lay_bins`, as are `low`, `scale` and `ends`.
+        low: see `lowest`.
+        scale: see `lowest`.
+        ends: see `lowest`.
+        intervals: (n,), uint32: written.
+        lower: (n,), the lower end of each weight's interval; written.
+        upper: (n,), its upper end; written.
+    """
     bins_of(weights, low, scale, len(lowest), intervals)
     for i in range(len(weights)):
         interval = lowest[intervals[i]]
@@ -95,7 +117,14 @@ def find_intervals(weights, values, lowest, low, scale, ends, intervals, lower, 
 
 @compiled
 def move(weights, slopes, nearest, distance):
-    """Move each weight by `distance` times its slope, never past its nearest representative."""
+    """Move each weight by `distance` times its slope, never past its nearest representative.
+
+    Args:
+        weights: (n,), changed in place.
+        slopes: (n,).
+        nearest: (n,), the representative nearest to each weight.
+        distance: how far a weight at slope 1 moves, in units of the weights.
+    """
     for i in range(len(weights)):
         offset = weights[i] - nearest[i]
         step = slopes[i] * distance
@@ -294,7 +323,7 @@ def draw(weights, values, tau, squared, factor, distance, pull):
 
 
 @compiled
-def adam_step(values, mean, square, pull, rate, steps):
+def adam_step(values, mean, square, pull, rate, betas, epsilon, steps):
     """Take Adam's step with representatives, and put them back in increasing order, their moments with them.
 
     Source: Kingma and Ba, "Adam", arXiv 1412.6980, Algorithm 1.
@@ -305,16 +334,18 @@ def adam_step(values, mean, square, pull, rate, steps):
         square: (K,), Adam's second moment.
         pull: (K,), float64: the gradient; what is not finite in it counts as 0.
         rate: the learning rate.
+        betas: (β₁, β₂).
+        epsilon: ε.
         steps: steps so far, with this one.
     """
-    size = np.float32(rate / (1 - BETAS[0] ** steps))
-    correction = np.float32(math.sqrt(1 - BETAS[1] ** steps))
+    size = np.float32(rate / (1 - betas[0] ** steps))
+    correction = np.float32(math.sqrt(1 - betas[1] ** steps))
     for level in range(len(values)):
         gradient = np.float32(pull[level])
         gradient = gradient if math.isfinite(gradient) else np.float32(0)
-        mean[level] += (gradient - mean[level]) * np.float32(1 - BETAS[0])
-        square[level] = square[level] * np.float32(BETAS[1]) + gradient * gradient * np.float32(1 - BETAS[1])
-        values[level] -= size * mean[level] / (np.sqrt(square[level]) / correction + np.float32(EPSILON))
+        mean[level] += (gradient - mean[level]) * np.float32(1 - betas[0])
+        square[level] = square[level] * np.float32(betas[1]) + gradient * gradient * np.float32(1 - betas[1])
+        values[level] -= size * mean[level] / (np.sqrt(square[level]) / correction + np.float32(epsilon))
     # Insertion sort, which keeps the order of equal ones: they are nearly always in order.
     for level in range(1, len(values)):
         value, first, second = values[level], mean[level], square[level]
@@ -331,4 +362,4 @@ def try_out() -> None:
     weights, moments = np.zeros(4, np.float32), np.zeros((2, 3), np.float32)
     for tau in (0.0, 0.01):
         draw(weights, values, tau, False, 1.0, 0.0, sums)
-    adam_step(values, *moments, sums, 0.0, 1.0)
+    adam_step(values, *moments, sums, 0.0, (0.9, 0.999), 1e-8, 1.0)

@@ -83,4 +83,4 @@ class CompiledRegularizePhase(RegularizePhase):
         layers = zip(self._compiled.items(), representative_optimizer.param_groups, strict=True)
         for (name, layer), group in layers:
             layer.draw(self.amount(self._lams[name], epochs_done, learning_rate), fraction)
-            layer.train(representative_optimizer, group["lr"])
+            layer.train(representative_optimizer, group)

@@ -81,7 +81,7 @@ class FusedRepresentatives:
 
     @property
     def training(self) -> tuple[Tensor, ...]:
-        """What the kernels train, beside the tables of `layout`.
+        """Tensors that the kernels need to train the representatives, beside the tables of `layout`.
 
         They are: programs of each layer that have stored their sums, steps, state, memory for the state after a step,
         gradient, counts, and for grids the multiples and the representatives.
@@ -129,5 +129,5 @@ class FusedGrids(FusedRepresentatives):
 
     @property
     def training(self) -> tuple[Tensor, ...]:
-        """What the kernels train; see `FusedRepresentatives.training`."""
+        """Tensors that the kernels need for training; see `FusedRepresentatives.training`."""
         return *super().training[:-2], self.multiples, self._values

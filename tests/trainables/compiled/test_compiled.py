@@ -44,6 +44,8 @@ from trainables.regularizers.reduction import reduction_divisor
 from trainables.regularizers.registry import REGULARIZERS
 from trainables.run import CompressionRun
 
+BETAS, EPSILON = (0.8, 0.99), 1e-20
+
 
 class SlopesOfLoops:
     """A regularizer whose gradient is that of the compiled loops."""
@@ -202,14 +204,14 @@ def test_representatives_are_trained_as_by_adam(count: int, steps: int, scale: f
     generator = torch.Generator().manual_seed(seed)
     values = torch.randn(count, generator=generator).sort().values
     expected = values.clone().requires_grad_()
-    adam = torch.optim.Adam([expected], lr=0.3, betas=loops.BETAS, eps=loops.EPSILON)
+    adam = torch.optim.Adam([expected], lr=0.3, betas=BETAS, eps=EPSILON)
     own, mean, square = values.numpy().copy(), np.zeros(count, np.float32), np.zeros(count, np.float32)
     for step in range(1, steps + 1):
         pull = scale * torch.randn(count, generator=generator, dtype=torch.float64)
         expected.grad = pull.float()
         adam.step()
         sort_representatives(adam, expected)
-        loops.adam_step(own, mean, square, pull.numpy(), 0.3, step)
+        loops.adam_step(own, mean, square, pull.numpy(), 0.3, BETAS, EPSILON, step)
         torch.testing.assert_close(torch.from_numpy(own), expected.detach(), rtol=1e-5, atol=1e-6)
         state = adam.state[expected]
         torch.testing.assert_close(torch.from_numpy(mean), state["exp_avg"], rtol=1e-5, atol=1e-6 * scale)
@@ -218,7 +220,7 @@ def test_representatives_are_trained_as_by_adam(count: int, steps: int, scale: f
 
 def test_gradient_that_is_not_finite_leaves_its_representative() -> None:
     own, mean, square = np.array([0.0, 1.0, 2.0], np.float32), np.zeros(3, np.float32), np.zeros(3, np.float32)
-    loops.adam_step(own, mean, square, np.array([np.nan, 1e39, 1.0]), 0.5, 1)
+    loops.adam_step(own, mean, square, np.array([np.nan, 1e39, 1.0]), 0.5, BETAS, EPSILON, 1)
     np.testing.assert_array_equal(own, np.array([0.0, 1.0, 1.5], np.float32))
     np.testing.assert_array_equal(mean[:2], 0)
 
