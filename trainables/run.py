@@ -38,7 +38,7 @@ from trainables.result import (
     VALIDATION_ACCURACIES,
     pre_tuning_name,
 )
-from trainables.training import EpochTraining
+from trainables.training import EpochTraining, deterministic_convolutions
 
 Metrics = dict[str, Any]
 
@@ -119,6 +119,7 @@ class CompressionRun:
         """Whether all epochs of both phases are trained."""
         return self.epoch >= self.config.epochs
 
+    @deterministic_convolutions()
     def run_epoch(self) -> Metrics:
         """Trains one epoch and evaluates the hard-quantized network.
 
