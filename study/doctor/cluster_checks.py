@@ -192,6 +192,13 @@ def _gpus(nodes: list[Node]) -> Check:
             f"Ray doesn't use all GPUs of {', '.join(node.name for node in idle)}",
             "start Ray there with --num-gpus",
         )
+    if slow := [node for node in nodes if node.probe.kernels_error]:
+        return Check(
+            "GPUs",
+            CheckStatus.WARN,
+            "; ".join(f"{node.name}: Triton can't compile ({node.probe.kernels_error})" for node in slow),
+            "install gcc and Python's headers there: without them trials go layer by layer, several times slower",
+        )
     kinds = Counter(name for node in nodes for name in node.probe.gpus)
     return Check(
         "GPUs", CheckStatus.PASS, ", ".join(f"{count} × {name}" for name, count in kinds.items()) or "none on any node"

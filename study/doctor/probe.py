@@ -38,6 +38,7 @@ class NodeProbe:
             a missing package.
         cores: number of cores that processes may use.
         gpus: names of the GPUs that torch sees.
+        kernels_error: reason why Triton can't compile for them, in one line; None if it can, or there is no GPU.
         disk_free: free bytes on the disk of Ray's temporary folder.
         shm_total: size of /dev/shm in bytes; None where it doesn't exist.
         open_files: number of files that a process may open.
@@ -52,6 +53,7 @@ class NodeProbe:
     versions: dict[str, str | None]
     cores: int
     gpus: list[str]
+    kernels_error: str | None
     disk_free: int
     shm_total: int | None
     open_files: int
@@ -75,11 +77,13 @@ def probe_node(
     shm = Path("/dev/shm")
     dataset, dataset_error = _dataset(trial) if trial else (None, None)
     versions = {package: version_of(package) for package in PACKAGES}
+    gpus = _gpus()
     return NodeProbe(
         hostname=socket.gethostname(),
         versions={"python": platform.python_version(), **versions, "code": code_checksum()[:8]},
         cores=available_cores(),
-        gpus=_gpus(),
+        gpus=gpus,
+        kernels_error=_kernels_error() if gpus else None,
         disk_free=shutil.disk_usage(temporary or tempfile.gettempdir()).free,
         shm_total=shutil.disk_usage(shm).total if shm.is_dir() else None,
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
@@ -100,14 +104,25 @@ _NAME_GPUS = "import torch; [print(torch.cuda.get_device_name(index)) for index 
 
 
 def _gpus() -> list[str]:
-    """Return the names of the GPUs that torch sees in a new process, since Ray hides them from tasks without GPUs."""
+    """Return the names of the GPUs that torch sees."""
     if not any(Path(device).exists() for device in GPU_DEVICES):
         return []
+    return _output_with_gpus(_NAME_GPUS)
+
+
+_TRY_TRITON = "from trainables.fused.launching import why_not; print(why_not() or '')"
+
+
+def _kernels_error() -> str | None:
+    """Return why Triton can't compile for the GPUs of this node; None if it can."""
+    return next(iter(filter(None, _output_with_gpus(_TRY_TRITON))), None)
+
+
+def _output_with_gpus(script: str) -> list[str]:
+    """Return the lines that a script prints in a new process, since Ray hides GPUs from tasks without them."""
     environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
-    listing = subprocess.run(
-        [sys.executable, "-c", _NAME_GPUS], env=environment, capture_output=True, text=True, check=False
-    )
-    return listing.stdout.splitlines()
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    return done.stdout.splitlines()
 
 
 def _parts_error(parts: Mapping[str, Sequence[str]]) -> str | None:

@@ -4,12 +4,25 @@ Weights must not move from one captured graph's replay to the next, as parameter
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor
+
+
+@cache
+def why_not() -> str | None:
+    """Return why Triton can't launch kernels on the GPU of this process, in one line; None if it can.
+
+    Triton compiles a module of Python for that, with the machine's C compiler.
+    """
+    try:
+        import_module("triton.runtime.driver").driver.active.get_current_target()
+    except Exception as error:  # of many kinds: Triton, its compiler or Python's headers may be absent or broken
+        return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return None
 
 
 @lru_cache(maxsize=64)

@@ -5,9 +5,9 @@ layers left in float, are trained at once. Families that the kernels do not know
 `layout.MOST_LEVELS`, where there is a sum for each, are handled one by one, as on a CPU.
 """
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import nn
 
 from trainables.codebooks.assignment import Codebook
 from trainables.config import TrialConfig
+from trainables.fused import launching
 from trainables.fused.controls import StepControls
 from trainables.fused.device_optimizers import bind, control_rows, highest_rates, portable, warn_of_many_levels
 from trainables.fused.layers import FusedCodebooks, FusedPenalty, can_fuse, fit
@@ -25,8 +26,16 @@ from trainables.phases.schedule import PhaseSchedule
 
 
 def is_fused_by_default(device: torch.device) -> bool:
-    """Return whether a device trains all layers at once: a GPU, where Triton is installed."""
-    return device.type == "cuda" and find_spec("triton") is not None
+    """Return whether a device trains all layers at once: a GPU for which Triton compiles; else a warning says why."""
+    if device.type != "cuda":
+        return False
+    if reason := launching.why_not():
+        warnings.warn(
+            f"layers are trained one by one, which is several times slower: Triton can't compile for this GPU "
+            f"({reason}); install Triton, a C compiler and Python's headers",
+            stacklevel=3,
+        )
+    return reason is None
 
 
 class FusedRegularizePhase(RegularizePhase):

@@ -25,6 +25,7 @@ PROBE = NodeProbe(
     versions={"python": "3.11.7", **dict.fromkeys(PACKAGES, "1.0"), "code": "0123abcd"},
     cores=4,
     gpus=[],
+    kernels_error=None,
     disk_free=50 * GIB,
     shm_total=8 * GIB,
     open_files=65536,
@@ -105,6 +106,12 @@ BAD = {
     ),
     "few open files": ("open files", CheckStatus.WARN, [node(seen={"open_files": 1024})], "one 1024"),
     "GPU that torch can't see": ("GPUs", CheckStatus.FAIL, [node(gpus=1)], "one: 1 for Ray, 0 for torch"),
+    "no compiler beside a GPU": (
+        "GPUs",
+        CheckStatus.WARN,
+        [node(gpus=1, seen={"gpus": ["H200"], "kernels_error": "RuntimeError: no C compiler"})],
+        "one: Triton can't compile (RuntimeError: no C compiler)",
+    ),
     "GPU that Ray can't see": ("GPUs", CheckStatus.WARN, [node(seen={"gpus": ["H200"]})], "all GPUs of one"),
     "none to time": ("expected time", CheckStatus.WARN, [node(cpus=0)], "there is no node to time an epoch on"),
     "too small": ("room for trials", CheckStatus.WARN, [node(cpus=0)], "no node has 1 CPU now"),
@@ -139,12 +146,16 @@ def test_node_of_which_nothing_is_seen_is_told(nodes: list[Node]) -> None:
 
 def test_gpus_are_seen_though_ray_hides_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stub = tmp_path / "python"
-    stub.write_text('#!/bin/sh\necho "${CUDA_VISIBLE_DEVICES-H200}"\n')
+    stub.write_text(
+        '#!/bin/sh\ncase "$2" in *why_not*) echo "no compiler" ;; *) echo "${CUDA_VISIBLE_DEVICES-H200}" ;; esac'
+    )
     stub.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(stub))
     monkeypatch.setattr("study.doctor.probe.GPU_DEVICES", (str(stub),))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert probe_node(None).gpus == ["H200"]
+    probe = probe_node(None)
+    assert probe.gpus == ["H200"]
+    assert probe.kernels_error == "no compiler"
 
 
 def test_nodes_with_different_files_anywhere_in_the_packages_differ(
