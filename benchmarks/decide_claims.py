@@ -116,36 +116,50 @@ def print_arms(studies: list[Path]) -> None:
     print_table(f"validation accuracy of seeds {', '.join(map(str, seeds))}", header, arms(trials))
 
 
-def print_tests(lambda_studies: list[Path], studies: list[Path], split: str | None, out: Path | None) -> None:
-    """Print the tests of the claims, and write them to a CSV; on the test split if every trial has evaluated it.
+def decided(search: pd.DataFrame, trials: pd.DataFrame, split: str | None) -> tuple[str, pd.DataFrame]:
+    """Test the claims; return the split and a table as `decide` does.
+
+    Args:
+        search: rows of trials.parquet of the studies in which λ was searched.
+        trials: those of the studies of single seeds.
+        split: whose accuracies are tested; None for the test split if every trial has evaluated it.
 
     Raises:
-        ValueError: a table is missing, or a seed has chosen λ.
+        ValueError: a seed has chosen λ.
     """
-    search, trials = merged(lambda_studies), merged(studies)
     if common := sorted(int(seed) for seed in set(trials["seed"]) & set(search["seed"])):
         raise ValueError(f"studies must have other seeds than those of λ, got {common} in both; leave them out")
     evaluated = trials.loc[trials["num_levels"].notna(), "test_accuracy"].notna().all()
     split = split or (TEST if evaluated else VALIDATION)
     lams = lam_by_family(search)
-    print_lams(lams)
     claims = planned_claims(best_penalty(search, lams, 4, REGULARIZE), best_penalty(search, lams, 2, FINETUNE))
-    table = decide(trials, claims, lams, split=split)
+    return split, decide(trials, claims, lams, split=split)
+
+
+def cells(table: pd.DataFrame) -> list[list[str]]:
+    """Return a row of text for each row of a table of `decide`."""
+    return [
+        [
+            *(row["claim"], str(row["num_levels"]), PHASES[row["phase"]], str(row["n"])),
+            "{difference:+.3f} [{low:+.3f}, {high:+.3f}]".format(**row),
+            *(shown(value, ".2g") for value in (row["p"], row["p_adjusted"])),
+            row["decision"] or "–",
+            shown(row["detectable"], ".3f"),
+        ]
+        for row in records(table)
+    ]
+
+
+def print_tests(lambda_studies: list[Path], studies: list[Path], split: str | None, out: Path | None) -> None:
+    """Print the tests of the claims, and write them to a CSV. Raises ValueError as `decided`."""
+    search = merged(lambda_studies)
+    split, table = decided(search, merged(studies), split)
+    print_lams(lam_by_family(search))
     if out:
         table.to_csv(out, index=False, float_format="%.6g")
+    header = ["claim", "K", "tuning", "n", "difference [95 %]", "p", "p (Holm)", "decision", "detectable"]
     for statistics, rows in table.groupby("statistics", sort=False):
-        cells = [
-            [
-                *(row["claim"], row["num_levels"], PHASES[row["phase"]], row["n"]),
-                "{difference:+.3f} [{low:+.3f}, {high:+.3f}]".format(**row),
-                *(shown(value, ".2g") for value in (row["p"], row["p_adjusted"])),
-                row["decision"] or "–",
-                shown(row["detectable"], ".3f"),
-            ]
-            for row in records(rows)
-        ]
-        header = ["claim", "K", "tuning", "n", "difference [95 %]", "p", "p (Holm)", "decision", "detectable"]
-        print_table(f"{split} accuracy, batch statistics {statistics}", header, cells)
+        print_table(f"{split} accuracy, batch statistics {statistics}", header, cells(rows))
 
 
 def main() -> None:
