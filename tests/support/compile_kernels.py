@@ -1,15 +1,21 @@
 """Compilation of all kernels for an H100, with the arguments that training steps launch them with; no GPU is needed."""
 
 import itertools
+import re
+import subprocess
 from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from count_launches import count_step
+from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.runtime.driver import driver
 from triton.runtime.jit import MockTensor
 
+from trainables.fused.launching import OPTIONS
 from trainables.regularizers.registry import QUANTIZERS
 
 KERNEL_MODULES = ("training_kernels", "kernels", "transform_kernels", "cluster_kernels")
@@ -44,12 +50,22 @@ def without_data(argument: Any) -> Any:
     return MockTensor(torch.int64) if isinstance(argument, list) else argument
 
 
-def compile_for_gpu(kernel: str, arguments: tuple[Any, ...], constants: dict[str, Any]) -> tuple[int, bool]:
-    """Compile a kernel as its first launch does; return the bytes of its code and whether it has a `COUNTER`."""
+def compile_for_gpu(kernel: str, arguments: tuple[Any, ...], constants: dict[str, Any]) -> tuple[bool, int, int]:
+    """Compile a kernel as its first launch does.
+
+    Returns:
+        Whether it has a `COUNTER`; registers of a thread; bytes of its numbers that registers do not hold.
+    """
     module, name = kernel.split(".")
     function = getattr(import_module(f"trainables.fused.{module}"), name)
-    code = function.warmup(*map(without_data, arguments), grid=(1,), **constants).asm
-    return len(code["cubin"]), COUNTER in code["ptx"]
+    code = function.warmup(*map(without_data, arguments), grid=(1,), **constants, **OPTIONS).asm
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "kernel.cubin")
+        file.write_bytes(code["cubin"])
+        tool = [knobs.nvidia.cuobjdump.path, "-res-usage", str(file)]
+        usage = subprocess.run(tool, capture_output=True, text=True, check=True).stdout
+    registers, stack = (int(re.search(rf"{what}:(\d+)", usage).group(1)) for what in ("REG", "STACK"))  # type: ignore[union-attr]
+    return COUNTER in code["ptx"], registers, stack
 
 
 def kind_of(argument: Any) -> Any:
@@ -69,5 +85,6 @@ def main() -> None:
         variant = kernel, tuple(map(kind_of, arguments)), tuple(constants.items())
         if variant not in known:
             known.add(variant)
-            size, counts = compile_for_gpu(kernel, arguments, constants)
-            print(kernel, constants, size, "bytes,", "counts programs" if counts else "adds nothing up", flush=True)
+            counts, registers, stack = compile_for_gpu(kernel, arguments, constants)
+            does = "counts programs" if counts else "adds nothing up"
+            print(f"{kernel} {constants} {does}, {registers} registers, {stack} bytes of stack", flush=True)

@@ -11,6 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+OPTIONS = {"num_warps": 16, "enable_fp_fusion": False}
+"""How kernels are compiled. With 16 warps, a thread has so few of a chunk's weights that registers hold its numbers.
+Without fused multiplications, a GPU rounds as Triton's interpreter does, in every version of Triton."""
+
 
 @cache
 def why_not() -> str | None:
@@ -48,4 +52,5 @@ def launch(kernel: str, programs: int, *arguments: Any, **constants: Any) -> Non
     """
     module, name = kernel.split(".")
     function = getattr(import_module(f"trainables.fused.{module}"), name)
-    function[(programs,)](*(_addresses(one) if isinstance(one, list) else one for one in arguments), **constants)
+    tables = [_addresses(one) if isinstance(one, list) else one for one in arguments]
+    function[(programs,)](*tables, **constants, **OPTIONS)
