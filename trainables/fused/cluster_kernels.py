@@ -12,6 +12,7 @@ from trainables.fused.layout import CONSTANTS, TEMPERATURE, UNIT
 from trainables.fused.places import is_last_of_layer, place_in, place_of_chunk
 from trainables.fused.training_kernels import sums_of_levels
 
+_LOG2_E = tl.constexpr(1.4426950408889634)
 _CONSTANTS, _UNIT, _TEMPERATURE = tl.constexpr(CONSTANTS), tl.constexpr(UNIT), tl.constexpr(TEMPERATURE)
 
 
@@ -32,9 +33,12 @@ def closest_distance(weight, centroids, count):
 
 
 @triton.jit
-def share_of(weight, centroid, closest, tau):
-    """Return the attention of weights to a centroid, as a multiple of that to the nearest one."""
-    return tl.exp((closest - tl.abs(weight - centroid)) / tau)
+def share_of(weight, centroid, closest, falloff):
+    """Return the attention of weights to a centroid, as a multiple of that to the nearest one.
+
+    It halves where the distance grows by 1/falloff, for which the temperature is log2(e)/falloff.
+    """
+    return tl.exp2((closest - tl.abs(weight - centroid)) * falloff)
 
 
 @triton.jit
@@ -100,15 +104,15 @@ def move_centroids(
         else:
             weight = tl.load(kept + among_all, mask=inside, other=0.0)
             before = centroids + ITERATION * LEVELS + first
-        tau = temperature_of(constants, controls, layer)
+        falloff = _LOG2_E / temperature_of(constants, controls, layer)
         closest = closest_distance(weight, before, count)
         total = tl.zeros([CHUNK], tl.float32)
         for k in range(count):
-            total += share_of(weight, tl.load(before + k), closest, tau)
+            total += share_of(weight, tl.load(before + k), closest, falloff)
         for k in range(count):
-            own = tl.where(inside, share_of(weight, tl.load(before + k), closest, tau) / total, 0.0)
-            tl.store(sums + chunk * WIDTH + k, tl.sum((weight * own).to(tl.float64), 0))
-            tl.store(totals + chunk * WIDTH + k, tl.sum(own.to(tl.float64), 0))
+            own = tl.where(inside, share_of(weight, tl.load(before + k), closest, falloff) / total, 0.0)
+            tl.store(sums + chunk * WIDTH + k, tl.sum(weight * own, 0).to(tl.float64))
+            tl.store(totals + chunk * WIDTH + k, tl.sum(own, 0).to(tl.float64))
         if is_last_of_layer(arrived, firsts, layer):
             begin, end = tl.load(firsts + layer), tl.load(firsts + layer + 1)
             row = centroids + ITERATION * LEVELS + first
@@ -173,14 +177,14 @@ def cluster_weights(
     """
     _, layer, at, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
     weight = tl.load(kept + among_all, mask=inside, other=0.0)
-    tau = temperature_of(constants, controls, layer)
+    falloff = _LOG2_E / temperature_of(constants, controls, layer)
     centroids += (tl.load(performed + layer) - 1) * LEVELS + first
     means = centroids + LEVELS
     closest = closest_distance(weight, centroids, count)
     total = tl.zeros([CHUNK], tl.float32)
     clustered = tl.zeros([CHUNK], tl.float32)
     for k in range(count):
-        share = share_of(weight, tl.load(centroids + k), closest, tau)
+        share = share_of(weight, tl.load(centroids + k), closest, falloff)
         total += share
         clustered += share * tl.load(means + k)
     tl.store(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, clustered / total, mask=inside)
@@ -256,6 +260,7 @@ def pass_attention(
         else:
             grad = tl.load(gradient + among_all, mask=inside, other=0.0)
         tau = temperature_of(constants, controls, layer)
+        falloff = _LOG2_E / tau
         row = iteration * LEVELS + first
         centroids += row
         means = centroids + LEVELS
@@ -264,7 +269,7 @@ def pass_attention(
         pulled = tl.zeros([CHUNK], tl.float32)
         direct = tl.zeros([CHUNK], tl.float32)
         for k in range(count):
-            share = share_of(weight, tl.load(centroids + k), closest, tau)
+            share = share_of(weight, tl.load(centroids + k), closest, falloff)
             total += share
             mean = tl.load(means + k)
             if STAGE == "output":
@@ -278,20 +283,20 @@ def pass_attention(
         result = direct if STAGE == "output" else grad + direct / total
         for k in range(count):
             centroid = tl.load(centroids + k)
-            own = share_of(weight, centroid, closest, tau) / total
+            own = share_of(weight, centroid, closest, falloff) / total
             mean = tl.load(means + k)
             if STAGE == "output":
                 by_attention = grad * mean
-                tl.store(sums + chunk * WIDTH + k, tl.sum(tl.where(inside, grad * own, 0.0).to(tl.float64), 0))
+                tl.store(sums + chunk * WIDTH + k, tl.sum(tl.where(inside, grad * own, 0.0), 0).to(tl.float64))
             else:
                 amount = tl.load(attention + row + k)
                 by_sum = tl.where(amount > 0, tl.load(by_means + first + k) / tl.where(amount > 0, amount, 1.0), 0.0)
                 by_attention = (weight - mean) * by_sum
             side = tl.where(weight > centroid, 1.0, tl.where(weight < centroid, -1.0, 0.0))
-            by_offset = (by_attention - pulled) * own / -tau * side
+            by_offset = (pulled - by_attention) * own * side * (1 / tau)
             result += by_offset
             if STAGE != "first":
-                tl.store(totals + chunk * WIDTH + k, -tl.sum(tl.where(inside, by_offset, 0.0).to(tl.float64), 0))
+                tl.store(totals + chunk * WIDTH + k, -tl.sum(tl.where(inside, by_offset, 0.0), 0).to(tl.float64))
         if STAGE == "first":
             tl.store(place_in(gradients, layer) + at, result, mask=inside)
             tl.store(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, weight, mask=inside)

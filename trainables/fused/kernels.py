@@ -5,7 +5,8 @@ current λ and τ are read from device memory, so that a launch depends on nothi
 operations add integers alone: all results are the same in every run. The last program of a layer trains its
 representatives.
 
-Sums over the weights of a level are in float64. `trainables.fused.slopes` holds the formulas.
+Sums over the weights of a level are in float32 within a chunk, as a tree, and in float64 over the chunks of a layer:
+most GPUs are many times slower in float64. `trainables.fused.slopes` holds the formulas.
 """
 
 import triton
@@ -26,6 +27,7 @@ from trainables.fused.training_kernels import train_if_last
 _CONSTANTS = tl.constexpr(CONSTANTS)
 _FACTOR, _LAM = tl.constexpr(FACTOR), tl.constexpr(LAM)
 _UNIT, _ENTROPY_WEIGHT = tl.constexpr(UNIT), tl.constexpr(ENTROPY_WEIGHT)
+_LOG2_E = tl.constexpr(1.4426950408889634)
 _AMOUNT, _TEMPERATURE = tl.constexpr(AMOUNT), tl.constexpr(TEMPERATURE)
 
 
@@ -131,7 +133,8 @@ def pull_weights(
     if FAMILY == "periodic":
         slope = periodic_slope(weight, own, SQUARED)
     elif FAMILY == "soft":
-        slope, closest, total = soft_slope(weight, nearest, values, first, count, tau)
+        falloff = _LOG2_E / tau
+        slope, closest, total = soft_slope(weight, nearest, values, first, count, falloff)
     elif FAMILY == "bounded":
         slope = 2 * offset * tl.exp(-offset * offset / tau)
     elif SQUARED or FAMILY == "bins":
@@ -142,15 +145,17 @@ def pull_weights(
         slope = tl.where(at_kink, 0.0, slope)
 
     slope = slope * strength
+    if FAMILY == "soft":
+        strength = 2 * strength / total
     if TRAIN != "nothing":
         for k in range(count):
             if FAMILY == "soft":
                 away = weight - tl.load(values + first + k)
-                part = 2 * strength * away * tl.exp((closest - away * away) / tau) / total
+                part = strength * away * tl.exp2((closest - away * away) * falloff)
             else:
                 part = tl.where(level == k, slope, 0.0)
             part = tl.where(inside, part, 0.0)
-            tl.store(partial + chunk * WIDTH + k, -tl.sum(part.to(tl.float64), 0))
+            tl.store(partial + chunk * WIDTH + k, -tl.sum(part, 0).to(tl.float64))
 
     if APPLY == "gradient":
         tl.store(slopes + among_all, slope, mask=inside)
@@ -207,7 +212,7 @@ def train_codebooks(
     level = tl.load(levels + among_all, mask=inside, other=-1)
     for k in range(count):
         part = tl.where(level == k, grad, 0.0)
-        tl.store(partial + chunk * WIDTH + k, tl.sum(part.to(tl.float64), 0))
+        tl.store(partial + chunk * WIDTH + k, tl.sum(part, 0).to(tl.float64))
     train_if_last(training, partial, firsts, sizes, constants, controls, layer, COLUMNS, WIDTH, "levels", ROWS, BLOCK)
 
 

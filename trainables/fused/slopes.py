@@ -100,14 +100,17 @@ def periodic_slope(weight, constants, SQUARED: tl.constexpr):
 
 
 @triton.jit
-def soft_slope(weight, nearest, values, first, count, tau):
-    """Return the slope of the soft minimum at factor 1, the nearest squared distance and the sum of the shares."""
+def soft_slope(weight, nearest, values, first, count, falloff):
+    """Return the slope of the soft minimum at factor 1, the nearest squared distance and the sum of the shares.
+
+    A share halves where the squared distance grows by 1/falloff, for which τ is log2(e)/falloff.
+    """
     closest = (weight - nearest) * (weight - nearest)
     total = tl.zeros(weight.shape, tl.float32)
     pulled = tl.zeros(weight.shape, tl.float32)
     for k in range(count):
         offset = weight - tl.load(values + first + k)
-        share = tl.exp((closest - offset * offset) / tau)
+        share = tl.exp2((closest - offset * offset) * falloff)
         total += share
         pulled += share * offset
     return 2 * pulled / total, closest, total

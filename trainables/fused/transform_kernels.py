@@ -83,8 +83,8 @@ def pass_quantized(
     within = (weight >= tl.load(values + first)) & (weight <= tl.load(values + first + count - 1))
     step = tl.maximum(tl.abs(tl.load(state + layer)), _TINY)
     derivative = tl.load(multiples + first + level) - tl.where(within, weight / step, 0.0)
-    product = tl.where(inside, grad.to(tl.float64) * derivative.to(tl.float64), 0.0)
-    tl.store(partial + chunk * WIDTH, tl.sum(product, 0) * tl.load(constants + layer * _CONSTANTS + _FACTOR))
+    by_step = tl.sum(tl.where(inside, grad * derivative, 0.0), 0).to(tl.float64)
+    tl.store(partial + chunk * WIDTH, by_step * tl.load(constants + layer * _CONSTANTS + _FACTOR))
     tl.store(gradient, tl.where(within, grad, 0.0), mask=inside)
     train_if_last(training, partial, firsts, sizes, constants, controls, layer, COLUMNS, WIDTH, "step", ROWS, BLOCK)
 
@@ -128,8 +128,8 @@ def take_means(
     level, _, _ = nearest_level(weight, values, first, count)
     for k in range(count):
         own = inside & (level == k)
-        tl.store(sums + chunk * WIDTH + k, tl.sum(tl.where(own, weight, 0.0).to(tl.float64), 0))
-        tl.store(totals + chunk * WIDTH + k, tl.sum(own.to(tl.float64), 0))
+        tl.store(sums + chunk * WIDTH + k, tl.sum(tl.where(own, weight, 0.0), 0).to(tl.float64))
+        tl.store(totals + chunk * WIDTH + k, tl.sum(own.to(tl.int32), 0).to(tl.float64))
     if is_last_of_layer(arrived, firsts, layer):
         begin, end = tl.load(firsts + layer), tl.load(firsts + layer + 1)
         for start in range(0, count, BLOCK):
