@@ -2,12 +2,14 @@
 
     python benchmarks/decide_claims.py plan LAMBDA_STUDY... --seeds 0,1,2,3,4 --out FOLDER
     python benchmarks/decide_claims.py show STUDY...
+    python benchmarks/decide_claims.py merge STUDY... --out FOLDER
     python benchmarks/decide_claims.py test STUDY... --lambda-studies LAMBDA_STUDY... [--split test] [--out FILE.csv]
 
 `plan` reads the studies in which λ was searched, on seeds of their own, and writes one study.yaml for each seed:
 `none`, `quantize-first` and every penalty at its λ, at each K. `qar launch` runs them; each is whole by itself. `show`
-prints the accuracies of all arms. `test` reads their trials.parquet and prints the eight tests that were named in
-advance.
+prints the accuracies of all arms. `merge` writes a folder with the trials of all seeds, of which `qar report` draws
+figures: it needs their tables alone, and `qar merge` their ledgers. `test` reads their trials.parquet and prints the
+eight tests that were named in advance.
 """
 
 import argparse
@@ -80,11 +82,17 @@ def write_plans(lambda_studies: list[Path], seeds: list[int], out: Path) -> None
 
 
 ACCURACIES = {
-    "before tuning, kept": "val_accuracy_pre_tuning_kept",
-    "re-estimated": "val_accuracy_pre_tuning_recalibrated",
-    "after tuning": "val_accuracy",
+    "before tuning, kept": "accuracy_pre_tuning_kept",
+    "re-estimated": "accuracy_pre_tuning_recalibrated",
+    "after tuning": "accuracy",
 }
-"""Columns of trials.parquet by what they hold."""
+"""Columns of trials.parquet by what they hold, without the split."""
+
+
+def split_of(trials: pd.DataFrame) -> str:
+    """Return the split whose accuracies are shown and tested: the test split if every trial has evaluated it."""
+    evaluated = trials.loc[trials["num_levels"].notna(), "test_accuracy"].notna().all()
+    return TEST if evaluated else VALIDATION
 
 
 def arms(trials: pd.DataFrame) -> list[list[str]]:
@@ -93,6 +101,7 @@ def arms(trials: pd.DataFrame) -> list[list[str]]:
     Args:
         trials: rows of trials.parquet of the studies of single seeds; those that are not complete are left out.
     """
+    prefix = {VALIDATION: "val", TEST: "test"}[split_of(trials)]
     order = {name: place for place, name in reversed([*enumerate(["none", QUANTIZE_FIRST, *FAMILIES])])}
     rows = []
     complete = trials[trials["state"] == TrialState.COMPLETE]
@@ -100,7 +109,7 @@ def arms(trials: pd.DataFrame) -> list[list[str]]:
         num_levels, family = seeds["num_levels"].iloc[0], seeds["family"].iloc[0]
         cells = []
         for column in ACCURACIES.values():
-            values = seeds[column]
+            values = seeds[f"{prefix}_{column}"]
             extent = f" [{values.min():.3f}, {values.max():.3f}]" if len(values) > 1 else ""
             cells.append(f"{fmean(values):.3f}{extent}")  # whatever the order of the seeds
         bits = f"{fmean(seeds['bits_per_weight']):.2f}"
@@ -113,7 +122,31 @@ def print_arms(studies: list[Path]) -> None:
     trials = merged(studies)
     seeds = sorted(set(trials["seed"].astype(int)))
     header = ["K", "family", "n", *ACCURACIES, "bits"]
-    print_table(f"validation accuracy of seeds {', '.join(map(str, seeds))}", header, arms(trials))
+    print_table(f"{split_of(trials)} accuracy of seeds {', '.join(map(str, seeds))}", header, arms(trials))
+
+
+def write_merged(studies: list[Path], out: Path) -> None:
+    """Write the tables of several studies as those of one, whose trials are numbered anew.
+
+    Raises:
+        ValueError: a table is missing.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    trials = merged(studies)  # refuses what is no study
+    out.mkdir(parents=True, exist_ok=True)
+    for name in ("trials.parquet", "epochs.parquet"):
+        tables, before = [], 0
+        for study in studies:
+            table = pq.read_table(study / name)
+            numbers = pa.array([before + number for number in table["number"].to_pylist()], pa.int64())
+            tables.append(table.set_column(table.schema.get_field_index("number"), "number", numbers))
+            before += len(load_trials(study))
+        pq.write_table(pa.concat_tables(tables, promote_options="default"), out / name)
+    study = yaml.safe_load((studies[0] / "study.yaml").read_text())
+    changes = {"name": out.resolve().name, "trials": len(trials)}
+    (out / "study.yaml").write_text(yaml.safe_dump(study | changes, sort_keys=False, allow_unicode=True))
 
 
 def decided(search: pd.DataFrame, trials: pd.DataFrame, split: str | None) -> tuple[str, pd.DataFrame]:
@@ -122,21 +155,20 @@ def decided(search: pd.DataFrame, trials: pd.DataFrame, split: str | None) -> tu
     Args:
         search: rows of trials.parquet of the studies in which λ was searched.
         trials: those of the studies of single seeds.
-        split: whose accuracies are tested; None for the test split if every trial has evaluated it.
+        split: whose accuracies are tested; None for that of `split_of`.
 
     Raises:
         ValueError: a seed has chosen λ.
     """
     if common := sorted(int(seed) for seed in set(trials["seed"]) & set(search["seed"])):
         raise ValueError(f"studies must have other seeds than those of λ, got {common} in both; leave them out")
-    evaluated = trials.loc[trials["num_levels"].notna(), "test_accuracy"].notna().all()
-    split = split or (TEST if evaluated else VALIDATION)
+    split = split or split_of(trials)
     lams = lam_by_family(search)
     claims = planned_claims(best_penalty(search, lams, 4, REGULARIZE), best_penalty(search, lams, 2, FINETUNE))
     return split, decide(trials, claims, lams, split=split)
 
 
-def cells(table: pd.DataFrame) -> list[list[str]]:
+def table_rows(table: pd.DataFrame) -> list[list[str]]:
     """Return a row of text for each row of a table of `decide`."""
     return [
         [
@@ -159,7 +191,7 @@ def print_tests(lambda_studies: list[Path], studies: list[Path], split: str | No
         table.to_csv(out, index=False, float_format="%.6g")
     header = ["claim", "K", "tuning", "n", "difference [95 %]", "p", "p (Holm)", "decision", "detectable"]
     for statistics, rows in table.groupby("statistics", sort=False):
-        print_table(f"{split} accuracy, batch statistics {statistics}", header, cells(rows))
+        print_table(f"{split} accuracy, batch statistics {statistics}", header, table_rows(rows))
 
 
 def main() -> None:
@@ -172,6 +204,9 @@ def main() -> None:
     plan.add_argument("--out", type=Path, required=True)
     show = commands.add_parser("show", help="print the accuracies of all arms")
     show.add_argument("studies", type=Path, nargs="+")
+    merge = commands.add_parser("merge", help="write the tables of all seeds as those of one study")
+    merge.add_argument("studies", type=Path, nargs="+")
+    merge.add_argument("--out", type=Path, required=True)
     test = commands.add_parser("test", help="print the tests of the claims")
     test.add_argument("studies", type=Path, nargs="+")
     test.add_argument("--lambda-studies", type=Path, nargs="+", required=True)
@@ -184,6 +219,8 @@ def main() -> None:
             write_plans(arguments.lambda_studies, seeds, arguments.out)
         elif arguments.command == "show":
             print_arms(arguments.studies)
+        elif arguments.command == "merge":
+            write_merged(arguments.studies, arguments.out)
         else:
             print_tests(arguments.lambda_studies, arguments.studies, arguments.split, arguments.out)
     except ValueError as error:

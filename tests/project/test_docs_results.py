@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from decide_claims import arms
+from decide_claims import arms, decided, merged, table_rows, write_merged
 
 from analysis.levels import is_allocated
 from analysis.load import load_trials
@@ -22,15 +22,18 @@ STUDIES = sorted(path.parent for path in RESULTS.glob("*/study.yaml"))
 FIRST = [study for study in STUDIES if study.name.startswith("cifar10-small")]
 """The first studies; all others belong to the study of the claims, or to mixed K."""
 
-SEED = "claims-vgg16-seed1"
+CLAIMS = "claims-vgg16"
+SEEDS = sorted(RESULTS.glob(f"{CLAIMS}-seed*"))
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write the figures and tables of the first studies and of a seed anew from the tables of their trials."""
+    """Write the figures and tables of the first studies and of all seeds anew from the tables of their trials."""
     out = tmp_path_factory.mktemp("report")
     write_comparison(FIRST, out, format=Format(suffixes=("svg",)))
-    write_report(RESULTS / SEED, out / SEED, format=Format(suffixes=("svg",)))
+    study = tmp_path_factory.mktemp("seeds") / CLAIMS
+    write_merged(SEEDS, study)
+    write_report(study, out / CLAIMS, format=Format(suffixes=("svg",)))
     return out
 
 
@@ -112,13 +115,26 @@ def test_tables_of_lam_are_those_of_their_studies(place: int, studies: list[str]
         assert cells == expected
 
 
-def test_table_of_the_seeds_is_that_of_their_studies() -> None:
-    trials = pd.concat([load_trials(study) for study in RESULTS.glob("claims-vgg16-seed*")])
-    section = PAGE.split("\n### The seeds so far\n")[1].split("\n### ")[0]
+def rows_of(heading: str) -> list[list[str]]:
+    """Return the cells of all rows of a section of the page but for those of headers."""
+    section = PAGE.split(f"\n### {heading}\n")[1].split("\n### ")[0]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
-    rows = [row for row in cells if row[0].isdigit()]
+    return [row for row in cells if not row[0].startswith("-") and "K" not in row]
+
+
+def test_table_of_the_seeds_is_that_of_their_studies() -> None:
+    trials = merged(SEEDS)
+    rows = rows_of("Accuracies")
     assert len(rows) == 18
     assert rows == arms(trials) == arms(trials[::-1])
+
+
+def test_decisions_are_those_of_the_tests_that_were_named() -> None:
+    search = merged(sorted(RESULTS.glob(f"{CLAIMS}-lambda*")))
+    split, table = decided(search, merged(SEEDS), None)
+    assert split == "test"
+    assert rows_of("Decisions") == table_rows(table)
+    assert len(table) == 16
 
 
 def test_tables_of_mixed_k_are_those_of_their_studies() -> None:
