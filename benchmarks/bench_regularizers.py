@@ -65,6 +65,7 @@ def timed_steps(
     model_name: str, families: Sequence[str], repeats: int, width: float = 1.0
 ) -> Iterator[tuple[str, int, list[float], list[float]]]:
     """Yield, for each family and K, the seconds of plain and of regularized steps."""
+    torch.backends.cudnn.deterministic = True  # as in trials
     model = build_model(model_name, (3, 32, 32), 10, seed=0, width=width)
     model.to("cuda" if torch.cuda.is_available() else "cpu").to(memory_format=torch.channels_last)
     for family in families:

@@ -1,5 +1,7 @@
 """Measure everything that needs a GPU in one run of minutes, on a machine with torch, torchvision and numpy alone.
 
+Triton, a part of torch for GPUs, needs a C compiler and Python's headers there.
+
     PYTHONPATH=. python benchmarks/gpu_kit.py --data cifar10.npz --out kit [--seconds 480] [--width 1.0] [--images N]
     python benchmarks/gpu_kit.py --tables kit     # afterwards, with all packages: qar report kit/vgg16
 
@@ -27,6 +29,7 @@ from measure import environment, in_turn, print_table, ratios, spread
 
 from trainables.config import Recipe, TrialConfig
 from trainables.families import family_of
+from trainables.fused.launching import why_not
 from trainables.packed.training import PackedTraining
 from trainables.regularizers.registry import TRANSFORMS
 from trainables.result import pre_tuning_name
@@ -270,6 +273,8 @@ def main() -> None:
         return
     if arguments.data is None or not arguments.data.exists():
         parser.error(f"--data must be an existing file, got {arguments.data}; give the path of cifar10.npz")
+    if DEVICE == "cuda" and (reason := why_not()):
+        parser.error(f"Triton must launch kernels on the GPU, but can't ({reason}); install gcc and Python's headers")
     kit = Kit(arguments.out, arguments.seconds)
     kit.write(part="machine", environment=environment(), device=DEVICE)
     check(kit, arguments)

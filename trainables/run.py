@@ -38,7 +38,7 @@ from trainables.result import (
     VALIDATION_ACCURACIES,
     pre_tuning_name,
 )
-from trainables.training import EpochTraining, deterministic_convolutions
+from trainables.training import EpochTraining
 
 Metrics = dict[str, Any]
 
@@ -63,7 +63,7 @@ class CompressionRun:
         fetch: bool = True,
         fused: bool | None = None,
     ) -> None:
-        """Prepares a trial.
+        """Prepares a trial, and tells cuDNN to take no algorithm whose result changes from run to run.
 
         Args:
             config: of the trial.
@@ -85,6 +85,8 @@ class CompressionRun:
             raise ValueError(f"initial weights must be given only where init is 'pretrained', got {config.init!r}")
         self.config = config
         self.device = torch.device(device)
+        # For whatever this process computes on a GPU: a trial that is restored goes on as it would have.
+        torch.backends.cudnn.deterministic = True
         self._fused = is_fused_by_default(self.device) if fused is None else fused
         self._uses_loops = fused is None and self.device.type == "cpu"
         self.epoch = 0
@@ -119,7 +121,6 @@ class CompressionRun:
         """Whether all epochs of both phases are trained."""
         return self.epoch >= self.config.epochs
 
-    @deterministic_convolutions()
     def run_epoch(self) -> Metrics:
         """Trains one epoch and evaluates the hard-quantized network.
 

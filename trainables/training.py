@@ -1,8 +1,7 @@
 """Epochs of training: forward and backward passes over the batches, and the steps of a phase. No Ray."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -14,22 +13,6 @@ from trainables.data.device_batches import DeviceBatches
 from trainables.fused.graph import CapturedStep
 from trainables.phases import Phase
 from trainables.phases.schedule import PhaseSchedule
-
-
-@contextmanager
-def deterministic_convolutions() -> Iterator[None]:
-    """Let cuDNN take no algorithm whose result changes from run to run, for the time of a block or a function.
-
-    A trial that is restored on a GPU then goes on bitwise as it would have. On a CPU all algorithms are so.
-
-    Source: https://pytorch.org/docs/stable/notes/randomness.html#cuda-convolution-determinism
-    """
-    before = torch.backends.cudnn.deterministic
-    torch.backends.cudnn.deterministic = True
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.deterministic = before
 
 
 def batch_loss(network: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> Tensor:

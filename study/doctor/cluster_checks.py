@@ -185,19 +185,19 @@ def _gpus(nodes: list[Node]) -> Check:
             f"{finding} for torch",
             "install matching versions of the GPU driver and torch there",
         )
+    if slow := [node for node in nodes if node.probe.kernels_error]:
+        return Check(
+            "GPUs",
+            CheckStatus.WARN,
+            "; ".join(f"{node.name}: Triton can't launch kernels ({node.probe.kernels_error})" for node in slow),
+            "install Triton, gcc and Python's headers there: without them trials train layer by layer, far slower",
+        )
     if idle:
         return Check(
             "GPUs",
             CheckStatus.WARN,
             f"Ray doesn't use all GPUs of {', '.join(node.name for node in idle)}",
             "start Ray there with --num-gpus",
-        )
-    if slow := [node for node in nodes if node.probe.kernels_error]:
-        return Check(
-            "GPUs",
-            CheckStatus.WARN,
-            "; ".join(f"{node.name}: Triton can't compile ({node.probe.kernels_error})" for node in slow),
-            "install gcc and Python's headers there: without them trials go layer by layer, several times slower",
         )
     kinds = Counter(name for node in nodes for name in node.probe.gpus)
     return Check(

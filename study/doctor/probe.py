@@ -1,5 +1,6 @@
 """Functions that a Ray task runs on one node of a cluster to measure its state; they return plain values."""
 
+import ast
 import hashlib
 import os
 import platform
@@ -38,7 +39,6 @@ class NodeProbe:
             a missing package.
         cores: number of cores that processes may use.
         gpus: names of the GPUs that torch sees.
-        kernels_error: reason why Triton can't compile for them, in one line; None if it can, or there is no GPU.
         disk_free: free bytes on the disk of Ray's temporary folder.
         shm_total: size of /dev/shm in bytes; None where it doesn't exist.
         open_files: number of files that a process may open.
@@ -47,13 +47,13 @@ class NodeProbe:
         dataset_error: reason why the data set can't be loaded, in one line; None if it can.
         parts: number of the study's parts by import path that were imported.
         parts_error: reason why one can't be imported, in one line; None if all can.
+        kernels_error: reason why Triton can't launch kernels on a GPU, in one line; None if it can, or there is no GPU.
     """
 
     hostname: str
     versions: dict[str, str | None]
     cores: int
     gpus: list[str]
-    kernels_error: str | None
     disk_free: int
     shm_total: int | None
     open_files: int
@@ -62,6 +62,7 @@ class NodeProbe:
     dataset_error: str | None = None
     parts: int = 0
     parts_error: str | None = None
+    kernels_error: str | None = None
 
 
 def probe_node(
@@ -100,29 +101,51 @@ def clock() -> float:
     return time.time()
 
 
-_NAME_GPUS = "import torch; [print(torch.cuda.get_device_name(index)) for index in range(torch.cuda.device_count())]"
+_NAME_GPUS = """
+import torch
+print([torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())])
+"""
+
+_TRY_KERNELS = """
+from trainables.fused.launching import why_not
+print([why_not()])
+"""
+
+_SECONDS_OF_SCRIPT = 120.0
+"""Seconds after which a script that asks a GPU counts as stuck."""
 
 
 def _gpus() -> list[str]:
     """Return the names of the GPUs that torch sees."""
     if not any(Path(device).exists() for device in GPU_DEVICES):
         return []
-    return _output_with_gpus(_NAME_GPUS)
-
-
-_TRY_TRITON = "from trainables.fused.launching import why_not; print(why_not() or '')"
+    try:
+        return _list_from(_NAME_GPUS)
+    except (OSError, subprocess.SubprocessError):
+        return []
 
 
 def _kernels_error() -> str | None:
-    """Return why Triton can't compile for the GPUs of this node; None if it can."""
-    return next(iter(filter(None, _output_with_gpus(_TRY_TRITON))), None)
+    """Return why Triton can't launch kernels on the GPUs of this node; None if it can."""
+    try:
+        (reason,) = _list_from(_TRY_KERNELS)
+    except subprocess.CalledProcessError as error:
+        return (error.stderr.splitlines() or [f"exit status {error.returncode}"])[-1]
+    except subprocess.TimeoutExpired:
+        return f"no answer within {_SECONDS_OF_SCRIPT:g} seconds"
+    return reason
 
 
-def _output_with_gpus(script: str) -> list[str]:
-    """Return the lines that a script prints in a new process, since Ray hides GPUs from tasks without them."""
+def _list_from(script: str) -> list[Any]:
+    """Return the list that a script prints last, in a new process: Ray hides GPUs from tasks without them."""
     environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
-    return done.stdout.splitlines()
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))  # Ray has added the package's folder to it
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True, timeout=_SECONDS_OF_SCRIPT
+    )
+    printed: list[Any] = ast.literal_eval(done.stdout.splitlines()[-1])
+    return printed
 
 
 def _parts_error(parts: Mapping[str, Sequence[str]]) -> str | None:

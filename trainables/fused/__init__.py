@@ -6,6 +6,6 @@ representatives, and `transforms` the families that put other values in the plac
 layer's numbers lie, and `places` finds them in a kernel; `controls` holds λ, τ and learning rates in device memory, for
 `device_optimizers`; `graph` captures a step as a CUDA graph.
 
-On a CPU, the phases of `trainables.phases` go from layer to layer; for RM and RE, `trainables.compiled` takes the
-regularize phase's place there.
+On a CPU, and on a GPU for which Triton can't compile, the phases of `trainables.phases` go from layer to layer; on a
+CPU, `trainables.compiled` takes the place of the regularize phase for RM and RE.
 """

@@ -6,6 +6,7 @@ Weights must not move from one captured graph's replay to the next, as parameter
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from importlib import import_module
+from subprocess import CalledProcessError
 from typing import Any
 
 import torch
@@ -13,17 +14,19 @@ from torch import Tensor
 
 OPTIONS = {"num_warps": 16, "enable_fp_fusion": False}
 """How kernels are compiled. With 16 warps, a thread has so few of a chunk's weights that registers hold its numbers.
-Without fused multiplications, a GPU rounds as Triton's interpreter does, in every version of Triton."""
+Without fused multiplications, products are rounded before they are added, in every version of Triton."""
 
 
 @cache
-def why_not() -> str | None:
-    """Return why Triton can't launch kernels on the GPU of this process, in one line; None if it can.
+def why_not(device: str = "cuda") -> str | None:
+    """Return why Triton can't launch kernels on a device of this process, in one line; None if it can.
 
-    Triton compiles a module of Python for that, with the machine's C compiler.
+    It launches one to find out. Triton compiles modules of Python for that, with the machine's C compiler.
     """
     try:
-        import_module("triton.runtime.driver").driver.active.get_current_target()
+        launch("places.store_one", 1, torch.zeros(1, dtype=torch.int32, device=device))
+    except CalledProcessError as error:
+        return f"{error.cmd[0]} ended with exit status {error.returncode}"
     except Exception as error:  # of many kinds: Triton, its compiler or Python's headers may be absent or broken
         return " ".join(f"{type(error).__name__}: {error}".split())[:200]
     return None

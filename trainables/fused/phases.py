@@ -31,8 +31,8 @@ def is_fused_by_default(device: torch.device) -> bool:
         return False
     if reason := launching.why_not():
         warnings.warn(
-            f"layers are trained one by one, which is several times slower: Triton can't compile for this GPU "
-            f"({reason}); install Triton, a C compiler and Python's headers",
+            f"layers are trained one by one, which is several times slower: Triton can't launch kernels on this GPU "
+            f"({reason}); Triton, a C compiler and Python's headers must be installed",
             stacklevel=3,
         )
     return reason is None

@@ -89,7 +89,7 @@ def periodic_slope(weight, constants, SQUARED: tl.constexpr):
     outside = weight - inside
     # In float64, the distance from a representative keeps all digits of the weight.
     from_origin = inside.to(tl.float64) - tl.load(constants + _ORIGIN)
-    distance = from_origin - tl.floor(from_origin / spacing + 0.5) * spacing
+    distance = from_origin - tl.floor(from_origin * (1 / spacing) + 0.5) * spacing
     angle = (distance * (_PI / spacing)).to(tl.float32)
     angle = tl.where(tl.abs(angle) <= _ROUNDING, 0.0, angle)
     if SQUARED:
@@ -147,5 +147,6 @@ def adam_step(value, mean, square, grad, rate, steps):
     correction_2 = 1 - tl.exp(steps * tl.log(steps * 0 + _BETA_2))
     mean = mean + (grad - mean) * (1 - _BETA_1)
     square = square * _BETA_2 + grad * grad * (1 - _BETA_2)
-    deviation = tl.sqrt(square) / tl.sqrt(correction_2).to(tl.float32) + _EPSILON
-    return value - (rate / correction_1).to(tl.float32) * (mean / deviation), mean, square
+    # In float64: the square root of float32 on a GPU takes squares below 1e-38 for 0, which tiny gradients have.
+    deviation = tl.sqrt(square.to(tl.float64)) / tl.sqrt(correction_2) + _EPSILON
+    return (value - rate / correction_1 * (mean / deviation)).to(tl.float32), mean, square

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from trainables.config import TrialConfig
 from trainables.packed.stacked import StackedNetworks
 from trainables.run import CompressionRun, Metrics
-from trainables.training import deterministic_convolutions
 
 
 class PackedTraining:
@@ -42,7 +41,6 @@ class PackedTraining:
                 f"{self._shape}; set resources.trials_per_actor to 1"
             )
 
-    @deterministic_convolutions()
     def run_epoch(self, runs: Mapping[int, CompressionRun]) -> dict[int, Metrics | Exception]:
         """Train the next epoch of each trial, and evaluate it.
 

@@ -25,7 +25,6 @@ PROBE = NodeProbe(
     versions={"python": "3.11.7", **dict.fromkeys(PACKAGES, "1.0"), "code": "0123abcd"},
     cores=4,
     gpus=[],
-    kernels_error=None,
     disk_free=50 * GIB,
     shm_total=8 * GIB,
     open_files=65536,
@@ -110,7 +109,7 @@ BAD = {
         "GPUs",
         CheckStatus.WARN,
         [node(gpus=1, seen={"gpus": ["H200"], "kernels_error": "RuntimeError: no C compiler"})],
-        "one: Triton can't compile (RuntimeError: no C compiler)",
+        "one: Triton can't launch kernels (RuntimeError: no C compiler)",
     ),
     "GPU that Ray can't see": ("GPUs", CheckStatus.WARN, [node(seen={"gpus": ["H200"]})], "all GPUs of one"),
     "none to time": ("expected time", CheckStatus.WARN, [node(cpus=0)], "there is no node to time an epoch on"),
@@ -144,18 +143,41 @@ def test_node_of_which_nothing_is_seen_is_told(nodes: list[Node]) -> None:
     assert len(results) == 2 or nodes, "nothing is said of what nobody has seen"
 
 
-def test_gpus_are_seen_though_ray_hides_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def stub_of_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernels: str) -> None:
+    """Let the doctor find a GPU, and run lines of a shell in place of the script that launches a kernel."""
     stub = tmp_path / "python"
-    stub.write_text(
-        '#!/bin/sh\ncase "$2" in *why_not*) echo "no compiler" ;; *) echo "${CUDA_VISIBLE_DEVICES-H200}" ;; esac'
-    )
+    seen = """echo "['${CUDA_VISIBLE_DEVICES-H200}']\""""
+    stub.write_text(f'#!/bin/sh\necho note\ncase "$2" in *why_not*) {kernels} ;; *) {seen} ;; esac')
     stub.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(stub))
     monkeypatch.setattr("study.doctor.probe.GPU_DEVICES", (str(stub),))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
+@pytest.mark.parametrize(
+    ("kernels", "reason"),
+    [
+        ("echo '[None]'", None),
+        ("echo \"['no compiler']\"", "no compiler"),
+        ("echo first >&2; echo 'ImportError: no torch' >&2; exit 1", "ImportError: no torch"),
+        ("exit 3", "exit status 3"),
+        ("exec sleep 60", "no answer within 1 seconds"),
+    ],
+)
+def test_gpus_are_seen_though_ray_hides_them_and_kernels_launched(
+    kernels: str, reason: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("study.doctor.probe._SECONDS_OF_SCRIPT", 1.0)
+    stub_of_python(tmp_path, monkeypatch, kernels)
     probe = probe_node(None)
     assert probe.gpus == ["H200"]
-    assert probe.kernels_error == "no compiler"
+    assert probe.kernels_error == reason
+
+
+def test_node_with_an_older_version_is_checked() -> None:
+    older = node("two", seen={"versions": PROBE.versions | {"qar": "0.0.9"}})
+    del older.probe.__dict__["kernels_error"]
+    assert check("versions", [node(), older]).status == CheckStatus.FAIL
 
 
 def test_nodes_with_different_files_anywhere_in_the_packages_differ(

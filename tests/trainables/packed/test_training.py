@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tests.support.example_trials import quick
 from tests.support.quick_runs import comparable, float_weights, rest_of
-from tests.trainables.phases.test_phases import restored, saved, watched_flags
+from tests.trainables.phases.test_phases import restored, saved
 from trainables.config import Recipe, TrialConfig
 from trainables.errors import NonFiniteLossError
 from trainables.families import FAMILIES
@@ -126,15 +126,6 @@ def test_checkpoint_goes_on_bit_by_bit_in_another_place_of_another_pack(epochs: 
     neighbour = CompressionRun(quick("RS", num_levels=8, seed=3))
     assert together(PackedTraining(3), at2=again, at0=neighbour)["at2"] == expected
     assert [metrics["epoch"] for metrics in rest_of(alone)] == list(range(epochs + 1, 5))
-
-
-def test_convolutions_of_a_pack_are_deterministic_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = CompressionRun(quick("RM"))
-    flags = watched_flags(monkeypatch)
-    PackedTraining(1).run_epoch({0: run})
-    assert flags
-    assert all(flags)
-    assert not torch.backends.cudnn.deterministic
 
 
 def test_trial_that_diverges_leaves_its_neighbours_alone() -> None:

@@ -254,28 +254,10 @@ def _dropout_network(image_shape: tuple[int, int, int], num_classes: int, width:
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(image_shape), 32), nn.Dropout(), nn.Linear(32, num_classes))
 
 
-def watched_flags(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Return a list that takes whether convolutions are deterministic, each time a network is called."""
-    flags: list[bool] = []
-    forward = nn.Conv2d.forward
-
-    def watched(self: nn.Conv2d, images: Tensor) -> Tensor:
-        flags.append(torch.backends.cudnn.deterministic)
-        return forward(self, images)
-
-    monkeypatch.setattr(nn.Conv2d, "forward", watched)
-    return flags
-
-
-@pytest.mark.parametrize("before", [False, True])
-def test_convolutions_of_an_epoch_are_deterministic_on_a_gpu(before: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.cudnn, "deterministic", before)
-    run = CompressionRun(quick("RM"))
-    flags = watched_flags(monkeypatch)
-    run.run_epoch()
-    assert flags
-    assert all(flags)
-    assert torch.backends.cudnn.deterministic == before
+def test_cudnn_takes_deterministic_algorithms_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
+    CompressionRun(quick("none"))
+    assert torch.backends.cudnn.deterministic
 
 
 def test_seed_decides_dropout_too(monkeypatch: pytest.MonkeyPatch) -> None:
