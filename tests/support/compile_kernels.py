@@ -25,7 +25,7 @@ COUNTER = "atom.global.gpu.acq_rel.add.u32"
 
 
 class H100:
-    """What Triton asks a driver before it compiles a kernel."""
+    """The answers of a driver that Triton needs to compile a kernel."""
 
     def get_current_target(self) -> GPUTarget:
         """Return the processor and the threads of a warp."""

@@ -10,9 +10,9 @@ import triton.language as tl
 
 from trainables.fused.layout import CONSTANTS, TEMPERATURE, UNIT
 from trainables.fused.places import is_last_of_layer, place_in, place_of_chunk
+from trainables.fused.slopes import LOG2_E
 from trainables.fused.training_kernels import sums_of_levels
 
-_LOG2_E = tl.constexpr(1.4426950408889634)
 _CONSTANTS, _UNIT, _TEMPERATURE = tl.constexpr(CONSTANTS), tl.constexpr(UNIT), tl.constexpr(TEMPERATURE)
 
 
@@ -104,7 +104,7 @@ def move_centroids(
         else:
             weight = tl.load(kept + among_all, mask=inside, other=0.0)
             before = centroids + ITERATION * LEVELS + first
-        falloff = _LOG2_E / temperature_of(constants, controls, layer)
+        falloff = LOG2_E / temperature_of(constants, controls, layer)
         closest = closest_distance(weight, before, count)
         total = tl.zeros([CHUNK], tl.float32)
         for k in range(count):
@@ -177,7 +177,7 @@ def cluster_weights(
     """
     _, layer, at, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
     weight = tl.load(kept + among_all, mask=inside, other=0.0)
-    falloff = _LOG2_E / temperature_of(constants, controls, layer)
+    falloff = LOG2_E / temperature_of(constants, controls, layer)
     centroids += (tl.load(performed + layer) - 1) * LEVELS + first
     means = centroids + LEVELS
     closest = closest_distance(weight, centroids, count)
@@ -260,7 +260,7 @@ def pass_attention(
         else:
             grad = tl.load(gradient + among_all, mask=inside, other=0.0)
         tau = temperature_of(constants, controls, layer)
-        falloff = _LOG2_E / tau
+        falloff = LOG2_E / tau
         row = iteration * LEVELS + first
         centroids += row
         means = centroids + LEVELS

@@ -15,6 +15,7 @@ import triton.language as tl
 from trainables.fused.layout import AMOUNT, CONSTANTS, ENTROPY_WEIGHT, FACTOR, LAM, TEMPERATURE, UNIT
 from trainables.fused.places import place_in, place_of_chunk
 from trainables.fused.slopes import (
+    LOG2_E,
     cheapest_level,
     mean_spacing,
     nearest_level,
@@ -27,7 +28,6 @@ from trainables.fused.training_kernels import train_if_last
 _CONSTANTS = tl.constexpr(CONSTANTS)
 _FACTOR, _LAM = tl.constexpr(FACTOR), tl.constexpr(LAM)
 _UNIT, _ENTROPY_WEIGHT = tl.constexpr(UNIT), tl.constexpr(ENTROPY_WEIGHT)
-_LOG2_E = tl.constexpr(1.4426950408889634)
 _AMOUNT, _TEMPERATURE = tl.constexpr(AMOUNT), tl.constexpr(TEMPERATURE)
 
 
@@ -133,7 +133,7 @@ def pull_weights(
     if FAMILY == "periodic":
         slope = periodic_slope(weight, own, SQUARED)
     elif FAMILY == "soft":
-        falloff = _LOG2_E / tau
+        falloff = LOG2_E / tau
         slope, closest, total = soft_slope(weight, nearest, values, first, count, falloff)
     elif FAMILY == "bounded":
         slope = 2 * offset * tl.exp(-offset * offset / tau)
@@ -232,3 +232,9 @@ def write_levels(addresses, levels, values, chunks, sizes, CHUNK: tl.constexpr):
     level = tl.load(levels + among_all, mask=inside, other=0)
     value = tl.load(values + first + level, mask=inside, other=0.0)
     tl.store(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, value, mask=inside)
+
+
+@triton.jit
+def store_one(place):
+    """Store 1 at a place, int32: the least that a machine must be able to launch."""
+    tl.store(place, 1)

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 OPTIONS = {"num_warps": 16, "enable_fp_fusion": False}
-"""How kernels are compiled. With 16 warps, a thread has so few of a chunk's weights that registers hold its numbers.
-Without fused multiplications, products are rounded before they are added, in every version of Triton."""
+"""Options with which kernels are compiled. With 16 warps, a thread has so few of a chunk's weights that registers hold
+its numbers. Without fused multiplications, products are rounded before they are added, in every version of Triton."""
 
 
 @cache
@@ -24,7 +24,7 @@ def why_not(device: str = "cuda") -> str | None:
     It launches one to find out. Triton compiles modules of Python for that, with the machine's C compiler.
     """
     try:
-        launch("places.store_one", 1, torch.zeros(1, dtype=torch.int32, device=device))
+        launch("kernels.store_one", 1, torch.zeros(1, dtype=torch.int32, device=device))
     except CalledProcessError as error:
         return f"{error.cmd[0]} ended with exit status {error.returncode}"
     except Exception as error:  # of many kinds: Triton, its compiler or Python's headers may be absent or broken

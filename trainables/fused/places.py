@@ -48,9 +48,3 @@ def is_last_of_layer(arrived, firsts, layer):
     if is_last:
         tl.store(arrived + layer, 0)
     return is_last
-
-
-@triton.jit
-def store_one(place):
-    """Store 1 at a place, int32: what a machine must be able to launch."""
-    tl.store(place, 1)

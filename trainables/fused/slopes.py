@@ -12,6 +12,9 @@ from trainables.fused.layout import HIGH, LOW, ORIGIN, REACH, SPACED, SPACING
 _REACH, _SPACED = tl.constexpr(REACH), tl.constexpr(SPACED)
 _LOW, _HIGH = tl.constexpr(LOW), tl.constexpr(HIGH)
 _ORIGIN, _SPACING = tl.constexpr(ORIGIN), tl.constexpr(SPACING)
+LOG2_E = tl.constexpr(1.4426950408889634)
+"""Binary logarithm of e: powers of two of a product are cheaper than exponentials of a quotient."""
+
 _ROUNDING = tl.constexpr(4e-7)
 _PI = tl.constexpr(3.141592653589793)
 _BETA_1, _BETA_2, _EPSILON = tl.constexpr(0.9), tl.constexpr(0.999), tl.constexpr(1e-20)
