@@ -13,7 +13,7 @@ import triton
 import triton.language as tl
 
 from trainables.fused.layout import AMOUNT, CONSTANTS, ENTROPY_WEIGHT, FACTOR, LAM, TEMPERATURE, UNIT
-from trainables.fused.places import place_in, place_of_chunk
+from trainables.fused.places import is_last_of_layer, place_in, place_of_chunk
 from trainables.fused.slopes import (
     LOG2_E,
     cheapest_level,
@@ -22,6 +22,7 @@ from trainables.fused.slopes import (
     periodic_slope,
     reach_of_lam,
     soft_slope,
+    store_cells,
 )
 from trainables.fused.training_kernels import train_if_last
 
@@ -32,23 +33,71 @@ _AMOUNT, _TEMPERATURE = tl.constexpr(AMOUNT), tl.constexpr(TEMPERATURE)
 
 
 @triton.jit
-def count_levels(addresses, counts, chunks, sizes, values, CHUNK: tl.constexpr):
-    """Count the weights of one chunk that are nearest to each level.
+def squared_unit(own, spacing):
+    """Return a layer's unit of τ and of RH's costs, float64: a constant, or the square of the current spacing."""
+    unit = tl.load(own + _UNIT)
+    return tl.where(unit == 0, spacing * spacing, unit)
+
+
+@triton.jit
+def find_cells_if_last(
+    starts, arrived, counts, firsts, sizes, constants, values, layer, SQUARED: tl.constexpr, BLOCK: tl.constexpr
+):
+    """Find the cells of a layer under RH, if this program is the last of the layer to have counted its levels.
+
+    The arguments are those of `count_levels`, and the program's layer.
+    """
+    if is_last_of_layer(arrived, firsts, layer):
+        own = constants + layer * _CONSTANTS
+        size = tl.load(sizes + 3 * layer)
+        first = tl.load(sizes + 3 * layer + 1)
+        count = tl.load(sizes + 3 * layer + 2).to(tl.int32)
+        half = tl.sqrt(squared_unit(own, mean_spacing(values, first, count))) * 0.5
+        cost_of_bit = tl.load(own + _ENTROPY_WEIGHT) * (half * half if SQUARED else half)
+        store_cells(starts, values, counts, first, count, size, cost_of_bit, SQUARED, BLOCK)
+
+
+@triton.jit
+def count_levels(
+    addresses,
+    counts,
+    starts,
+    arrived,
+    chunks,
+    firsts,
+    sizes,
+    constants,
+    values,
+    FAMILY: tl.constexpr,
+    SQUARED: tl.constexpr,
+    BLOCK: tl.constexpr,
+    CHUNK: tl.constexpr,
+):
+    """Count the weights of one chunk that are nearest to each level; for "cheapest", find the cells from the counts.
 
     Args:
         addresses: as for `pull_weights`.
         counts: (levels,), int32: of all layers; added to.
+        starts: (levels,), float32: where the cell of each level begins, from `store_cells`; written for "cheapest".
+        arrived: as for `is_last_of_layer`.
         chunks: as for `pull_weights`.
+        firsts: as for `pull_weights`.
         sizes: as for `pull_weights`.
+        constants: as for `pull_weights`.
         values: as for `pull_weights`.
+        FAMILY: "cheapest" or "bins".
+        SQUARED: as for `pull_weights`.
+        BLOCK: levels handled at once.
         CHUNK: weights in a chunk.
     """
     _, layer, at, _, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
     weight = tl.load(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, mask=inside, other=0.0)
     level, _, _ = nearest_level(weight, values, first, count)
     for k in range(count):
-        # The next launch reads the counts: here, no program waits for those of another.
+        # The last program or the next launch reads the counts: no program waits for those of another.
         tl.atomic_add(counts + first + k, tl.sum((inside & (level == k)).to(tl.int32), 0), sem="relaxed")
+    if FAMILY == "cheapest":
+        find_cells_if_last(starts, arrived, counts, firsts, sizes, constants, values, layer, SQUARED, BLOCK)
 
 
 @triton.jit
@@ -57,6 +106,7 @@ def pull_weights(
     slopes,
     partial,
     counts,
+    starts,
     chunks,
     firsts,
     sizes,
@@ -81,7 +131,8 @@ def pull_weights(
         addresses: (layers,), int64: where each layer's float32 weights lie.
         slopes: (n,), float32: written by APPLY "gradient", for all layers one after the other.
         partial: (chunks, WIDTH), float64: the gradients of the representatives from each chunk.
-        counts: (levels,), int32: weights nearest to each level, for FAMILY "cheapest" and "bins".
+        counts: (levels,), int32: weights nearest to each level, for FAMILY "bins".
+        starts: (levels,), float32: where the cell of each level begins, for FAMILY "cheapest".
         chunks: (chunks, 3), int64: layer, first weight in the layer, first weight in `slopes`.
         firsts: (layers + 1,), int64: first chunk of each layer.
         sizes: (layers, 3), int64: weights, first level, levels.
@@ -102,14 +153,11 @@ def pull_weights(
         CHUNK: weights in a chunk.
     """
     chunk, layer, at, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
-    size = tl.load(sizes + 3 * layer)
     own = constants + layer * _CONSTANTS
     address = tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at
     weight = tl.load(address, mask=inside, other=0.0)
     spacing = mean_spacing(values, first, count)
-    unit = tl.load(own + _UNIT)
-    unit = tl.where(unit == 0, spacing * spacing, unit)
-    tau = (tl.load(controls + _TEMPERATURE) * unit).to(tl.float32)
+    tau = (tl.load(controls + _TEMPERATURE) * squared_unit(own, spacing)).to(tl.float32)
     amount = tl.load(controls + _AMOUNT).to(tl.float64) * tl.load(own + _LAM)
     factor = tl.load(own + _FACTOR)
     # Drawn weights take the gradient of the representatives without λ, as Adam's step does not depend on it.
@@ -122,9 +170,7 @@ def pull_weights(
     target = nearest
     strength = factor.to(tl.float32)
     if FAMILY == "cheapest":
-        half = tl.sqrt(unit) * 0.5
-        cost_of_bit = tl.load(own + _ENTROPY_WEIGHT) * (half * half if SQUARED else half)
-        level, target, at_kink = cheapest_level(weight, values, counts, first, count, size, cost_of_bit, SQUARED)
+        level, target, at_kink = cheapest_level(weight, values, starts, first, count)
     elif FAMILY == "bins":
         strength = strength / tl.maximum(tl.load(counts + first + level), 1).to(tl.float32)
     offset = weight - target

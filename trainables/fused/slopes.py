@@ -42,44 +42,69 @@ def nearest_level(weight, values, first, count):
 
 
 @triton.jit
-def level_cost(counts, count, size, cost_of_bit):
+def level_cost(number, count, size, cost_of_bit):
     """Return RH's cost of a level, float64, from the number of its weights.
 
     Source: Krichevsky and Trofimov, "The performance of universal encoding", 1981 (smoothed shares).
     """
     total = size.to(tl.float64) + count * 0.5
-    return cost_of_bit * tl.log2(total / (tl.load(counts).to(tl.float64) + 0.5))
+    return cost_of_bit * tl.log2(total / (number.to(tl.float64) + 0.5))
 
 
 @triton.jit
-def cheapest_level(weight, values, counts, first, count, size, cost_of_bit, SQUARED: tl.constexpr):
-    """Return each weight's cheapest level under RH, its representative and whether the next one costs the same.
+def meeting_place(lower, upper, rise, SQUARED: tl.constexpr):
+    """Return where the cells of two representatives meet, float64; ∞ or −∞ if the lower or the upper one has all.
 
-    Of two representatives, the upper one is cheaper above the boundary of their cells: see
-    `trainables.regularizers.entropy_constrained.lower_envelope`.
+    See `trainables.regularizers.entropy_constrained.lower_envelope`.
+
+    Args:
+        lower: the lower representative, float64.
+        upper: the upper one.
+        rise: by how much more the level of the upper one costs.
+        SQUARED: the squared form of the penalty.
     """
+    gap = upper - lower
+    if SQUARED:
+        meet = gap > 0
+        shift = rise / tl.where(meet, 2 * gap, 1.0)
+    else:
+        meet = tl.abs(rise) < gap
+        shift = rise * 0.5
+    return tl.where(meet, (lower + upper) * 0.5 + shift, tl.where(rise >= gap, float("inf"), float("-inf")))
+
+
+@triton.jit
+def store_cells(starts, values, counts, first, count, size, cost_of_bit, SQUARED: tl.constexpr, BLOCK: tl.constexpr):
+    """Store where the cell of each level of a layer begins under RH, float32; ∞ for a level without a cell.
+
+    The cell of a level begins where it is cheaper than all lower ones, and ends where an upper one is cheaper.
+    """
+    for begin in range(0, count, BLOCK):
+        k = begin + tl.arange(0, BLOCK)
+        inside = k < count
+        value = tl.load(values + first + k, mask=inside, other=0.0).to(tl.float64)
+        cost = level_cost(tl.load(counts + first + k, mask=inside, other=0), count, size, cost_of_bit)
+        start = tl.full([BLOCK], float("-inf"), tl.float64)
+        end = tl.full([BLOCK], float("inf"), tl.float64)
+        for j in range(count):
+            other = tl.load(values + first + j).to(tl.float64)
+            rise = level_cost(tl.load(counts + first + j), count, size, cost_of_bit) - cost
+            start = tl.where(j < k, tl.maximum(start, meeting_place(other, value, -rise, SQUARED)), start)
+            end = tl.where(j > k, tl.minimum(end, meeting_place(value, other, rise, SQUARED)), end)
+        tl.store(starts + first + k, tl.where(start < end, start, float("inf")).to(tl.float32), mask=inside)
+
+
+@triton.jit
+def cheapest_level(weight, values, starts, first, count):
+    """Return each weight's cheapest level under RH, its representative and whether the next one costs the same."""
     level = tl.zeros(weight.shape, tl.int32)
-    value = tl.zeros(weight.shape, tl.float64) + tl.load(values + first).to(tl.float64)
-    cost = tl.zeros(weight.shape, tl.float64) + level_cost(counts + first, count, size, cost_of_bit)
     at_end = weight != weight
     for k in range(1, count):
-        upper = tl.load(values + first + k).to(tl.float64)
-        upper_cost = level_cost(counts + first + k, count, size, cost_of_bit)
-        gap = upper - value
-        rise = upper_cost - cost
-        if SQUARED:
-            shift = rise / tl.where(gap > 0, 2 * gap, 1.0)
-            meet = gap > 0
-        else:
-            shift = rise * 0.5
-            meet = tl.abs(rise) < gap
-        boundary = ((upper + value) * 0.5 + shift).to(tl.float32)
-        above = tl.where(meet, weight > boundary, (rise < gap) & (weight == weight))
-        at_end = (at_end | (meet & (weight == boundary))) & (above == 0)
+        start = tl.load(starts + first + k)
+        above = weight > start
+        at_end = (at_end & (above == 0)) | (weight == start)
         level = tl.where(above, k, level)
-        value = tl.where(above, upper, value)
-        cost = tl.where(above, upper_cost, cost)
-    return level, value.to(tl.float32), at_end
+    return level, tl.load(values + first + level), at_end
 
 
 @triton.jit

@@ -23,6 +23,7 @@ class FusedRepresentatives:
         state: (3, levels), float32: what is trained, and Adam's first and second moments.
         gradient: (levels,), float32: of the last step.
         counts: (levels,), int32: weights nearest to each level, where the penalty depends on them; 0 between steps.
+        starts: (levels,), float32: where the cell of each level begins, where that depends on the counts.
         partial: (chunks, columns), float64: sums over the weights of each chunk, by level or of a grid's step.
         steps: (layers,), float32: steps of Adam so far.
         arrived: (layers,), int32: programs of a launch that have stored their sums; 0 between launches.
@@ -52,6 +53,7 @@ class FusedRepresentatives:
         columns = columns or max(layout.num_levels)
         self.partial = torch.zeros((rows, columns), dtype=torch.float64, device=device)
         self.counts = torch.zeros(sum(layout.num_levels), dtype=torch.int32, device=device)
+        self.starts = torch.zeros(sum(layout.num_levels), device=device)
 
     @property
     def values(self) -> Float[Tensor, " levels"]:

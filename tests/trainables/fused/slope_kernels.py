@@ -1,0 +1,28 @@
+"""Kernels of one program, which run a formula of `trainables.fused.slopes` by itself."""
+
+import triton
+import triton.language as tl
+
+from trainables.fused.slopes import cheapest_level, store_cells
+
+
+@triton.jit
+def run_store_cells(
+    starts,
+    values,
+    counts,
+    weights,
+    levels,
+    ends,
+    count,
+    size,
+    cost_of_bit,
+    squared: tl.constexpr,
+    size_of_all: tl.constexpr,
+):
+    store_cells(starts, values, counts, 0, count, tl.load(size), tl.load(cost_of_bit), squared, 4)
+    tl.debug_barrier()
+    at = tl.arange(0, size_of_all)
+    level, _, at_end = cheapest_level(tl.load(weights + at), values, starts, 0, count)
+    tl.store(levels + at, level)
+    tl.store(ends + at, at_end.to(tl.int32))

@@ -1,0 +1,53 @@
+"""Formulas that depend on the levels of a layer alone, each computed by one program."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tests.support.examples import examples
+from tests.trainables.fused.slope_kernels import run_store_cells
+from trainables.regularizers.entropy_constrained import code_lengths, lower_envelope
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+LEVELS = st.lists(st.integers(-200, 200).map(lambda number: number / 64), min_size=2, max_size=9).map(sorted)
+"""Representatives that float32 holds exactly, some of them equal."""
+
+
+def on_device(numbers: list[float] | list[int], dtype: torch.dtype = torch.float32) -> Tensor:
+    """A tensor on the device of the kernels."""
+    return torch.tensor(numbers, dtype=dtype, device=DEVICE)
+
+
+@examples(80)
+@given(data=st.data(), values=LEVELS, cost_of_bit=st.sampled_from([0.0, 0.03, 0.25, 2.0]), squared=st.booleans())
+def test_cells_of_levels_that_cost_bits_are_those_of_their_lower_envelope(
+    data: st.DataObject, values: list[float], cost_of_bit: float, squared: bool
+) -> None:
+    counts = data.draw(st.lists(st.integers(0, 1000), min_size=len(values), max_size=len(values)))
+    levels, ends = lower_envelope(values, [cost_of_bit * bits for bits in code_lengths(counts)], squared)
+    weights = [-10.0, *(end + shift for end in ends for shift in (-1e-3, 1e-3)), *values, *ends, 10.0]
+    weights += [10.0] * (64 - len(weights))
+    starts, found = torch.empty(len(values), device=DEVICE), on_device([0] * 64, torch.int32)
+    at_end = torch.empty_like(found)
+    run_store_cells[(1,)](
+        starts,
+        on_device(values),
+        on_device(counts, torch.int32),
+        on_device(weights),
+        found,
+        at_end,
+        len(values),
+        on_device([sum(counts)], torch.int64),
+        on_device([cost_of_bit], torch.float64),
+        squared=squared,
+        size_of_all=64,
+    )
+    boundaries = torch.tensor(ends, dtype=torch.float32)
+    placed = torch.tensor(weights, dtype=torch.float32)
+    cells = torch.bucketize(placed, boundaries)  # of two levels that cost the same, the lower
+    # Where three cells meet in one place, rounding decides which of their ends is there.
+    near = (placed[:, None] - boundaries).abs()
+    unsure = ((near > 0) & (near < 1e-5)).any(1)
+    assert torch.equal(found.cpu()[~unsure], torch.tensor(levels, dtype=torch.int32)[cells][~unsure])
+    assert torch.equal(at_end.cpu()[~unsure] == 1, (near == 0).any(1)[~unsure])
