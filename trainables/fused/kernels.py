@@ -180,7 +180,7 @@ def pull_weights(
         slope = periodic_slope(weight, own, SQUARED)
     elif FAMILY == "soft":
         falloff = LOG2_E / tau
-        slope, closest, total = soft_slope(weight, nearest, values, first, count, falloff)
+        slope, closest, total = soft_slope(weight, level, nearest, values, first, count, falloff, BLOCK)
     elif FAMILY == "bounded":
         slope = 2 * offset * tl.exp(-offset * offset / tau)
     elif SQUARED or FAMILY == "bins":

@@ -8,6 +8,7 @@ import triton
 import triton.language as tl
 
 from trainables.fused.layout import HIGH, LOW, ORIGIN, REACH, SPACED, SPACING
+from trainables.regularizers.lookup.slope_table import NEGLIGIBLE
 
 _REACH, _SPACED = tl.constexpr(REACH), tl.constexpr(SPACED)
 _LOW, _HIGH = tl.constexpr(LOW), tl.constexpr(HIGH)
@@ -15,6 +16,7 @@ _ORIGIN, _SPACING = tl.constexpr(ORIGIN), tl.constexpr(SPACING)
 LOG2_E = tl.constexpr(1.4426950408889634)
 """Binary logarithm of e: powers of two of a product are cheaper than exponentials of a quotient."""
 
+_NEGLIGIBLE = tl.constexpr(NEGLIGIBLE * LOG2_E.value)
 _ROUNDING = tl.constexpr(4e-7)
 _PI = tl.constexpr(3.141592653589793)
 _BETA_1, _BETA_2, _EPSILON = tl.constexpr(0.9), tl.constexpr(0.999), tl.constexpr(1e-20)
@@ -128,16 +130,43 @@ def periodic_slope(weight, constants, SQUARED: tl.constexpr):
 
 
 @triton.jit
-def soft_slope(weight, nearest, values, first, count, falloff):
+def count_felt(values, first, count, falloff, BLOCK: tl.constexpr):
+    """Return how many levels a weight feels: those around its nearest one, beyond which all shares are negligible.
+
+    A weight w that is nearest to r_i lies below the middle of r_i and r_{i+1}. The share of r_j above them is
+    exp(−((w − r_j)² − (w − r_i)²)/τ) = exp(−(r_j − r_i)(r_j + r_i − 2w)/τ) ≤ exp(−(r_j − r_i)(r_j − r_{i+1})/τ)
+    of that of r_i. Below them likewise.
+    """
+    reach = 0
+    felt = True
+    while felt & (2 * reach + 1 < count):
+        reach += 1
+        felt = False
+        for start in range(0, count, BLOCK):
+            k = start + tl.arange(0, BLOCK)
+            inside = k + reach + 1 < count
+            below = tl.load(values + first + k, mask=inside, other=0.0)
+            above = tl.load(values + first + k + reach + 1, mask=inside, other=0.0)
+            from_next = above - tl.load(values + first + k + 1, mask=inside, other=0.0)
+            to_last = tl.load(values + first + k + reach, mask=inside, other=0.0) - below
+            halvings = (above - below) * tl.minimum(from_next, to_last) * falloff
+            felt = felt | (tl.sum((inside & (halvings < _NEGLIGIBLE)).to(tl.int32), 0) > 0)
+    return tl.minimum(2 * reach + 1, count)
+
+
+@triton.jit
+def soft_slope(weight, level, nearest, values, first, count, falloff, BLOCK: tl.constexpr):
     """Return the slope of the soft minimum at factor 1, the nearest squared distance and the sum of the shares.
 
     A share halves where the squared distance grows by 1/falloff, for which τ is log2(e)/falloff.
     """
+    felt = count_felt(values, first, count, falloff, BLOCK)
+    lowest = tl.minimum(tl.maximum(level - felt // 2, 0), count - felt)
     closest = (weight - nearest) * (weight - nearest)
     total = tl.zeros(weight.shape, tl.float32)
     pulled = tl.zeros(weight.shape, tl.float32)
-    for k in range(count):
-        offset = weight - tl.load(values + first + k)
+    for k in range(felt):
+        offset = weight - tl.load(values + first + lowest + k)
         share = tl.exp2((closest - offset * offset) * falloff)
         total += share
         pulled += share * offset

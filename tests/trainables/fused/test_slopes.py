@@ -1,13 +1,18 @@
 """Formulas that depend on the levels of a layer alone, each computed by one program."""
 
+import itertools
+import math
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.support.examples import examples
-from tests.trainables.fused.slope_kernels import run_store_cells
+from tests.trainables.fused.slope_kernels import run_count_felt, run_store_cells
+from trainables.fused.slopes import LOG2_E
 from trainables.regularizers.entropy_constrained import code_lengths, lower_envelope
+from trainables.regularizers.lookup.slope_table import NEGLIGIBLE
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 LEVELS = st.lists(st.integers(-200, 200).map(lambda number: number / 64), min_size=2, max_size=9).map(sorted)
@@ -17,6 +22,36 @@ LEVELS = st.lists(st.integers(-200, 200).map(lambda number: number / 64), min_si
 def on_device(numbers: list[float] | list[int], dtype: torch.dtype = torch.float32) -> Tensor:
     """A tensor on the device of the kernels."""
     return torch.tensor(numbers, dtype=dtype, device=DEVICE)
+
+
+def felt(values: list[float], tau: float, block: int) -> int:
+    """How many levels weights feel at a temperature."""
+    result = on_device([0], torch.int32)
+    run_count_felt[(1,)](result, on_device(values), len(values), LOG2_E.value / tau, block)
+    return int(result)
+
+
+@examples(60)
+@given(values=LEVELS, tau=st.sampled_from([1e-4, 0.01, 0.1, 1.0, 100.0]), block=st.sampled_from([2, 16]))
+def test_levels_that_no_weight_feels_have_a_negligible_share(values: list[float], tau: float, block: int) -> None:
+    reach = felt(values, tau, block) // 2
+    middles = [(one + other) / 2 for one, other in itertools.pairwise(values)]
+    cells = zip([values[0], *middles], [*middles, values[-1]], strict=True)
+    for nearest, cell in enumerate(cells):
+        others = [*values[: max(nearest - reach, 0)], *values[nearest + reach + 1 :]]
+        for weight in cell if 2 * reach + 1 < len(values) else ():
+            exponents = [((weight - one) ** 2 - (weight - values[nearest]) ** 2) / tau for one in others]
+            assert min(exponents, default=math.inf) >= NEGLIGIBLE * 0.999
+
+
+def test_weights_feel_the_neighbours_of_their_level_alone_where_levels_are_apart() -> None:
+    even = [0.1 * k for k in range(20)]
+    tau = 0.02 * 0.1**2
+    assert felt(even, tau, 4) == 3
+    assert felt([*even, 1.9 + 0.004], tau, 4) == 5
+    assert felt(even, 1.0, 4) == 20
+    assert felt([0.5] * 6, tau, 4) == 6
+    assert felt([0.0, 1.0], tau, 4) == 2
 
 
 @examples(80)
