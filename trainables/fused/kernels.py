@@ -70,6 +70,7 @@ def count_levels(
     values,
     FAMILY: tl.constexpr,
     SQUARED: tl.constexpr,
+    LEVELS: tl.constexpr,
     BLOCK: tl.constexpr,
     CHUNK: tl.constexpr,
 ):
@@ -87,17 +88,39 @@ def count_levels(
         values: as for `pull_weights`.
         FAMILY: "cheapest" or "bins".
         SQUARED: as for `pull_weights`.
+        LEVELS: as for `pull_weights`.
         BLOCK: levels handled at once.
         CHUNK: weights in a chunk.
     """
     _, layer, at, _, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
     weight = tl.load(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, mask=inside, other=0.0)
     level, _, _ = nearest_level(weight, values, first, count)
-    for k in range(count):
-        # The last program or the next launch reads the counts: no program waits for those of another.
-        tl.atomic_add(counts + first + k, tl.sum((inside & (level == k)).to(tl.int32), 0), sem="relaxed")
+    k = tl.arange(0, LEVELS)
+    # The last program or the next launch reads the counts: no program waits for those of another.
+    tl.atomic_add(counts + first + k, tl.histogram(level, LEVELS, mask=inside), mask=k < count, sem="relaxed")
     if FAMILY == "cheapest":
         find_cells_if_last(starts, arrived, counts, firsts, sizes, constants, values, layer, SQUARED, BLOCK)
+
+
+@triton.jit
+def store_signs(sums, sign, level, inside, count, strength, LEVELS: tl.constexpr):
+    """Store the gradients of the representatives from a chunk of weights whose slopes are 1, 0 or −1, times `strength`.
+
+    Weights are counted, which takes as long for many levels as for few.
+
+    Args:
+        sums: where they are stored, (count,), float64.
+        sign: (CHUNK,), the slope of each weight at strength 1.
+        level: (CHUNK,), int32: the level of each weight.
+        inside: (CHUNK,), which weights are real.
+        count: levels of the layer.
+        strength: of the slopes.
+        LEVELS: as for `pull_weights`.
+    """
+    sides = tl.histogram(2 * level + (sign > 0).to(tl.int32), 2 * LEVELS, mask=inside & (sign != 0))
+    below, above = tl.split(tl.reshape(sides, [LEVELS, 2]))
+    k = tl.arange(0, LEVELS)
+    tl.store(sums + k, strength.to(tl.float64) * (below - above), mask=k < count)
 
 
 @triton.jit
@@ -121,6 +144,7 @@ def pull_weights(
     SCALE: tl.constexpr,
     APPLY: tl.constexpr,
     TRAIN: tl.constexpr,
+    LEVELS: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
     CHUNK: tl.constexpr,
@@ -148,6 +172,7 @@ def pull_weights(
         APPLY: "gradient" writes λ · slope to `slopes`; "draw" moves the weights along it; "shrink" takes the proximal
             step of the squared distance.
         TRAIN: as for `train_if_last`.
+        LEVELS: a power of 2, at least the levels of any layer.
         ROWS: as for `train_if_last`.
         BLOCK: as for `train_if_last`.
         CHUNK: weights in a chunk.
@@ -190,19 +215,23 @@ def pull_weights(
     if FAMILY != "periodic" and FAMILY != "soft":
         slope = tl.where(at_kink, 0.0, slope)
 
-    slope = slope * strength
-    if FAMILY == "soft":
-        strength = 2 * strength / total
-    if TRAIN != "nothing":
+    sums = partial + chunk * WIDTH
+    if TRAIN == "nothing":
+        pass
+    elif (FAMILY == "nearest" or FAMILY == "cheapest") and not SQUARED:
+        store_signs(sums, slope, level, inside, count, strength, LEVELS)
+    elif FAMILY == "soft":
+        of_share = 2 * strength / total
         for k in range(count):
-            if FAMILY == "soft":
-                away = weight - tl.load(values + first + k)
-                part = strength * away * tl.exp2((closest - away * away) * falloff)
-            else:
-                part = tl.where(level == k, slope, 0.0)
-            part = tl.where(inside, part, 0.0)
-            tl.store(partial + chunk * WIDTH + k, -tl.sum(part, 0).to(tl.float64))
+            away = weight - tl.load(values + first + k)
+            part = tl.where(inside, of_share * away * tl.exp2((closest - away * away) * falloff), 0.0)
+            tl.store(sums + k, -tl.sum(part, 0).to(tl.float64))
+    else:
+        for k in range(count):
+            part = tl.where(inside & (level == k), slope * strength, 0.0)
+            tl.store(sums + k, -tl.sum(part, 0).to(tl.float64))
 
+    slope = slope * strength
     if APPLY == "gradient":
         tl.store(slopes + among_all, slope, mask=inside)
     else:

@@ -132,6 +132,7 @@ class FusedPenalty:
                 own.values,
                 FAMILY=self._family,
                 SQUARED=self._squared,
+                LEVELS=layout.padded_levels,
                 BLOCK=BLOCK,
                 CHUNK=layout.chunk,
             )
@@ -157,6 +158,7 @@ class FusedPenalty:
             SCALE=self._scale,
             APPLY=apply,
             TRAIN=self._train,
+            LEVELS=layout.padded_levels,
             ROWS=ROWS,
             BLOCK=BLOCK,
             CHUNK=layout.chunk,

@@ -72,6 +72,11 @@ class Layout:
     constants: Float[Tensor, "l columns"]
     chunk: int
 
+    @property
+    def padded_levels(self) -> int:
+        """Least power of 2 that is at least the number of levels of each layer."""
+        return 1 << (max(self.num_levels) - 1).bit_length()
+
     @classmethod
     def build(
         cls, sizes: Sequence[int], num_levels: Sequence[int], constants: Tensor, device: torch.device, chunk: int
