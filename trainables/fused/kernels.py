@@ -5,8 +5,8 @@ current λ and τ are read from device memory, so that a launch depends on nothi
 operations add integers alone: all results are the same in every run. The last program of a layer trains its
 representatives.
 
-Sums over the weights of a level are in float32 within a chunk, as a tree, and in float64 over the chunks of a layer:
-most GPUs are many times slower in float64. `trainables.fused.slopes` holds the formulas.
+Sums over the weights of a level are in float32 within a chunk, as a tree, or counts, and in float64 over the chunks of
+a layer: most GPUs are many times slower in float64. `trainables.fused.slopes` holds the formulas.
 """
 
 import triton
@@ -41,7 +41,7 @@ def squared_unit(own, spacing):
 
 @triton.jit
 def find_cells_if_last(
-    starts, arrived, counts, firsts, sizes, constants, values, layer, SQUARED: tl.constexpr, BLOCK: tl.constexpr
+    starts, costs, arrived, counts, firsts, sizes, constants, values, layer, SQUARED: tl.constexpr, LEVELS: tl.constexpr
 ):
     """Find the cells of a layer under RH, if this program is the last of the layer to have counted its levels.
 
@@ -54,7 +54,9 @@ def find_cells_if_last(
         count = tl.load(sizes + 3 * layer + 2).to(tl.int32)
         half = tl.sqrt(squared_unit(own, mean_spacing(values, first, count))) * 0.5
         cost_of_bit = tl.load(own + _ENTROPY_WEIGHT) * (half * half if SQUARED else half)
-        store_cells(starts, values, counts, first, count, size, cost_of_bit, SQUARED, BLOCK)
+        store_cells(
+            starts + first, costs + first, values + first, counts + first, size, count, cost_of_bit, SQUARED, LEVELS
+        )
 
 
 @triton.jit
@@ -62,6 +64,7 @@ def count_levels(
     addresses,
     counts,
     starts,
+    costs,
     arrived,
     chunks,
     firsts,
@@ -71,7 +74,6 @@ def count_levels(
     FAMILY: tl.constexpr,
     SQUARED: tl.constexpr,
     LEVELS: tl.constexpr,
-    BLOCK: tl.constexpr,
     CHUNK: tl.constexpr,
 ):
     """Count the weights of one chunk that are nearest to each level; for "cheapest", find the cells from the counts.
@@ -80,6 +82,7 @@ def count_levels(
         addresses: as for `pull_weights`.
         counts: (levels,), int32: of all layers; added to.
         starts: (levels,), float32: where the cell of each level begins, from `store_cells`; written for "cheapest".
+        costs: (levels,), float64: memory for the costs of the levels.
         arrived: as for `is_last_of_layer`.
         chunks: as for `pull_weights`.
         firsts: as for `pull_weights`.
@@ -88,8 +91,7 @@ def count_levels(
         values: as for `pull_weights`.
         FAMILY: "cheapest" or "bins".
         SQUARED: as for `pull_weights`.
-        LEVELS: as for `pull_weights`.
-        BLOCK: levels handled at once.
+        LEVELS: a power of 2, at least the levels of any layer.
         CHUNK: weights in a chunk.
     """
     _, layer, at, _, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
@@ -99,14 +101,14 @@ def count_levels(
     # The last program or the next launch reads the counts: no program waits for those of another.
     tl.atomic_add(counts + first + k, tl.histogram(level, LEVELS, mask=inside), mask=k < count, sem="relaxed")
     if FAMILY == "cheapest":
-        find_cells_if_last(starts, arrived, counts, firsts, sizes, constants, values, layer, SQUARED, BLOCK)
+        find_cells_if_last(starts, costs, arrived, counts, firsts, sizes, constants, values, layer, SQUARED, LEVELS)
 
 
 @triton.jit
 def store_signs(sums, sign, level, inside, count, strength, LEVELS: tl.constexpr):
     """Store the gradients of the representatives from a chunk of weights whose slopes are 1, 0 or −1, times `strength`.
 
-    Weights are counted, which takes as long for many levels as for few.
+    Weights are counted: that needs no pass over the levels.
 
     Args:
         sums: where they are stored, (count,), float64.
@@ -115,7 +117,7 @@ def store_signs(sums, sign, level, inside, count, strength, LEVELS: tl.constexpr
         inside: (CHUNK,), which weights are real.
         count: levels of the layer.
         strength: of the slopes.
-        LEVELS: as for `pull_weights`.
+        LEVELS: as for `count_levels`.
     """
     sides = tl.histogram(2 * level + (sign > 0).to(tl.int32), 2 * LEVELS, mask=inside & (sign != 0))
     below, above = tl.split(tl.reshape(sides, [LEVELS, 2]))
@@ -172,7 +174,7 @@ def pull_weights(
         APPLY: "gradient" writes λ · slope to `slopes`; "draw" moves the weights along it; "shrink" takes the proximal
             step of the squared distance.
         TRAIN: as for `train_if_last`.
-        LEVELS: a power of 2, at least the levels of any layer.
+        LEVELS: as for `count_levels`, where all slopes at strength 1 are 1, 0 or −1; otherwise 0.
         ROWS: as for `train_if_last`.
         BLOCK: as for `train_if_last`.
         CHUNK: weights in a chunk.
@@ -218,7 +220,7 @@ def pull_weights(
     sums = partial + chunk * WIDTH
     if TRAIN == "nothing":
         pass
-    elif (FAMILY == "nearest" or FAMILY == "cheapest") and not SQUARED:
+    elif LEVELS > 0:
         store_signs(sums, slope, level, inside, count, strength, LEVELS)
     elif FAMILY == "soft":
         of_share = 2 * strength / total

@@ -73,6 +73,7 @@ class FusedPenalty:
         self._family = FAMILIES[type(quantizers[0])]
         form = quantizers[0].form  # type: ignore[attr-defined]  # all of `FAMILIES` have it, and alike
         self._squared, self._scale = form.squared, form.scale
+        self._slopes_are_signs = self._family in ("nearest", "cheapest") and not form.squared
         self.trained = quantizers[0].state.requires_grad
         sizes = [len(weight) for weight in self._weights]
         layers = zip(quantizers, sizes, lams or [1.0] * len(sizes), strict=True)
@@ -124,6 +125,7 @@ class FusedPenalty:
                 self._weights,
                 own.counts,
                 own.starts,
+                own.costs,
                 own.arrived,
                 layout.chunks,
                 layout.firsts,
@@ -133,7 +135,6 @@ class FusedPenalty:
                 FAMILY=self._family,
                 SQUARED=self._squared,
                 LEVELS=layout.padded_levels,
-                BLOCK=BLOCK,
                 CHUNK=layout.chunk,
             )
         launching.launch(
@@ -158,7 +159,7 @@ class FusedPenalty:
             SCALE=self._scale,
             APPLY=apply,
             TRAIN=self._train,
-            LEVELS=layout.padded_levels,
+            LEVELS=layout.padded_levels if self._slopes_are_signs else 0,
             ROWS=ROWS,
             BLOCK=BLOCK,
             CHUNK=layout.chunk,

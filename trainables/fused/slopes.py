@@ -16,7 +16,7 @@ _ORIGIN, _SPACING = tl.constexpr(ORIGIN), tl.constexpr(SPACING)
 LOG2_E = tl.constexpr(1.4426950408889634)
 """Binary logarithm of e: powers of two of a product are cheaper than exponentials of a quotient."""
 
-_NEGLIGIBLE = tl.constexpr(NEGLIGIBLE * LOG2_E.value)
+_NEGLIGIBLE_HALVINGS = tl.constexpr(NEGLIGIBLE * LOG2_E.value)
 _ROUNDING = tl.constexpr(4e-7)
 _PI = tl.constexpr(3.141592653589793)
 _BETA_1, _BETA_2, _EPSILON = tl.constexpr(0.9), tl.constexpr(0.999), tl.constexpr(1e-20)
@@ -44,13 +44,18 @@ def nearest_level(weight, values, first, count):
 
 
 @triton.jit
-def level_cost(number, count, size, cost_of_bit):
-    """Return RH's cost of a level, float64, from the number of its weights.
+def level_cost(weights, size, count, cost_of_bit):
+    """Return RH's cost of a level, float64.
 
     Source: Krichevsky and Trofimov, "The performance of universal encoding", 1981 (smoothed shares).
+
+    Args:
+        weights: of the level.
+        size: weights of the layer.
+        count: levels of the layer.
+        cost_of_bit: float64.
     """
-    total = size.to(tl.float64) + count * 0.5
-    return cost_of_bit * tl.log2(total / (number.to(tl.float64) + 0.5))
+    return cost_of_bit * tl.log2((size.to(tl.float64) + count * 0.5) / (weights.to(tl.float64) + 0.5))
 
 
 @triton.jit
@@ -76,24 +81,38 @@ def meeting_place(lower, upper, rise, SQUARED: tl.constexpr):
 
 
 @triton.jit
-def store_cells(starts, values, counts, first, count, size, cost_of_bit, SQUARED: tl.constexpr, BLOCK: tl.constexpr):
-    """Store where the cell of each level of a layer begins under RH, float32; ∞ for a level without a cell.
+def store_cells(starts, costs, values, counts, size, count, cost_of_bit, SQUARED: tl.constexpr, LEVELS: tl.constexpr):
+    """Store where the cell of each level of a layer begins under RH; ∞ for a level without a cell.
 
     The cell of a level begins where it is cheaper than all lower ones, and ends where an upper one is cheaper.
+
+    Args:
+        starts: where they are stored, (count,), float32.
+        costs: memory for the costs of the levels, (count,), float64.
+        values: where the representatives are, (count,), float32.
+        counts: where the number of weights of each level is, (count,), int32.
+        size: weights of the layer.
+        count: its levels.
+        cost_of_bit: float64.
+        SQUARED: the squared form of the penalty.
+        LEVELS: a power of 2, at least `count`.
     """
-    for begin in range(0, count, BLOCK):
-        k = begin + tl.arange(0, BLOCK)
-        inside = k < count
-        value = tl.load(values + first + k, mask=inside, other=0.0).to(tl.float64)
-        cost = level_cost(tl.load(counts + first + k, mask=inside, other=0), count, size, cost_of_bit)
-        start = tl.full([BLOCK], float("-inf"), tl.float64)
-        end = tl.full([BLOCK], float("inf"), tl.float64)
-        for j in range(count):
-            other = tl.load(values + first + j).to(tl.float64)
-            rise = level_cost(tl.load(counts + first + j), count, size, cost_of_bit) - cost
-            start = tl.where(j < k, tl.maximum(start, meeting_place(other, value, -rise, SQUARED)), start)
-            end = tl.where(j > k, tl.minimum(end, meeting_place(value, other, rise, SQUARED)), end)
-        tl.store(starts + first + k, tl.where(start < end, start, float("inf")).to(tl.float32), mask=inside)
+    k = tl.arange(0, LEVELS)
+    inside = k < count
+    value = tl.load(values + k, mask=inside, other=0.0).to(tl.float64)
+    cost = level_cost(tl.load(counts + k, mask=inside, other=0), size, count, cost_of_bit)
+    tl.store(costs + k, cost, mask=inside)
+    start = tl.full([LEVELS], float("-inf"), tl.float64)
+    end = tl.full([LEVELS], float("inf"), tl.float64)
+    # All threads of the program see the costs.
+    tl.debug_barrier()
+    for j in range(count):
+        other, rise = tl.load(values + j).to(tl.float64), tl.load(costs + j) - cost
+        rise = tl.where(j < k, -rise, rise)
+        meeting = meeting_place(tl.where(j < k, other, value), tl.where(j < k, value, other), rise, SQUARED)
+        start = tl.where(j < k, tl.maximum(start, meeting), start)
+        end = tl.where(j > k, tl.minimum(end, meeting), end)
+    tl.store(starts + k, tl.where(start < end, start, float("inf")).to(tl.float32), mask=inside)
 
 
 @triton.jit
@@ -131,17 +150,16 @@ def periodic_slope(weight, constants, SQUARED: tl.constexpr):
 
 @triton.jit
 def count_felt(values, first, count, falloff, BLOCK: tl.constexpr):
-    """Return how many levels a weight feels: those around its nearest one, beyond which all shares are negligible.
+    """Return how many levels a weight feels: its nearest one and as many on each side, or all.
 
-    A weight w that is nearest to r_i lies below the middle of r_i and r_{i+1}. The share of r_j above them is
-    exp(−((w − r_j)² − (w − r_i)²)/τ) = exp(−(r_j − r_i)(r_j + r_i − 2w)/τ) ≤ exp(−(r_j − r_i)(r_j − r_{i+1})/τ)
-    of that of r_i. Below them likewise.
+    The shares of all others are negligible. A weight w that is nearest to r_i is not above the middle of r_i and
+    r_{i+1}. The share of r_j above them is exp(−((w − r_j)² − (w − r_i)²)/τ) = exp(−(r_j − r_i)(r_j + r_i − 2w)/τ) ≤
+    exp(−(r_j − r_i)(r_j − r_{i+1})/τ) of that of r_i. Below them likewise.
     """
-    reach = 0
-    felt = True
-    while felt & (2 * reach + 1 < count):
-        reach += 1
-        felt = False
+    least, most = tl.minimum(count // 2, 1), count // 2
+    while least < most:
+        reach = (least + most) // 2
+        felt = tl.zeros([BLOCK], tl.int32)
         for start in range(0, count, BLOCK):
             k = start + tl.arange(0, BLOCK)
             inside = k + reach + 1 < count
@@ -150,8 +168,11 @@ def count_felt(values, first, count, falloff, BLOCK: tl.constexpr):
             from_next = above - tl.load(values + first + k + 1, mask=inside, other=0.0)
             to_last = tl.load(values + first + k + reach, mask=inside, other=0.0) - below
             halvings = (above - below) * tl.minimum(from_next, to_last) * falloff
-            felt = felt | (tl.sum((inside & (halvings < _NEGLIGIBLE)).to(tl.int32), 0) > 0)
-    return tl.minimum(2 * reach + 1, count)
+            felt += (inside & (halvings < _NEGLIGIBLE_HALVINGS)).to(tl.int32)
+        beyond = tl.sum(felt, 0) > 0
+        least = tl.where(beyond, reach + 1, least)
+        most = tl.where(beyond, most, reach)
+    return tl.minimum(2 * most + 1, count)
 
 
 @triton.jit

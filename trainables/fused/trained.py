@@ -24,9 +24,10 @@ class FusedRepresentatives:
         gradient: (levels,), float32: of the last step.
         counts: (levels,), int32: weights nearest to each level, where the penalty depends on them; 0 between steps.
         starts: (levels,), float32: where the cell of each level begins, where that depends on the counts.
+        costs: (levels,), float64: memory for what each level costs a weight.
         partial: (chunks, columns), float64: sums over the weights of each chunk, by level or of a grid's step.
         steps: (layers,), float32: steps of Adam so far.
-        arrived: (layers,), int32: programs of a launch that have stored their sums; 0 between launches.
+        arrived: (layers,), int32: programs of a launch that have done their part; 0 between launches.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class FusedRepresentatives:
         self.partial = torch.zeros((rows, columns), dtype=torch.float64, device=device)
         self.counts = torch.zeros(sum(layout.num_levels), dtype=torch.int32, device=device)
         self.starts = torch.zeros(sum(layout.num_levels), device=device)
+        self.costs = torch.zeros(sum(layout.num_levels), dtype=torch.float64, device=device)
 
     @property
     def values(self) -> Float[Tensor, " levels"]:

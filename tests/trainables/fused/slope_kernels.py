@@ -14,6 +14,7 @@ def run_count_felt(result, values, count, falloff, block: tl.constexpr):
 @triton.jit
 def run_store_cells(
     starts,
+    costs,
     values,
     counts,
     weights,
@@ -23,9 +24,10 @@ def run_store_cells(
     size,
     cost_of_bit,
     squared: tl.constexpr,
+    padded_levels: tl.constexpr,
     size_of_all: tl.constexpr,
 ):
-    store_cells(starts, values, counts, 0, count, tl.load(size), tl.load(cost_of_bit), squared, 4)
+    store_cells(starts, costs, values, counts, tl.load(size), count, tl.load(cost_of_bit), squared, padded_levels)
     tl.debug_barrier()
     at = tl.arange(0, size_of_all)
     level, _, at_end = cheapest_level(tl.load(weights + at), values, starts, 0, count)

@@ -49,6 +49,7 @@ def test_weights_feel_the_neighbours_of_their_level_alone_where_levels_are_apart
     tau = 0.02 * 0.1**2
     assert felt(even, tau, 4) == 3
     assert felt([*even, 1.9 + 0.004], tau, 4) == 5
+    assert felt([-0.004, *even], tau, 4) == 5
     assert felt(even, 1.0, 4) == 20
     assert felt([0.5] * 6, tau, 4) == 6
     assert felt([0.0, 1.0], tau, 4) == 2
@@ -67,6 +68,7 @@ def test_cells_of_levels_that_cost_bits_are_those_of_their_lower_envelope(
     at_end = torch.empty_like(found)
     run_store_cells[(1,)](
         starts,
+        torch.empty(len(values), dtype=torch.float64, device=DEVICE),
         on_device(values),
         on_device(counts, torch.int32),
         on_device(weights),
@@ -76,6 +78,7 @@ def test_cells_of_levels_that_cost_bits_are_those_of_their_lower_envelope(
         on_device([sum(counts)], torch.int64),
         on_device([cost_of_bit], torch.float64),
         squared=squared,
+        padded_levels=16,
         size_of_all=64,
     )
     boundaries = torch.tensor(ends, dtype=torch.float32)
