@@ -8,18 +8,18 @@ which layers these are.
 import triton
 import triton.language as tl
 
-from trainables.fused.layout import CONSTANTS, TEMPERATURE, UNIT
-from trainables.fused.places import is_last_of_layer, place_in, place_of_chunk
+from trainables.fused.layout import TEMPERATURE, UNIT
+from trainables.fused.places import chunks_of_layer, constants_of_layer, is_last_of_layer, place_in, place_of_chunk
 from trainables.fused.slopes import LOG2_E
 from trainables.fused.training_kernels import sums_of_levels
 
-_CONSTANTS, _UNIT, _TEMPERATURE = tl.constexpr(CONSTANTS), tl.constexpr(UNIT), tl.constexpr(TEMPERATURE)
+_UNIT, _TEMPERATURE = tl.constexpr(UNIT), tl.constexpr(TEMPERATURE)
 
 
 @triton.jit
-def temperature_of(constants, controls, layer):
+def temperature_of(tables, controls, layer):
     """Return a layer's temperature, float32."""
-    unit = tl.load(constants + layer * _CONSTANTS + _UNIT)
+    unit = tl.load(constants_of_layer(tables, layer) + _UNIT)
     return (tl.load(controls + _TEMPERATURE) * unit).to(tl.float32)
 
 
@@ -47,10 +47,7 @@ def move_centroids(
     kept,
     sums,
     totals,
-    chunks,
-    firsts,
-    sizes,
-    constants,
+    tables,
     controls,
     centroids,
     attention,
@@ -74,10 +71,7 @@ def move_centroids(
         kept: (n,), float32: the weights of all layers one after the other; written with KEEP.
         sums: (chunks, WIDTH), float64: of the weights by their attention; overwritten.
         totals: (chunks, WIDTH), float64: of the attention; overwritten.
-        chunks: (chunks, 3), int64: layer, first weight in the layer, first weight in `kept`.
-        firsts: (layers + 1,), int64: first chunk of each layer.
-        sizes: (layers, 3), int64: weights, first level, levels.
-        constants: (layers, CONSTANTS), float64; the unit is that of the temperature.
+        tables: those of `Layout`; the unit of the constants is that of the temperature.
         controls: (CONTROLS,), float32.
         centroids: (iterations + 1, LEVELS), float32: of all layers, before each iteration. The row after the
             iteration's is written; with KEEP, its own is written from `state`.
@@ -95,7 +89,7 @@ def move_centroids(
         BLOCK: levels handled at once.
         CHUNK: weights in a chunk.
     """
-    chunk, layer, at, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
+    chunk, layer, at, among_all, inside, first, count = place_of_chunk(tables, CHUNK)
     if KEEP | (tl.load(resting + layer) == 0):
         if KEEP:
             weight = tl.load(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, mask=inside, other=0.0)
@@ -104,7 +98,7 @@ def move_centroids(
         else:
             weight = tl.load(kept + among_all, mask=inside, other=0.0)
             before = centroids + ITERATION * LEVELS + first
-        falloff = LOG2_E / temperature_of(constants, controls, layer)
+        falloff = LOG2_E / temperature_of(tables, controls, layer)
         closest = closest_distance(weight, before, count)
         total = tl.zeros([CHUNK], tl.float32)
         for k in range(count):
@@ -113,8 +107,8 @@ def move_centroids(
             own = tl.where(inside, share_of(weight, tl.load(before + k), closest, falloff) / total, 0.0)
             tl.store(sums + chunk * WIDTH + k, tl.sum(weight * own, 0).to(tl.float64))
             tl.store(totals + chunk * WIDTH + k, tl.sum(own, 0).to(tl.float64))
-        if is_last_of_layer(arrived, firsts, layer):
-            begin, end = tl.load(firsts + layer), tl.load(firsts + layer + 1)
+        if is_last_of_layer(arrived, tables, layer):
+            begin, end = chunks_of_layer(tables, layer)
             row = centroids + ITERATION * LEVELS + first
             after = row + LEVELS
             farthest = tl.zeros([BLOCK], tl.float32)
@@ -143,7 +137,7 @@ def move_centroids(
                     other = tl.load(after + j)
                     rank += ((other < mean) | ((other == mean) & (j < block))).to(tl.int32)
                 tl.store(state + first + rank, mean, mask=real)
-            tolerance = TOLERANCE * tl.load(constants + layer * _CONSTANTS + _UNIT)
+            tolerance = TOLERANCE * tl.load(constants_of_layer(tables, layer) + _UNIT)
             tl.store(resting + layer, (tl.max(farthest, 0).to(tl.float64) <= tolerance).to(tl.int32))
             tl.store(performed + layer, ITERATION + 1)
 
@@ -152,9 +146,7 @@ def move_centroids(
 def cluster_weights(
     addresses,
     kept,
-    chunks,
-    sizes,
-    constants,
+    tables,
     controls,
     centroids,
     performed,
@@ -166,18 +158,16 @@ def cluster_weights(
     Args:
         addresses: (layers,), int64: where each layer's float32 weights lie in the network.
         kept: as for `move_centroids`.
-        chunks: as for `move_centroids`.
-        sizes: as for `move_centroids`.
-        constants: as for `move_centroids`.
+        tables: those of `Layout`.
         controls: as for `move_centroids`.
         centroids: as for `move_centroids`.
         performed: as for `move_centroids`.
         LEVELS: as for `move_centroids`.
         CHUNK: weights in a chunk.
     """
-    _, layer, at, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
+    _, layer, at, among_all, inside, first, count = place_of_chunk(tables, CHUNK)
     weight = tl.load(kept + among_all, mask=inside, other=0.0)
-    falloff = LOG2_E / temperature_of(constants, controls, layer)
+    falloff = LOG2_E / temperature_of(tables, controls, layer)
     centroids += (tl.load(performed + layer) - 1) * LEVELS + first
     means = centroids + LEVELS
     closest = closest_distance(weight, centroids, count)
@@ -198,10 +188,7 @@ def pass_attention(
     gradient,
     sums,
     totals,
-    chunks,
-    firsts,
-    sizes,
-    constants,
+    tables,
     controls,
     centroids,
     attention,
@@ -228,10 +215,7 @@ def pass_attention(
         gradient: (n,), float32: between "output" and "first".
         sums: (chunks, WIDTH), float64: gradients of the means; overwritten with "output".
         totals: (chunks, WIDTH), float64: gradients of the centroids; not written with "first".
-        chunks: as for `move_centroids`.
-        firsts: as for `move_centroids`.
-        sizes: as for `move_centroids`.
-        constants: as for `move_centroids`.
+        tables: those of `Layout`.
         controls: as for `move_centroids`.
         centroids: as for `move_centroids`.
         attention: as for `move_centroids`.
@@ -250,7 +234,7 @@ def pass_attention(
         BLOCK: as for `move_centroids`.
         CHUNK: as for `move_centroids`.
     """
-    chunk, layer, at, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
+    chunk, layer, at, among_all, inside, first, count = place_of_chunk(tables, CHUNK)
     last = tl.load(performed + layer) - 1
     iteration = last if STAGE == "output" else tl.zeros_like(last) + ITERATION
     if iteration <= last:
@@ -259,7 +243,7 @@ def pass_attention(
             grad = tl.load(place_in(gradients, layer) + at, mask=inside, other=0.0)
         else:
             grad = tl.load(gradient + among_all, mask=inside, other=0.0)
-        tau = temperature_of(constants, controls, layer)
+        tau = temperature_of(tables, controls, layer)
         falloff = LOG2_E / tau
         row = iteration * LEVELS + first
         centroids += row
@@ -302,8 +286,8 @@ def pass_attention(
             tl.store(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, weight, mask=inside)
         else:
             tl.store(gradient + among_all, result, mask=inside)
-            if is_last_of_layer(arrived, firsts, layer):
-                begin, end = tl.load(firsts + layer), tl.load(firsts + layer + 1)
+            if is_last_of_layer(arrived, tables, layer):
+                begin, end = chunks_of_layer(tables, layer)
                 for start in range(0, count, BLOCK):
                     block = start + tl.arange(0, BLOCK)
                     real = block < count

@@ -12,8 +12,8 @@ a layer: most GPUs are many times slower in float64. `trainables.fused.slopes` h
 import triton
 import triton.language as tl
 
-from trainables.fused.layout import AMOUNT, CONSTANTS, ENTROPY_WEIGHT, FACTOR, LAM, TEMPERATURE, UNIT
-from trainables.fused.places import is_last_of_layer, place_in, place_of_chunk
+from trainables.fused.layout import AMOUNT, ENTROPY_WEIGHT, FACTOR, LAM, TEMPERATURE, UNIT
+from trainables.fused.places import constants_of_layer, is_last_of_layer, place_in, place_of_chunk, size_of_layer
 from trainables.fused.slopes import (
     LOG2_E,
     cheapest_level,
@@ -26,7 +26,6 @@ from trainables.fused.slopes import (
 )
 from trainables.fused.training_kernels import train_if_last
 
-_CONSTANTS = tl.constexpr(CONSTANTS)
 _FACTOR, _LAM = tl.constexpr(FACTOR), tl.constexpr(LAM)
 _UNIT, _ENTROPY_WEIGHT = tl.constexpr(UNIT), tl.constexpr(ENTROPY_WEIGHT)
 _AMOUNT, _TEMPERATURE = tl.constexpr(AMOUNT), tl.constexpr(TEMPERATURE)
@@ -41,17 +40,15 @@ def squared_unit(own, spacing):
 
 @triton.jit
 def find_cells_if_last(
-    starts, costs, arrived, counts, firsts, sizes, constants, values, layer, SQUARED: tl.constexpr, LEVELS: tl.constexpr
+    starts, costs, arrived, counts, tables, values, layer, SQUARED: tl.constexpr, LEVELS: tl.constexpr
 ):
     """Find the cells of a layer under RH, if this program is the last of the layer to have counted its levels.
 
     The arguments are those of `count_levels`, and the program's layer.
     """
-    if is_last_of_layer(arrived, firsts, layer):
-        own = constants + layer * _CONSTANTS
-        size = tl.load(sizes + 3 * layer)
-        first = tl.load(sizes + 3 * layer + 1)
-        count = tl.load(sizes + 3 * layer + 2).to(tl.int32)
+    if is_last_of_layer(arrived, tables, layer):
+        own = constants_of_layer(tables, layer)
+        size, first, count = size_of_layer(tables, layer)
         half = tl.sqrt(squared_unit(own, mean_spacing(values, first, count))) * 0.5
         cost_of_bit = tl.load(own + _ENTROPY_WEIGHT) * (half * half if SQUARED else half)
         store_cells(
@@ -66,10 +63,7 @@ def count_levels(
     starts,
     costs,
     arrived,
-    chunks,
-    firsts,
-    sizes,
-    constants,
+    tables,
     values,
     FAMILY: tl.constexpr,
     SQUARED: tl.constexpr,
@@ -84,24 +78,21 @@ def count_levels(
         starts: (levels,), float32: where the cell of each level begins, from `store_cells`; written for "cheapest".
         costs: (levels,), float64: memory for the costs of the levels.
         arrived: as for `is_last_of_layer`.
-        chunks: as for `pull_weights`.
-        firsts: as for `pull_weights`.
-        sizes: as for `pull_weights`.
-        constants: as for `pull_weights`.
+        tables: those of `Layout`.
         values: as for `pull_weights`.
         FAMILY: "cheapest" or "bins".
         SQUARED: as for `pull_weights`.
         LEVELS: a power of 2, at least the levels of any layer.
         CHUNK: weights in a chunk.
     """
-    _, layer, at, _, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
+    _, layer, at, _, inside, first, count = place_of_chunk(tables, CHUNK)
     weight = tl.load(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, mask=inside, other=0.0)
     level, _, _ = nearest_level(weight, values, first, count)
     k = tl.arange(0, LEVELS)
     # The last program or the next launch reads the counts: no program waits for those of another.
     tl.atomic_add(counts + first + k, tl.histogram(level, LEVELS, mask=inside), mask=k < count, sem="relaxed")
     if FAMILY == "cheapest":
-        find_cells_if_last(starts, costs, arrived, counts, firsts, sizes, constants, values, layer, SQUARED, LEVELS)
+        find_cells_if_last(starts, costs, arrived, counts, tables, values, layer, SQUARED, LEVELS)
 
 
 @triton.jit
@@ -132,10 +123,7 @@ def pull_weights(
     partial,
     counts,
     starts,
-    chunks,
-    firsts,
-    sizes,
-    constants,
+    tables,
     values,
     controls,
     training,
@@ -159,10 +147,7 @@ def pull_weights(
         partial: (chunks, WIDTH), float64: the gradients of the representatives from each chunk.
         counts: (levels,), int32: weights nearest to each level, for FAMILY "bins".
         starts: (levels,), float32: where the cell of each level begins, for FAMILY "cheapest".
-        chunks: (chunks, 3), int64: layer, first weight in the layer, first weight in `slopes`.
-        firsts: (layers + 1,), int64: first chunk of each layer.
-        sizes: (layers, 3), int64: weights, first level, levels.
-        constants: (layers, CONSTANTS), float64.
+        tables: those of `Layout`.
         values: (levels,), float32: representatives of all layers.
         controls: (CONTROLS,), float32: what changes from step to step.
         training: as for `train_if_last`.
@@ -179,8 +164,8 @@ def pull_weights(
         BLOCK: as for `train_if_last`.
         CHUNK: weights in a chunk.
     """
-    chunk, layer, at, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
-    own = constants + layer * _CONSTANTS
+    chunk, layer, at, among_all, inside, first, count = place_of_chunk(tables, CHUNK)
+    own = constants_of_layer(tables, layer)
     address = tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at
     weight = tl.load(address, mask=inside, other=0.0)
     spacing = mean_spacing(values, first, count)
@@ -246,7 +231,7 @@ def pull_weights(
         else:
             moved = nearest + offset / (1 + 2 * strength * distance.to(tl.float32))
         tl.store(address, moved, mask=inside)
-    train_if_last(training, partial, firsts, sizes, constants, controls, layer, COLUMNS, WIDTH, TRAIN, ROWS, BLOCK)
+    train_if_last(training, partial, tables, controls, layer, COLUMNS, WIDTH, TRAIN, ROWS, BLOCK)
 
 
 @triton.jit
@@ -254,10 +239,7 @@ def train_codebooks(
     gradients,
     levels,
     partial,
-    chunks,
-    firsts,
-    sizes,
-    constants,
+    tables,
     controls,
     training,
     COLUMNS,
@@ -272,10 +254,7 @@ def train_codebooks(
         gradients: a tensor for each layer, float32.
         levels: (n,), int32: the level of each weight, of all layers one after the other.
         partial: as for `pull_weights`.
-        chunks: as for `pull_weights`.
-        firsts: as for `pull_weights`.
-        sizes: as for `pull_weights`.
-        constants: as for `pull_weights`.
+        tables: those of `Layout`.
         controls: as for `pull_weights`.
         training: as for `train_if_last`.
         COLUMNS: as for `train_if_last`.
@@ -284,28 +263,27 @@ def train_codebooks(
         BLOCK: as for `train_if_last`.
         CHUNK: weights in a chunk.
     """
-    chunk, layer, at, among_all, inside, _, count = place_of_chunk(chunks, sizes, CHUNK)
+    chunk, layer, at, among_all, inside, _, count = place_of_chunk(tables, CHUNK)
     grad = tl.load(place_in(gradients, layer) + at, mask=inside, other=0.0)
     level = tl.load(levels + among_all, mask=inside, other=-1)
     for k in range(count):
         part = tl.where(level == k, grad, 0.0)
         tl.store(partial + chunk * WIDTH + k, tl.sum(part, 0).to(tl.float64))
-    train_if_last(training, partial, firsts, sizes, constants, controls, layer, COLUMNS, WIDTH, "levels", ROWS, BLOCK)
+    train_if_last(training, partial, tables, controls, layer, COLUMNS, WIDTH, "levels", ROWS, BLOCK)
 
 
 @triton.jit
-def write_levels(addresses, levels, values, chunks, sizes, CHUNK: tl.constexpr):
+def write_levels(addresses, levels, values, tables, CHUNK: tl.constexpr):
     """Write the representative of each weight of one chunk into the network.
 
     Args:
         addresses: as for `pull_weights`.
         levels: (n,), int32: the level of each weight, of all layers one after the other.
         values: (levels,), float32: representatives of all layers.
-        chunks: as for `pull_weights`.
-        sizes: as for `pull_weights`.
+        tables: those of `Layout`.
         CHUNK: weights in a chunk.
     """
-    _, layer, at, among_all, inside, first, _ = place_of_chunk(chunks, sizes, CHUNK)
+    _, layer, at, among_all, inside, first, _ = place_of_chunk(tables, CHUNK)
     level = tl.load(levels + among_all, mask=inside, other=0)
     value = tl.load(values + first + level, mask=inside, other=0.0)
     tl.store(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, value, mask=inside)

@@ -73,6 +73,11 @@ class Layout:
     chunk: int
 
     @property
+    def tables(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What the kernels read: `chunks`, `firsts`, `sizes` and `constants`."""
+        return self.chunks, self.firsts, self.sizes, self.constants
+
+    @property
     def padded_levels(self) -> int:
         """Least power of 2 that is at least the number of levels of each layer."""
         return 1 << (max(self.num_levels) - 1).bit_length()

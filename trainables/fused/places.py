@@ -3,21 +3,46 @@
 import triton
 import triton.language as tl
 
+from trainables.fused.layout import CONSTANTS
+
+_CONSTANTS = tl.constexpr(CONSTANTS)
+
 
 @triton.jit
-def place_of_chunk(chunks, sizes, CHUNK: tl.constexpr):
+def size_of_layer(tables, layer):
+    """Return the number of a layer's weights, its first level and its number of levels; see `Layout.tables`."""
+    _, _, sizes, _ = tables
+    row = sizes + 3 * layer
+    return tl.load(row), tl.load(row + 1), tl.load(row + 2).to(tl.int32)
+
+
+@triton.jit
+def chunks_of_layer(tables, layer):
+    """Return the first chunk of a layer, and that of the next one; see `Layout.tables`."""
+    _, firsts, _, _ = tables
+    return tl.load(firsts + layer), tl.load(firsts + layer + 1)
+
+
+@triton.jit
+def constants_of_layer(tables, layer):
+    """Return where the constants of a layer are; see `Layout.tables`."""
+    _, _, _, constants = tables
+    return constants + layer * _CONSTANTS
+
+
+@triton.jit
+def place_of_chunk(tables, CHUNK: tl.constexpr):
     """Return a program's chunk, its layer, its places in the layer and among all weights, and which of them are real.
 
     Last come the first level of the layer and its number of levels.
     """
+    chunks, _, _, _ = tables
     chunk = tl.program_id(0).to(tl.int64)
     layer = tl.load(chunks + 3 * chunk)
     at = tl.load(chunks + 3 * chunk + 1) + tl.arange(0, CHUNK)
     among_all = tl.load(chunks + 3 * chunk + 2) + tl.arange(0, CHUNK)
-    inside = at < tl.load(sizes + 3 * layer)
-    first = tl.load(sizes + 3 * layer + 1)
-    count = tl.load(sizes + 3 * layer + 2).to(tl.int32)
-    return chunk, layer, at, among_all, inside, first, count
+    size, first, count = size_of_layer(tables, layer)
+    return chunk, layer, at, among_all, at < size, first, count
 
 
 @triton.jit
@@ -30,7 +55,7 @@ def place_in(tensors, layer):
 
 
 @triton.jit
-def is_last_of_layer(arrived, firsts, layer):
+def is_last_of_layer(arrived, tables, layer):
     """Count a program that has stored its part of a layer, and return whether it is the last one.
 
     Each program of the layer calls this once in a launch. The last one sees what all of them have stored, and may
@@ -38,13 +63,14 @@ def is_last_of_layer(arrived, firsts, layer):
 
     Args:
         arrived: (layers,), int32: 0 before the launch and after it.
-        firsts: (layers + 1,), int64: first chunk of each layer, of which each has a program.
+        tables: those of `Layout`; each chunk of the layer has a program.
         layer: of the program.
     """
     # All threads of the program have stored before one of them counts it.
     tl.debug_barrier()
     before = tl.atomic_add(arrived + layer, 1, sem="acq_rel", scope="gpu")
-    is_last = before == tl.load(firsts + layer + 1) - tl.load(firsts + layer) - 1
+    begin, end = chunks_of_layer(tables, layer)
+    is_last = before == end - begin - 1
     if is_last:
         tl.store(arrived + layer, 0)
     return is_last

@@ -3,12 +3,11 @@
 import triton
 import triton.language as tl
 
-from trainables.fused.layout import CONSTANTS, LEARNING_RATE, REPRESENTATIVE_SHARE
-from trainables.fused.places import is_last_of_layer
+from trainables.fused.layout import LEARNING_RATE, REPRESENTATIVE_SHARE
+from trainables.fused.places import chunks_of_layer, constants_of_layer, is_last_of_layer, size_of_layer
 from trainables.fused.slopes import adam_step
 
-_CONSTANTS, _LEARNING_RATE = tl.constexpr(CONSTANTS), tl.constexpr(LEARNING_RATE)
-_REPRESENTATIVE_SHARE = tl.constexpr(REPRESENTATIVE_SHARE)
+_LEARNING_RATE, _REPRESENTATIVE_SHARE = tl.constexpr(LEARNING_RATE), tl.constexpr(REPRESENTATIVE_SHARE)
 
 
 @triton.jit
@@ -150,9 +149,7 @@ def place_grid(value, multiples, values, count, BLOCK: tl.constexpr):
 def train_if_last(
     training,
     partial,
-    firsts,
-    sizes,
-    constants,
+    tables,
     controls,
     layer,
     COLUMNS,
@@ -166,9 +163,7 @@ def train_if_last(
     Args:
         training: a result of `FusedRepresentatives.training`.
         partial: (chunks, WIDTH), float64: gradients of the representatives from each chunk, or of a grid's step.
-        firsts: (layers + 1,), int64: first chunk of each layer.
-        sizes: (layers, 3), int64: weights, first level, levels.
-        constants: (layers, CONSTANTS), float64.
+        tables: those of `Layout`.
         controls: (CONTROLS,), float32.
         layer: of the program.
         COLUMNS: row length of the state.
@@ -181,12 +176,12 @@ def train_if_last(
     """
     if TRAIN != "nothing":
         arrived, steps, state, moved, gradient, counts, multiples, values = training
-        if is_last_of_layer(arrived, firsts, layer):
-            first = tl.load(sizes + 3 * layer + 1)
-            count = tl.load(sizes + 3 * layer + 2).to(tl.int32)
-            begin, end = tl.load(firsts + layer), tl.load(firsts + layer + 1)
+        if is_last_of_layer(arrived, tables, layer):
+            _, first, count = size_of_layer(tables, layer)
+            begin, end = chunks_of_layer(tables, layer)
             step = tl.load(steps + layer).to(tl.float64) + 1
-            rate = tl.load(constants + layer * _CONSTANTS + _LEARNING_RATE) * tl.load(controls + _REPRESENTATIVE_SHARE)
+            own = constants_of_layer(tables, layer)
+            rate = tl.load(own + _LEARNING_RATE) * tl.load(controls + _REPRESENTATIVE_SHARE)
             if TRAIN == "grid" or TRAIN == "step":
                 grad = gradient_of_step(
                     partial, begin, end, multiples + first, count, WIDTH, TRAIN == "step", ROWS, BLOCK

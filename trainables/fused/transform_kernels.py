@@ -7,28 +7,27 @@ for the time of the pass.
 import triton
 import triton.language as tl
 
-from trainables.fused.layout import CONSTANTS, FACTOR, TEMPERATURE
-from trainables.fused.places import is_last_of_layer, place_in, place_of_chunk
+from trainables.fused.layout import FACTOR, TEMPERATURE
+from trainables.fused.places import chunks_of_layer, constants_of_layer, is_last_of_layer, place_in, place_of_chunk
 from trainables.fused.slopes import nearest_level
 from trainables.fused.training_kernels import sums_of_levels, train_if_last
 
-_CONSTANTS, _FACTOR, _TEMPERATURE = tl.constexpr(CONSTANTS), tl.constexpr(FACTOR), tl.constexpr(TEMPERATURE)
+_FACTOR, _TEMPERATURE = tl.constexpr(FACTOR), tl.constexpr(TEMPERATURE)
 _TINY = tl.constexpr(1.1754943508222875e-38)
 
 
 @triton.jit
-def quantize_weights(addresses, kept, chunks, sizes, values, CHUNK: tl.constexpr):
+def quantize_weights(addresses, kept, tables, values, CHUNK: tl.constexpr):
     """Keep the weights of one chunk, and write the representative nearest to each of them into the network.
 
     Args:
         addresses: (layers,), int64: where each layer's float32 weights lie in the network.
         kept: (n,), float32: the weights of all layers one after the other; written.
-        chunks: (chunks, 3), int64: layer, first weight in the layer, first weight in `kept`.
-        sizes: (layers, 3), int64: weights, first level, levels.
+        tables: those of `Layout`.
         values: (levels,), float32: representatives of all layers.
         CHUNK: weights in a chunk.
     """
-    _, layer, at, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
+    _, layer, at, among_all, inside, first, count = place_of_chunk(tables, CHUNK)
     own = tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at
     weight = tl.load(own, mask=inside, other=0.0)
     tl.store(kept + among_all, weight, mask=inside)
@@ -42,10 +41,7 @@ def pass_quantized(
     gradients,
     kept,
     partial,
-    chunks,
-    firsts,
-    sizes,
-    constants,
+    tables,
     controls,
     training,
     COLUMNS,
@@ -61,10 +57,7 @@ def pass_quantized(
         gradients: a tensor for each layer, float32: of the quantized weights; changed in place to that of the weights.
         kept: as for `quantize_weights`; read.
         partial: (chunks, WIDTH), float64: its first column receives the gradient of the step.
-        chunks: as for `quantize_weights`.
-        firsts: (layers + 1,), int64: first chunk of each layer.
-        sizes: as for `quantize_weights`.
-        constants: (layers, CONSTANTS), float64; the factor scales the gradient of the step.
+        tables: those of `Layout`; the factor of the constants scales the gradient of the step.
         controls: (CONTROLS,), float32.
         training: as for `train_if_last`.
         COLUMNS: as for `train_if_last`.
@@ -74,7 +67,7 @@ def pass_quantized(
         CHUNK: weights in a chunk.
     """
     _, _, state, _, _, _, multiples, values = training
-    chunk, layer, at, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
+    chunk, layer, at, among_all, inside, first, count = place_of_chunk(tables, CHUNK)
     weight = tl.load(kept + among_all, mask=inside, other=0.0)
     tl.store(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, weight, mask=inside)
     gradient = place_in(gradients, layer) + at
@@ -84,9 +77,9 @@ def pass_quantized(
     step = tl.maximum(tl.abs(tl.load(state + layer)), _TINY)
     derivative = tl.load(multiples + first + level) - tl.where(within, weight / step, 0.0)
     by_step = tl.sum(tl.where(inside, grad * derivative, 0.0), 0).to(tl.float64)
-    tl.store(partial + chunk * WIDTH, by_step * tl.load(constants + layer * _CONSTANTS + _FACTOR))
+    tl.store(partial + chunk * WIDTH, by_step * tl.load(constants_of_layer(tables, layer) + _FACTOR))
     tl.store(gradient, tl.where(within, grad, 0.0), mask=inside)
-    train_if_last(training, partial, firsts, sizes, constants, controls, layer, COLUMNS, WIDTH, "step", ROWS, BLOCK)
+    train_if_last(training, partial, tables, controls, layer, COLUMNS, WIDTH, "step", ROWS, BLOCK)
 
 
 @triton.jit
@@ -95,9 +88,7 @@ def take_means(
     kept,
     sums,
     totals,
-    chunks,
-    firsts,
-    sizes,
+    tables,
     values,
     arrived,
     WIDTH,
@@ -112,9 +103,7 @@ def take_means(
         kept: as for `quantize_weights`.
         sums: (chunks, WIDTH), float64: of the weights by level; overwritten.
         totals: (chunks, WIDTH), float64: how many they are; overwritten.
-        chunks: as for `quantize_weights`.
-        firsts: (layers + 1,), int64: first chunk of each layer.
-        sizes: as for `quantize_weights`.
+        tables: those of `Layout`.
         values: as for `quantize_weights`; changed in place.
         arrived: as for `is_last_of_layer`.
         WIDTH: row length of `sums` and `totals`.
@@ -122,7 +111,7 @@ def take_means(
         BLOCK: levels handled at once.
         CHUNK: weights in a chunk.
     """
-    chunk, layer, at, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
+    chunk, layer, at, among_all, inside, first, count = place_of_chunk(tables, CHUNK)
     weight = tl.load(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, mask=inside, other=0.0)
     tl.store(kept + among_all, weight, mask=inside)
     level, _, _ = nearest_level(weight, values, first, count)
@@ -130,8 +119,8 @@ def take_means(
         own = inside & (level == k)
         tl.store(sums + chunk * WIDTH + k, tl.sum(tl.where(own, weight, 0.0), 0).to(tl.float64))
         tl.store(totals + chunk * WIDTH + k, tl.sum(own.to(tl.int32), 0).to(tl.float64))
-    if is_last_of_layer(arrived, firsts, layer):
-        begin, end = tl.load(firsts + layer), tl.load(firsts + layer + 1)
+    if is_last_of_layer(arrived, tables, layer):
+        begin, end = chunks_of_layer(tables, layer)
         for start in range(0, count, BLOCK):
             block = start + tl.arange(0, BLOCK)
             real = block < count
@@ -141,19 +130,18 @@ def take_means(
 
 
 @triton.jit
-def map_weights(addresses, kept, chunks, sizes, values, controls, CHUNK: tl.constexpr):
+def map_weights(addresses, kept, tables, values, controls, CHUNK: tl.constexpr):
     """Write PARQ's proximal map of one chunk of weights into the network.
 
     Args:
         addresses: as for `quantize_weights`.
         kept: as for `quantize_weights`.
-        chunks: as for `quantize_weights`.
-        sizes: as for `quantize_weights`.
+        tables: those of `Layout`.
         values: as for `quantize_weights`.
         controls: (CONTROLS,), float32; the inverse slope of the map is in the place of the temperature.
         CHUNK: weights in a chunk.
     """
-    _, layer, at, among_all, inside, first, count = place_of_chunk(chunks, sizes, CHUNK)
+    _, layer, at, among_all, inside, first, count = place_of_chunk(tables, CHUNK)
     weight = tl.load(kept + among_all, mask=inside, other=0.0)
     level, nearest, _ = nearest_level(weight, values, first, count)
     # Of the two representatives around the weight, the nearest is the upper one where the weight is not above it.

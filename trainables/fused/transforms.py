@@ -120,9 +120,7 @@ class FusedLearnedSteps(FusedTransform):
         """Write the representative nearest to each weight in its place; see `FusedTransform.apply`."""
         del controls
         layout, values = self._layout, self.representatives.values
-        self._launch(
-            "transform_kernels.quantize_weights", self._weights, self._kept, layout.chunks, layout.sizes, values
-        )
+        self._launch("transform_kernels.quantize_weights", self._weights, self._kept, layout.tables, values)
 
     def chain(self, gradients: Sequence[Tensor | None], controls: Tensor) -> None:
         """Stop the gradients of weights beyond their grid, and train the steps; see `FusedTransform.chain`."""
@@ -133,10 +131,7 @@ class FusedLearnedSteps(FusedTransform):
             flat_gradients(self._weights, gradients),
             self._kept,
             grids.partial,
-            layout.chunks,
-            layout.firsts,
-            layout.sizes,
-            layout.constants,
+            layout.tables,
             controls,
             grids.training,
             grids.state.shape[1],
@@ -163,9 +158,7 @@ class FusedPiecewiseAffine(FusedTransform):
             self._kept,
             own.partial,
             self._totals,
-            layout.chunks,
-            layout.firsts,
-            layout.sizes,
+            layout.tables,
             own.values,
             own.arrived,
             own.partial.shape[1],
@@ -176,8 +169,7 @@ class FusedPiecewiseAffine(FusedTransform):
             "transform_kernels.map_weights",
             self._weights,
             self._kept,
-            layout.chunks,
-            layout.sizes,
+            layout.tables,
             own.values,
             controls,
         )
@@ -212,10 +204,7 @@ class FusedSoftClusters(FusedTransform):
                 self._kept,
                 own.partial,
                 self._totals,
-                layout.chunks,
-                layout.firsts,
-                layout.sizes,
-                layout.constants,
+                layout.tables,
                 controls,
                 self._centroids,
                 self._attention,
@@ -235,9 +224,7 @@ class FusedSoftClusters(FusedTransform):
             "cluster_kernels.cluster_weights",
             self._weights,
             self._kept,
-            layout.chunks,
-            layout.sizes,
-            layout.constants,
+            layout.tables,
             controls,
             self._centroids,
             self._performed,
@@ -257,10 +244,7 @@ class FusedSoftClusters(FusedTransform):
                 self._gradient,
                 own.partial,
                 self._totals,
-                layout.chunks,
-                layout.firsts,
-                layout.sizes,
-                layout.constants,
+                layout.tables,
                 controls,
                 self._centroids,
                 self._attention,
