@@ -1,15 +1,12 @@
-"""Choose λ, plan the studies of single seeds, and test the claims of the paper on them: see docs/results.md.
+"""Test the claims of the paper on the studies of single seeds: see docs/results.md.
 
-    python benchmarks/decide_claims.py plan LAMBDA_STUDY... --seeds 0,1,2,3,4 --out FOLDER
     python benchmarks/decide_claims.py show STUDY...
     python benchmarks/decide_claims.py merge STUDY... --out FOLDER
     python benchmarks/decide_claims.py test STUDY... --lambda-studies LAMBDA_STUDY... [--split test] [--out FILE.csv]
 
-`plan` reads the studies in which λ was searched, on seeds of their own, and writes one study.yaml for each seed:
-`none`, `quantize-first` and every penalty at its λ, at each K. `qar launch` runs them; each is whole by itself. `show`
-prints the accuracies of all arms. `merge` writes a folder with the trials of all seeds, of which `qar report` draws
-figures: it needs their tables alone, and `qar merge` their ledgers. `test` reads their trials.parquet and prints the
-eight tests that were named in advance.
+`show` prints the accuracies of all arms. `merge` writes a folder with the trials of all seeds, of which `qar report`
+draws figures: it needs their tables alone, and `qar merge` their ledgers. `test` prints the eight tests that were named
+in advance; the studies in which λ was searched, on seeds of their own, say which penalty is the best one.
 """
 
 import argparse
@@ -49,36 +46,6 @@ def print_lams(lams: dict[str, float]) -> None:
     """Print the chosen λ."""
     rows = [[family, f"{lam:g}"] for family, lam in sorted(lams.items())]
     print_table("λ with the best validation accuracy before tuning, mean over all K", ["family", "λ"], rows)
-
-
-def write_plans(lambda_studies: list[Path], seeds: list[int], out: Path) -> None:
-    """Write the study.yaml of each seed into a folder.
-
-    Raises:
-        ValueError: a seed has chosen λ.
-    """
-    trials = merged(lambda_studies)
-    used = sorted(set(trials["seed"].astype(int)))
-    if common := sorted(set(used) & set(seeds)):
-        raise ValueError(f"seeds must differ from those on which λ was chosen, {used}, got {common}; leave them out")
-    lams = lam_by_family(trials)
-    print_lams(lams)
-    study = yaml.safe_load((lambda_studies[0] / "study.yaml").read_text())
-    plan: list[dict[str, Any]] = []
-    for num_levels in sorted({int(level) for level in trials["num_levels"].dropna()}):
-        plan += [{"family": family, "num_levels": num_levels} for family in ("none", QUANTIZE_FIRST)]
-        plan += [
-            {"family": family, "num_levels": num_levels, "lam": lam, "placement": "own"}
-            for family, lam in sorted(lams.items())
-        ]
-    out.mkdir(parents=True, exist_ok=True)
-    for seed in seeds:
-        name = f"{study['name'].removesuffix('-lambda')}-seed{seed}"
-        changes = {"name": name, "seed": seed, "trials": len(plan), "replicates": 1, "plan": plan}
-        changes["trial"] = study["trial"] | {"evaluate_test": True}
-        path = out / f"{name}.yaml"
-        path.write_text(yaml.safe_dump(study | changes, sort_keys=False, allow_unicode=True))
-        print(f"wrote {path}: {len(plan)} trials")
 
 
 ACCURACIES = {
@@ -198,10 +165,6 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    plan = commands.add_parser("plan", help="write the study of each seed")
-    plan.add_argument("lambda_studies", type=Path, nargs="+")
-    plan.add_argument("--seeds", default="0,1,2,3,4")
-    plan.add_argument("--out", type=Path, required=True)
     show = commands.add_parser("show", help="print the accuracies of all arms")
     show.add_argument("studies", type=Path, nargs="+")
     merge = commands.add_parser("merge", help="write the tables of all seeds as those of one study")
@@ -214,10 +177,7 @@ def main() -> None:
     test.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     try:
-        if arguments.command == "plan":
-            seeds = [int(seed) for seed in arguments.seeds.split(",")]
-            write_plans(arguments.lambda_studies, seeds, arguments.out)
-        elif arguments.command == "show":
+        if arguments.command == "show":
             print_arms(arguments.studies)
         elif arguments.command == "merge":
             write_merged(arguments.studies, arguments.out)
