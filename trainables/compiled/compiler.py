@@ -13,10 +13,10 @@ import numba
 
 @cache
 def cache_folder(module: str) -> Path:
-    """Return where the loops of a module are kept: its own folder for each text of the module and kind of processor.
+    """Return the cache folder of a module's loops: one for each source text, Numba version and type of processor.
 
-    Numba names files by function and line. In one folder, what it keeps of another version, or of another processor
-    that compiles at the same moment, could be taken for what is asked for.
+    Numba names cache files by function and line. In a shared folder, it could load code compiled from another version
+    of the module, or by another processor at the same moment.
 
     Args:
         module: path of the module's text.

@@ -36,7 +36,7 @@ class CompiledLayer:
         """
         self._regularizer, self._weight = regularizer, weight
         self._half_spacings = half_spacings
-        # The slope is then in proportion to the distance: at the rim of a well, to the spacing.
+        # The steepest slope of a squared distance, half a spacing from the representative, grows with the spacing.
         self._squared = isinstance(regularizer, SoftMinimum) or regularizer.form.squared
         self._factor = 1 / reduction_divisor(regularizer.form, weight.numel())
         self.pull = torch.zeros(len(regularizer.representatives), dtype=torch.float64)

@@ -23,14 +23,14 @@ BINS_A_LEVEL = 16
 LANES = 4
 """Sums of each level, side by side, so that an addition need not wait for the one before it."""
 
-NEGLIGIBLE = 14.0
-"""Representatives whose shares of a weight are together below exp(−14) = 1e-6 are left out."""
+NEGLIGIBLE_SUM = 14.0
+"""Representatives are left out if their shares add up to less than exp(−14) = 8e-7 of the nearest one's."""
 
 ONE = np.uint32(1)
 """Intervals are unsigned, so that the compiled code need not ask whether an index counts from the end."""
 
 MOST_FELT = 8.0
-"""Representatives that weights feel, in the mean over the intervals, above which operators are faster."""
+"""Mean number of such representatives an interval (see `count_felt`), above which operators are faster."""
 
 LEAST_EXPONENT = -87.0
 """The exponential of a lower one would not be a normal number in float32."""
@@ -234,13 +234,13 @@ def soft_slopes(weights, intervals, lower, upper, values, tau, felt, powers, slo
 
 @compiled
 def count_felt(values, tau):
-    """Return how many representatives weights of each interval may feel, (K − 1,), int64: its two ends and others.
+    """Return how many representatives have shares that are not negligible in each interval, (K − 1,), int64.
 
     With r ≤ w the lower end of an interval, a representative r_i below r has a share of at most exp(−(r − r_i)²/τ) of
     that of r, since (w − r_i)² − (w − r)² = (r − r_i)(2w − r_i − r) ≥ (r − r_i)². All K of them together are negligible
-    where (r − r_i)² ≥ (`NEGLIGIBLE` + log K) τ. Above the interval likewise.
+    where (r − r_i)² ≥ (`NEGLIGIBLE_SUM` + log K) τ. Above the interval likewise.
     """
-    farthest = math.sqrt((NEGLIGIBLE + math.log(len(values))) * tau)
+    farthest = math.sqrt((NEGLIGIBLE_SUM + math.log(len(values))) * tau)
     felt = np.empty(len(values) - 1, np.int64)
     begin, end = 0, 2
     for interval in range(len(felt)):
@@ -268,7 +268,7 @@ def soft_slope(weight, interval, values, tau, shares, sums):
     """
     w = np.float64(weight)
     least = min((w - values[interval]) ** 2, (w - values[interval + 1]) ** 2)
-    farthest = least + (NEGLIGIBLE + math.log(len(values))) * tau
+    farthest = least + (NEGLIGIBLE_SUM + math.log(len(values))) * tau
     begin, end = interval, interval + 2
     while begin > 0 and (w - values[begin - 1]) ** 2 < farthest:
         begin -= 1

@@ -25,7 +25,7 @@ def have_loops(quantizers: list[LayerQuantizer]) -> bool:
 
 @cache
 def loops_run() -> bool:
-    """Return whether loops can be compiled here; what Numba has kept is made anew if it is damaged."""
+    """Return whether Numba can compile the loops here; a damaged cache is deleted and compiled anew."""
     try:
         from trainables.compiled import compiler, loops  # Numba takes 0.2 s to load, which not all trials need
     except ImportError as error:

@@ -1,13 +1,11 @@
-"""Optimizers that read what changes from step to step from the device, and the numbers that they read."""
+"""Optimizers with learning rates in device memory, and the rows of controls that hold these rates."""
 
-import warnings
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from trainables.fused.layout import CONTROLS, MOST_LEVELS
-from trainables.phases import Phase
+from trainables.fused.layout import CONTROLS
 from trainables.phases.schedule import PhaseSchedule
 
 
@@ -27,12 +25,12 @@ def bind(optimizers: list[torch.optim.Optimizer], rate: Tensor) -> None:
 
 
 def highest_rates(optimizers: list[torch.optim.Optimizer]) -> list[float]:
-    """Return the highest learning rate of the representatives of each layer."""
+    """Return the peak learning rate of each layer's representatives."""
     return [group.get("initial_lr", group["lr"]) for optimizer in optimizers[1:] for group in optimizer.param_groups]
 
 
 def portable(state: dict[str, Any]) -> dict[str, Any]:
-    """Return the state of a phase with optimizers as they are where layers are stepped one by one."""
+    """Undo the group settings of `bind` in a phase's state, in place, and return it, as for a CPU."""
     for optimizer in state["optimizers"]:
         for group in optimizer["param_groups"]:
             group.update(lr=group["initial_lr"], fused=None, foreach=None)
@@ -41,18 +39,8 @@ def portable(state: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
-def warn_of_many_levels(phase: Phase) -> None:
-    """Say in one line that a phase goes layer by layer where layers have too many levels."""
-    if not phase.on_device:
-        warnings.warn(
-            f"the {phase.name} phase has a layer with more than {MOST_LEVELS:,} levels, and goes layer by layer, for "
-            "which the host waits in each step; lower num_levels to train all layers at once",
-            stacklevel=3,
-        )
-
-
 def control_rows(schedule: PhaseSchedule, learning_rate: float) -> list[list[float]]:
-    """Return the learning rates of every step of a phase, among controls that are 0."""
+    """Return a row of controls for each step of a phase, with its learning rates; other controls are 0."""
     rows = []
     for step in range(schedule.epochs * schedule.batches_per_epoch):
         share = schedule.share(step / schedule.batches_per_epoch)

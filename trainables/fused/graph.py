@@ -10,10 +10,10 @@ WARMUP_STEPS = 3
 
 
 class CapturedStep:
-    """A step that is run for the first times, then captured, then replayed.
+    """A step that runs eagerly for `WARMUP_STEPS` calls, is then captured, and is replayed from then on.
 
     A captured step must neither wait for the device nor depend on anything in host memory: all that changes from call
-    to call lies in device memory, at places that stay. If it can't be captured, it goes on to be run.
+    to call lies in device memory, at places that stay. If the capture fails, the step keeps running eagerly.
 
     Attributes:
         enabled: whether steps are captured at all.
@@ -58,7 +58,7 @@ class CapturedStep:
         torch.cuda.current_stream().wait_stream(stream)
 
     def _capture(self) -> None:
-        """Capture a step, which does not take it."""
+        """Capture the step without executing it."""
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
         try:

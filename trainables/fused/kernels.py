@@ -13,7 +13,14 @@ import triton
 import triton.language as tl
 
 from trainables.fused.layout import AMOUNT, ENTROPY_WEIGHT, FACTOR, LAM, TEMPERATURE, UNIT
-from trainables.fused.places import constants_of_layer, is_last_of_layer, place_in, place_of_chunk, size_of_layer
+from trainables.fused.places import (
+    constants_of_layer,
+    is_last_of_layer,
+    place_in,
+    place_of_chunk,
+    size_of_layer,
+    weights_of_layer,
+)
 from trainables.fused.slopes import (
     LOG2_E,
     cheapest_level,
@@ -21,6 +28,7 @@ from trainables.fused.slopes import (
     nearest_level,
     periodic_slope,
     reach_of_lam,
+    sign_of,
     soft_slope,
     store_cells,
 )
@@ -86,7 +94,7 @@ def count_levels(
         CHUNK: weights in a chunk.
     """
     _, layer, at, _, inside, first, count = place_of_chunk(tables, CHUNK)
-    weight = tl.load(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, mask=inside, other=0.0)
+    weight = tl.load(weights_of_layer(addresses, layer) + at, mask=inside, other=0.0)
     level, _, _ = nearest_level(weight, values, first, count)
     k = tl.arange(0, LEVELS)
     # The last program or the next launch reads the counts: no program waits for those of another.
@@ -105,7 +113,7 @@ def store_signs(sums, sign, level, inside, count, strength, LEVELS: tl.constexpr
         sums: where they are stored, (count,), float64.
         sign: (CHUNK,), the slope of each weight at strength 1.
         level: (CHUNK,), int32: the level of each weight.
-        inside: (CHUNK,), which weights are real.
+        inside: (CHUNK,), mask of the weights that exist.
         count: levels of the layer.
         strength: of the slopes.
         LEVELS: as for `count_levels`.
@@ -127,8 +135,8 @@ def pull_weights(
     values,
     controls,
     training,
-    COLUMNS,
-    WIDTH,
+    columns,
+    width,
     FAMILY: tl.constexpr,
     SQUARED: tl.constexpr,
     SCALE: tl.constexpr,
@@ -144,15 +152,15 @@ def pull_weights(
     Args:
         addresses: (layers,), int64: where each layer's float32 weights lie.
         slopes: (n,), float32: written by APPLY "gradient", for all layers one after the other.
-        partial: (chunks, WIDTH), float64: the gradients of the representatives from each chunk.
+        partial: (chunks, width), float64: the gradients of the representatives from each chunk.
         counts: (levels,), int32: weights nearest to each level, for FAMILY "bins".
         starts: (levels,), float32: where the cell of each level begins, for FAMILY "cheapest".
         tables: those of `Layout`.
         values: (levels,), float32: representatives of all layers.
         controls: (CONTROLS,), float32: what changes from step to step.
         training: as for `train_if_last`.
-        COLUMNS: as for `train_if_last`.
-        WIDTH: row length of `partial`.
+        columns: as for `train_if_last`.
+        width: row length of `partial`.
         FAMILY: "periodic", "nearest", "soft", "bounded", "cheapest" or "bins".
         SQUARED: the squared form of the penalty.
         SCALE: whether a bounded well has the curvature of the squared distance.
@@ -166,13 +174,13 @@ def pull_weights(
     """
     chunk, layer, at, among_all, inside, first, count = place_of_chunk(tables, CHUNK)
     own = constants_of_layer(tables, layer)
-    address = tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at
+    address = weights_of_layer(addresses, layer) + at
     weight = tl.load(address, mask=inside, other=0.0)
     spacing = mean_spacing(values, first, count)
     tau = (tl.load(controls + _TEMPERATURE) * squared_unit(own, spacing)).to(tl.float32)
     amount = tl.load(controls + _AMOUNT).to(tl.float64) * tl.load(own + _LAM)
     factor = tl.load(own + _FACTOR)
-    # Drawn weights take the gradient of the representatives without λ, as Adam's step does not depend on it.
+    # For "draw" and "shrink", the representatives' gradient omits λ: Adam's step does not depend on its scale.
     if APPLY == "gradient":
         factor = factor * amount
     if FAMILY == "bounded" and not SCALE:
@@ -198,11 +206,11 @@ def pull_weights(
     elif SQUARED or FAMILY == "bins":
         slope = 2 * offset
     else:
-        slope = tl.where(offset > 0, 1.0, tl.where(offset < 0, -1.0, 0.0))
+        slope = sign_of(offset)
     if FAMILY != "periodic" and FAMILY != "soft":
         slope = tl.where(at_kink, 0.0, slope)
 
-    sums = partial + chunk * WIDTH
+    sums = partial + chunk * width
     if TRAIN == "nothing":
         pass
     elif LEVELS > 0:
@@ -231,7 +239,7 @@ def pull_weights(
         else:
             moved = nearest + offset / (1 + 2 * strength * distance.to(tl.float32))
         tl.store(address, moved, mask=inside)
-    train_if_last(training, partial, tables, controls, layer, COLUMNS, WIDTH, TRAIN, ROWS, BLOCK)
+    train_if_last(training, partial, tables, controls, layer, columns, width, TRAIN, ROWS, BLOCK)
 
 
 @triton.jit
@@ -242,8 +250,8 @@ def train_codebooks(
     tables,
     controls,
     training,
-    COLUMNS,
-    WIDTH,
+    columns,
+    width,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
     CHUNK: tl.constexpr,
@@ -257,8 +265,8 @@ def train_codebooks(
         tables: those of `Layout`.
         controls: as for `pull_weights`.
         training: as for `train_if_last`.
-        COLUMNS: as for `train_if_last`.
-        WIDTH: row length of `partial`.
+        columns: as for `train_if_last`.
+        width: row length of `partial`.
         ROWS: as for `train_if_last`.
         BLOCK: as for `train_if_last`.
         CHUNK: weights in a chunk.
@@ -268,8 +276,8 @@ def train_codebooks(
     level = tl.load(levels + among_all, mask=inside, other=-1)
     for k in range(count):
         part = tl.where(level == k, grad, 0.0)
-        tl.store(partial + chunk * WIDTH + k, tl.sum(part, 0).to(tl.float64))
-    train_if_last(training, partial, tables, controls, layer, COLUMNS, WIDTH, "levels", ROWS, BLOCK)
+        tl.store(partial + chunk * width + k, tl.sum(part, 0).to(tl.float64))
+    train_if_last(training, partial, tables, controls, layer, columns, width, "levels", ROWS, BLOCK)
 
 
 @triton.jit
@@ -286,7 +294,7 @@ def write_levels(addresses, levels, values, tables, CHUNK: tl.constexpr):
     _, layer, at, among_all, inside, first, _ = place_of_chunk(tables, CHUNK)
     level = tl.load(levels + among_all, mask=inside, other=0)
     value = tl.load(values + first + level, mask=inside, other=0.0)
-    tl.store(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, value, mask=inside)
+    tl.store(weights_of_layer(addresses, layer) + at, value, mask=inside)
 
 
 @triton.jit

@@ -1,6 +1,7 @@
 """Launches of the kernels: the one place where a kernel is called.
 
-Weights must not move from one captured graph's replay to the next, as parameters do not.
+A captured graph keeps the addresses of the weights, so that their memory must not change between replays. That of
+parameters does not.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ its numbers. Without fused multiplications, products are rounded before they are
 def why_not(device: str = "cuda") -> str | None:
     """Return why Triton can't launch kernels on a device of this process, in one line; None if it can.
 
-    It launches one to find out. Triton compiles modules of Python for that, with the machine's C compiler.
+    It launches one to find out. Triton compiles an extension module of Python for that, with the machine's C compiler.
     """
     try:
         launch("kernels.store_one", 1, torch.zeros(1, dtype=torch.int32, device=device))
@@ -48,10 +49,10 @@ def launch(kernel: str, programs: int, *arguments: Any, **constants: Any) -> Non
     Args:
         kernel: its module in `trainables.fused`, which needs Triton, and its name: `kernels.pull_weights`.
         programs: how many programs run it.
-        arguments: of the kernel. A list of tensors that never move, as weights, becomes a table of their addresses. A
-            tuple of tensors that may move from step to step, as gradients, is an argument of the kernel itself; a
-            captured graph keeps the addresses that it was captured with.
-        constants: those of its arguments that it is compiled for.
+        arguments: of the kernel. A list of tensors that never move, such as weights, becomes a table of their
+            addresses. A tuple of tensors that may move from step to step, such as gradients, is an argument of the
+            kernel itself; a captured graph keeps the addresses that it was captured with.
+        constants: the kernel's `tl.constexpr` arguments.
     """
     module, name = kernel.split(".")
     function = getattr(import_module(f"trainables.fused.{module}"), name)

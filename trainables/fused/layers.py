@@ -26,11 +26,11 @@ def can_fuse(quantizers: Collection[LayerQuantizer]) -> bool:
     kinds = {type(quantizer) for quantizer in quantizers}
     if len(kinds) != 1 or not kinds <= set(FAMILIES):
         return False
-    return fit([one.representatives for one in quantizers if one.state.requires_grad])
+    return levels_fit([one.representatives for one in quantizers if one.state.requires_grad])
 
 
-def fit(representatives: Collection[Tensor]) -> bool:
-    """Return whether no layer has more representatives than the kernels take sums for."""
+def levels_fit(representatives: Collection[Tensor]) -> bool:
+    """Return whether no layer has more than `MOST_LEVELS` representatives."""
     return all(len(values) <= MOST_LEVELS for values in representatives)
 
 
@@ -65,7 +65,7 @@ class FusedPenalty:
             weights: float32, dense, in any shape.
             quantizers: one for each.
             half_spacings: whether λ counts half-spacings.
-            learning_rates: the highest of each layer's representatives; empty if these are not trained.
+            learning_rates: peak learning rate of each layer's representatives; empty if these are not trained.
             lams: λ of each layer; 1 by default.
             chunk: weights that a program handles.
         """
@@ -96,7 +96,10 @@ class FusedPenalty:
 
     @property
     def proximal_step(self) -> str:
-        """Name of the proximal step: `draw` along slope 1, exact since it stops at representatives, or `shrink`."""
+        """Value of APPLY for the proximal step: "shrink" for squared distances, otherwise "draw".
+
+        With slopes of 1 and −1, "draw" is exact, since each weight stops at its representative.
+        """
         return "shrink" if self._squared or self._family == "bins" else "draw"
 
     def move(self, controls: Tensor, apply: str) -> None:
@@ -104,6 +107,7 @@ class FusedPenalty:
 
         See `kernels.pull_weights`.
         """
+        # Only "gradient" writes slopes: any tensor fills their place here.
         self._pull(self.representatives.gradient, controls, apply)
 
     def add_gradient(self, gradients: Sequence[Tensor], controls: Tensor) -> None:
@@ -182,7 +186,7 @@ class FusedCodebooks:
             weights: float32, dense, in any shape.
             representatives: of each layer, (K,).
             assignments: the level of each weight, in the shape and memory format of the weights.
-            learning_rates: the highest of each layer's representatives.
+            learning_rates: peak learning rate of each layer's representatives.
             chunk: weights that a program handles.
         """
         self._weights = [flat(weight.detach()) for weight in weights]

@@ -22,21 +22,29 @@ CHUNK = 4096
 """Weights that one program of a kernel handles."""
 
 MOST_LEVELS = 1024
-"""Largest K where each chunk of weights has a sum for each level; above, layers are handled one by one. That is so
-where a penalty or the finetune phase trains representatives, and for PARQ and DKM."""
+"""Largest K for which the kernels keep a sum for each level and chunk. They need these sums where a penalty or the
+finetune phase trains representatives, and for PARQ and DKM. If any layer has more levels, all go one by one."""
 
 FACTOR, REACH, SPACED, LOW, HIGH, ORIGIN, SPACING, UNIT, LEARNING_RATE, LAM, ENTROPY_WEIGHT = range(11)
 CONSTANTS = 11
-"""Columns of the table of constants: factor of the slope, or of LSQ's gradient of the step; how far a unit of λ draws a
-weight at slope 1, and whether that is a multiple of the current spacing; ends of the interval, a representative next to
-0 and the spacing of RS and RC; a squared spacing that is the unit of τ and of RH's costs, or 0 for the current one (of
-DKM: a spacing); the highest learning rate of the representatives; λ; γ of RH."""
+"""Number of columns of the table of constants.
+
+- FACTOR: factor of the slope; for LSQ, of the gradient of the step.
+- REACH: distance that a unit of λ draws a weight at slope 1. SPACED: 1 if REACH is a multiple of the current spacing.
+- LOW, HIGH, SPACING: interval and spacing of RS and RC. ORIGIN: a point of their grid, the nearest to 0.
+- UNIT: the squared spacing that is the unit of τ, or 0 for the current one, as always for RH. For DKM: a spacing.
+- LEARNING_RATE: peak learning rate of the representatives. LAM: λ. ENTROPY_WEIGHT: γ of RH.
+"""
 
 RATE, AMOUNT, TEMPERATURE, REPRESENTATIVE_SHARE = range(4)
 CONTROLS = 4
-"""Entries of the numbers that change from step to step: learning rate of the weights; how much a λ of 1 counts, with
-its warm-up and, where they apply, the shares of the schedule; the temperature of RE, in squared spacings, or of DKM, in
-spacings, or the inverse slope of PARQ's map; learning rate of the representatives as a share of its highest."""
+"""Number of controls, the values that change from step to step.
+
+- RATE: learning rate of the weights.
+- AMOUNT: effect of λ = 1 in this step; see `RegularizePhase.amount`.
+- TEMPERATURE: of RE, in squared spacings; of DKM, in spacings. For PARQ: the inverse slope of its map.
+- REPRESENTATIVE_SHARE: learning rate of the representatives as a share of its peak.
+"""
 
 FAMILIES: dict[type, str] = {
     PeriodicWells: "periodic",

@@ -1,8 +1,8 @@
 """The two phases for a device: all layers at once, and no step that the host waits for.
 
-Both train as `trainables.phases` does, and their checkpoints are the same. Groups of layers with different λ or K, and
-layers left in float, are trained at once. Families that the kernels do not know, and layers with more levels than
-`layout.MOST_LEVELS`, where there is a sum for each, are handled one by one, as on a CPU.
+Both train as `trainables.phases` does, and their checkpoints are the same. Layers may differ in λ and K, and some may
+stay in float. A phase trains layer by layer, as on a CPU, if the kernels do not know its family, or if a layer has more
+levels than `layout.MOST_LEVELS` and needs a sum for each.
 """
 
 import warnings
@@ -17,16 +17,16 @@ from trainables.codebooks.assignment import Codebook
 from trainables.config import TrialConfig
 from trainables.fused import launching
 from trainables.fused.controls import StepControls
-from trainables.fused.device_optimizers import bind, control_rows, highest_rates, portable, warn_of_many_levels
-from trainables.fused.layers import FusedCodebooks, FusedPenalty, can_fuse, fit
-from trainables.fused.layout import AMOUNT, FAMILIES, RATE, TEMPERATURE
+from trainables.fused.device_optimizers import bind, control_rows, highest_rates, portable
+from trainables.fused.layers import FusedCodebooks, FusedPenalty, can_fuse, levels_fit
+from trainables.fused.layout import AMOUNT, FAMILIES, MOST_LEVELS, RATE, TEMPERATURE
 from trainables.fused.transforms import FUSED_TRANSFORMS, FusedTransform, can_fuse_transforms
-from trainables.phases import FinetunePhase, RegularizePhase
+from trainables.phases import FinetunePhase, Phase, RegularizePhase
 from trainables.phases.schedule import PhaseSchedule
 
 
 def is_fused_by_default(device: torch.device) -> bool:
-    """Return whether a device trains all layers at once: a GPU for which Triton compiles; else a warning says why."""
+    """Return whether a device trains all layers at once: a GPU on which Triton works. On other GPUs, warn why not."""
     if device.type != "cuda":
         return False
     if reason := launching.why_not():
@@ -36,6 +36,16 @@ def is_fused_by_default(device: torch.device) -> bool:
             stacklevel=3,
         )
     return reason is None
+
+
+def warn_of_many_levels(phase: Phase) -> None:
+    """Warn that a phase trains layer by layer because a layer has too many levels, if it does."""
+    if not phase.on_device:
+        warnings.warn(
+            f"the {phase.name} phase has a layer with more than {MOST_LEVELS:,} levels, and goes layer by layer, for "
+            "which the host waits in each step; lower num_levels to train all layers at once",
+            stacklevel=3,
+        )
 
 
 class FusedRegularizePhase(RegularizePhase):
@@ -176,7 +186,7 @@ class FusedFinetunePhase(FinetunePhase):
         """Begin the phase; see `FinetunePhase`."""
         super().__init__(config, model, weights, codebooks)
         self._schedule = schedule
-        self.on_device = fit(self.representatives.values())
+        self.on_device = levels_fit(self.representatives.values())
         warn_of_many_levels(self)
         self._codebooks: FusedCodebooks | None = None
         if not self.on_device:

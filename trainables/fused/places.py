@@ -32,9 +32,11 @@ def constants_of_layer(tables, layer):
 
 @triton.jit
 def place_of_chunk(tables, CHUNK: tl.constexpr):
-    """Return a program's chunk, its layer, its places in the layer and among all weights, and which of them are real.
+    """Locate a program's chunk of weights.
 
-    Last come the first level of the layer and its number of levels.
+    Returns:
+        The chunk; its layer; the weights' positions in the layer, and among all weights, both (CHUNK,); the mask of
+        positions that exist, (CHUNK,); the layer's first level; its number of levels.
     """
     chunks, _, _, _ = tables
     chunk = tl.program_id(0).to(tl.int64)
@@ -43,6 +45,12 @@ def place_of_chunk(tables, CHUNK: tl.constexpr):
     among_all = tl.load(chunks + 3 * chunk + 2) + tl.arange(0, CHUNK)
     size, first, count = size_of_layer(tables, layer)
     return chunk, layer, at, among_all, at < size, first, count
+
+
+@triton.jit
+def weights_of_layer(addresses, layer):
+    """Return where the float32 weights of a layer begin; `addresses`, (layers,), int64, says it for each layer."""
+    return tl.load(addresses + layer).to(tl.pointer_type(tl.float32))
 
 
 @triton.jit

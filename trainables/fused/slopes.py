@@ -23,6 +23,12 @@ _BETA_1, _BETA_2, _EPSILON = tl.constexpr(0.9), tl.constexpr(0.999), tl.constexp
 
 
 @triton.jit
+def sign_of(number):
+    """Return 1, 0 or −1 for the sign of each number; 0 for NaN."""
+    return tl.where(number > 0, 1.0, tl.where(number < 0, -1.0, 0.0))
+
+
+@triton.jit
 def nearest_level(weight, values, first, count):
     """Return each weight's level, its representative and whether it lies midway to the next one; ties go down."""
     # Of the boundaries between levels, those below `level` are below the weight, and that of `highest` is not.
@@ -50,9 +56,9 @@ def level_cost(weights, size, count, cost_of_bit):
     Source: Krichevsky and Trofimov, "The performance of universal encoding", 1981 (smoothed shares).
 
     Args:
-        weights: of the level.
-        size: weights of the layer.
-        count: levels of the layer.
+        weights: number of weights of the level.
+        size: number of weights of the layer.
+        count: number of levels of the layer.
         cost_of_bit: float64.
     """
     return cost_of_bit * tl.log2((size.to(tl.float64) + count * 0.5) / (weights.to(tl.float64) + 0.5))
@@ -143,16 +149,14 @@ def periodic_slope(weight, constants, SQUARED: tl.constexpr):
     angle = tl.where(tl.abs(angle) <= _ROUNDING, 0.0, angle)
     if SQUARED:
         return tl.sin(2 * angle) * (spacing / _PI).to(tl.float32) + 2 * outside
-    sign = tl.where(angle > 0, 1.0, tl.where(angle < 0, -1.0, 0.0))
-    beyond = tl.where(outside > 0, 1.0, tl.where(outside < 0, -1.0, 0.0))
-    return sign * tl.cos(angle) + beyond
+    return sign_of(angle) * tl.cos(angle) + sign_of(outside)
 
 
 @triton.jit
 def count_felt(values, first, count, falloff, BLOCK: tl.constexpr):
-    """Return how many levels a weight feels: its nearest one and as many on each side, or all.
+    """Return how many levels the soft minimum sums over: the nearest one and equally many on each side, or all.
 
-    The shares of all others are negligible. A weight w that is nearest to r_i is not above the middle of r_i and
+    The shares of all other levels are negligible. A weight w that is nearest to r_i is not above the middle of r_i and
     r_{i+1}. The share of r_j above them is exp(−((w − r_j)² − (w − r_i)²)/τ) = exp(−(r_j − r_i)(r_j + r_i − 2w)/τ) ≤
     exp(−(r_j − r_i)(r_j − r_{i+1})/τ) of that of r_i. Below them likewise.
     """
@@ -179,7 +183,7 @@ def count_felt(values, first, count, falloff, BLOCK: tl.constexpr):
 def soft_slope(weight, level, nearest, values, first, count, falloff, BLOCK: tl.constexpr):
     """Return the slope of the soft minimum at factor 1, the nearest squared distance and the sum of the shares.
 
-    A share halves where the squared distance grows by 1/falloff, for which τ is log2(e)/falloff.
+    A share is 2^(−falloff·(d² − d²_nearest)) at a distance d: τ is log2(e)/falloff.
     """
     felt = count_felt(values, first, count, falloff, BLOCK)
     lowest = tl.minimum(tl.maximum(level - felt // 2, 0), count - felt)

@@ -67,9 +67,9 @@ class FusedRepresentatives:
         return list(row.split(self._lengths))
 
     def adopt(self, optimizer: torch.optim.Optimizer) -> None:
-        """Let the tensors and moments of an Adam, one for each layer, be views of these, with the values they have.
+        """Copy an Adam's parameters, one a layer, and their moments into `state`, and make them views of it.
 
-        A checkpoint of the optimizer is then what it is where layers are stepped one by one.
+        Checkpoints of the optimizer are then the same as where layers are trained one by one.
         """
         tensors = [tensor for group in optimizer.param_groups for tensor in group["params"]]
         rows = [self.by_layer(row) for row in (*self.state, self.gradient)]
@@ -103,7 +103,7 @@ class FusedGrids(FusedRepresentatives):
     def __init__(
         self, layout: Layout, trained: Sequence[Tensor], multiples: Sequence[Tensor], columns: int | None = None
     ) -> None:
-        """Begin with the step of each grid, (1,), and the multiples of it that its representatives are, (K,).
+        """Take the step of each grid, (1,), and its representatives as multiples of the step, (K,).
 
         Args:
             layout: of the layers.

@@ -8,7 +8,14 @@ import triton
 import triton.language as tl
 
 from trainables.fused.layout import FACTOR, TEMPERATURE
-from trainables.fused.places import chunks_of_layer, constants_of_layer, is_last_of_layer, place_in, place_of_chunk
+from trainables.fused.places import (
+    chunks_of_layer,
+    constants_of_layer,
+    is_last_of_layer,
+    place_in,
+    place_of_chunk,
+    weights_of_layer,
+)
 from trainables.fused.slopes import nearest_level
 from trainables.fused.training_kernels import sums_of_levels, train_if_last
 
@@ -28,7 +35,7 @@ def quantize_weights(addresses, kept, tables, values, CHUNK: tl.constexpr):
         CHUNK: weights in a chunk.
     """
     _, layer, at, among_all, inside, first, count = place_of_chunk(tables, CHUNK)
-    own = tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at
+    own = weights_of_layer(addresses, layer) + at
     weight = tl.load(own, mask=inside, other=0.0)
     tl.store(kept + among_all, weight, mask=inside)
     _, nearest, _ = nearest_level(weight, values, first, count)
@@ -44,8 +51,8 @@ def pass_quantized(
     tables,
     controls,
     training,
-    COLUMNS,
-    WIDTH,
+    columns,
+    width,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
     CHUNK: tl.constexpr,
@@ -56,12 +63,12 @@ def pass_quantized(
         addresses: as for `quantize_weights`.
         gradients: a tensor for each layer, float32: of the quantized weights; changed in place to that of the weights.
         kept: as for `quantize_weights`; read.
-        partial: (chunks, WIDTH), float64: its first column receives the gradient of the step.
+        partial: (chunks, width), float64: its first column receives the gradient of the step.
         tables: those of `Layout`; the factor of the constants scales the gradient of the step.
         controls: (CONTROLS,), float32.
         training: as for `train_if_last`.
-        COLUMNS: as for `train_if_last`.
-        WIDTH: row length of `partial`.
+        columns: as for `train_if_last`.
+        width: row length of `partial`.
         ROWS: as for `train_if_last`.
         BLOCK: as for `train_if_last`.
         CHUNK: weights in a chunk.
@@ -69,7 +76,7 @@ def pass_quantized(
     _, _, state, _, _, _, multiples, values = training
     chunk, layer, at, among_all, inside, first, count = place_of_chunk(tables, CHUNK)
     weight = tl.load(kept + among_all, mask=inside, other=0.0)
-    tl.store(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, weight, mask=inside)
+    tl.store(weights_of_layer(addresses, layer) + at, weight, mask=inside)
     gradient = place_in(gradients, layer) + at
     grad = tl.load(gradient, mask=inside, other=0.0)
     level, _, _ = nearest_level(weight, values, first, count)
@@ -77,9 +84,9 @@ def pass_quantized(
     step = tl.maximum(tl.abs(tl.load(state + layer)), _TINY)
     derivative = tl.load(multiples + first + level) - tl.where(within, weight / step, 0.0)
     by_step = tl.sum(tl.where(inside, grad * derivative, 0.0), 0).to(tl.float64)
-    tl.store(partial + chunk * WIDTH, by_step * tl.load(constants_of_layer(tables, layer) + _FACTOR))
+    tl.store(partial + chunk * width, by_step * tl.load(constants_of_layer(tables, layer) + _FACTOR))
     tl.store(gradient, tl.where(within, grad, 0.0), mask=inside)
-    train_if_last(training, partial, tables, controls, layer, COLUMNS, WIDTH, "step", ROWS, BLOCK)
+    train_if_last(training, partial, tables, controls, layer, columns, width, "step", ROWS, BLOCK)
 
 
 @triton.jit
@@ -91,7 +98,7 @@ def take_means(
     tables,
     values,
     arrived,
-    WIDTH,
+    width,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
     CHUNK: tl.constexpr,
@@ -101,31 +108,31 @@ def take_means(
     Args:
         addresses: as for `quantize_weights`.
         kept: as for `quantize_weights`.
-        sums: (chunks, WIDTH), float64: of the weights by level; overwritten.
-        totals: (chunks, WIDTH), float64: how many they are; overwritten.
+        sums: (chunks, width), float64: of the weights by level; overwritten.
+        totals: (chunks, width), float64: how many they are; overwritten.
         tables: those of `Layout`.
         values: as for `quantize_weights`; changed in place.
         arrived: as for `is_last_of_layer`.
-        WIDTH: row length of `sums` and `totals`.
+        width: row length of `sums` and `totals`.
         ROWS: chunks added at once.
         BLOCK: levels handled at once.
         CHUNK: weights in a chunk.
     """
     chunk, layer, at, among_all, inside, first, count = place_of_chunk(tables, CHUNK)
-    weight = tl.load(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, mask=inside, other=0.0)
+    weight = tl.load(weights_of_layer(addresses, layer) + at, mask=inside, other=0.0)
     tl.store(kept + among_all, weight, mask=inside)
     level, _, _ = nearest_level(weight, values, first, count)
     for k in range(count):
         own = inside & (level == k)
-        tl.store(sums + chunk * WIDTH + k, tl.sum(tl.where(own, weight, 0.0), 0).to(tl.float64))
-        tl.store(totals + chunk * WIDTH + k, tl.sum(own.to(tl.int32), 0).to(tl.float64))
+        tl.store(sums + chunk * width + k, tl.sum(tl.where(own, weight, 0.0), 0).to(tl.float64))
+        tl.store(totals + chunk * width + k, tl.sum(own.to(tl.int32), 0).to(tl.float64))
     if is_last_of_layer(arrived, tables, layer):
         begin, end = chunks_of_layer(tables, layer)
         for start in range(0, count, BLOCK):
             block = start + tl.arange(0, BLOCK)
             real = block < count
-            total = sums_of_levels(totals, begin, end, block, real, WIDTH, ROWS, BLOCK)
-            mean = sums_of_levels(sums, begin, end, block, real, WIDTH, ROWS, BLOCK) / tl.maximum(total, 1.0)
+            total = sums_of_levels(totals, begin, end, block, real, width, ROWS, BLOCK)
+            mean = sums_of_levels(sums, begin, end, block, real, width, ROWS, BLOCK) / tl.maximum(total, 1.0)
             tl.store(values + first + block, mean.to(tl.float32), mask=real & (total > 0))
 
 
@@ -153,4 +160,4 @@ def map_weights(addresses, kept, tables, values, controls, CHUNK: tl.constexpr):
     mapped = tl.minimum(tl.maximum((weight - middle) / inverse_slope + middle, lower), upper)
     # A weight that is not finite must reach the loss.
     mapped = tl.where(weight - weight == 0, mapped, weight)
-    tl.store(tl.load(addresses + layer).to(tl.pointer_type(tl.float32)) + at, mapped, mask=inside)
+    tl.store(weights_of_layer(addresses, layer) + at, mapped, mask=inside)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trainables.config import PenaltyForm
 from trainables.fused import launching
-from trainables.fused.layers import fit, flat_gradients
+from trainables.fused.layers import flat_gradients, levels_fit
 from trainables.fused.layout import CHUNK, CONSTANTS, FACTOR, LEARNING_RATE, UNIT, Layout
 from trainables.fused.trained import BLOCK, ROWS, FusedGrids, FusedRepresentatives
 from trainables.regularizers.chunks import flat
@@ -41,7 +41,7 @@ class FusedTransform(ABC):
         Args:
             weights: float32, dense, in any shape.
             quantizers: one for each, all of the type that this class stands for.
-            learning_rates: the highest of each layer's state; empty if it is not trained.
+            learning_rates: peak learning rate of each layer's state; empty if it is not trained.
             chunk: weights that a program handles.
         """
         self._weights = [flat(weight.detach()) for weight in weights]
@@ -58,7 +58,7 @@ class FusedTransform(ABC):
         self.representatives = self._make_representatives(layout, quantizers)
 
     def control(self, form: PenaltyForm, fraction: float) -> float:
-        """Return the number that changes over the phase, which is in the place of the temperature."""
+        """Return the control `TEMPERATURE` after a fraction of the phase: by default the temperature."""
         return form.temperature_at(fraction)
 
     @abstractmethod
@@ -75,9 +75,9 @@ class FusedTransform(ABC):
         torch._foreach_copy_(self._weights, list(self._kept.split(self._sizes)))
 
     def chain(self, gradients: Sequence[Tensor | None], controls: Tensor) -> None:
-        """Put the weights back, and turn the gradients of what was in their place into theirs, in place.
+        """Put the weights back, and convert the gradients of the transformed weights to theirs, in place.
 
-        By default the gradients are the same.
+        The base class leaves the gradients unchanged.
 
         Args:
             gradients: of each layer; None for one that the forward pass has not used.
@@ -176,7 +176,7 @@ class FusedPiecewiseAffine(FusedTransform):
 
 
 class FusedSoftClusters(FusedTransform):
-    """`SoftClusters` of all layers; a layer whose centroids rest takes no part in the iterations that are left."""
+    """`SoftClusters` of all layers; those that have converged take no part in the iterations that are left."""
 
     def _make_representatives(self, layout: Layout, quantizers: Sequence[SoftClusters]) -> FusedRepresentatives:
         representatives = super()._make_representatives(layout, quantizers)
@@ -186,7 +186,7 @@ class FusedSoftClusters(FusedTransform):
         self._by_means, self._carried = torch.zeros_like(values), torch.zeros_like(values)
         self._gradient = torch.empty_like(self._kept)
         self._performed = torch.zeros(len(layout.sizes), dtype=torch.int32, device=values.device)
-        self._resting = torch.zeros_like(self._performed)
+        self._converged = torch.zeros_like(self._performed)
         return representatives
 
     def _set_constants(self, row: Tensor, quantizer: SoftClusters, size: int) -> None:
@@ -210,7 +210,7 @@ class FusedSoftClusters(FusedTransform):
                 self._attention,
                 own.values,
                 self._performed,
-                self._resting,
+                self._converged,
                 own.arrived,
                 iteration,
                 CONVERGED,
@@ -270,8 +270,8 @@ FUSED_TRANSFORMS: dict[type, type[FusedTransform]] = {
 
 
 def can_fuse_transforms(quantizers: Collection[LayerQuantizer]) -> bool:
-    """Return whether the kernels know the transforms of these layers, and all their levels fit."""
+    """Return whether the kernels know the transforms of these layers, whose levels must fit but for LSQ."""
     kinds = {type(quantizer) for quantizer in quantizers}
     if len(kinds) != 1 or not kinds <= set(FUSED_TRANSFORMS):
         return False
-    return kinds == {LearnedStep} or fit([one.representatives for one in quantizers])
+    return kinds == {LearnedStep} or levels_fit([one.representatives for one in quantizers])

@@ -229,7 +229,7 @@ def test_gradient_that_is_not_finite_leaves_its_representative() -> None:
 @given(count=st.integers(2, 40), tau=st.sampled_from([1e-9, 1e-3, 0.1, 10.0]), seed=st.integers(0, 999))
 def test_felt_representatives_are_counted(count: int, tau: float, seed: int) -> None:
     values = np.sort(np.random.default_rng(seed).standard_normal(count)).astype(np.float32)
-    farthest = np.sqrt((loops.NEGLIGIBLE + np.log(count)) * tau)
+    farthest = np.sqrt((loops.NEGLIGIBLE_SUM + np.log(count)) * tau)
     wide = values.astype(np.float64)
     expected = [
         2 + (lower - wide[:interval] < farthest).sum() + (wide[interval + 2 :] - upper < farthest).sum()
