@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.costs import COSTS, FLOAT_BITS, Cost
+from trainables.errors import message_of
 from trainables.files.regular import read_regular
 
 MOST_BYTES = 10**6
@@ -34,7 +35,7 @@ def read_literature(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(BytesIO(read_regular(path, MOST_BYTES)), skipinitialspace=True)
     except (OSError, ValueError) as error:  # pandas' errors of parsing are ValueErrors
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        reason = getattr(error, "strerror", None) or message_of(error)
         raise ValueError(f"literature {path} can't be read: {reason}; give a CSV file with a header") from None
     _check_columns(path, list(table.columns))
     table = table.reindex(columns=[*REQUIRED, *OPTIONAL])

@@ -10,6 +10,7 @@ import yaml
 
 from analysis.costs import COSTS
 from analysis.levels import families_of
+from trainables.errors import message_of
 from trainables.files.regular import read_regular
 
 MOST_BYTES = 10**5
@@ -72,7 +73,7 @@ def read_names(path: Path) -> Names:
     try:
         content = yaml.safe_load(read_regular(path, MOST_BYTES).decode())
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        reason = getattr(error, "strerror", None) or message_of(error)
         raise ValueError(f"names {path} can't be read: {reason}; give a YAML file with {_expected()}") from None
     content = {} if content is None else content
     if not isinstance(content, dict):

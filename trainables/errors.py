@@ -11,3 +11,8 @@ class NonFiniteLossError(Exception):
 
 class IrregularFileError(ValueError):
     """A path is not a regular file, or the file is too large to read; the message is one line."""
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an error in one line, or the name of its type if it has none."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 
+from trainables.choices import choose
 from trainables.codebooks.artifact import Artifact
 from trainables.config import TrialConfig
 from trainables.data.batches import Split, mapped, train_and_validation
 from trainables.data.datasets import chosen_data, load_dataset
 from trainables.data.prepared import Dataset
-from trainables.families import choose
 from trainables.measurement.network import accuracy
 from trainables.run import trial_seeds
 

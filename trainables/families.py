@@ -10,12 +10,10 @@ checked without it.
 from dataclasses import dataclass
 from typing import Literal
 
-from trainables.import_path import is_import_path
+from trainables.choices import choose
+from trainables.import_path import IMPORT_PATH_FORM, is_import_path
 
 PLACEMENTS = ("own", "kmeans", "uniform")
-
-OWN = "<module>:<attribute>"
-"""Form of the name of a part that a user has written, in lists of choices."""
 
 QUANTIZE_FIRST = "quantize-first"
 
@@ -257,7 +255,7 @@ def family_of(name: str) -> Family:
             ours="nothing",
             has_proximal_step=True,
         )
-    return FAMILIES[choose("family", name, [*FAMILIES, OWN] if name not in FAMILIES else FAMILIES)]
+    return FAMILIES[choose("family", name, [*FAMILIES, IMPORT_PATH_FORM] if name not in FAMILIES else FAMILIES)]
 
 
 def check_placement(name: str, family: str | None = None) -> str:
@@ -274,21 +272,4 @@ def check_placement(name: str, family: str | None = None) -> str:
         return name
     kind = "placement" if family is None else f"placement for family {family!r}"
     choices = PLACEMENTS if family is None else family_of(family).placements
-    return choose(kind, name, [*choices, OWN] if name not in choices else choices)
-
-
-def choose(kind: str, name: str, choices: object) -> str:
-    """Return `name` if it is one of the choices.
-
-    Args:
-        kind: noun for the error message, such as `dataset`.
-        name: the name to check.
-        choices: any iterable of names.
-
-    Raises:
-        ValueError: `name` is not one of the choices; the message lists them.
-    """
-    known = sorted(choices)  # type: ignore[call-overload]
-    if name not in known:
-        raise ValueError(f"unknown {kind} {name!r}; choose from {known}")
-    return name
+    return choose(kind, name, [*choices, IMPORT_PATH_FORM] if name not in choices else choices)

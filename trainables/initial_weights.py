@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.data.fetched import fetched, is_uri
-from trainables.errors import IrregularFileError
+from trainables.errors import IrregularFileError, message_of
 from trainables.files.checkpoint_inspection import check_archive
 from trainables.files.regular import open_regular
 
@@ -45,7 +45,7 @@ def load_float_baseline(model: nn.Module, weights: Mapping[str, Tensor], name: s
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = message_of(error)[:300]
         raise ValueError(
             f"the float baseline must hold the tensors of model {name!r}, got others: {reason}; restore it from a copy"
         ) from None
@@ -68,13 +68,13 @@ def load_initial_weights(model: nn.Module, path: str, name: str, fetch: bool = T
     counters = {key for key in expected if key.endswith("num_batches_tracked")}
     differences = {
         "lacks": [key for key in expected if key not in weights and key not in counters],
-        "has besides": [key for key in weights if key not in expected],
-        "has in another shape": [
+        "also holds": [key for key in weights if key not in expected],
+        "has the wrong shape for": [
             f"{key} {tuple(weights[key].shape)} instead of {tuple(expected[key].shape)}"
             for key in expected
             if key in weights and weights[key].shape != expected[key].shape
         ],
-        "has of another kind": [
+        "has the wrong kind of tensor for": [
             f"{key} {_kind(weights[key])} instead of {_kind(expected[key])}"
             for key in expected
             if key in weights and _kind(weights[key]) != _kind(expected[key])
@@ -138,7 +138,7 @@ def _read(path: str, fetch: bool) -> dict[str, Tensor]:
 
 def _reason(error: Exception) -> str:
     """Return why PyTorch can't read a file, without its advice to run the code that the file holds."""
-    text = " ".join(str(error).split())
+    text = message_of(error)
     if match := _FOREIGN.search(text):
         return f"it holds {match[1]}, which is no tensor"
     return text.rpartition("WeightsUnpickler error: ")[2][:200] or type(error).__name__

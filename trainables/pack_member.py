@@ -18,17 +18,17 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from trainables.errors import NonFiniteLossError
 
-SECONDS_BETWEEN_LOOKS = 2.0
-"""Seconds between two looks of an actor at the processes that hold its places."""
+POLL_SECONDS = 2.0
+"""Seconds between two checks for dead processes that hold places."""
 
-SECONDS_ALONE = 30.0
-"""Seconds without any of them after which an actor ends."""
+IDLE_SECONDS = 30.0
+"""Seconds without a live process at any place after which an actor ends."""
 
-ATTEMPTS_TO_JOIN = 50
-"""Attempts to join an actor, or a new one, where it ends at that moment."""
+JOIN_ATTEMPTS = 50
+"""Most attempts to join an actor that fail because the actor is ending at that moment."""
 
-ATTEMPTS_TO_BEGIN = 3
-"""Actors that a trial is begun with, where they are lost meanwhile."""
+BEGIN_ATTEMPTS = 3
+"""Most attempts to begin a trial; after the loss of an actor, the next attempt uses another one."""
 
 
 class PackActor:
@@ -51,19 +51,19 @@ class PackActor:
 
         prepare_process(threads)
         self._pack = Pack(places, begun_run)
-        threading.Thread(target=self._look_after, daemon=True).start()
+        threading.Thread(target=self._free_dead_places, daemon=True).start()
 
-    def _look_after(self) -> None:
+    def _free_dead_places(self) -> None:
         """Free the places of processes that have died; end when there has been none for a while."""
         last_owned = time.monotonic()
-        while time.monotonic() - last_owned < SECONDS_ALONE:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+        while time.monotonic() - last_owned < IDLE_SECONDS:
+            time.sleep(POLL_SECONDS)
             for place, pid in self._pack.owners.items():
                 if _lives(int(str(pid))):
                     last_owned = time.monotonic()
                 else:
                     self._pack.leave(place)
-        os._exit(0)  # it can't end by itself from this thread
+        os._exit(0)  # sys.exit would end only this thread
 
     def join(self, pid: int) -> int | None:
         """Return a place for a process of this node, by its number; None if all are taken."""
@@ -121,11 +121,11 @@ class PackedTrial(tune.Trainable):
 
     def _begin(self, config: dict[str, Any]) -> None:
         """Begin a trial, with another actor where this one is lost."""
-        for attempt in range(1, ATTEMPTS_TO_BEGIN + 1):
+        for attempt in range(1, BEGIN_ATTEMPTS + 1):
             try:
                 self._call("begin", config)
             except RayActorError:
-                if attempt == ATTEMPTS_TO_BEGIN:
+                if attempt == BEGIN_ATTEMPTS:
                     raise
                 self._actor, self._place = _joined(self.places, self.threads)
             else:
@@ -199,7 +199,7 @@ def _joined(places: int, threads: int) -> tuple[Any, int]:
             place = ray.get(actor.join.remote(os.getpid()))
         except RayActorError:  # it has just ended
             attempts += 1
-            if attempts >= ATTEMPTS_TO_JOIN:
+            if attempts >= JOIN_ATTEMPTS:
                 raise
             time.sleep(0.2)
             continue

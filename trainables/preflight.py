@@ -1,4 +1,4 @@
-"""Preflight check of a study's network: one training step on one real batch, before anything is written. No Ray."""
+"""Preflight check of a study's network: a forward and a backward pass on one real batch. Does not depend on Ray."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -14,6 +14,7 @@ from trainables.config import TrialConfig
 from trainables.data.batches import Split, channel_moments, mapped, train_and_validation_indices
 from trainables.data.datasets import load_dataset
 from trainables.data.prepared import Dataset
+from trainables.errors import message_of
 from trainables.groups import allocated_layers, check_groups
 from trainables.import_path import TORCHVISION, is_import_path
 from trainables.initial_weights import load_initial_weights
@@ -31,7 +32,7 @@ def preflight(
     families: Iterable[str] = (),
     placements: Iterable[str] = (),
 ) -> list[str]:
-    """Train the network of a trial for one step on one batch of its data set.
+    """Run the network of a trial forward and backward on one batch of its data set; no weight is updated.
 
     The batch holds a few training images: at least two, since batch normalization cannot train on one. The check covers
     that the forward and the backward pass work, and the type, shape and finiteness of their results.
@@ -61,7 +62,7 @@ def preflight(
             model = build_model(
                 config.model, dataset.image_shape, dataset.num_classes, config.seed, config.width, config.model_options
             )
-            train_one_step(model.to(memory_format=torch.channels_last), images, labels, dataset.num_classes)
+            check_passes(model.to(memory_format=torch.channels_last), images, labels, dataset.num_classes)
     check_width(config, model)
     check_groups(config.groups, model)
     if config.allocation.num_levels:
@@ -80,7 +81,7 @@ def check_parts(config: TrialConfig, families: Iterable[str], placements: Iterab
         placements: names of placements.
 
     Raises:
-        PartError: one can't be imported, or does not what it has to; one line.
+        PartError: a part can't be imported, or does not do what its interface requires; one line.
     """
     weights = torch.linspace(-1, 1, 64, dtype=torch.float32)
     proximal = config.recipe.penalty_application == "proximal"
@@ -106,7 +107,7 @@ def _batch(dataset: Dataset, train: np.ndarray, config: TrialConfig) -> tuple[Te
     return next(split.batches(size, torch.Generator().manual_seed(config.seed), config.recipe.augmentation))
 
 
-def train_one_step(model: nn.Module, images: Tensor, labels: Tensor, num_classes: int) -> None:
+def check_passes(model: nn.Module, images: Tensor, labels: Tensor, num_classes: int) -> None:
     """Run a forward and a backward pass, and a forward pass in evaluation mode.
 
     Args:
@@ -150,7 +151,7 @@ def _one_line(config: TrialConfig, dataset: Dataset) -> Iterator[None]:
         yield
     except Exception as error:
         channels, height, width = dataset.image_shape
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = message_of(error)
         raise ValueError(
             f"trial.model {config.model!r} must be able to train on the images of {config.dataset}, {height}×{width} "
             f"with {channels} channel{'s'[: channels != 1]}, got: {reason[:300]}; "

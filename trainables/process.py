@@ -8,10 +8,10 @@ import torch
 # Constants of glibc's <malloc.h>.
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
-KEPT = 2**30
-"""Bytes of a block, and of free memory, up to which glibc keeps memory for the process."""
-MOST_OF_OLDER = 2**25
-"""Greatest size of a block that older versions of glibc accept, in bytes."""
+MALLOC_THRESHOLD = 2**30
+"""Threshold in bytes: glibc keeps freed blocks below this size, and up to this much free memory, for the process."""
+MAX_OLD_MMAP_THRESHOLD = 2**25
+"""Largest M_MMAP_THRESHOLD that older versions of glibc accept, in bytes."""
 
 
 def prepare_process(threads: int) -> None:
@@ -27,12 +27,12 @@ def prepare_process(threads: int) -> None:
     torch.set_num_threads(max(1, threads))
     libc = _glibc()
     # Setting only M_TRIM_THRESHOLD would keep M_MMAP_THRESHOLD at 128 KiB, which glibc otherwise raises as needed.
-    if libc and any(libc.mallopt(M_MMAP_THRESHOLD, size) for size in (KEPT, MOST_OF_OLDER)):
-        libc.mallopt(M_TRIM_THRESHOLD, KEPT)
+    if libc and any(libc.mallopt(M_MMAP_THRESHOLD, size) for size in (MALLOC_THRESHOLD, MAX_OLD_MMAP_THRESHOLD)):
+        libc.mallopt(M_TRIM_THRESHOLD, MALLOC_THRESHOLD)
 
 
 def give_back_memory() -> None:
-    """Return the memory that this process has freed and kept to the system."""
+    """Return to the system the memory that this process has freed but kept."""
     if libc := _glibc():
         libc.malloc_trim(0)
 

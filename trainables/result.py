@@ -53,7 +53,7 @@ FINETUNE = "finetune"
 
 STATISTICS = {
     "_kept": "with the statistics of batch normalization as training left them",
-    "_recalibrated": "with re-estimated ones; null where there is nothing to re-estimate",
+    "_recalibrated": "with re-estimated statistics of batch normalization; null where there is nothing to re-estimate",
 }
 """Suffixes of an accuracy that tell its statistics of batch normalization; without one it is a study's objective."""
 VALIDATION_ACCURACIES = tuple(f"val_accuracy{suffix}" for suffix in ("", *STATISTICS))
@@ -61,7 +61,7 @@ TEST_ACCURACIES = tuple(f"test_accuracy{suffix}" for suffix in ("", *STATISTICS)
 
 
 def pre_tuning_name(name: str) -> str:
-    """The column of an accuracy right after quantization: `val_accuracy_kept` → `val_accuracy_pre_tuning_kept`."""
+    """Return the column of an accuracy before tuning: `val_accuracy_kept` → `val_accuracy_pre_tuning_kept`."""
     return name.replace("_accuracy", "_accuracy_pre_tuning")
 
 
@@ -173,7 +173,7 @@ EPOCH_COLUMNS = (
     Column(
         "session",
         "int",
-        "the driver's session that trained it; study.json tells of each, from 1",
+        "number, from 1, of the driver's session that trained the epoch; study.json describes each session",
         since=3,
         range=NOT_NEGATIVE,
     ),
@@ -208,7 +208,11 @@ TRIAL_COLUMNS = (
     Column("dataset", "str", "data set"),
     Column("epochs", "int", "epochs trained", range=NOT_NEGATIVE),
     Column(
-        "val_accuracy_pre_tuning", "float", "val_accuracy right after quantization; null if not reached", range=ACCURACY
+        "val_accuracy_pre_tuning",
+        "float",
+        "val_accuracy of the hard-quantized network after the last regularize epoch (quantize-first: already tuned for "
+        "as many epochs); null if not reached",
+        range=ACCURACY,
     ),
     *_by_statistics("val_accuracy_pre_tuning"),
     Column(
@@ -224,12 +228,12 @@ TRIAL_COLUMNS = (
     Column(
         "test_accuracy_pre_tuning",
         "float",
-        "val_accuracy_pre_tuning's, on the test split; as below",
+        "as val_accuracy_pre_tuning, on the test split; null except for confirmed trials",
         since=2,
         range=ACCURACY,
     ),
     *_by_statistics("test_accuracy_pre_tuning"),
-    Column("test_accuracy", "float", "null but for confirmed trials", range=ACCURACY),
+    Column("test_accuracy", "float", "null except for confirmed trials", range=ACCURACY),
     *_by_statistics("test_accuracy"),
     *BITS_COLUMNS,
     Column("artifact_bytes", "int", "payload of the compressed file, bytes", range=NOT_NEGATIVE),
@@ -241,9 +245,9 @@ TRIAL_COLUMNS = (
         range=NOT_NEGATIVE,
     ),
     Column("train_seconds", "float", "seconds of all epochs, evaluation included"),
-    Column("device", "str", "what it was trained on"),
-    Column("hostname", "str", "where it was trained last"),
-    Column("config_hash", "str", "names the configuration without its seed"),
+    Column("device", "str", "name of the training device"),
+    Column("hostname", "str", "host that trained the last epoch"),
+    Column("config_hash", "str", "hash of the configuration without its seed"),
     Column("failure", "str", "why the trial failed; null otherwise"),
     Column(
         "groups",

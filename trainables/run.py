@@ -63,7 +63,7 @@ class CompressionRun:
         fetch: bool = True,
         fused: bool | None = None,
     ) -> None:
-        """Prepares a trial, and tells cuDNN to take no algorithm whose result changes from run to run.
+        """Prepare a trial, and restrict cuDNN to deterministic algorithms.
 
         Args:
             config: of the trial.
@@ -85,7 +85,7 @@ class CompressionRun:
             raise ValueError(f"initial weights must be given only where init is 'pretrained', got {config.init!r}")
         self.config = config
         self.device = torch.device(device)
-        # For whatever this process computes on a GPU: a trial that is restored goes on as it would have.
+        # Applies to the whole process. On a GPU, a restored trial then continues with identical results.
         torch.backends.cudnn.deterministic = True
         self._fused = is_fused_by_default(self.device) if fused is None else fused
         self._uses_loops = fused is None and self.device.type == "cpu"
@@ -122,22 +122,22 @@ class CompressionRun:
         return self.epoch >= self.config.epochs
 
     def run_epoch(self) -> Metrics:
-        """Trains one epoch and evaluates the hard-quantized network.
+        """Train one epoch and evaluate the hard-quantized network.
 
         Returns:
-            One value for each of `trainables.result.EPOCH_COLUMNS` but the trial's names, `artifact_bytes`,
-            `weight_bops`, `PRE_TUNING` (None before quantization), and `TEST_ACCURACIES` (None but for the last epoch
-            of a trial with `evaluate_test`).
+            A value for each of `trainables.result.EPOCH_COLUMNS` except `trial_id`, `number` and `session`; and
+            `artifact_bytes`, `weight_bops`, `PRE_TUNING` (None before epoch `regularize_epochs`, and for the float
+            baseline) and `TEST_ACCURACIES` (None except in the last epoch of a trial with `evaluate_test`).
 
         Raises:
-            NonFiniteLossError: a batch's loss is not finite; the run can't go on.
+            NonFiniteLossError: a batch's loss, a weight or the penalty is not finite; the run can't go on.
         """
         started = time.perf_counter()
         self.begin_epoch()
         return self.end_epoch(self.train_epoch(), started)
 
     def begin_epoch(self) -> None:
-        """Begin the second phase where the next epoch is its first."""
+        """Begin the finetune phase where the next epoch is its first."""
         if self.epoch == self.config.regularize_epochs and self.phase.name == REGULARIZE:
             self.quantize()
 
@@ -206,7 +206,7 @@ class CompressionRun:
         return result
 
     def quantize(self) -> None:
-        """Ends the first phase: places the final representatives and fixes the assignments."""
+        """End the regularize phase: place the final representatives and fix the assignments."""
         self.phase = self._finetune(self.phase.codebooks())
         if self.config.recipe.statistics == RECALIBRATED:
             recalibrate(self.model, self._normalizations(), self._recalibration_images())
@@ -264,15 +264,15 @@ class CompressionRun:
             yield images
 
     def train_epoch(self) -> float:
-        """Trains one epoch of the phase that the trial is in; returns the mean cross-entropy of its batches, nats."""
-        # Dropout draws from the global generator: lend it one that the trial's own decides.
+        """Train one epoch of the current phase; return the mean cross-entropy of its batches, nats."""
+        # Dropout uses PyTorch's global generator. Seed a fork of it from the trial's generator.
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(self.draw_seed())
             losses = self.training.run_epoch(self.phase, self.schedule, self.epoch_of_phase, self.generator)
         return self.checked_mean(losses)
 
     def draw_seed(self) -> int:
-        """Draw the seed of an epoch's dropout; the first that each epoch draws from the trial's generator."""
+        """Draw the seed of an epoch's dropout. Each epoch draws it before all other random numbers."""
         return int(torch.randint(2**62, (), generator=self.generator))
 
     @property
@@ -311,7 +311,7 @@ class CompressionRun:
         )
 
     def _regularize(self, num_levels: Mapping[str, int] | None = None) -> Phase:
-        """Return the first phase at its beginning; see `RegularizePhase` for `num_levels`."""
+        """Return the regularize phase at its beginning; see `RegularizePhase` for `num_levels`."""
         if self._fused:
             schedule = self._schedule(REGULARIZE)
             return FusedRegularizePhase(self.config, self.model, self.weights, schedule, num_levels)
@@ -319,7 +319,7 @@ class CompressionRun:
         return phase(self.config, self.model, self.weights, num_levels, self.batches_per_epoch)
 
     def _finetune(self, codebooks: dict[str, Codebook]) -> Phase:
-        """Return the second phase at its beginning."""
+        """Return the finetune phase at its beginning."""
         if self._fused:
             return FusedFinetunePhase(self.config, self.model, self.weights, codebooks, self._schedule(FINETUNE))
         return FinetunePhase(self.config, self.model, self.weights, codebooks)
@@ -344,7 +344,7 @@ class CompressionRun:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from what `state_dict` of a run of the same configuration returned."""
+        """Continue from a result of `state_dict` of a run of the same configuration."""
         self.epoch = state["epoch"]
         phase_state = state["phase_state"]
         if state["phase"] == FINETUNE:

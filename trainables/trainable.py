@@ -110,8 +110,8 @@ class CompressionTrial(tune.Trainable):
     def save(self, checkpoint_dir: str | None = None) -> Any:
         """Save a checkpoint; Ray's object for it carries the checksum to the driver in the attribute `sha256`.
 
-        It is written to its place in the storage of the study at once, where Ray would write it to a temporary folder
-        and copy that.
+        The checkpoint is written directly to the study's storage. Ray itself would write it to a temporary folder and
+        copy that folder.
         """
         if checkpoint_dir is not None or self._storage is None:
             result = super().save(checkpoint_dir)
@@ -130,7 +130,7 @@ class CompressionTrial(tune.Trainable):
         if isinstance(files, LocalFileSystem):
             self.save_checkpoint(folder)
         else:
-            content = BytesIO()  # first, since a file that is closed after an error would exist in a bucket
+            content = BytesIO()  # serialized first: an error while the stream is open would leave a partial file
             self._checksum = write_state(content, self.run.state_dict())
             with files.open_output_stream(f"{folder}/{CHECKPOINT_FILE}") as file:
                 file.write(content.getbuffer())
@@ -274,7 +274,10 @@ def _with_suffix(folder: str, suffix: str) -> str:
 
 
 def _write_whole_checkpoint(folder: str, state: dict[str, Any]) -> str:
-    """Write a checkpoint to a path, which is replaced once it is complete, or to a URI; return its checksum."""
+    """Write a checkpoint to a path or URI, and return its checksum.
+
+    A path appears only when the checkpoint is complete; an earlier checkpoint there is deleted just before.
+    """
     if "://" in folder:
         with TemporaryDirectory() as scratch:
             digest = write_checkpoint(Path(scratch), state)

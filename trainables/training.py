@@ -32,9 +32,9 @@ def batch_loss(network: Callable[[Tensor], Tensor], images: Tensor, labels: Tens
 class EpochTraining:
     """Trains a network on a split, epoch by epoch.
 
-    On a device that holds all that a step needs, no step is waited for: the losses are read once an epoch. On a GPU
-    such a step is captured as a CUDA graph once a phase; the last batch of an epoch, if it is smaller, is not dropped
-    but trained outside of the graph.
+    If the batches and the phase are on the device (`Phase.on_device`), the host does not wait for each step: it reads
+    the losses once an epoch. On a GPU, the step of a full batch is then captured as a CUDA graph, once a phase; a
+    smaller last batch of an epoch is trained outside of the graph.
 
     Attributes:
         batches: of the images on their device; None where the host draws each batch.
@@ -68,7 +68,8 @@ class EpochTraining:
             generator: for the order of the images, and their crops and flips.
 
         Returns:
-            The cross-entropy of each batch, nats; up to the first that is not finite, where that is known at once.
+            The cross-entropy of each batch, nats. If the host reads each loss, the list ends at the first that is not
+            finite.
         """
         self._model.train()
         phase.begin_epoch(epoch)

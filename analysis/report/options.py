@@ -8,7 +8,7 @@ from analysis.literature import read_literature
 from analysis.names import Names, read_names
 from analysis.study import StudyResults
 from analysis.view import PHASES, View
-from trainables.families import choose
+from trainables.choices import choose
 
 
 def view_of(

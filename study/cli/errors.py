@@ -11,7 +11,7 @@ from study.cluster.start_failure import NoRayError
 from study.errors import StudyInterrupted, remedy
 from study.interruption import interruption
 from study.terminal import one_line, say
-from trainables.errors import DamagedFileError
+from trainables.errors import DamagedFileError, message_of
 
 if TYPE_CHECKING:
     from study.storage.folder import StudyFolder
@@ -49,7 +49,7 @@ def one_line_errors(*folders: "StudyFolder") -> Iterator[None]:
 def os_error_line(error: OSError) -> str:
     """Return what the system refused, and the remedy for that."""
     where = f"{error.filename} can't be used: " if error.filename else ""
-    reason = error.strerror or " ".join(str(error).split())
+    reason = error.strerror or message_of(error)
     if isinstance(error, FileNotFoundError):
         action = "put it there, or correct the path"
     elif isinstance(error, FileExistsError | IsADirectoryError | NotADirectoryError):

@@ -6,11 +6,11 @@ from pathlib import Path
 from study.addresses import check_code
 from study.ledger.history import History, Trial
 from study.storage.folder import StudyFolder
+from trainables.choices import choose
 from trainables.codebooks.artifact import Artifact
 from trainables.codebooks.bits import CODES
 from trainables.config import TrialConfig
 from trainables.errors import DamagedFileError
-from trainables.families import choose
 from trainables.files.checkpoint import read_checkpoint
 from trainables.formats import FORMATS, Written, write_verified
 from trainables.run import CompressionRun

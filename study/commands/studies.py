@@ -17,7 +17,7 @@ from study.storage.folder import StudyFolder
 from study.storage.liveliness import liveliness
 from study.storage.object_store import BucketFolder, below, is_uri
 from study.storage.study_storage import STUDY_YAML, is_study_file
-from trainables.errors import DamagedFileError
+from trainables.errors import DamagedFileError, message_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ def _summary(name: str, address: str) -> StudySummary:
         config, history = folder.read_config(), folder.read_history()
         state = liveliness(folder, history, config)
     except (ValueError, DamagedFileError, StorageError, OSError) as error:
-        return StudySummary(name=name, problem=" ".join(str(error).split()))
+        return StudySummary(name=name, problem=message_of(error))
     front = front_so_far(history)
     return StudySummary(
         name=name,

@@ -7,8 +7,8 @@ from typing import Any, Literal, Self, get_args, get_origin
 from pydantic import Field, field_validator, model_validator
 
 from study.config.section import Section
+from trainables.choices import choose
 from trainables.config import TYPE_NAMES, LayerGroup, TrialConfig
-from trainables.families import choose
 
 FAMILY = "family"
 

@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from trainables.errors import message_of
+
 MOST_CHARACTERS = 1_000_000
 """Largest number of characters that is read. A study's configuration has a few thousand."""
 MOST_NODES = 100_000
@@ -143,7 +145,7 @@ def _reason(error: Exception) -> str:
         return f"line {mark.line + 1}, column {mark.column + 1}: {context}{error.problem}"
     if isinstance(error, yaml.reader.ReaderError):
         return f"character {chr(error.character)!r} at position {error.position} is not allowed"
-    return " ".join(str(error).split())
+    return message_of(error)
 
 
 class _RefusedError(Exception):

@@ -8,6 +8,7 @@ from study.ledger.history import History
 from study.storage.folder import StudyFolder
 from study.storage.liveliness import Liveliness
 from study.storage.study_storage import REPORT
+from trainables.errors import message_of
 from trainables.result import TrialState
 
 
@@ -60,7 +61,7 @@ def brief_report(folder: StudyFolder) -> BriefReport:
         written = write_brief_report(folder.path, folder.path / REPORT)
         folder.publish()
     except Exception as error:
-        reason = folder.storage.as_shown(" ".join(str(error).split()) or type(error).__name__)
+        reason = folder.storage.as_shown(message_of(error))
         return BriefReport(warnings=(f"no report was written: {reason}; try again with: qar report {folder}",))
     shown = folder.storage.as_shown
     return BriefReport(text=shown(written.text), warnings=tuple(map(shown, written.failures)))

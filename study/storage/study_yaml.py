@@ -7,7 +7,7 @@ from study.config import StudyConfig, parse_written_study
 from study.config.yaml_loading import MOST_CHARACTERS, dump_yaml, load_written_yaml
 from study.ledger.completeness import config_digests
 from study.storage.study_storage import STUDY_YAML
-from trainables.errors import DamagedFileError, IrregularFileError
+from trainables.errors import DamagedFileError, IrregularFileError, message_of
 from trainables.files.atomic import replacing
 from trainables.files.regular import open_regular, read_regular
 
@@ -42,7 +42,7 @@ def read_study_yaml(path: Path) -> StudyConfig:
     try:
         return parse_written_study(load_written_yaml(read_regular(path, MOST_CHARACTERS), str(path)), str(path))
     except (ValueError, OSError) as error:
-        text = " ".join(str(error).split()).removeprefix(f"{path}: ")
+        text = message_of(error).removeprefix(f"{path}: ")
         raise DamagedFileError(f"{path} is damaged: {text}") from None
 
 

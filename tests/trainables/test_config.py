@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainables.choices import choose
 from trainables.config import ADDED, PenaltyForm, Recipe, TrialConfig
 from trainables.config.earlier_versions import EARLIER_DEFAULTS
-from trainables.families import FAMILIES, Family, choose
+from trainables.families import FAMILIES, Family
 
 IMPORT_PATH = "<module>:<attribute>"
 PLAIN: dict[str, Any] = {"family": "RM", "num_levels": 4}

@@ -65,9 +65,9 @@ def test_files_that_do_not_fit_are_told_in_one_line(tmp_path: Path, capsys: pyte
         return str(caught.value)
 
     wide = refusal(weights_of(num_classes=7))
-    assert "it has in another shape 14.weight (7, 64) instead of (10, 64), 14.bias (7,) instead of (10,);" in wide
+    assert "it has the wrong shape for 14.weight (7, 64) instead of (10, 64), 14.bias (7,) instead of (10,);" in wide
     renamed = refusal({f"module.{name}": tensor for name, tensor in weights_of().items()})
-    assert "it lacks 0.weight, 1.weight, 1.bias and 16 more; it has besides module.0.weight, module.1.w" in renamed
+    assert "it lacks 0.weight, 1.weight, 1.bias and 16 more; it also holds module.0.weight, module.1.w" in renamed
     assert "must hold a state_dict, got Tensor" in refusal(torch.zeros(3))
     assert "must hold a state_dict, got dict" in refusal({"epoch": 3})
     for content in (b"", b"not a file of torch", {"0.weight": Harmful()}):
@@ -97,11 +97,11 @@ def test_tensors_that_would_be_changed_are_refused(tmp_path: Path) -> None:
         (weight.to("meta"), "a meta tensor"),
         (torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8), "quantized"),
     ):
-        assert f"it has of another kind 0.weight {kind} instead of floats" in refusal({"0.weight": other})
+        assert f"it has the wrong kind of tensor for 0.weight {kind} instead of floats" in refusal({"0.weight": other})
     assert "must hold finite numbers, got others in 0.weight" in refusal({"0.weight": weight * float("nan")})
     assert "must hold finite numbers" in refusal({"0.weight": weight.double() * 1e300})
     assert "must hold a state_dict" in refusal({1: weight})
-    assert "it has besides 'a\\n\\x1b[2J'" in refusal({"a\n\x1b[2J": weight})
+    assert "it also holds 'a\\n\\x1b[2J'" in refusal({"a\n\x1b[2J": weight})
 
 
 def test_weights_in_a_compressed_archive_are_refused_unread(tmp_path: Path) -> None:

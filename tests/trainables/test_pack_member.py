@@ -13,7 +13,7 @@ from ray.exceptions import ActorDiedError, RayTaskError
 
 from trainables import pack_member
 from trainables.errors import DamagedFileError
-from trainables.pack_member import ATTEMPTS_TO_BEGIN, PackedTrial, packed_trial
+from trainables.pack_member import BEGIN_ATTEMPTS, PackedTrial, packed_trial
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_next_trial_of_a_process_begins_with_another_actor_where_its_own_is_lost
 
 
 def test_trial_with_which_every_actor_is_lost_is_given_up(answers: list[Any]) -> None:
-    answers += [ActorDiedError()] * ATTEMPTS_TO_BEGIN
+    answers += [ActorDiedError()] * BEGIN_ATTEMPTS
     with pytest.raises(ActorDiedError):
         PackedTrial(config={})
 

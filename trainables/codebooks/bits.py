@@ -16,10 +16,10 @@ from functools import cached_property
 
 from torch import nn
 
+from trainables.choices import choose
 from trainables.codebooks import asymmetric
 from trainables.codebooks.cost_table import STEPS, encode_table, held_costs
 from trainables.codebooks.huffman import huffman_lengths
-from trainables.families import choose
 from trainables.models.parameters import quantized_weights
 
 FLOAT_BYTES = 4

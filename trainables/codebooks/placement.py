@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from trainables.choices import choose
 from trainables.codebooks.kmeans import kmeans
-from trainables.families import choose
 from trainables.import_path import PartError, arguments_for, is_import_path, reason_of, resolve
 from trainables.shapes import Float
 

@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from trainables.choices import choose
 from trainables.config.rules import require, require_positive
-from trainables.families import choose
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from trainables.choices import choose
 from trainables.config.allocation import Allocation
 from trainables.config.earlier_versions import ADDED, with_earlier_defaults
 from trainables.config.groups import LayerGroup, effective_groups
@@ -14,7 +15,7 @@ from trainables.config.penalty import PenaltyForm
 from trainables.config.reading import LARGEST_INTEGER, read_section
 from trainables.config.recipe import Recipe
 from trainables.config.rules import require, require_positive
-from trainables.families import check_placement, choose, family_of
+from trainables.families import check_placement, family_of
 from trainables.result import ALLOCATED
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from trainables.choices import choose
 from trainables.conformance.datasets import check_dataset
 from trainables.conformance.families import check_family
 from trainables.conformance.finding import Finding
@@ -13,7 +14,7 @@ from trainables.conformance.models import check_model
 from trainables.conformance.placements import check_placement_function
 from trainables.conformance.transforms import check_transform
 from trainables.data.datasets import DATASETS
-from trainables.families import PLACEMENTS, choose, family_of
+from trainables.families import PLACEMENTS, family_of
 from trainables.import_path import PATH_PREFIXES, TORCHVISION, PartError, is_import_path, resolve
 from trainables.models import MODELS
 from trainables.regularizers.own.own_family import is_declared

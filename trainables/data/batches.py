@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainables.choices import choose
 from trainables.data.augmentation import AUGMENTATIONS, crop_flip, draw_crop_flips
 from trainables.data.prepared import Dataset
-from trainables.families import choose
 from trainables.shapes import Float, Int, UInt8
 
 AT_ONCE = 2048

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
 
+from trainables.choices import choose
 from trainables.data.batches import stratified_split
 from trainables.data.cache import cache_folder, install
 from trainables.data.digits import read_digits
@@ -19,8 +20,7 @@ from trainables.data.image_folder import check_folder_name, load_folder
 from trainables.data.npz import reason_of
 from trainables.data.own_dataset import load_own_dataset
 from trainables.data.prepared import ARRAYS, Dataset, checked_dataset, load_prepared, map_folder, write_folder
-from trainables.families import OWN, choose
-from trainables.import_path import FOLDER, NPZ, PATH_PREFIXES, is_import_path
+from trainables.import_path import FOLDER, IMPORT_PATH_FORM, NPZ, PATH_PREFIXES, is_import_path
 
 TRUST = "allow it with --trust-addresses, or put the data set there and name its folder"
 """Remedy in error messages about data sets that only an untrusted file names."""
@@ -134,7 +134,7 @@ def check_dataset_name(name: str) -> str:
         return name
     if (name.startswith(NPZ) and name != NPZ) or is_import_path(name):
         return name
-    return choose("dataset", name, [*DATASETS, *(f"{prefix}<path>" for prefix in PATH_PREFIXES), OWN])
+    return choose("dataset", name, [*DATASETS, *(f"{prefix}<path>" for prefix in PATH_PREFIXES), IMPORT_PATH_FORM])
 
 
 class DatasetError(ValueError):

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 from trainables.data.cache import cache_folder
+from trainables.errors import message_of
 from trainables.files.atomic import replacing
 from trainables.files.object_stores import as_pyarrow_has_it
 
@@ -52,6 +53,6 @@ def fetched(uri: str) -> Path:
                     if file.tell() != info.size:
                         raise OSError("it was replaced while it was read; try again")
     except (OSError, ArrowException) as error:
-        reason = " ".join(str(error).split())
+        reason = message_of(error)
         raise ValueError(f"{uri} can't be fetched: {reason}; check the URI, and this node's credentials") from None
     return copy

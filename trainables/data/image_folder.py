@@ -19,6 +19,7 @@ import numpy as np
 from trainables.data.batches import stratified_split
 from trainables.data.cache import cache_folder, install
 from trainables.data.prepared import Dataset, DatasetRuleError, checked_dataset, map_folder
+from trainables.errors import message_of
 from trainables.import_path import FOLDER
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -221,6 +222,6 @@ def _pixels(root: Path, mode: str, size: tuple[int, int], file: Path) -> np.ndar
 
 
 def _undecodable(root: Path, file: Path, error: Exception) -> DatasetRuleError:
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    reason = message_of(error)[:200]
     name = _quoted(file.relative_to(root))
     return DatasetRuleError(f"{root}: every image must be readable, found {name} ({reason}); mend it, or remove it")

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from trainables.errors import DamagedFileError, IrregularFileError
+from trainables.errors import DamagedFileError, IrregularFileError, message_of
 from trainables.files.checkpoint_inspection import inspect_checkpoint
 from trainables.files.regular import open_regular, read_regular
 from trainables.files.seal import SealingWriter, Sink, sealed_sum
@@ -78,7 +78,7 @@ def read_checkpoint(folder: Path, device: str | torch.device = "cpu", expected: 
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # a file with a valid checksum and hostile content may raise anything
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        reason = message_of(error)[:300]
         raise DamagedFileError(f"{path} is not a checkpoint of a trial: {reason}") from None
     return state
 

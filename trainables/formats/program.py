@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from trainables.codebooks.artifact import Artifact
+from trainables.errors import message_of
 from trainables.formats.dense import describe
 from trainables.formats.file_format import Logits
 from trainables.formats.pixel_network import PixelNetwork
@@ -28,7 +29,7 @@ def exporting(artifact: Artifact, format_name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        reason = message_of(error)[:300]
         raise ValueError(
             f"model {artifact.config.model!r} must be one that torch can export as {format_name}, got: {reason}; "
             "choose another --format"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
+from trainables.choices import choose
 from trainables.codebooks.artifact import Artifact
 from trainables.data.batches import Split
 from trainables.errors import DamagedFileError
-from trainables.families import choose
 from trainables.files.atomic import replacing
 from trainables.formats.file_format import Logits
 from trainables.formats.pixel_network import PixelNetwork

@@ -7,7 +7,7 @@ torchvision has. The first convolution has a stride of 1 and a kernel of 3, pool
 
 from torch import nn
 
-from trainables.families import choose
+from trainables.choices import choose
 from trainables.models.initialization import channels, kaiming
 
 _LAYOUT = ((64, 3, True), (192, 5, True), (384, 3, False), (256, 3, False), (256, 3, True))

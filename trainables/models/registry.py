@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainables.families import choose
-from trainables.import_path import TORCHVISION, arguments_for, is_import_path, reason_of, resolve
+from trainables.choices import choose
+from trainables.import_path import IMPORT_PATH_FORM, TORCHVISION, arguments_for, is_import_path, reason_of, resolve
 from trainables.models.alexnet import alexnet, alexnet_bn
 from trainables.models.mobilenet import mobilenet_v2
 from trainables.models.resnet import resnet20, resnet56
@@ -42,7 +42,7 @@ def check_model_name(name: str) -> str:
         return check_torchvision_name(name)
     if is_import_path(name):
         return name
-    return choose("model", name, [*MODELS, f"{TORCHVISION}<name>", "<module>:<attribute>"])
+    return choose("model", name, [*MODELS, f"{TORCHVISION}<name>", IMPORT_PATH_FORM])
 
 
 def build_model(

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainables.families import choose
+from trainables.choices import choose
 from trainables.import_path import TORCHVISION, arguments_for
 
 PLAIN_OUTPUT: dict[str, dict[str, bool]] = {

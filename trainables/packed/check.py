@@ -1,9 +1,10 @@
-"""Check that networks of an architecture can be trained together: one step of two, before anything is written."""
+"""Check that networks of an architecture can be trained together: one forward and backward pass of two of them."""
 
 import torch
 
 from trainables.config import TrialConfig
 from trainables.data.datasets import load_dataset
+from trainables.errors import message_of
 from trainables.models import build_model
 from trainables.packed.stacked import StackedNetworks
 
@@ -17,7 +18,7 @@ _RANDOM = "called random operation"
 
 
 def check_packable(config: TrialConfig, places: int) -> list[str]:
-    """Train two networks of a trial's architecture together, for one step on random images.
+    """Run two networks of a trial's architecture forward and backward together, on random images.
 
     Args:
         config: configuration of the trial.
@@ -41,7 +42,7 @@ def check_packable(config: TrialConfig, places: int) -> list[str]:
         networks = StackedNetworks(model, 2)
         networks.losses(models, images, labels).sum().backward()
     except Exception as error:  # code of users may raise anything
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = message_of(error)
         if _RANDOM in reason:
             reason = "it draws random numbers while it is trained, as dropout does"
         raise ValueError(

@@ -1,4 +1,4 @@
-"""A pack: trials in lockstep in one process, each driven by a thread of its own."""
+"""A pack: trials in lockstep in one process, whose methods are called from several threads."""
 
 import threading
 import time
@@ -75,7 +75,8 @@ class Pack:
         """Begin a trial, in place of the one before; returns the number of epochs that it has.
 
         Raises:
-            Exception: as `begin` raises, or ValueError where the trial does not fit the pack.
+            Exception: any that the function `begin` of `__init__` raises.
+            ValueError: the trial does not fit the pack.
         """
         with self._changed:
             self._forget(place)

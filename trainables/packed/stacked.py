@@ -37,8 +37,8 @@ class StackedNetworks:
     def fits(self, model: nn.Module) -> bool:
         """Return whether a network has the parameters and buffers of these."""
         return all(
-            {name: one.shape for name, one in mine.items()} == {name: one.shape[1:] for name, one in stacks.items()}
-            for mine, stacks in (
+            {name: one.shape for name, one in tensors.items()} == {name: one.shape[1:] for name, one in stacks.items()}
+            for tensors, stacks in (
                 (dict(model.named_parameters()), self._parameters),
                 (dict(model.named_buffers()), self._buffers),
             )
@@ -89,7 +89,7 @@ class StackedNetworks:
         return batch_loss(network, images, labels)
 
     def give_gradients(self, models: Mapping[int, nn.Module]) -> None:
-        """Let `.grad` of the networks' parameters be views of the gradients that a backward pass has left."""
+        """Set `.grad` of the networks' parameters to views of the gradients that a backward pass has left."""
         for place, name, parameter in _parameters_of(models):
             grad = self._parameters[name].grad
             parameter.grad = None if grad is None else grad[place]

@@ -82,12 +82,13 @@ class PackedTraining:
             training = [member for member in training if member.error is None]
             losses = networks.losses(_models(training), images[:, :size], labels[:, :size])
             unread.append(losses.detach())
-            finite = [member for member in training if member.on_device or member.read(losses)]
+            # An on-device loss is read only after the epoch: such a member takes its step in any case.
+            stepping = [member for member in training if member.on_device or member.read(losses)]
             losses.sum().backward()
-            networks.give_gradients(_models(finite))
+            networks.give_gradients(_models(stepping))
             for member in training:
-                member.attempt(member.end_step if member in finite else member.leave_step)
-            training = [member for member in finite if member.error is None]
+                member.attempt(member.end_step if member in stepping else member.leave_step)
+            training = [member for member in stepping if member.error is None]
             if not training:
                 break
         networks.give_buffers(models)
@@ -110,7 +111,7 @@ class _Member:
     Attributes:
         place: its place in the pack.
         run: the trial.
-        losses: of its batches so far.
+        losses: cross-entropy of each batch, nats; filled at the end of the epoch if the phase is on the device.
         metrics: of the epoch, at its end.
         error: exception that has ended the epoch for this trial; None so far.
     """
@@ -137,7 +138,7 @@ class _Member:
         """Begin the epoch as `CompressionRun.run_epoch` and `EpochTraining.run_epoch` do."""
         run, recipe = self.run, self.run.config.recipe
         run.begin_epoch()
-        run.draw_seed()  # of dropout, which a pack can't have
+        run.draw_seed()  # unused, for a pack has no dropout; keeps the generator as in `CompressionRun.train_epoch`
         run.model.train()
         run.phase.begin_epoch(run.epoch_of_phase)
         self._batches = run.train_split.batches(recipe.batch_size, run.generator, recipe.augmentation)

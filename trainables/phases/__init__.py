@@ -1,6 +1,7 @@
 """The two phases of a trial, and what each trains.
 
-`trainables.run` goes through the phases and calls `step` after each backward pass.
+`trainables.training` and `trainables.packed.training` run the epochs of a phase and call its `step` after each backward
+pass.
 """
 
 from trainables.phases.finetune import FinetunePhase

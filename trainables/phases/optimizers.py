@@ -1,4 +1,4 @@
-"""Optimizers of a phase, and what is done to all of them."""
+"""Optimizers of a phase, and operations on them."""
 
 from typing import Any
 
@@ -31,7 +31,9 @@ def weight_optimizer(
 
 
 def representative_optimizer(recipe: Recipe, trained: list[tuple[Tensor, Tensor]]) -> torch.optim.Optimizer | None:
-    """Return Adam with a step for each layer in proportion to the spacing of its representatives; None without any.
+    """Return Adam with a learning rate for each layer in proportion to the mean spacing of its representatives.
+
+    Returns None if `trained` is empty.
 
     Args:
         recipe: recipe of the trial.

@@ -17,8 +17,8 @@ class Phase(Protocol):
     Attributes:
         name: `regularize` or `finetune`.
         optimizers: optimizers whose learning rates follow the recipe's schedule.
-        on_device: whether a step reads all that changes from step to step from the device, so that neither its
-            argument nor learning rates need to be given, and the host waits for nothing.
+        on_device: whether a step reads the learning rates and its place in the schedule from device memory. The caller
+            then need not pass `epochs_done` or set learning rates, and the host does not wait for the step.
     """
 
     name: str
@@ -26,10 +26,10 @@ class Phase(Protocol):
     optimizers: list[torch.optim.Optimizer]
 
     def forward_weights(self, epochs_done: float) -> AbstractContextManager[None]:
-        """Let the network hold the weights that the forward pass uses, for the time of the block.
+        """Replace the network's weights by those that the forward pass uses, for the time of the block.
 
-        A step begins with it: it is entered once before each call of `step`. At its end, the network has its own
-        weights back, and `.grad` is the gradient with respect to these.
+        Enter it once before each call of `step`. When the block ends, the network holds its trained weights again, and
+        `.grad` is the gradient of the loss with respect to them.
 
         Args:
             epochs_done: epochs of the phase that are over before this step.

@@ -29,7 +29,7 @@ from trainables.result import REGULARIZE
 
 
 class RegularizePhase:
-    """Trains float weights, and the states of the families that train them, on cross-entropy + λ · penalty.
+    """Trains float weights, and the quantizers' trainable states, on cross-entropy + λ · penalty.
 
     Attributes:
         quantizers: of the layers, by name of the weight; empty for a family without representatives.
@@ -161,11 +161,11 @@ class RegularizePhase:
             optimizer.zero_grad(set_to_none=False)
 
     def amount(self, lam: float, epochs_done: float, learning_rate: float) -> float:
-        """Return a layer's λ as it counts in one step.
+        """Return the strength of a layer's penalty in one step, from the layer's λ.
 
         Returns:
-            The factor of the penalty's gradient (coupled), or how far a weight is drawn at slope 1: in units of the
-            weights, or in half-spacings at the steepest slope, as `Recipe.lam_unit` says.
+            With `coupled`, the factor of the penalty's gradient. Otherwise the length of the penalty's step: at slope 1
+            and in units of the weights (`lam_unit: gradient`), or at the steepest slope and in half-spacings.
         """
         recipe = self.config.recipe
         if recipe.lam_unit == "half_spacings":
@@ -187,7 +187,10 @@ class RegularizePhase:
             yield self._lams[name], regularizer, flat(weight.detach()), flat(weight.grad)
 
     def _draw(self, epochs_done: float) -> None:
-        """Draw the weights to their representatives. Their gradients, used by then, serve as scratch memory."""
+        """Take the decoupled or proximal step of the penalty.
+
+        The gradients are no longer needed and serve as scratch memory.
+        """
         recipe = self.config.recipe
         learning_rate = self.optimizers[0].param_groups[0]["lr"]
         proximal = recipe.penalty_application == "proximal"

@@ -10,7 +10,7 @@ def learning_rate_share(schedule: str, done: float) -> float:
     """Return the learning rate as a share of its highest value.
 
     Args:
-        schedule: `cosine` falls from 1 to 0; `step` is 1, from half of the phase on 0.1, from three quarters on 0.01.
+        schedule: `cosine` falls from 1 to 0; `step` is 1 in the first half, 0.1 in the third quarter, then 0.01.
         done: share of the phase that is over, in [0, 1].
     """
     if schedule == "step":
@@ -46,7 +46,7 @@ class PhaseSchedule:
 
     def share(self, epochs_done: float) -> float:
         """Return the learning rates as a share of their highest values, when `epochs_done` are over before a step."""
-        # The first step of a warm-up is a small one, not none.
+        # Counts the step about to be taken, so that the learning rate of the first step of a warm-up is not 0.
         warmed = warmup_share(epochs_done + 1 / self.batches_per_epoch, self.warmup_epochs)
         return learning_rate_share(self.schedule, epochs_done / self.epochs) * warmed
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trainables.families import choose
+from trainables.choices import choose
 
 METRICS = (
     "val_accuracy",
