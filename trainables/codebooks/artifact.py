@@ -14,8 +14,8 @@ from trainables.codebooks.packing import level_counts
 from trainables.config import TrialConfig
 from trainables.models import build_model
 
-FORMATS = {1: "huffman", 2: "entropy", 3: "compact"}
-"""Coding of the levels (`trainables.codebooks.bits.CODES`) by format of the file."""
+CODING_BY_FORMAT = {1: "huffman", 2: "entropy", 3: "compact"}
+"""Coding of the levels, a key of `trainables.codebooks.bits.CODES`, by the format number of the file."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

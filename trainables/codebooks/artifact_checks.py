@@ -52,7 +52,7 @@ def check_tensors(
     for name, shape in quantized.items():
         require(name in shapes and shape == list(shapes[name]), f"{name} must have the network's shape", shape)
         expected |= check_packed(name, shapes[name].numel(), tensors, coding)
-    require(set(tensors) == expected, "tensors must be the network's", sorted(set(tensors) ^ expected)[:3])
+    require(set(tensors) == expected, "no tensor may be missing or unexpected", sorted(set(tensors) ^ expected)[:3])
     for name in set(shapes) - set(quantized):
         fits = tensors[name] == Declared("F32", list(shapes[name]))
         require(fits, f"{name} must be float32 of the network's shape", tensors[name])

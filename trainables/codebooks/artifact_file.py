@@ -24,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trainables.codebooks.artifact import FORMATS, Artifact
+from trainables.codebooks.artifact import CODING_BY_FORMAT, Artifact
 from trainables.codebooks.artifact_checks import check_header, check_tensors
 from trainables.codebooks.packing import Declared, pack, unpack
 from trainables.config import TrialConfig
@@ -51,7 +51,7 @@ def write_artifact(path: Path, artifact: Artifact) -> None:
     Raises:
         ValueError: the file cannot be written.
     """
-    (format_number,) = (number for number, coding in FORMATS.items() if coding == artifact.coding)
+    (format_number,) = (number for number, coding in CODING_BY_FORMAT.items() if coding == artifact.coding)
     header = {
         "sha256": _NO_CHECKSUM,
         "format": format_number,
@@ -118,8 +118,9 @@ def read_artifact(path: Path, may_import: Callable[[str], bool] = _never) -> Art
             if place is None:
                 raise DamagedFileError(f"{path} is not an artifact of qar; give a complete file of --format qar")
             declared = _declared_bytes(header)
-            if declared != size - len(start) - len(header) or size > MOST_BYTES:
-                rule = f"its header must declare the tensors of {size} bytes, of at most {MOST_BYTES}"
+            available = size - len(start) - len(header)
+            if declared != available or size > MOST_BYTES:
+                rule = f"its tensors must take the {available} bytes after the header, of at most {MOST_BYTES} in all"
                 raise DamagedFileError(f"{path} is damaged: {rule}, got {declared}; export it again")
             content = start + header + file.read(declared)
     except OSError as error:
@@ -154,9 +155,9 @@ def _declared(header: dict[str, Any]) -> dict[str, Declared]:
 def _parse(content: bytes, safetensors_header: bytes, may_import: Callable[[str], bool]) -> Artifact:
     declared = json.loads(safetensors_header)
     header = json.loads(declared["__metadata__"]["qar"])
-    coding = FORMATS.get(header["format"])
+    coding = CODING_BY_FORMAT.get(header["format"])
     if coding is None:
-        raise ValueError(f"its format must be one of {list(FORMATS)}, got {header['format']!r}")
+        raise ValueError(f"its format must be one of {list(CODING_BY_FORMAT)}, got {header['format']!r}")
     check_header(header)
     config = TrialConfig.from_stored(header["config"])
     if is_import_path(config.model):

@@ -9,7 +9,7 @@ The length of such a stream depends on the order of the levels, by a few bits. `
 depends on their counts alone; `encode` fills the stream up to it with zeros. So the size of a file is known without
 encoding, and exact. The bound exceeds the information in the levels by 0.035% and four bytes at most, and the rounding
 of costs to sixteenths adds up to 0.0004 bits a weight. So N weights at K levels with an entropy of E bytes take at most
-1.0005 E + 0.00005 N + 5 + K bytes: within 1% of their entropy if E is at least 110 (K + 6) + N/200.
+1.0005 E + 0.00005 N + 5 + K bytes: within 1% of their entropy if E is at least 110 (K + 6) + N/190.
 
 Source: Duda, "Asymmetric numeral systems", arXiv 1311.2540; Bamler, "Understanding Entropy Coding With Asymmetric
 Numeral Systems", arXiv 2201.01741 (constriction).
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 ABSENT = 255
 """Cost, in the table, of a level that does not occur."""
 
-_PRECISION = 24  # of constriction's models, in bits: the shares of all levels sum to 2^24 slots
+_PRECISION = 24  # bits of constriction's models: the shares of all levels sum to 2^24 slots
 _WORD = 32  # bits
-_STEPS = 16  # of cost in a bit
+_STEPS = 16  # steps of cost per bit
 _EXACT = Context(prec=30)  # decimal logarithms are correctly rounded, the same on every machine; math.log2 is not
 
 # floor(2^40 · 2^(−cost/16)) for each cost: the 16th root of 2^(640 − cost), by four exact square roots.
@@ -131,31 +131,31 @@ def encode(levels: Int[np.ndarray, " n"], counts: Sequence[int], costs: Sequence
 
 
 def decode(
-    stream: UInt8[np.ndarray, " bytes"], costs: Sequence[int], num_levels: int
-) -> Int[np.ndarray, " num_levels"]:
+    stream: UInt8[np.ndarray, " bytes"], costs: Sequence[int], num_weights: int
+) -> Int[np.ndarray, " num_weights"]:
     """Return the levels of a stream: the inverse of `encode`.
 
     Args:
         stream: a result of `encode`.
         costs: K costs of the levels.
-        num_levels: number of levels in the stream.
+        num_weights: number of weights whose levels the stream holds.
 
     Returns:
-        (num_levels,), int32.
+        (num_weights,), int32.
 
     Raises:
-        ValueError: the stream does not hold this number of levels at these costs. A stream that is too short for it is
-            refused before memory is taken.
+        ValueError: the stream does not hold the levels of this number of weights at these costs. A stream that is too
+            short for it is refused before memory is taken.
     """
     import constriction
 
-    refusal = ValueError(f"a stream of {len(stream)} bytes does not hold {num_levels} levels in its code")
-    if len(stream) < math.floor(num_levels * _bits(max(frequencies(costs))) / 8):
+    refusal = ValueError(f"a stream of {len(stream)} bytes does not hold {num_weights} levels in its code")
+    if len(stream) < math.floor(num_weights * _bits(max(frequencies(costs))) / 8):
         raise refusal
     content = stream.tobytes().rstrip(b"\0")
     words = np.frombuffer(content.ljust(-(-len(content) // 4) * 4, b"\0"), "<u4").astype(np.uint32)
     coder = constriction.stream.stack.AnsCoder(words)
-    levels = coder.decode(_model(costs), num_levels)
+    levels = coder.decode(_model(costs), num_weights)
     counts = np.bincount(levels, minlength=len(costs)).tolist()
     if not coder.is_empty() or len(stream) != stream_bytes(counts, costs):
         raise refusal
@@ -167,6 +167,6 @@ def _model(costs: Sequence[int]) -> "constriction.stream.model.Categorical":
 
     if len(costs) < 2:
         raise ValueError(f"a table must have the costs of at least 2 levels, got {len(costs)}; export the file again")
-    # constriction gives each level one slot, and divides the others in proportion to the numbers that it gets: here
-    # exactly as many as there are.
+    # constriction gives each level one slot, and divides the rest in proportion to the numbers passed. Their sum here
+    # is the number of slots in the rest, so that each level gets exactly its frequency.
     return constriction.stream.model.Categorical(np.array(frequencies(costs), np.float64) - 1, perfect=False)

@@ -1,12 +1,13 @@
-"""Definitions of bits and bytes.
+"""Size of a compressed network, in bytes and in bits per weight.
 
 For each quantized layer, a compressed network holds a codebook (K float32 values) and its levels, in whichever code is
 the smallest: words of fixed length; Huffman's words, with a table of one byte a level; where `coding` is `entropy` or
 `compact`, a stream of an asymmetric numeral system, with a table of the same size; and where it is `compact`, such a
 stream with a shorter table. A stream of levels is padded to a whole byte. All else that the network needs (biases,
 normalization parameters and statistics) is held in float32.
-`payload_bytes` is the size of all that, equal to the byte to what `trainables.codebooks.artifact_file` writes;
-`bits_per_weight` divides it by the number of all parameters. Nothing is encoded to count it.
+`payload_bytes` is the size of all that: to the byte, the size of the tensors that `trainables.codebooks.artifact_file`
+writes, without the header of the file. `bits_per_weight` divides it by the number of all parameters. Nothing is encoded
+to count it.
 """
 
 import math

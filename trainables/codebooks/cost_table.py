@@ -44,10 +44,10 @@ def encode_table(costs: Sequence[int], step: int) -> bytes:
 
 
 def held_costs(costs: Sequence[int], step: int) -> list[int]:
-    """Return costs that stay as they are while those of the levels differ by at most 7/8 of a step.
+    """Return costs rounded to multiples of `step`; a cost within 7/8 of a step of the previous result repeats it.
 
-    Costs that are rounded alone go up and down where they lie near the middle between two steps, which makes the table
-    longer by more than the stream gets shorter.
+    If each cost were rounded by itself, costs near the middle between two multiples would alternate between these. That
+    lengthens the table by more than it shortens the stream. A level that does not occur ends the repetition.
 
     Args:
         costs: K costs in sixteenths of a bit, as `asymmetric.code_costs` returns them for a step of 1.
@@ -137,7 +137,7 @@ class _Bits:
         if len(bits) < num_bits:
             raise self.refusal(None)
         self._place += num_bits
-        return int(bits, 2) if bits else 0
+        return int(bits, 2)
 
     def read_word(self, order: int) -> int:
         """Return the number in the next word. Raises ValueError where the table ends before."""

@@ -75,28 +75,28 @@ def encode(levels: Int[np.ndarray, " n"], lengths: Sequence[int]) -> UInt8[np.nd
 
 
 def decode(
-    stream: UInt8[np.ndarray, " bytes"], lengths: Sequence[int], num_levels: int
-) -> Int[np.ndarray, " num_levels"]:
+    stream: UInt8[np.ndarray, " bytes"], lengths: Sequence[int], num_weights: int
+) -> Int[np.ndarray, " num_weights"]:
     """Return the levels of a stream: the inverse of `encode`.
 
     Args:
         stream: a result of `encode`.
         lengths: K lengths of words, in bits.
-        num_levels: number of levels in the stream.
+        num_weights: number of weights whose levels the stream holds.
 
     Returns:
-        (num_levels,), int32.
+        (num_weights,), int32.
 
     Raises:
-        ValueError: the stream does not hold this number of levels in this code.
+        ValueError: the stream does not hold the levels of this number of weights in this code.
     """
     if list(lengths) == [0] and not len(stream):  # a single level needs no bits
-        return np.zeros(num_levels, np.int32)
+        return np.zeros(num_weights, np.int32)
     bits = np.unpackbits(stream)
     in_code_order = np.array(_in_code_order(lengths), np.int32)
-    levels = np.empty(num_levels, np.int32)
-    waiting = np.arange(num_levels)  # indices of the levels whose word has not ended
-    rank = np.zeros(num_levels, np.int32)  # of each prefix among the prefixes of its length that are no whole word
+    levels = np.empty(num_weights, np.int32)
+    waiting = np.arange(num_weights)  # indices of the levels whose word has not ended
+    rank = np.zeros(num_weights, np.int32)  # index of each unfinished prefix among all of its length
     position = shorter = 0
     for length in range(1, max(lengths) + 1):
         plane = bits[position : position + len(waiting)]
@@ -110,5 +110,5 @@ def decode(
             waiting, rank = waiting[~ends], rank[~ends] - ending
             shorter += ending
     if len(waiting) or len(stream) != -(-position // 8) or bits[position:].any():
-        raise ValueError(f"a stream of {len(stream)} bytes does not hold {num_levels} levels in its code")
+        raise ValueError(f"a stream of {len(stream)} bytes does not hold {num_weights} levels in its code")
     return levels

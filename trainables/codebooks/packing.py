@@ -14,7 +14,7 @@ from trainables.codebooks.bits import ASYMMETRIC, CODES, COMPACT, FIXED, HUFFMAN
 from trainables.codebooks.cost_table import decode_table
 
 TABLES: Mapping[str, str] = {HUFFMAN: "code_lengths", ASYMMETRIC: "code_costs", COMPACT: "cost_differences"}
-"""Suffix of the tensor that holds the table of each code that needs one, uint8; but for the last, a byte a level."""
+"""Suffix of the uint8 tensor with a code's table, by code. All tables but that of `COMPACT` have one byte per level."""
 
 
 class Declared(NamedTuple):
@@ -72,14 +72,14 @@ def unpack(name: str, shape: Sequence[int], tensors: dict[str, Tensor]) -> Codeb
     """
     representatives, stream = tensors.pop(f"{name}.codebook"), tensors.pop(f"{name}.levels").numpy()
     tables = {code: tensors.pop(f"{name}.{suffix}").tolist() for code, suffix in _tables_of(name, tensors).items()}
-    num_levels = math.prod(shape)
+    num_weights = math.prod(shape)
     if ASYMMETRIC in tables:
-        levels = asymmetric.decode(stream, tables[ASYMMETRIC], num_levels)
+        levels = asymmetric.decode(stream, tables[ASYMMETRIC], num_weights)
     elif COMPACT in tables:
         costs = decode_table(bytes(tables[COMPACT]), len(representatives))
-        levels = asymmetric.decode(stream, costs, num_levels)
+        levels = asymmetric.decode(stream, costs, num_weights)
     else:
-        levels = huffman.decode(stream, tables.get(HUFFMAN, _fixed_lengths(len(representatives))), num_levels)
+        levels = huffman.decode(stream, tables.get(HUFFMAN, _fixed_lengths(len(representatives))), num_weights)
     return representatives, torch.from_numpy(levels).view(*shape)
 
 
@@ -102,7 +102,8 @@ def check_packed(name: str, num_weights: int, tensors: Mapping[str, Declared], c
     tables = _tables_of(name, tensors)
     plain = codebook.dtype == "F32" and levels.dtype == "U8" and len(codebook.shape) == len(levels.shape) == 1
     known = len(tables) <= 1 and tables.keys() <= set(CODES[coding])
-    require(plain and known, f"{name} must be coded as qar does", sorted(tables) or codebook.dtype)
+    rule = f"{name} must have a float32 codebook, uint8 levels and at most one table, of a code of {coding!r}"
+    require(plain and known, rule, sorted(tables) or codebook.dtype)
     num_levels, stream_bytes = codebook.shape[0], levels.shape[0]
     require(num_levels >= 1, f"{name} must have representatives", num_levels)
     for code, suffix in tables.items():
@@ -116,7 +117,10 @@ def check_packed(name: str, num_weights: int, tensors: Mapping[str, Declared], c
     require(stream_bytes <= fixed_bytes, f"the levels of {name} must take at most {fixed_bytes} bytes", stream_bytes)
     # Every word has at least one bit, but a level may cost less in an asymmetric numeral system.
     if HUFFMAN in tables:
-        require(num_weights <= 8 * stream_bytes, f"the levels of {name} must be there", stream_bytes)
+        least_bytes = math.ceil(num_weights / 8)
+        require(
+            stream_bytes >= least_bytes, f"the levels of {name} must take at least {least_bytes} bytes", stream_bytes
+        )
     elif not tables:
         require(stream_bytes == fixed_bytes, f"the levels of {name} must take {fixed_bytes} bytes", stream_bytes)
     return {f"{name}.{suffix}" for suffix in ("codebook", "levels", *tables.values())}

@@ -87,7 +87,7 @@ def own_placement(
         raise PartError(f"placement {name!r} must return representatives, got {reason_of(error)}; mend it") from None
     received = f"shape {tuple(placed.shape)}" if placed.shape != (num_levels,) else None
     if received is None and not placed.isfinite().all():
-        received = "others"
+        received = "values that are not finite"
     if received is not None:
         raise PartError(f"placement {name!r} must return {num_levels} finite representatives, got {received}; mend it")
     return placed.detach().to(weights).sort().values

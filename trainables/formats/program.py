@@ -25,7 +25,7 @@ def example(artifact: Artifact) -> torch.Tensor:
 
 @contextmanager
 def exporting(artifact: Artifact, format_name: str) -> Iterator[None]:
-    """Turn any error of an exporter into a ValueError of one line, for networks are written by anybody."""
+    """Turn any error of an exporter into a ValueError of one line: a model may be a user's own code."""
     try:
         yield
     except Exception as error:
@@ -40,8 +40,8 @@ def write_program(path: Path, artifact: Artifact) -> None:
     """Write the network as an `ExportedProgram` for batches of any size; raise ValueError if it can't be exported."""
     with exporting(artifact, "torch"), torch.no_grad():
         program = torch.export.export(PixelNetwork(artifact), (example(artifact),), dynamic_shapes=BATCH)
-    content = io.BytesIO()  # of a path, torch would judge the suffix
-    with warnings.catch_warnings(action="ignore"):  # weights that lie channels last are whole all the same
+    content = io.BytesIO()  # given a path, torch would warn about its suffix
+    with warnings.catch_warnings(action="ignore"):  # torch warns about channels-last weights, but saves them whole
         torch.export.save(program, content, extra_files=describe(artifact))
     path.write_bytes(content.getvalue())
 

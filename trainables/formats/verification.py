@@ -71,8 +71,8 @@ def write_verified(format_name: str, path: Path, artifact: Artifact, split: Spli
             differing = int((classes != _classes(PixelNetwork(artifact), split)).sum())
             if differing:
                 raise UnfaithfulFileError(
-                    f"the file of format {format_name!r} must name the class that the network names for each of "
-                    f"{len(split)} validation images, got another one for {differing}; it was not kept"
+                    f"the file of format {format_name!r} must classify each of {len(split)} validation images "
+                    f"as the network does, got another class for {differing}; it was not kept"
                 )
             accuracy = float((classes == split.labels).double().mean())
         try:

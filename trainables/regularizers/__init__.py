@@ -1,8 +1,9 @@
 """Regularizers: how weights move towards representatives while a network trains.
 
-A regularizer belongs to one layer. It adds the gradient of its penalty in place, in closed form, in chunks that fit
-the cache, so that its extra memory does not depend on the number of levels. `trainables.families` gives the formulas
-and says which parts are the paper's. Where a penalty has a kink, its derivative is 0.
+Each object belongs to one layer. A `Regularizer` adds the gradient of its penalty in place. A `WeightTransform` gives
+the values that the forward pass uses. Built-in gradients have a closed form and are computed in chunks of the weights,
+without a table of all weights and all levels; penalties of users may go through autograd. `trainables.families` gives
+the formulas and says which parts are the paper's. Where a built-in penalty has a kink, its derivative is 0.
 """
 
 from trainables.regularizers.own.own_family import family

@@ -1,7 +1,8 @@
 """Application of a penalty to the weights: decoupled from the optimizer, or by its proximal step.
 
 A penalty whose gradient goes through Adam is divided by Adam's second moment, which differs by orders of magnitude
-between layers. Decoupled, the weights are drawn after the optimizer's step, as AdamW decays them.
+between layers. Decoupled, it moves the weights after the optimizer's step, apart from the gradient, as AdamW's
+weight decay does.
 
 Sources: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", arXiv 1711.05101 (decoupling); Bai, Wang,
 Liberty, "ProxQuant", arXiv 1810.00861 (proximal step towards the nearest representative). Applying them to the
@@ -18,7 +19,7 @@ from trainables.shapes import Float
 
 
 def draw(regularizer: Regularizer, weights: Float[Tensor, " n"], scratch: Float[Tensor, " n"], distance: float) -> None:
-    """Move each weight by `distance` times the penalty's slope, never past its nearest representative.
+    """Move each weight against the penalty's slope, by `distance` times the slope, but never past its representative.
 
     The gradient of the state is left in `state.grad` where it is trained.
 
@@ -38,19 +39,19 @@ def draw(regularizer: Regularizer, weights: Float[Tensor, " n"], scratch: Float[
 def draw_by_gradient(
     regularizer: Regularizer, weights: Float[Tensor, " n"], scratch: Float[Tensor, " n"], distance: float
 ) -> None:
-    """Move each weight as `draw` does, whatever the penalty: by its gradient, and a search for the representatives."""
+    """Take the step of `draw` for any penalty: compute its gradient, and search for the nearest representatives."""
     scratch.zero_()
     regularizer.add_gradient(weights, scratch, 1.0)
     representatives = regularizer.representatives.detach().to(weights.dtype)
     for weight, slope in chunks(weights, scratch):
         nearest = representatives.index_select(0, assign(weight, representatives))
-        weight.copy_(moved_no_farther(weight, nearest, slope.mul_(distance)))
+        weight.copy_(move_up_to_nearest(weight, nearest, slope.mul_(distance)))
 
 
-def moved_no_farther(
+def move_up_to_nearest(
     weights: Float[Tensor, " n"], nearest: Float[Tensor, " n"], moves: Float[Tensor, " n"]
 ) -> Float[Tensor, " n"]:
-    """Return the weights less their moves, (n,), each no farther than its representative, which it is then set to."""
+    """Return the weights minus `moves`, (n,); a weight that would reach or pass its representative is set to it."""
     offset = weights - nearest
     reached = (moves * offset > 0) & (moves.abs() >= offset.abs())
     return torch.where(reached, nearest, weights - moves)

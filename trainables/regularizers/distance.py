@@ -1,4 +1,4 @@
-"""Penalties by the distance from each weight to one representative: that in whose cell the weight lies."""
+"""Penalties that measure the distance from each weight to the representative in whose cell it lies."""
 
 from abc import ABC, abstractmethod
 
@@ -47,7 +47,7 @@ class Distance(ABC):
 
     @property
     def multiples(self) -> Float[Tensor, " k"] | None:
-        """The representatives on a grid as multiples of the state, but for its sign, (K,); None without a grid."""
+        """Factors z, (K,), in increasing order; representative k is z_k·|state|. None without a grid."""
         return self._positions.multiples
 
     @property

@@ -27,10 +27,11 @@ class LayerQuantizer(Protocol):
 
     @property
     def state(self) -> Float[Tensor, " s"]:
-        """All that the next step depends on besides the weights and the place in the phase.
+        """All that the next step depends on, besides the weights, the place in the phase and the constructor's result.
 
-        These are the representatives themselves, (K,), or what they follow from, such as the step of a grid, (1,). A
-        checkpoint holds it. If it requires a gradient, it is trained with the weights: it has a `.grad`, and is sorted
+        The state is the representatives themselves, (K,), or what they follow from, such as the step of a grid, (1,). A
+        checkpoint holds nothing else of the object: a resumed run constructs it again from the weights with which the
+        phase began. If the state requires a gradient, it is trained with the weights: it has a `.grad`, and is sorted
         after each step.
         """
 
@@ -83,7 +84,7 @@ class DrawnRegularizer(Regularizer, Protocol):
     """A penalty with a decoupled step of its own, which knows the nearest representatives without a search."""
 
     def draw(self, weights: Float[Tensor, " n"], distance: float) -> None:
-        """Move each weight by `distance` times the slope, never past its nearest representative, in place.
+        """Move each weight against the slope, by `distance` times the slope, but never past its nearest representative.
 
         Leaves ∂penalty/∂state, at the weights before the step, in `state.grad` if the state is trained.
 

@@ -36,7 +36,7 @@ def trainable_representatives(weights: Float[Tensor, " n"], num_levels: int, ini
 def finite(gradient: Tensor) -> Tensor:
     """Return a gradient with 0 in place of what is not finite.
 
-    Weights that diverge then leave the representatives where they are, until the run finds the weights out.
+    The representatives then stay finite when weights diverge, until the run detects the divergence.
     """
     return gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
 
@@ -69,7 +69,7 @@ class FreeRepresentatives:
 class LearnedGrid:
     """Representatives s·z at the integers z = −⌊K/2⌋, …, ⌈K/2⌉ − 1, with one trained step s.
 
-    For K = 2 these would be −s and 0; z = ∓1/2 is taken instead, which is the sign of a weight times s/2.
+    For K = 2 this would give −s and 0. Here z is −1/2 or 1/2: a weight is quantized to its sign times s/2.
 
     Attributes:
         state: (1,), trained: the step s. Its sign does not matter.
@@ -144,7 +144,7 @@ class OnLearnedGrid:
 
     @property
     def multiples(self) -> Float[Tensor, " k"]:
-        """The representatives as multiples of the state, but for its sign, (K,)."""
+        """Factors z, (K,), in increasing order; representative k is z_k·|state|."""
         return self._grid.multiples
 
 

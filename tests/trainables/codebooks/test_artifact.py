@@ -311,7 +311,7 @@ def test_format_1_has_no_asymmetric_numeral_systems(tmp_path: Path, monkeypatch:
     )
     write_artifact(tmp_path / "network", with_random_levels(16, 2.0, 0))
     refusal = damaged(tmp_path / "network", (tmp_path / "network").read_bytes())
-    assert "must be coded as qar does, got ['asymmetric']" in refusal
+    assert "at most one table, of a code of 'huffman', got ['asymmetric']" in refusal
 
 
 @pytest.mark.parametrize("deep", ["[" * 5000 + "]" * 5000, '{"a":' * 5000 + "1" + "}" * 5000])
@@ -345,13 +345,13 @@ def test_sizes_are_checked_before_memory_is_taken(intact: bytes, tmp_path: Path)
     for size in (11, 10**12, -1, "[]", 10**400):
         longer = header.replace('"shape":[10]', f'"shape":[{size}]').encode()
         refusal = damaged(tmp_path / "network", len(longer).to_bytes(8, "little") + longer + intact[end:])
-        assert "its header must declare the tensors of" in refusal
+        assert "its tensors must take the" in refusal
     damaged(tmp_path / "network", (2**60).to_bytes(8, "little") + intact[8:])
     huge = tmp_path / "huge"
     huge.write_bytes(intact)
     os.truncate(huge, 2**40)
     with pytest.raises(
-        DamagedFileError, match="its header must declare the tensors of 1099511627776 bytes, of at most"
+        DamagedFileError, match=r"its tensors must take the \d+ bytes after the header, of at most \d+ in all"
     ):
         read_artifact(huge)
 

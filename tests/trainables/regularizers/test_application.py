@@ -14,7 +14,7 @@ from trainables.codebooks.assignment import assign
 from trainables.config import PenaltyForm, Recipe, TrialConfig
 from trainables.models import quantized_weights
 from trainables.phases import RegularizePhase
-from trainables.regularizers.application import draw, moved_no_farther, shrink_squared
+from trainables.regularizers.application import draw, move_up_to_nearest, shrink_squared
 from trainables.regularizers.periodic import interval_of
 from trainables.regularizers.protocol import Regularizer
 from trainables.regularizers.registry import REGULARIZERS
@@ -110,7 +110,7 @@ def test_periodic_wells_draw_as_by_a_search_for_the_nearest_representative(famil
         distance = 0.3 * regularizer.half_spacing / regularizer.steepest
         slopes = slopes_of(regularizer, weights)
         values = regularizer.representatives.float()
-        expected = moved_no_farther(weights, values[assign(weights, values)], distance * slopes)
+        expected = move_up_to_nearest(weights, values[assign(weights, values)], distance * slopes)
         weights[:3] = torch.tensor([torch.nan, torch.inf, -torch.inf])
         draw(regularizer, weights, torch.empty_like(weights), distance)
         rounding = 2e-7 * float(values.abs().max())

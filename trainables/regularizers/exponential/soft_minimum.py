@@ -39,7 +39,7 @@ class SoftMinimum(ExponentialWells):
         """Return the layer's penalty; see `Regularizer.value`."""
         values = self.representatives.detach()
         total = 0.0
-        if is_large(weights, values):
+        if uses_windows(weights, values):
             for chosen, near in windows(weights, values, self.tau):
                 logits = (weights[chosen, None] - values[near]).square_().div_(-self.tau)
                 total += logits.logsumexp(1).mul_(-self.tau).sum(dtype=torch.float64).item()
@@ -53,9 +53,10 @@ class SoftMinimum(ExponentialWells):
 def evaluate_slopes(
     weights: Float[Tensor, " n"], values: Float[Tensor, " k"], tau: float, strength: float
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " k"]]:
-    """Return strength · slope of each weight against every representative, in O(n K) time.
+    """Return strength · slope of each weight, and the part that each representative has in it.
 
-    Above `EXACT_LEVELS` representatives, those that are negligible to a weight are left out.
+    Up to `EXACT_LEVELS` representatives, all are evaluated, in O(n K) time. Above, those that are negligible to a
+    weight are left out.
 
     Args:
         weights: (n,).
@@ -68,7 +69,7 @@ def evaluate_slopes(
     """
     slopes = torch.empty_like(weights)
     pull = torch.zeros_like(values, dtype=torch.float64)
-    if is_large(weights, values):
+    if uses_windows(weights, values):
         for chosen, near in windows(weights, values, tau):
             offset = weights[chosen, None] - values[near]
             pulls = offset.mul_(offset.square().div_(-tau).softmax(1)).mul_(2 * strength)
@@ -84,8 +85,8 @@ def evaluate_slopes(
     return slopes, pull
 
 
-def is_large(weights: Float[Tensor, " n"], values: Float[Tensor, " k"]) -> bool:
-    """Return whether comparing all weights with all representatives takes too long; needs finite weights."""
+def uses_windows(weights: Float[Tensor, " n"], values: Float[Tensor, " k"]) -> bool:
+    """Return whether to leave out negligible representatives (`windows`): for a large K, if all weights are finite."""
     return len(values) > EXACT_LEVELS and bool(weights.isfinite().all())
 
 

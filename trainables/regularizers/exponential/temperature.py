@@ -4,10 +4,11 @@ from trainables.config import PenaltyForm
 
 
 class Temperature:
-    """A temperature τ that falls geometrically over the phase, in squared spacings of the representatives.
+    """Temperature τ of RE: a factor that changes geometrically over the phase, times the squared mean spacing.
 
-    Two representatives that attract the same weights approach each other. If τ did not shrink with their spacing, the
-    wells would then flow into one, and the representatives merge.
+    With `temperature_spacing` `current`, the spacing is that of the current representatives. Two representatives that
+    attract the same weights approach each other. If τ did not shrink with their spacing, their wells would flow into
+    one, and the representatives would merge.
 
     Attributes:
         tau: the current temperature, in squared units of the weights.

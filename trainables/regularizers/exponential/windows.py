@@ -1,4 +1,4 @@
-"""Weights in sorted chunks, each with the few representatives that count there: what makes a large K affordable."""
+"""Sorted chunks of weights, each with only the representatives that are not negligible there, for a large K."""
 
 from collections.abc import Iterator
 

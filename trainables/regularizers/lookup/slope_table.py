@@ -11,16 +11,17 @@ from trainables.regularizers.lookup.bins import DyadicBins
 from trainables.shapes import Float, Int
 
 NEGLIGIBLE = 16.0
-"""A representative whose share of a weight is below exp(−16) = 1e-7 is left out."""
+"""A representative is left out if its share of a weight is below exp(−16) = 1e-7 of the nearest one's."""
 NARROWEST, WIDEST = 0.02, 0.03
-"""Bounds of a bin's greatest width, in √τ; narrow bins are rarely sharp, so it is as small as `BINS` bins allow."""
+"""Bounds of the `widest` of `DyadicBins`, in √τ. Between them it is as small as the number of bins allows."""
 BINS = 1 << 13
+"""Target number of bins. There are more only if bins would be wider than `WIDEST`."""
 WEIGHTS_A_BIN = 16
 """Weights per bin below which bins are made wider, if they may be: a bin costs as much as evaluating some weights."""
 TOLERANCE = 5e-6
-"""Error of a tabulated slope, in distances of representatives, above which a bin is sharp."""
+"""A bin is sharp if the error of its cubic may exceed this part of the gap between the representatives beside it."""
 LEFT_OUT = 1e-6
-"""Part of a tabulated slope, in √τ, that is left out if that saves a look-up for every weight of the layer."""
+"""Largest error of the slope, in √τ, at which quadratics replace the cubics, which saves a look-up per weight."""
 MOST_BINS = 1 << 16
 
 
@@ -117,7 +118,7 @@ class SlopeTable:
         return second, third, fourth
 
     def _remainder(self, rate: float) -> Float[Tensor, " b"]:
-        """Return a bound on the error of a cubic at the ends of its bin, in distances of the representatives."""
+        """Return a bound on the error of each bin's cubic, as a part of the gap of the representatives beside it."""
         # Between two representatives a distance s apart, the fifth cumulant is at most m_2 s³.
         level = torch.searchsorted(self._values, self._centres)
         padded = torch.cat([self._values[:1], self._values, self._values[-1:]])

@@ -14,7 +14,7 @@ from trainables.regularizers.representatives import mean_spacing, trainable_repr
 from trainables.shapes import Float
 
 MOST_ENTRIES = 2**23
-"""Entries of a table of a chunk's weights and all representatives, which such functions usually make."""
+"""Largest number of entries in the table, weights × representatives, that a function may make of a chunk."""
 
 SLOPES_BETWEEN = 64
 """Weights between two neighbouring representatives at which the steepest slope is searched."""

@@ -138,7 +138,7 @@ def check_own_family(name: str, weights: Float[Tensor, " n"], form: PenaltyForm,
             raise ValueError("its gradient is not finite")
     except Exception as error:  # code of users may raise anything
         reason = str(error) if isinstance(error, ValueError) else reason_of(error)
-        raise PartError(f"family {name!r} must pull the weights of a layer, got: {reason}; mend it") from None
+        raise PartError(f"family {name!r} must give a finite gradient for a layer, got: {reason}; mend it") from None
     if proximal and not isinstance(regularizer, ProximalRegularizer):
         raise PartError(
             f"penalty_application must be 'decoupled' or 'coupled' for family {name!r}, which has no method shrink, "

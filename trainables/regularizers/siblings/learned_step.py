@@ -13,11 +13,11 @@ from trainables.shapes import Float
 
 
 class LearnedStep(OnLearnedGrid):
-    """The forward pass uses the nearest value s·z of a grid. Rounding counts as the identity in the backward pass.
+    """The forward pass uses the nearest value s·z of a grid; the backward pass is a straight-through estimator.
 
     The gradient of a weight is that of its quantized value if the weight lies within the grid, and 0 beyond its ends.
-    The derivative of a quantized value by the step is z − w/s within, and the end's multiple z beyond. The gradient of
-    the step is scaled by 1/√(n Q_P), with n the number of weights and Q_P the highest multiple.
+    The derivative of a quantized value with respect to the step is z − w/s within the grid, and z beyond it. The
+    gradient of the step is scaled by 1/√(n Q_P), with n the number of weights and Q_P the highest multiple.
 
     Source: Esser et al., "Learned Step Size Quantization", arXiv 1902.08153, Eq. 1–5 and Sec. 2.2.
     """

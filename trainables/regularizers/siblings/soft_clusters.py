@@ -37,10 +37,12 @@ class _Iteration(NamedTuple):
 class SoftClusters:
     """The forward pass uses Σ_j a_j c_j for a weight w, with attention a_j = softmax_j(−|w − c_j|/τ).
 
-    Soft k-means moves each centroid to the mean of the weights, weighted by their attention to it, from the centroids
-    of the last forward pass on and until they rest. The gradient goes through all these iterations. Its closed form
-    keeps the centroids of each iteration alone, and computes attention again in chunks of the weights: O(n) memory,
-    and O(n K) time an iteration.
+    Soft k-means starts from the centroids of the previous forward pass. In each iteration, a centroid moves to the mean
+    of the weights, weighted by their attention to it. Iterations end when no centroid moves by more than `CONVERGED`,
+    at the latest after `MOST_ITERATIONS`. Attention is that to the centroids before the last iteration; the factors c_j
+    in the sum are the centroids after it. The gradient goes through all iterations. Its closed form keeps only the
+    centroids and totals of each iteration, and computes attention again in chunks of the weights: O(n) memory, and
+    O(n K) time an iteration.
 
     Attributes:
         state: (K,), the centroids; begun by k-means.
@@ -97,7 +99,7 @@ class SoftClusters:
             by_means, by_centroids = by_centroids, torch.zeros_like(by_centroids)
 
     def _rows(self, *tensors: Float[Tensor, " n"]) -> Iterator[tuple[Tensor, ...]]:
-        """Iterate over the weights that are compared with all centroids at a time, and over tensors in step."""
+        """Iterate over chunks of flat tensors in step, of a size whose attention to all centroids can be held."""
         size = CPU_CHUNK if tensors[0].device.type == "cpu" else GPU_CHUNK
         return zip(*(tensor.split(max(1, size // len(self.state))) for tensor in tensors), strict=True)
 

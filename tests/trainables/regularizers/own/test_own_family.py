@@ -128,7 +128,7 @@ def test_own_placement_is_used() -> None:
         ("ownpull:undeclared", "must be declared as a family, got a plain function; decorate it with @"),
         ("ownpull:three", r"must be callable with \(weights, representatives\), got a function with the signature"),
         ("ownpull:table", r"the penalty of each weight must have shape \(\d+,\), got \(\d+, 3\); mend it"),
-        ("ownpull:infinite", "must pull the weights of a layer, got: its gradient is not finite"),
+        ("ownpull:infinite", "must give a finite gradient for a layer, got: its gradient is not finite"),
         ("ownpull:Incomplete", "it lacks progress, half_spacing, steepest, add_gradient, value of the Regularizer"),
     ],
 )
