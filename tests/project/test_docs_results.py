@@ -12,7 +12,9 @@ from analysis.levels import is_allocated
 from analysis.load import load_trials
 from analysis.report.format import Format
 from analysis.report.report import write_comparison, write_report
+from analysis.statistics.claims import lam_by_family
 from analysis.statistics.mixed_levels import compare_at_equal_bits
+from study.config import load_study
 from trainables.result import END_STATES, FINETUNE, REGULARIZE
 
 ROOT = Path(__file__).parents[2]
@@ -120,6 +122,17 @@ def rows_of(heading: str) -> list[list[str]]:
     section = PAGE.split(f"\n### {heading}\n")[1].split("\n### ")[0]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
     return [row for row in cells if not row[0].startswith("-") and "K" not in row]
+
+
+def test_seeds_run_one_plan_with_the_lam_that_was_chosen_before() -> None:
+    lams = lam_by_family(merged(sorted(RESULTS.glob(f"{CLAIMS}-lambda*"))))
+    seeds = [load_study(str(study / "study.yaml")) for study in SEEDS]
+    assert [seed.seed for seed in seeds] == [1, 2, 3, 4, 5]
+    for seed in seeds:
+        assert seed.model_dump(exclude={"name", "seed"}) == seeds[0].model_dump(exclude={"name", "seed"})
+    planned = {(trial.family, trial.num_levels): trial.lam for trial in seeds[0].plan}
+    families = {"none": 0.0, "quantize-first": 0.0, **lams}
+    assert planned == {(family, levels): lam for family, lam in families.items() for levels in (2, 4, 8)}
 
 
 def test_table_of_the_seeds_is_that_of_their_studies() -> None:
