@@ -10,8 +10,6 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
-from trainables.errors import message_of
-
 IMPORT_PATH_FORM = "<module>:<attribute>"
 """Form of an import path, as error messages show it in lists of choices."""
 
@@ -91,7 +89,7 @@ def _module(kind: str, name: str, module_name: str) -> Any:
 
 def reason_of(error: BaseException) -> str:
     """Return type, message and place of an error of a user's code, in one line."""
-    message = message_of(error)[:300]
+    message = " ".join(str(error).split())[:300]
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from trainables.import_path import is_import_path, resolve
+from trainables.import_path import is_import_path, reason_of, resolve
 from trainables.models import build_model, model_shapes
 
 CODE = '''
@@ -139,3 +139,8 @@ def test_width_is_refused_where_a_network_does_not_name_it(lab: Path) -> None:
 def test_a_module_inside_a_package_may_import_its_neighbours(lab: Path) -> None:
     (lab / "mylab_paths" / "uses.py").write_text("from mylab_paths.nets import number\n\nvalue = number + 1\n")
     assert resolve("value", "mylab_paths.uses:value") == 4
+
+
+def test_reason_of_an_error_without_a_message_is_its_type() -> None:
+    assert reason_of(ValueError()) == "ValueError"
+    assert reason_of(ValueError("wrong\n  number")) == "ValueError: wrong number"

@@ -82,7 +82,7 @@ class Layout:
 
     @property
     def tables(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What the kernels read: `chunks`, `firsts`, `sizes` and `constants`."""
+        """Tables that the kernels read: `chunks`, `firsts`, `sizes` and `constants`."""
         return self.chunks, self.firsts, self.sizes, self.constants
 
     @property

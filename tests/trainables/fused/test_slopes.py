@@ -25,7 +25,7 @@ def on_device(numbers: list[float] | list[int], dtype: torch.dtype = torch.float
 
 
 def felt(values: list[float], tau: float, block: int) -> int:
-    """How many levels weights feel at a temperature."""
+    """The number of levels that a weight feels at a temperature."""
     result = on_device([0], torch.int32)
     run_count_felt[(1,)](result, on_device(values), len(values), LOG2_E.value / tau, block)
     return int(result)
