@@ -3,32 +3,40 @@
 Triton, a part of torch for GPUs, needs a C compiler and Python's headers there.
 
     PYTHONPATH=. python benchmarks/gpu_kit.py --data cifar10.npz --out kit [--seconds 480] [--width 1.0] [--images N]
-    python benchmarks/gpu_kit.py --tables kit     # afterwards, with all packages: qar report kit/vgg16
+    python benchmarks/gpu_kit.py --tables kit     # afterwards, with all packages: qar report kit/full-vgg16
 
-In this order, each line written as soon as it is known, to `kit/lines.jsonl`: the checks of `device_checks` for each
-family, forward transforms included (all layers at once as layer by layer, bitwise after a restore, captured as a graph,
-without a wait); seconds of an epoch of each family with a penalty, in turn with plain ones (`bench_epoch`), and of a
-step at K = 2, 16, 256 (`bench_regularizers`); those of epochs of a small network, each trial alone and several in a
-pack; and, for the time that is left, the experiment of the paper, planned by the epochs that were timed: float networks
-of VGG16 and AlexNet, then `none` and the families at K = 2, 4, 8. At the end its tables are printed.
+Each line is written to `kit/lines.jsonl` as soon as it is known. `--parts` chooses among these, in this order:
+
+- `checks` of `device_checks` for each family, forward transforms included: all layers at once as layer by layer,
+  bitwise after a restore, captured as a graph, without a wait;
+- `epochs` of each family with a penalty, in turn with plain ones (`bench_epoch`);
+- `steps` at K = 2, 16, 256 (`bench_regularizers`);
+- `kernels` of a step, and the time for which they keep the GPU busy;
+- `packs`: epochs of a small network, each trial alone and several in a pack;
+- `experiment` of the paper for the time that is left (`plans`): float networks of VGG16 and AlexNet, then all arms at
+  K = 4, 2, 8, for fewer epochs where the epochs that were timed say so.
+
+At the end the tables are printed.
 """
 
 import argparse
-import json
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from bench_epoch import timed_epochs
 from bench_regularizers import timed_steps
 from device_checks import CHECKS, CUDA_CHECKS, DEVICE
 from measure import environment, in_turn, print_table, ratios, spread
+from plans import Lines, Plan, read_lines, train, write_studies
 
 from trainables.config import Recipe, TrialConfig
-from trainables.families import family_of
+from trainables.families import QUANTIZE_FIRST, family_of
 from trainables.fused.launching import why_not
 from trainables.packed.training import PackedTraining
 from trainables.regularizers.registry import TRANSFORMS
@@ -37,40 +45,16 @@ from trainables.run import CompressionRun
 
 MODELS = ("vgg16", "alexnet")
 FAMILIES = ("none", "RS", "RC", "RM", "RE")
-LEVELS = (2, 4, 8)
+PARTS = ("checks", "epochs", "steps", "kernels", "packs", "experiment")
 
-
-class Kit:
-    """Lines of results, and the time that is left.
-
-    Attributes:
-        folder: where `lines.jsonl` is written.
-        until: monotonic time at which the kit ends.
-    """
-
-    def __init__(self, folder: Path, seconds: float) -> None:
-        """Begin a run of at most `seconds`."""
-        self.folder, self.until = folder, time.monotonic() + seconds
-        folder.mkdir(parents=True, exist_ok=True)
-
-    @property
-    def left(self) -> float:
-        """Seconds that are left."""
-        return self.until - time.monotonic()
-
-    def write(self, **line: Any) -> None:
-        """Write and show one line."""
-        text = json.dumps(line)
-        print(text, flush=True)
-        with (self.folder / "lines.jsonl").open("a") as file:
-            file.write(text + "\n")
-
-    def attempt(self, part: str, work: Callable[[], dict[str, Any]], **names: Any) -> None:
-        """Write the names and the result of one part, or why it failed."""
-        try:
-            self.write(part=part, **names, **work())
-        except Exception as error:
-            self.write(part=part, **names, error=f"{type(error).__name__}: {error}"[:300])
+ARMS = ("none", QUANTIZE_FIRST, "RC", "RM", "RE", "RS")
+LEVELS = (4, 2, 8)
+LAMS = {"RS": 2.0, "RC": 2.0, "RM": 8.0, "RE": 512.0}
+"""λ of the experiment, in half-spacings: the best of VGG16 at a quarter of its width (docs/results.md)."""
+LEARNING_RATES = {"vgg16": 1e-3, "alexnet": 5e-4}
+"""Of Adam, in the experiment. AlexNet has no batch normalization."""
+FLOAT_EPOCHS, PHASE_EPOCHS = 20, 3
+"""Most epochs of a float network, and of each phase of a trial of the experiment."""
 
 
 def config_of(family: str, model: str, num_levels: int | None, arguments: argparse.Namespace) -> TrialConfig:
@@ -91,7 +75,7 @@ def config_of(family: str, model: str, num_levels: int | None, arguments: argpar
     )
 
 
-def check(kit: Kit, arguments: argparse.Namespace) -> None:
+def check(lines: Lines, arguments: argparse.Namespace) -> None:
     """Write which checks each family passes: all on a GPU, those for any device elsewhere."""
     checks = CHECKS | (CUDA_CHECKS if DEVICE == "cuda" else {})
     for family in (*FAMILIES, *TRANSFORMS):
@@ -103,10 +87,10 @@ def check(kit: Kit, arguments: argparse.Namespace) -> None:
                 holds(config)
                 return {"passed": True, "seconds": round(time.perf_counter() - started, 2)}
 
-            kit.attempt("check", run, family=family, check=name)
+            lines.attempt("check", run, family=family, check=name)
 
 
-def timed(kit: Kit, arguments: argparse.Namespace, model: str) -> dict[str, float]:
+def timed(lines: Lines, arguments: argparse.Namespace, model: str) -> dict[str, float]:
     """Write the seconds of an epoch of each family beside a plain one; return them by family."""
     configs = [replace(config_of(family, model, 4, arguments), regularize_epochs=1000) for family in FAMILIES]
     plain, *others = timed_epochs(configs, DEVICE, arguments.repeats)
@@ -114,7 +98,7 @@ def timed(kit: Kit, arguments: argparse.Namespace, model: str) -> dict[str, floa
     for family, seconds in zip(FAMILIES, (plain, *others), strict=True):
         result[family] = statistics.median(seconds)
         ratio = statistics.median(ratios(seconds, plain))
-        kit.write(part="epoch", model=model, family=family, n=len(seconds), seconds=seconds, ratio=ratio)
+        lines.write(part="epoch", model=model, family=family, n=len(seconds), seconds=seconds, ratio=ratio)
     return result
 
 
@@ -128,6 +112,32 @@ def steps(arguments: argparse.Namespace, model: str) -> dict[str, Any]:
         )
     ]
     return {"model": model, "steps": rows}
+
+
+def kernels(config: TrialConfig) -> dict[str, Any]:
+    """Return the kernels that a captured step launches, how long they keep the GPU busy, and the longest ones."""
+    steps = 20
+    size = config.recipe.batch_size
+    images = -(-steps * size * 10 // 9)
+    run = CompressionRun(replace(config, subset=images, regularize_epochs=1000), DEVICE)
+    run.train_epoch()  # captures
+    activities = [torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=activities) as profile:
+        run.train_epoch()
+        torch.cuda.synchronize()
+    counts: Counter[str] = Counter()
+    busy: Counter[str] = Counter()
+    for event in profile.events():
+        if str(event.device_type).endswith("CUDA"):
+            counts[event.name] += 1
+            busy[event.name] += event.time_range.elapsed_us()
+    batches = len(run.train_split.batch_sizes(size))
+    longest = [
+        {"kernel": name[:80], "a_step": counts[name] / batches, "us_a_step": microseconds / batches}
+        for name, microseconds in busy.most_common(12)
+    ]
+    total = {"kernels": counts.total() / batches, "busy_ms": busy.total() / batches / 1e3}
+    return total | {"longest": longest}
 
 
 def packed(config: TrialConfig, together: int, repeats: int) -> dict[str, Any]:
@@ -152,46 +162,59 @@ def packed(config: TrialConfig, together: int, repeats: int) -> dict[str, Any]:
     return {"model": config.model, "together": together, "alone": one_by_one, "packed": at_once, "gain": gain}
 
 
-def trials(arguments: argparse.Namespace) -> Iterator[TrialConfig]:
-    """Yield the trials of the experiment, the most telling first: of each network the float one, then by K."""
-    for model in MODELS:
-        yield config_of("none", model, None, arguments)
-        for num_levels in LEVELS:
-            for family in FAMILIES:
-                yield config_of(family, model, num_levels, arguments)
+def full_size(model: str, arguments: argparse.Namespace) -> Plan:
+    """Return the paper's experiment on a network: the float one, then all arms at each K, the most telling first."""
+    recipe = Recipe(batch_size=128, learning_rate=LEARNING_RATES[model], augmentation="crop_flip", coding="huffman")
+    plain = replace(
+        config_of("none", model, None, arguments),
+        model_options={"dropout": 0.2} if model == "alexnet" else {},
+        regularize_epochs=FLOAT_EPOCHS,
+        finetune_epochs=0,
+        evaluate_test=True,
+        recipe=recipe,
+    )
+    phases = {"regularize_epochs": PHASE_EPOCHS, "finetune_epochs": PHASE_EPOCHS, "init": "pretrained"}
+    trials = [
+        replace(
+            plain,
+            **phases,  # type: ignore[arg-type]
+            family=family,
+            num_levels=num_levels,
+            lam=LAMS.get(family, 0.0),
+            placement=family_of(family).default_placement,
+        )
+        for num_levels in LEVELS
+        for family in ARMS
+    ]
+    return Plan(f"full-{model}", plain, trials)
 
 
-def experiment(kit: Kit, arguments: argparse.Namespace, seconds: dict[str, dict[str, float]]) -> None:
-    """Train the trials, each for as many epochs as let all of them end in time, and while there is time."""
-    todo = list(trials(arguments))
-    needed = sum(2 * 1.5 * seconds[config.model][config.family] for config in todo)
-    epochs = max(1, min(30, int(kit.left / needed)))
-    kit.write(part="plan", trials=len(todo), epochs_of_each_phase=epochs)
-    baselines: dict[str, Any] = {}
-    for number, config in enumerate(todo):
-        if kit.left < 3 * epochs * seconds[config.model][config.family]:
-            kit.write(part="end", reason="the time is over", trials=number)
-            return
-        config = replace(config, regularize_epochs=epochs, finetune_epochs=epochs if config.num_levels else 0)
-        initial = baselines.get(config.model)
-        if initial is not None:
-            config = replace(config, init="pretrained")
+def shortened(plans: list[Plan], seconds: dict[str, dict[str, float]], left: float) -> list[Plan]:
+    """Return plans whose networks are trained for as many fewer epochs, of each phase alike, as the time asks for.
 
-        def train(config: TrialConfig = config, number: int = number, initial: Any = initial) -> dict[str, Any]:
-            run = CompressionRun(config, DEVICE, initial)
-            rows = []
-            while not run.finished:
-                rows.append(run.run_epoch())
-            if config.num_levels is None:
-                baselines[config.model] = {name: one.clone() for name, one in run.model.state_dict().items()}
-            return {"number": number, "config": config.to_dict(), "hash": config.hash, "epochs": rows}
-
-        kit.attempt("trial", train, model=config.model, family=config.family, num_levels=config.num_levels)
+    Args:
+        plans: of `full_size`.
+        seconds: of an epoch, by network and family.
+        left: seconds that are left.
+    """
+    needed = 0.0
+    for plan in plans:
+        own = seconds[plan.float_network.model]
+        needed += own["none"] * plan.float_network.regularize_epochs
+        needed += sum(own.get(trial.family, own["none"]) * trial.epochs for trial in plan.trials)
+    share = min(1.0, left / (1.5 * needed))  # half as much again for evaluation
+    phase = max(1, int(PHASE_EPOCHS * share))
+    result = []
+    for plan in plans:
+        epochs = max(1, int(plan.float_network.regularize_epochs * share))
+        trials = [replace(trial, regularize_epochs=phase, finetune_epochs=phase) for trial in plan.trials]
+        result.append(replace(plan, float_network=replace(plan.float_network, regularize_epochs=epochs), trials=trials))
+    return result
 
 
 def show_tables(folder: Path) -> None:
     """Print the tables of a run: checks, epochs and trials."""
-    lines = [json.loads(line) for line in (folder / "lines.jsonl").read_text().splitlines()]
+    lines = read_lines(folder)
     checks = [line for line in lines if line["part"] == "check"]
     rows: list[list[object]] = [
         [line["family"], line["check"], "passed" if line.get("passed") else line["error"]] for line in checks
@@ -203,58 +226,23 @@ def show_tables(folder: Path) -> None:
     rows = [
         [line["model"], one["family"], one["num_levels"], spread(one["regularized"]), f"{one['ratio']:.2f}"]
         for line in lines
-        if line["part"] == "step" and "error" not in line
+        if line["part"] == "steps" and "error" not in line
         for one in line["steps"]
     ]
     print_table("A step (median [least, greatest])", ["network", "family", "K", "seconds", "ratio"], rows)
     rows = []
-    for line in (line for line in lines if line["part"] == "trial"):
+    for line in (line for line in lines if line["part"] in ("float", "trial")):
+        config = line.get("config", {})
+        own = [line["study"], config.get("family", "float"), config.get("num_levels", "")]
         if "error" in line:
-            rows.append([line["model"], line["family"], line["num_levels"], "", "", "", line["error"]])
+            rows.append([*own, "", "", "", line["error"]])
             continue
         last = line["epochs"][-1]
-        before = last[pre_tuning_name("val_accuracy")]
-        figures = ["–" if value is None else f"{value:.3f}" for value in (before, last["val_accuracy"])]
-        own = [line["model"], line["family"], line["num_levels"] or "float"]
+        names = [pre_tuning_name("val_accuracy_kept"), pre_tuning_name("val_accuracy"), "val_accuracy"]
+        figures = ["–" if last[name] is None else f"{last[name]:.3f}" for name in names]
         rows.append([*own, *figures, f"{last['bits_per_weight']:.2f}", last["epoch"]])
-    header = ["network", "family", "K", "before tuning", "accuracy", "bits per weight", "epochs"]
+    header = ["study", "family", "K", "before tuning, kept", "before tuning", "accuracy", "bits per weight", "epochs"]
     print_table("The experiment of the paper, validation split", header, rows)
-
-
-def write_tables(folder: Path) -> None:
-    """Write a folder for each network with the tables that `qar report` reads, from the lines of a run."""
-    lines = [json.loads(line) for line in (folder / "lines.jsonl").read_text().splitlines()]
-    trials = [line for line in lines if line["part"] == "trial" and "error" not in line]
-    for model in {line["model"] for line in trials}:
-        own = folder / model
-        own.mkdir(exist_ok=True)
-        write_study(own, [line for line in trials if line["model"] == model])
-
-
-def write_study(folder: Path, trials: list[dict[str, Any]]) -> None:
-    """Write the tables of the trials of one network, which are compared with each other alone."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from trainables.result import EPOCH_COLUMNS, TRIAL_COLUMNS
-
-    kinds = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa.string()}
-    trial_rows, epoch_rows = [], []
-    for line in trials:
-        config, rows = line["config"], line["epochs"]
-        names = {"trial_id": f"kit{line['number']:03d}", "number": line["number"], "session": 0}
-        own = {name: config[name] for name in ("family", "num_levels", "seed", "model", "dataset")}
-        own["placement"] = config["placement"] if config["num_levels"] else None
-        own["lam"] = None if config["family"] == "none" else config["lam"]
-        seconds = sum(row["train_seconds"] for row in rows)
-        own |= {"state": "COMPLETE", "anchor": False, "epochs": len(rows), "config_hash": line["hash"]}
-        trial_rows.append(rows[-1] | own | names | {"train_seconds": seconds, "device": DEVICE})
-        epoch_rows += [row | names for row in rows]
-    for name, rows, columns in (("trials", trial_rows, TRIAL_COLUMNS), ("epochs", epoch_rows, EPOCH_COLUMNS)):
-        schema = pa.schema([pa.field(column.name, kinds[column.type]) for column in columns])
-        values = [{column.name: row.get(column.name) for column in columns} for row in rows]
-        pq.write_table(pa.Table.from_pylist(values, schema=schema), folder / f"{name}.parquet")
-    (folder / "study.yaml").write_text(f"name: {folder.resolve().name}\n")
 
 
 def main() -> None:
@@ -266,27 +254,38 @@ def main() -> None:
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--images", type=int, help="training images; all by default")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
     parser.add_argument("--tables", type=Path, metavar="FOLDER", help="write the tables of a run, and no more")
     arguments = parser.parse_args()
     if arguments.tables is not None:
-        write_tables(arguments.tables)
+        write_studies(arguments.tables, [full_size(model, arguments) for model in MODELS])
         return
     if arguments.data is None or not arguments.data.exists():
         parser.error(f"--data must be an existing file, got {arguments.data}; give the path of cifar10.npz")
     if DEVICE == "cuda" and (reason := why_not()):
         parser.error(f"Triton must launch kernels on the GPU, but can't ({reason}); install gcc and Python's headers")
-    kit = Kit(arguments.out, arguments.seconds)
-    kit.write(part="machine", environment=environment(), device=DEVICE)
-    check(kit, arguments)
-    seconds = {model: timed(kit, arguments, model) for model in MODELS}
-    for model in MODELS:
-        kit.attempt("step", lambda model=model: steps(arguments, model))  # type: ignore[misc]
-    for together in (2, 4):
-        kit.attempt(
-            "packed",
-            lambda together=together: packed(config_of("RM", "vgg16", 4, arguments), together, arguments.repeats),  # type: ignore[misc]
-        )
-    experiment(kit, arguments, seconds)
+    lines = Lines(arguments.out, arguments.seconds)
+    lines.write(part="machine", environment=environment(), device=DEVICE)
+    seconds: dict[str, dict[str, float]] = {}
+    if "checks" in arguments.parts:
+        check(lines, arguments)
+    if "epochs" in arguments.parts:
+        seconds = {model: timed(lines, arguments, model) for model in MODELS}
+    if "steps" in arguments.parts:
+        for model in MODELS:
+            lines.attempt("steps", lambda model=model: steps(arguments, model))  # type: ignore[misc]
+    if "kernels" in arguments.parts and DEVICE == "cuda":
+        for model in MODELS:
+            for family in FAMILIES:
+                config = config_of(family, model, 16, arguments)
+                lines.attempt("kernels", lambda config=config: kernels(config), model=model, family=family)  # type: ignore[misc]
+    if "packs" in arguments.parts:
+        config = config_of("RM", "vgg16", 4, arguments)
+        for together in (2, 4):
+            lines.attempt("pack", lambda together=together: packed(config, together, arguments.repeats))  # type: ignore[misc]
+    if "experiment" in arguments.parts:
+        plans = [full_size(model, arguments) for model in MODELS]
+        train(shortened(plans, seconds, lines.left) if seconds else plans, DEVICE, lines)
     show_tables(arguments.out)
 
 

@@ -1,0 +1,270 @@
+"""Train the trials of planned studies one after another in one process, with torch and numpy alone: no Ray.
+
+    python benchmarks/plans.py export STUDY.yaml... --out plans.json [--set KEY=VALUE]... [--rename OLD=NEW]
+    PYTHONPATH=. python benchmarks/plans.py train plans.json --out FOLDER [--seconds 600]
+    python benchmarks/plans.py tables FOLDER     # afterwards, with all packages: qar report FOLDER/STUDY
+
+`export` writes the configurations of the float network and of the trials that `qar launch` trains for each study.
+`train` trains them on another machine: the float networks first, then the first trial of each study, the second of
+each, and so on, so that studies are equally far whenever the time is over. It writes each as a line of
+`FOLDER/lines.jsonl`.
+`tables` writes of these lines a folder for each study, with the tables that `qar report` reads.
+"""
+
+import argparse
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from measure import environment
+
+from trainables.config import TrialConfig
+from trainables.result import EPOCH_COLUMNS, SCHEMA_VERSION, TRIAL_COLUMNS, TrialState
+from trainables.run import CompressionRun
+
+Metrics = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The trials of a study, all of which begin from one float network.
+
+    Attributes:
+        name: of the study.
+        float_network: how the float network is trained; only its first phase is.
+        trials: in the order of the study, with `init: pretrained`.
+        study: content of the study's study.yaml.
+    """
+
+    name: str
+    float_network: TrialConfig
+    trials: Sequence[TrialConfig]
+    study: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as JSON can hold it."""
+        trials = [trial.to_dict() for trial in self.trials]
+        return {"study": self.study | {"name": self.name}, "float": self.float_network.to_dict(), "trials": trials}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Plan":
+        """Return the plan of `to_dict`."""
+        trials = [TrialConfig.from_dict(trial) for trial in values["trials"]]
+        return cls(values["study"]["name"], TrialConfig.from_dict(values["float"]), trials, values["study"])
+
+
+class Lines:
+    """Lines of results, each written and shown as soon as it is known, and the time that is left.
+
+    Attributes:
+        until: monotonic time at which the work ends.
+    """
+
+    def __init__(self, folder: Path, seconds: float) -> None:
+        """Begin work of at most `seconds`, whose lines go to `folder/lines.jsonl`."""
+        self._file, self.until = folder / "lines.jsonl", time.monotonic() + seconds
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left."""
+        return self.until - time.monotonic()
+
+    def write(self, **line: Any) -> None:
+        """Write a line, and show the beginning of it."""
+        text = json.dumps(line)
+        print(text[:300], flush=True)
+        with self._file.open("a") as file:
+            file.write(text + "\n")
+
+    def attempt(self, part: str, work: Callable[[], dict[str, Any]], **names: Any) -> None:
+        """Write the names and the result of one part, or why it failed."""
+        try:
+            self.write(part=part, **names, **work())
+        except Exception as error:
+            self.write(part=part, **names, error=f"{type(error).__name__}: {error}"[:300])
+
+
+def read_lines(folder: Path) -> list[dict[str, Any]]:
+    """Return the lines that `Lines` wrote to a folder."""
+    return [json.loads(line) for line in (folder / "lines.jsonl").read_text().splitlines()]
+
+
+def epochs_of(run: CompressionRun, epochs: int) -> list[Metrics]:
+    """Train a trial until it has so many epochs; return the metrics of each."""
+    return [run.run_epoch() for _ in range(epochs - run.epoch)]
+
+
+def train(plans: Sequence[Plan], device: str, lines: Lines) -> None:
+    """Train the trials of all plans while there is time, and write a line for each network that is trained.
+
+    Lines of `part` `float` and `trial` hold the study's name and the metrics of each epoch; those of trials also the
+    number in the study, the configuration and its hash. A trial that fails has an `error` instead of metrics. If the
+    next trial would not end in time, as far as the longest of its study tells, a line of `part` `end` says so.
+    """
+    began_at = datetime.now(UTC).isoformat(timespec="seconds")
+    lines.write(part="session", started=began_at, platform=platform.platform(), environment=environment())
+    floats: dict[str, dict[str, torch.Tensor]] = {}
+    longest: dict[str, float] = {}
+
+    def train_float(plan: Plan) -> dict[str, Any]:
+        run = CompressionRun(plan.float_network, device)
+        rows = epochs_of(run, plan.float_network.regularize_epochs)
+        floats[plan.name] = {name: one.clone() for name, one in run.model.state_dict().items()}
+        longest[plan.name] = max(row["train_seconds"] for row in rows) * plan.trials[0].epochs
+        return {"epochs": rows}
+
+    def train_trial(plan: Plan, number: int) -> dict[str, Any]:
+        started, trial = time.monotonic(), plan.trials[number]
+        rows = epochs_of(CompressionRun(trial, device, floats[plan.name]), trial.epochs)
+        longest[plan.name] = max(longest[plan.name], time.monotonic() - started)
+        return {"config": trial.to_dict(), "hash": trial.hash, "device": _device_name(device), "epochs": rows}
+
+    for plan in plans:
+        lines.attempt("float", lambda plan=plan: train_float(plan), study=plan.name)  # type: ignore[misc]
+    for plan, number in trials_in_turn(plan for plan in plans if plan.name in floats):
+        if lines.left < 1.2 * longest[plan.name]:
+            lines.write(part="end", reason="the time is over", study=plan.name, number=number)
+            return
+        lines.attempt("trial", lambda: train_trial(plan, number), study=plan.name, number=number)  # noqa: B023
+
+
+def trials_in_turn(plans: Iterator[Plan]) -> Iterator[tuple[Plan, int]]:
+    """Yield the first trial of each plan, then the second of each, and so on: the plan and the trial's number."""
+    todo = list(plans)
+    for number in range(max((len(plan.trials) for plan in todo), default=0)):
+        yield from ((plan, number) for plan in todo if number < len(plan.trials))
+
+
+def _device_name(device: str) -> str:
+    return torch.cuda.get_device_name() if device == "cuda" else device
+
+
+def write_studies(folder: Path, plans: Sequence[Plan], git_sha: str | None = None) -> None:
+    """Write a folder for each study of which a trial was trained: its tables, study.yaml and study.json.
+
+    Args:
+        folder: where `lines.jsonl` is; the studies' folders are created in it.
+        plans: of the studies.
+        git_sha: commit of the software that trained them.
+    """
+    lines = read_lines(folder)
+    for plan in plans:
+        trained = [line for line in lines if line["part"] == "trial" and line["study"] == plan.name]
+        if trained:
+            _write_tables(folder / plan.name, [line for line in trained if "error" not in line])
+            _write_origin(folder / plan.name, plan, lines, git_sha)
+
+
+def _write_tables(folder: Path, trials: Sequence[dict[str, Any]]) -> None:
+    """Write trials.parquet and epochs.parquet of the trials of one study."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder.mkdir(exist_ok=True)
+    kinds = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_(), "str": pa.string()}
+    trial_rows, epoch_rows = [], []
+    for line in trials:
+        config, rows = line["config"], line["epochs"]
+        names = {"trial_id": f"{folder.name}-{line['number']:05d}", "number": line["number"], "session": 1}
+        own = {name: config[name] for name in ("family", "num_levels", "seed", "model", "dataset", "placement")}
+        own["lam"] = config["lam"] or None
+        own |= {"state": TrialState.COMPLETE.value, "anchor": True, "space_version": 1, "enqueued": False}
+        own |= {"epochs": len(rows), "train_seconds": sum(row["train_seconds"] for row in rows)}
+        trial_rows.append(rows[-1] | own | names | {"device": line["device"], "config_hash": line["hash"]})
+        epoch_rows += [row | names for row in rows]
+    for name, table, columns in (("trials", trial_rows, TRIAL_COLUMNS), ("epochs", epoch_rows, EPOCH_COLUMNS)):
+        schema = pa.schema([pa.field(column.name, kinds[column.type]) for column in columns])
+        values = [{column.name: row.get(column.name) for column in columns} for row in table]
+        pq.write_table(pa.Table.from_pylist(values, schema=schema), folder / f"{name}.parquet")
+
+
+def _write_origin(folder: Path, plan: Plan, lines: Sequence[dict[str, Any]], git_sha: str | None) -> None:
+    """Write study.yaml, and in study.json where and by what the trials were trained."""
+    import yaml
+
+    study = plan.study | {"name": plan.name}
+    (folder / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False, allow_unicode=True))
+    own = [line for line in lines if line.get("study") == plan.name and "epochs" in line]
+    session = next(line for line in lines if line["part"] == "session")
+    sessions = [
+        {
+            "started": session["started"],
+            "outcome": "finished" if len(own) > len(plan.trials) else "interrupted",
+            "command": "python benchmarks/plans.py train",
+            "platform": f"{session['platform']}; {session['environment']}",
+            "git_sha": git_sha,
+        }
+    ]
+    origin = {"schema_version": SCHEMA_VERSION, "seeds": [plan.float_network.seed], "sessions": sessions}
+    origin["wall_seconds"] = sum(row["train_seconds"] for line in own for row in line["epochs"])
+    (folder / "study.json").write_text(json.dumps(origin, indent=2) + "\n")
+
+
+def exported(studies: Sequence[str], overrides: Sequence[str], old: str, new: str) -> list[Plan]:
+    """Return the plans of studies, each the name of an installed study or the path of a YAML file.
+
+    Args:
+        studies: those to plan; each must have a plan and one seed.
+        overrides: changes of each configuration, as KEY=VALUE.
+        old: part of each study's name that is replaced.
+        new: what stands in its place.
+
+    Raises:
+        ValueError: a study can't be read, or is not of that kind.
+    """
+    from study.config import load_study
+
+    plans = []
+    for name in studies:
+        study = load_study(name, overrides)
+        if not study.plan or len(study.baseline_seeds) != 1:
+            raise ValueError(f"{name} must have a plan and init pretrained with one seed; launch it with qar launch")
+        trials = [study.trial_config(trial.searched) for trial in study.plan]
+        content = study.model_dump(mode="json")
+        plans.append(Plan(study.name.replace(old, new), study.baseline_config(study.seed), trials, content))
+    return plans
+
+
+def main() -> None:
+    """Parse the command line, and export, train or write tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    export = commands.add_parser("export", help="write the configurations of studies")
+    export.add_argument("studies", nargs="+")
+    export.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
+    export.add_argument("--rename", default="=", metavar="OLD=NEW", help="replace a part of each study's name")
+    export.add_argument("--out", type=Path, required=True)
+    training = commands.add_parser("train", help="train what was exported")
+    training.add_argument("plans", type=Path)
+    training.add_argument("--out", type=Path, required=True)
+    training.add_argument("--seconds", type=float, default=600.0)
+    tables = commands.add_parser("tables", help="write the tables of what was trained")
+    tables.add_argument("folder", type=Path)
+    arguments = parser.parse_args()
+    if arguments.command == "export":
+        plans = exported(arguments.studies, arguments.overrides, *arguments.rename.split("=", 1))
+        sha = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+        content = {"git_sha": sha, "plans": [plan.to_dict() for plan in plans]}
+        arguments.out.write_text(json.dumps(content, indent=1) + "\n")
+        return
+    path = arguments.plans if arguments.command == "train" else arguments.folder / "plans.json"
+    content = json.loads(path.read_text())
+    plans = [Plan.from_dict(plan) for plan in content["plans"]]
+    if arguments.command == "tables":
+        write_studies(arguments.folder, plans, content["git_sha"])
+        return
+    lines = Lines(arguments.out, arguments.seconds)
+    (arguments.out / "plans.json").write_text(path.read_text())
+    train(plans, "cuda" if torch.cuda.is_available() else "cpu", lines)
+
+
+if __name__ == "__main__":
+    main()
