@@ -13,6 +13,7 @@ import torch
 
 from trainables.config import TrialConfig
 from trainables.fused.graph import WARMUP_STEPS, CapturedStep
+from trainables.packed.training import PackedTraining
 from trainables.run import CompressionRun
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -91,6 +92,23 @@ def check_waits(config: TrialConfig) -> None:
             torch.cuda.set_sync_debug_mode("default")
 
 
+def check_side_by_side(config: TrialConfig) -> None:
+    """Trials that a pack trains side by side have bitwise the results of each of them alone."""
+    small = replace(short(config), model="small_cnn", model_options={}, width=1.0)
+    trials = [replace(small, seed=seed) for seed in range(3)]
+    runs = {place: CompressionRun(trial, DEVICE) for place, trial in enumerate(trials)}
+    pack = PackedTraining(len(trials))
+    together: list[list[dict[str, Any]]] = [[] for _ in trials]
+    while not runs[0].finished:
+        for place, metrics in pack.run_epoch(runs).items():
+            if isinstance(metrics, Exception):
+                raise metrics
+            together[place].append({name: value for name, value in metrics.items() if name != "train_seconds"})
+    for place, trial in enumerate(trials):
+        alone = rest_of(CompressionRun(trial, DEVICE))
+        assert together[place] == alone, f"trial {place} has {together[place]} in a pack, {alone} alone"
+
+
 CHECKS: dict[str, Callable[[TrialConfig], None]] = {
     "as layer by layer": check_layer_by_layer,
     "bitwise after a restore": check_restore,
@@ -100,5 +118,6 @@ CHECKS: dict[str, Callable[[TrialConfig], None]] = {
 CUDA_CHECKS: dict[str, Callable[[TrialConfig], None]] = {
     "captured as a graph": check_capture,
     "without a wait": check_waits,
+    "side by side as alone": check_side_by_side,
 }
 """Checks for a GPU alone."""

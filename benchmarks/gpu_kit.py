@@ -14,7 +14,7 @@ Each line is written to `kit/lines.jsonl` as soon as it is known. `--parts` choo
 - `kernels` of a step, and the time for which they keep the GPU busy;
 - `packs`: epochs of a small network, each trial alone and several in a pack;
 - `experiment` of the paper for the time that is left (`plans`): float networks of VGG16 and AlexNet, then all arms at
-  K = 4, 2, 8, for fewer epochs where the epochs that were timed say so.
+  K = 4, 2, 8. Where the epochs that were timed say that K = 4 would not end in time, there are fewer epochs.
 
 At the end the tables are printed.
 """
@@ -190,7 +190,7 @@ def full_size(model: str, arguments: argparse.Namespace) -> Plan:
 
 
 def shortened(plans: list[Plan], seconds: dict[str, dict[str, float]], left: float) -> list[Plan]:
-    """Return plans whose networks are trained for as many fewer epochs, of each phase alike, as the time asks for.
+    """Return plans whose networks are trained for as many fewer epochs as lets the arms of the first K end in time.
 
     Args:
         plans: of `full_size`.
@@ -201,7 +201,8 @@ def shortened(plans: list[Plan], seconds: dict[str, dict[str, float]], left: flo
     for plan in plans:
         own = seconds[plan.float_network.model]
         needed += own["none"] * plan.float_network.regularize_epochs
-        needed += sum(own.get(trial.family, own["none"]) * trial.epochs for trial in plan.trials)
+        first = [trial for trial in plan.trials if trial.num_levels == LEVELS[0]]
+        needed += sum(own.get(trial.family, own["none"]) * trial.epochs for trial in first)
     share = min(1.0, left / (1.5 * needed))  # half as much again for evaluation
     phase = max(1, int(PHASE_EPOCHS * share))
     result = []
@@ -266,9 +267,9 @@ def main() -> None:
         parser.error(f"Triton must launch kernels on the GPU, but can't ({reason}); install gcc and Python's headers")
     lines = Lines(arguments.out, arguments.seconds)
     lines.write(part="machine", environment=environment(), device=DEVICE)
-    seconds: dict[str, dict[str, float]] = {}
     if "checks" in arguments.parts:
         check(lines, arguments)
+    seconds: dict[str, dict[str, float]] = {}
     if "epochs" in arguments.parts:
         seconds = {model: timed(lines, arguments, model) for model in MODELS}
     if "steps" in arguments.parts:

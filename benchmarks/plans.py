@@ -1,13 +1,13 @@
 """Train the trials of planned studies one after another in one process, with torch and numpy alone: no Ray.
 
     python benchmarks/plans.py export STUDY.yaml... --out plans.json [--set KEY=VALUE]... [--rename OLD=NEW]
-    PYTHONPATH=. python benchmarks/plans.py train plans.json --out FOLDER [--seconds 600]
+    PYTHONPATH=. python benchmarks/plans.py train plans.json --out FOLDER [--seconds 600] [--together 5]
     python benchmarks/plans.py tables FOLDER     # afterwards, with all packages: qar report FOLDER/STUDY
 
 `export` writes the configurations of the float network and of the trials that `qar launch` trains for each study.
 `train` trains them on another machine: the float networks first, then the first trial of each study, the second of
-each, and so on, so that studies are equally far whenever the time is over. It writes each as a line of
-`FOLDER/lines.jsonl`.
+each, and so on, so that studies are equally far whenever the time is over. Trials of the same network can be trained in
+a pack. Each is written as a line of `FOLDER/lines.jsonl`.
 `tables` writes of these lines a folder for each study, with the tables that `qar report` reads.
 """
 
@@ -16,20 +16,23 @@ import json
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from measure import environment
 
 from trainables.config import TrialConfig
+from trainables.packed.training import PackedTraining
 from trainables.result import EPOCH_COLUMNS, SCHEMA_VERSION, TRIAL_COLUMNS, TrialState
 from trainables.run import CompressionRun
 
 Metrics = dict[str, Any]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -97,50 +100,84 @@ def read_lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "lines.jsonl").read_text().splitlines()]
 
 
-def epochs_of(run: CompressionRun, epochs: int) -> list[Metrics]:
-    """Train a trial until it has so many epochs; return the metrics of each."""
-    return [run.run_epoch() for _ in range(epochs - run.epoch)]
-
-
-def train(plans: Sequence[Plan], device: str, lines: Lines) -> None:
+def train(plans: Sequence[Plan], device: str, lines: Lines, together: int = 1) -> None:
     """Train the trials of all plans while there is time, and write a line for each network that is trained.
 
     Lines of `part` `float` and `trial` hold the study's name and the metrics of each epoch; those of trials also the
     number in the study, the configuration and its hash. A trial that fails has an `error` instead of metrics. If the
-    next trial would not end in time, as far as the longest of its study tells, a line of `part` `end` says so.
+    next trials would not end in time, as far as the longest ones before tell, a line of `part` `end` says so.
+
+    Args:
+        plans: what is trained.
+        device: where.
+        lines: receive the results.
+        together: trials, or float networks, that are trained in a pack; their networks must be alike.
     """
     began_at = datetime.now(UTC).isoformat(timespec="seconds")
     lines.write(part="session", started=began_at, platform=platform.platform(), environment=environment())
     floats: dict[str, dict[str, torch.Tensor]] = {}
-    longest: dict[str, float] = {}
-
-    def train_float(plan: Plan) -> dict[str, Any]:
-        run = CompressionRun(plan.float_network, device)
-        rows = epochs_of(run, plan.float_network.regularize_epochs)
-        floats[plan.name] = {name: one.clone() for name, one in run.model.state_dict().items()}
-        longest[plan.name] = max(row["train_seconds"] for row in rows) * plan.trials[0].epochs
-        return {"epochs": rows}
-
-    def train_trial(plan: Plan, number: int) -> dict[str, Any]:
-        started, trial = time.monotonic(), plan.trials[number]
-        rows = epochs_of(CompressionRun(trial, device, floats[plan.name]), trial.epochs)
-        longest[plan.name] = max(longest[plan.name], time.monotonic() - started)
-        return {"config": trial.to_dict(), "hash": trial.hash, "device": _device_name(device), "epochs": rows}
-
-    for plan in plans:
-        lines.attempt("float", lambda plan=plan: train_float(plan), study=plan.name)  # type: ignore[misc]
-    for plan, number in trials_in_turn(plan for plan in plans if plan.name in floats):
-        if lines.left < 1.2 * longest[plan.name]:
-            lines.write(part="end", reason="the time is over", study=plan.name, number=number)
+    longest = 0.0  # seconds of an epoch
+    for group in batched(plans, together):
+        runs = [CompressionRun(plan.float_network, device) for plan in group]
+        results = epochs_of(runs, [plan.float_network.regularize_epochs for plan in group])
+        for plan, run, result in zip(group, runs, results, strict=True):
+            if "epochs" in result:
+                floats[plan.name] = {name: one.clone() for name, one in run.model.state_dict().items()}
+                longest = max(longest, *(row["train_seconds"] for row in result["epochs"]))
+            lines.write(part="float", study=plan.name, **result)
+    for jobs in batched(trials_in_turn([plan for plan in plans if plan.name in floats]), together):
+        trials = [plan.trials[number] for plan, number in jobs]
+        if lines.left < 1.2 * longest * trials[0].epochs:
+            lines.write(part="end", reason="the time is over", study=jobs[0][0].name, number=jobs[0][1])
             return
-        lines.attempt("trial", lambda: train_trial(plan, number), study=plan.name, number=number)  # noqa: B023
+        started = time.monotonic()
+        runs = [CompressionRun(trial, device, floats[plan.name]) for (plan, _), trial in zip(jobs, trials, strict=True)]
+        results = epochs_of(runs, [trial.epochs for trial in trials])
+        longest = max(longest, (time.monotonic() - started) / trials[0].epochs)
+        for (plan, number), trial, result in zip(jobs, trials, results, strict=True):
+            own = {"config": trial.to_dict(), "hash": trial.hash, "device": _device_name(device)}
+            lines.write(part="trial", study=plan.name, number=number, **own, **result)
 
 
-def trials_in_turn(plans: Iterator[Plan]) -> Iterator[tuple[Plan, int]]:
+def epochs_of(runs: Sequence[CompressionRun], epochs: Sequence[int]) -> list[dict[str, Any]]:
+    """Train each run until it has so many epochs, several in a pack; return the metrics of each, or the error."""
+    pack = PackedTraining(len(runs))
+    results: list[dict[str, Any]] = [{"epochs": []} for _ in runs]
+    while going := {
+        place: run
+        for place, (run, end) in enumerate(zip(runs, epochs, strict=True))
+        if run.epoch < end and "error" not in results[place]
+    }:
+        for place, metrics in one_epoch(going, pack).items():
+            if isinstance(metrics, Exception):
+                results[place] = {"error": f"{type(metrics).__name__}: {metrics}"[:300]}
+            else:
+                results[place]["epochs"].append(metrics)
+    return results
+
+
+def one_epoch(runs: dict[int, CompressionRun], pack: PackedTraining) -> dict[int, Metrics | Exception]:
+    """Train an epoch of runs, by place: of a single one as trials without a pack do."""
+    if len(runs) > 1:
+        return pack.run_epoch(runs)
+    place, run = next(iter(runs.items()))
+    try:
+        return {place: run.run_epoch()}
+    except Exception as error:  # one line of the results; the other trials go on
+        return {place: error}
+
+
+def trials_in_turn(plans: Sequence[Plan]) -> Iterator[tuple[Plan, int]]:
     """Yield the first trial of each plan, then the second of each, and so on: the plan and the trial's number."""
-    todo = list(plans)
-    for number in range(max((len(plan.trials) for plan in todo), default=0)):
-        yield from ((plan, number) for plan in todo if number < len(plan.trials))
+    for number in range(max((len(plan.trials) for plan in plans), default=0)):
+        yield from ((plan, number) for plan in plans if number < len(plan.trials))
+
+
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Yield the items in lists of `size`; the last may be shorter."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
 
 
 def _device_name(device: str) -> str:
@@ -246,6 +283,7 @@ def main() -> None:
     training.add_argument("plans", type=Path)
     training.add_argument("--out", type=Path, required=True)
     training.add_argument("--seconds", type=float, default=600.0)
+    training.add_argument("--together", type=int, default=1, help="trials in a pack")
     tables = commands.add_parser("tables", help="write the tables of what was trained")
     tables.add_argument("folder", type=Path)
     arguments = parser.parse_args()
@@ -263,7 +301,7 @@ def main() -> None:
         return
     lines = Lines(arguments.out, arguments.seconds)
     (arguments.out / "plans.json").write_text(path.read_text())
-    train(plans, "cuda" if torch.cuda.is_available() else "cpu", lines)
+    train(plans, "cuda" if torch.cuda.is_available() else "cpu", lines, arguments.together)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Epochs of training: forward and backward passes over the batches, and the steps of a phase. No Ray."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +55,7 @@ class EpochTraining:
         self._recipe = recipe
         self._device = split.labels.device
         self.batches = DeviceBatches(split, recipe.augmentation) if on_device else None
-        self._losses = torch.zeros(len(split.batch_sizes(recipe.batch_size)), device=self._device)
+        self._losses: Tensor = torch.zeros(len(split.batch_sizes(recipe.batch_size)), device=self._device)
         self._captured: tuple[Phase, CapturedStep] | None = None
 
     def run_epoch(self, phase: Phase, schedule: PhaseSchedule, epoch: int, generator: torch.Generator) -> list[float]:
@@ -71,10 +71,12 @@ class EpochTraining:
             The cross-entropy of each batch, nats. If the host reads each loss, the list ends at the first that is not
             finite.
         """
+        if phase.on_device:
+            for _ in self.steps(phase, epoch, generator):
+                pass
+            return self.losses
         self._model.train()
         phase.begin_epoch(epoch)
-        if self.batches is not None and phase.on_device:
-            return self._run_on_device(phase, self.batches, generator)
         losses: list[float] = []
         batches = self._split.batches(self._recipe.batch_size, generator, self._recipe.augmentation)
         for index, (images, labels) in enumerate(batches):
@@ -90,16 +92,27 @@ class EpochTraining:
             phase.step(epochs_done)
         return losses
 
-    def _run_on_device(self, phase: Phase, batches: DeviceBatches, generator: torch.Generator) -> list[float]:
-        """Train an epoch without waiting for a step."""
-        batches.begin_epoch(generator)
-        sizes = self._split.batch_sizes(self._recipe.batch_size)
-        for size in sizes:
+    def steps(self, phase: Phase, epoch: int, generator: torch.Generator) -> Iterator[None]:
+        """Train an epoch of a phase that is on the device; each item is a step that is launched, and not waited for.
+
+        The arguments are those of `run_epoch`. Afterwards, `losses` holds what `run_epoch` returns.
+        """
+        assert self.batches is not None
+        self._model.train()
+        phase.begin_epoch(epoch)
+        self.batches.begin_epoch(generator)
+        for size in self._split.batch_sizes(self._recipe.batch_size):
             if size == self._recipe.batch_size and self._device.type == "cuda":
-                self._captured_step(phase, batches)()
+                self._captured_step(phase, self.batches)()
             else:
-                self.step_on_device(phase, batches, size)
-        return self._losses.tolist()
+                self.step_on_device(phase, self.batches, size)
+            yield
+
+    @property
+    def losses(self) -> list[float]:
+        """The cross-entropy of each batch of the last epoch on the device, nats; the host waits for them."""
+        losses: list[float] = self._losses.tolist()
+        return losses
 
     @property
     def captured_step(self) -> CapturedStep | None:

@@ -62,7 +62,7 @@ def compile_for_gpu(kernel: str, arguments: tuple[Any, ...], constants: dict[str
     """
     module, name = kernel.split(".")
     function = getattr(import_module(f"trainables.fused.{module}"), name)
-    code = function.warmup(*map(without_data, arguments), grid=(1,), **constants, **OPTIONS).asm
+    code = function.warmup(*map(without_data, arguments), grid=(1,), **OPTIONS | constants).asm
     assert "sqrt.approx" not in code["ptx"], kernel
     with TemporaryDirectory() as folder:
         file = Path(folder, "kernel.cubin")

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -50,12 +51,13 @@ class CapturedStep:
             self()
 
     def _warm_up(self) -> None:
-        """Run the step in a stream of its own, as capturing does: autograd remembers streams."""
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
+        """Run the step in the stream in which it is captured later: autograd remembers streams."""
+        current = torch.cuda.current_stream()
+        stream = _stream_to_capture()
+        stream.wait_stream(current)
         with torch.cuda.stream(stream):
             self._step()
-        torch.cuda.current_stream().wait_stream(stream)
+        current.wait_stream(stream)
 
     def _capture(self) -> None:
         """Capture the step without executing it."""
@@ -63,10 +65,20 @@ class CapturedStep:
         graph = torch.cuda.CUDAGraph()
         try:
             # Other threads of the process, such as Ray's, may use the GPU meanwhile.
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, stream=_stream_to_capture(), capture_error_mode="thread_local"):
                 self._step()
         except RuntimeError as error:
             self.failure = str(error).splitlines()[0]
             warnings.warn(f"the training step can't be captured as a CUDA graph: {self.failure}", stacklevel=2)
         else:
             self._graph = graph
+
+
+def _stream_to_capture() -> Any:
+    """Return the current stream, or another one if that is the default, which can't be captured.
+
+    Steps that are replayed at the same time must have been captured in different streams: libraries of CUDA have one
+    piece of memory for each stream.
+    """
+    current = torch.cuda.current_stream()
+    return torch.cuda.Stream() if current == torch.cuda.default_stream() else current

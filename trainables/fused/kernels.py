@@ -14,6 +14,7 @@ import triton.language as tl
 
 from trainables.fused.layout import AMOUNT, ENTROPY_WEIGHT, FACTOR, LAM, TEMPERATURE, UNIT
 from trainables.fused.places import (
+    begin_of_chunk,
     constants_of_layer,
     is_last_of_layer,
     place_in,
@@ -24,10 +25,13 @@ from trainables.fused.places import (
 from trainables.fused.slopes import (
     LOG2_E,
     cheapest_level,
+    felt_on_each_side,
+    grid_of_layer,
     mean_spacing,
     nearest_level,
     periodic_slope,
     reach_of_lam,
+    share_of_level,
     sign_of,
     soft_slope,
     store_cells,
@@ -75,7 +79,7 @@ def count_levels(
     values,
     FAMILY: tl.constexpr,
     SQUARED: tl.constexpr,
-    LEVELS: tl.constexpr,
+    DIGITS: tl.constexpr,
     CHUNK: tl.constexpr,
 ):
     """Count the weights of one chunk that are nearest to each level; for "cheapest", find the cells from the counts.
@@ -90,17 +94,17 @@ def count_levels(
         values: as for `pull_weights`.
         FAMILY: "cheapest" or "bins".
         SQUARED: as for `pull_weights`.
-        LEVELS: a power of 2, at least the levels of any layer.
+        DIGITS: as for `nearest_level`.
         CHUNK: weights in a chunk.
     """
     _, layer, at, _, inside, first, count = place_of_chunk(tables, CHUNK)
     weight = tl.load(weights_of_layer(addresses, layer) + at, mask=inside, other=0.0)
-    level, _, _ = nearest_level(weight, values, first, count)
-    k = tl.arange(0, LEVELS)
+    level, _, _ = nearest_level(weight, values, first, count, DIGITS)
+    k = tl.arange(0, 1 << DIGITS)
     # The last program or the next launch reads the counts: no program waits for those of another.
-    tl.atomic_add(counts + first + k, tl.histogram(level, LEVELS, mask=inside), mask=k < count, sem="relaxed")
+    tl.atomic_add(counts + first + k, tl.histogram(level, 1 << DIGITS, mask=inside), mask=k < count, sem="relaxed")
     if FAMILY == "cheapest":
-        find_cells_if_last(starts, costs, arrived, counts, tables, values, layer, SQUARED, LEVELS)
+        find_cells_if_last(starts, costs, arrived, counts, tables, values, layer, SQUARED, 1 << DIGITS)
 
 
 @triton.jit
@@ -125,6 +129,44 @@ def store_signs(sums, sign, level, inside, count, strength, LEVELS: tl.constexpr
 
 
 @triton.jit
+def add_by_level(sums, number, level, beyond, LEVELS: tl.constexpr):
+    """Add a number of each weight to a sum; each thread has sums of its own until the end.
+
+    Args:
+        sums: (LEVELS, PIECE), float32.
+        number: (PIECE,), float32.
+        level: (PIECE,), int32; a weight whose level is far below 0 is left out.
+        beyond: how many levels above that of the weight the sum is.
+        LEVELS: a power of 2, at least the levels of any layer.
+    """
+    k = tl.arange(0, LEVELS) - beyond
+    return tl.where(level[None, :] == k[:, None], sums + number[None, :], sums)
+
+
+@triton.jit
+def add_soft_by_level(
+    sums, weight, level, offset, inside, share_of_all, reach, values, first, count, falloff, LEVELS: tl.constexpr
+):
+    """Add the soft minimum's slope of each weight towards each level to the sum of that level.
+
+    The arguments are those of `add_by_level` and `soft_slope`, and the latter's second result.
+    """
+    closest = offset * offset
+    own = tl.where(inside, level, -2 * LEVELS)
+    sums = add_by_level(sums, offset * share_of_all, own, 0, LEVELS)
+    above, from_above = share_of_level(weight, level + 1, closest, values, first, count, falloff)
+    below, from_below = share_of_level(weight, level - 1, closest, values, first, count, falloff)
+    sums = add_by_level(sums, above * from_above * share_of_all, own, 1, LEVELS)
+    sums = add_by_level(sums, below * from_below * share_of_all, own, -1, LEVELS)
+    for j in range(2, reach + 1):
+        above, from_above = share_of_level(weight, level + j, closest, values, first, count, falloff)
+        below, from_below = share_of_level(weight, level - j, closest, values, first, count, falloff)
+        sums = add_by_level(sums, above * from_above * share_of_all, own, j, LEVELS)
+        sums = add_by_level(sums, below * from_below * share_of_all, own, -j, LEVELS)
+    return sums
+
+
+@triton.jit
 def pull_weights(
     addresses,
     slopes,
@@ -142,7 +184,9 @@ def pull_weights(
     SCALE: tl.constexpr,
     APPLY: tl.constexpr,
     TRAIN: tl.constexpr,
-    LEVELS: tl.constexpr,
+    SIGNS: tl.constexpr,
+    DIGITS: tl.constexpr,
+    PIECE: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
     CHUNK: tl.constexpr,
@@ -167,15 +211,18 @@ def pull_weights(
         APPLY: "gradient" writes λ · slope to `slopes`; "draw" moves the weights along it; "shrink" takes the proximal
             step of the squared distance.
         TRAIN: as for `train_if_last`.
-        LEVELS: as for `count_levels`, where all slopes at strength 1 are 1, 0 or −1; otherwise 0.
+        SIGNS: whether all slopes at strength 1 are 1, 0 or −1.
+        DIGITS: as for `nearest_level`.
+        PIECE: weights of the chunk that are handled at once. If they are fewer than CHUNK, each thread keeps a sum for
+            each level.
         ROWS: as for `train_if_last`.
         BLOCK: as for `train_if_last`.
         CHUNK: weights in a chunk.
     """
-    chunk, layer, at, among_all, inside, first, count = place_of_chunk(tables, CHUNK)
+    chunk, layer, begin, begin_among_all = begin_of_chunk(tables)
+    size, first, count = size_of_layer(tables, layer)
     own = constants_of_layer(tables, layer)
-    address = weights_of_layer(addresses, layer) + at
-    weight = tl.load(address, mask=inside, other=0.0)
+    address = weights_of_layer(addresses, layer)
     spacing = mean_spacing(values, first, count)
     tau = (tl.load(controls + _TEMPERATURE) * squared_unit(own, spacing)).to(tl.float32)
     amount = tl.load(controls + _AMOUNT).to(tl.float64) * tl.load(own + _LAM)
@@ -185,60 +232,81 @@ def pull_weights(
         factor = factor * amount
     if FAMILY == "bounded" and not SCALE:
         factor = factor / tau
-
-    level, nearest, at_kink = nearest_level(weight, values, first, count)
-    target = nearest
     strength = factor.to(tl.float32)
-    if FAMILY == "cheapest":
-        level, target, at_kink = cheapest_level(weight, values, starts, first, count)
-    elif FAMILY == "bins":
-        strength = strength / tl.maximum(tl.load(counts + first + level), 1).to(tl.float32)
-    offset = weight - target
-    closest = offset
-    total = offset
-    if FAMILY == "periodic":
-        slope = periodic_slope(weight, own, SQUARED)
-    elif FAMILY == "soft":
-        falloff = LOG2_E / tau
-        slope, closest, total = soft_slope(weight, level, nearest, values, first, count, falloff, BLOCK)
-    elif FAMILY == "bounded":
-        slope = 2 * offset * tl.exp(-offset * offset / tau)
-    elif SQUARED or FAMILY == "bins":
-        slope = 2 * offset
-    else:
-        slope = sign_of(offset)
-    if FAMILY != "periodic" and FAMILY != "soft":
-        slope = tl.where(at_kink, 0.0, slope)
-
+    distance = (amount * reach_of_lam(own, spacing, tau, FAMILY, SCALE)).to(tl.float32)
+    falloff = LOG2_E / tau
+    if FAMILY == "soft":
+        reach = felt_on_each_side(values, first, count, falloff, BLOCK)
+    elif FAMILY == "periodic":
+        grid = grid_of_layer(own, values, first)
     sums = partial + chunk * width
-    if TRAIN == "nothing":
-        pass
-    elif LEVELS > 0:
-        store_signs(sums, slope, level, inside, count, strength, LEVELS)
-    elif FAMILY == "soft":
-        of_share = 2 * strength / total
-        for k in range(count):
-            away = weight - tl.load(values + first + k)
-            part = tl.where(inside, of_share * away * tl.exp2((closest - away * away) * falloff), 0.0)
-            tl.store(sums + k, -tl.sum(part, 0).to(tl.float64))
-    else:
-        for k in range(count):
-            part = tl.where(inside & (level == k), slope * strength, 0.0)
-            tl.store(sums + k, -tl.sum(part, 0).to(tl.float64))
+    by_level = tl.zeros([1 << DIGITS if PIECE < CHUNK else 1, PIECE], tl.float32)
 
-    slope = slope * strength
-    if APPLY == "gradient":
-        tl.store(slopes + among_all, slope, mask=inside)
-    else:
-        distance = amount * reach_of_lam(own, spacing, tau, FAMILY, SCALE)
-        if APPLY == "draw":
-            move = slope * distance.to(tl.float32)
-            away = weight - nearest
-            reached = (move * away > 0) & (tl.abs(move) >= tl.abs(away))
-            moved = tl.where(reached, nearest, weight - move)
+    for piece in range(0, CHUNK, PIECE):
+        at = begin + piece + tl.arange(0, PIECE)
+        inside = at < size
+        weight = tl.load(address + at, mask=inside, other=0.0)
+        if FAMILY == "periodic":
+            slope, level = periodic_slope(weight, grid, count, SQUARED)
+            nearest = tl.load(values + first + level)
+            offset = weight - nearest
         else:
-            moved = nearest + offset / (1 + 2 * strength * distance.to(tl.float32))
-        tl.store(address, moved, mask=inside)
+            level, nearest, at_kink = nearest_level(weight, values, first, count, DIGITS)
+            target = nearest
+            if FAMILY == "cheapest":
+                level, target, at_kink = cheapest_level(weight, values, starts, first, count)
+            offset = weight - target
+            if FAMILY == "soft":
+                slope, share_of_all = soft_slope(weight, level, offset, reach, values, first, count, falloff)
+            elif FAMILY == "bounded":
+                slope = tl.where(at_kink, 0.0, 2 * offset * tl.exp(-offset * offset / tau))
+            elif FAMILY == "bins":
+                share = 1 / tl.maximum(tl.load(counts + first + level), 1).to(tl.float32)
+                slope = tl.where(at_kink, 0.0, 2 * offset * share)
+            elif SQUARED:
+                slope = tl.where(at_kink, 0.0, 2 * offset)
+            else:
+                slope = tl.where(at_kink, 0.0, sign_of(offset))
+
+        if TRAIN == "nothing":
+            pass
+        elif PIECE < CHUNK and FAMILY == "soft":
+            by_level = add_soft_by_level(
+                by_level, weight, level, offset, inside, share_of_all, reach, values, first, count, falloff, 1 << DIGITS
+            )
+        elif PIECE < CHUNK:
+            by_level = add_by_level(by_level, slope, tl.where(inside, level, -1), 0, 1 << DIGITS)
+        elif SIGNS:
+            store_signs(sums, slope, level, inside, count, strength, 1 << DIGITS)
+        elif FAMILY == "soft":
+            closest = offset * offset
+            for k in range(count):
+                share, away = share_of_level(weight, k, closest, values, first, count, falloff)
+                part = tl.where(inside, share * away * share_of_all, 0.0)
+                tl.store(sums + k, -tl.sum(part, 0).to(tl.float64) * strength)
+        else:
+            for k in range(count):
+                part = tl.where(inside & (level == k), slope, 0.0)
+                tl.store(sums + k, -tl.sum(part, 0).to(tl.float64) * strength)
+
+        slope = slope * strength
+        if APPLY == "gradient":
+            tl.store(slopes + begin_among_all + piece + tl.arange(0, PIECE), slope, mask=inside)
+        else:
+            if APPLY == "draw":
+                move = slope * distance
+                away = weight - nearest
+                reached = (move * away > 0) & (tl.abs(move) >= tl.abs(away))
+                moved = tl.where(reached, nearest, weight - move)
+            elif FAMILY == "bins":
+                moved = nearest + offset / (1 + 2 * strength * share * distance)
+            else:
+                moved = nearest + offset / (1 + 2 * strength * distance)
+            tl.store(address + at, moved, mask=inside)
+
+    if TRAIN != "nothing" and PIECE < CHUNK:
+        k = tl.arange(0, 1 << DIGITS)
+        tl.store(sums + k, -tl.sum(by_level, 1).to(tl.float64) * strength, mask=k < count)
     train_if_last(training, partial, tables, controls, layer, columns, width, TRAIN, ROWS, BLOCK)
 
 
@@ -252,6 +320,8 @@ def train_codebooks(
     training,
     columns,
     width,
+    DIGITS: tl.constexpr,
+    PIECE: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
     CHUNK: tl.constexpr,
@@ -267,16 +337,30 @@ def train_codebooks(
         training: as for `train_if_last`.
         columns: as for `train_if_last`.
         width: row length of `partial`.
+        DIGITS: as for `nearest_level`.
+        PIECE: as for `pull_weights`.
         ROWS: as for `train_if_last`.
         BLOCK: as for `train_if_last`.
         CHUNK: weights in a chunk.
     """
-    chunk, layer, at, among_all, inside, _, count = place_of_chunk(tables, CHUNK)
-    grad = tl.load(place_in(gradients, layer) + at, mask=inside, other=0.0)
-    level = tl.load(levels + among_all, mask=inside, other=-1)
-    for k in range(count):
-        part = tl.where(level == k, grad, 0.0)
-        tl.store(partial + chunk * width + k, tl.sum(part, 0).to(tl.float64))
+    chunk, layer, begin, begin_among_all = begin_of_chunk(tables)
+    size, _, count = size_of_layer(tables, layer)
+    place = place_in(gradients, layer) + begin
+    sums = partial + chunk * width
+    by_level = tl.zeros([1 << DIGITS if PIECE < CHUNK else 1, PIECE], tl.float32)
+    for piece in range(0, CHUNK, PIECE):
+        at = piece + tl.arange(0, PIECE)
+        inside = begin + at < size
+        grad = tl.load(place + at, mask=inside, other=0.0)
+        level = tl.load(levels + begin_among_all + at, mask=inside, other=-1)
+        if PIECE < CHUNK:
+            by_level = add_by_level(by_level, grad, level, 0, 1 << DIGITS)
+        else:
+            for k in range(count):
+                tl.store(sums + k, tl.sum(tl.where(level == k, grad, 0.0), 0).to(tl.float64))
+    if PIECE < CHUNK:
+        k = tl.arange(0, 1 << DIGITS)
+        tl.store(sums + k, tl.sum(by_level, 1).to(tl.float64), mask=k < count)
     train_if_last(training, partial, tables, controls, layer, columns, width, "levels", ROWS, BLOCK)
 
 

@@ -52,9 +52,9 @@ def launch(kernel: str, programs: int, *arguments: Any, **constants: Any) -> Non
         arguments: of the kernel. A list of tensors that never move, such as weights, becomes a table of their
             addresses. A tuple of tensors that may move from step to step, such as gradients, is an argument of the
             kernel itself; a captured graph keeps the addresses that it was captured with.
-        constants: the kernel's `tl.constexpr` arguments.
+        constants: the kernel's `tl.constexpr` arguments, and options that replace those of `OPTIONS`.
     """
     module, name = kernel.split(".")
     function = getattr(import_module(f"trainables.fused.{module}"), name)
     tables = [_addresses(one) if isinstance(one, list) else one for one in arguments]
-    function[(programs,)](*tables, **constants, **OPTIONS)
+    function[(programs,)](*tables, **OPTIONS | constants)

@@ -16,9 +16,16 @@ from trainables.fused.layout import (
     Layout,
     constants_of,
 )
-from trainables.fused.trained import BLOCK, ROWS, FusedGrids, FusedRepresentatives
+from trainables.fused.trained import BLOCK, FusedGrids, FusedRepresentatives
 from trainables.regularizers.chunks import flat
 from trainables.regularizers.protocol import LayerQuantizer
+
+MOST_DIGITS_IN_REGISTERS = 5
+"""Binary digits of a level up to which each thread keeps a sum for each level."""
+
+WARPS_OF_PIECE = 4
+SUMS = 4096
+"""Sums by level and chunk that are added at once."""
 
 
 def can_fuse(quantizers: Collection[LayerQuantizer]) -> bool:
@@ -40,6 +47,24 @@ def flat_gradients(weights: Sequence[Tensor], gradients: Sequence[Tensor | None]
         torch.zeros_like(weight) if gradient is None else flat(gradient)
         for weight, gradient in zip(weights, gradients, strict=True)
     )
+
+
+def sizes_at_once(layout: Layout, weights_of_thread: int = 1) -> dict[str, int]:
+    """Return how many weights and levels a kernel handles at once, and by how many warps.
+
+    With few levels, a thread has few weights at a time, and a sum for each level in its registers: a program has few
+    threads, and a processor many programs, which hide each other's waits.
+
+    Args:
+        layout: of the layers.
+        weights_of_thread: weights that a thread has at a time, if they are few.
+    """
+    block = min(1 << layout.digits, BLOCK)
+    sizes = {"DIGITS": layout.digits, "BLOCK": block, "ROWS": SUMS // block, "CHUNK": layout.chunk}
+    if layout.digits > MOST_DIGITS_IN_REGISTERS:
+        return sizes | {"PIECE": layout.chunk}
+    piece = 32 * WARPS_OF_PIECE * weights_of_thread
+    return sizes | {"PIECE": min(piece, layout.chunk), "num_warps": WARPS_OF_PIECE}
 
 
 class FusedPenalty:
@@ -135,7 +160,7 @@ class FusedPenalty:
                 own.values,
                 FAMILY=self._family,
                 SQUARED=self._squared,
-                LEVELS=layout.padded_levels,
+                DIGITS=layout.digits,
                 CHUNK=layout.chunk,
             )
         launching.launch(
@@ -157,10 +182,8 @@ class FusedPenalty:
             SCALE=self._scale,
             APPLY=apply,
             TRAIN=self._train,
-            LEVELS=layout.padded_levels if self._slopes_are_signs else 0,
-            ROWS=ROWS,
-            BLOCK=BLOCK,
-            CHUNK=layout.chunk,
+            SIGNS=self._slopes_are_signs,
+            **sizes_at_once(layout, 1 if self.trained else 4),
         )
 
 
@@ -212,9 +235,7 @@ class FusedCodebooks:
             own.training,
             own.state.shape[1],
             own.partial.shape[1],
-            ROWS=ROWS,
-            BLOCK=BLOCK,
-            CHUNK=layout.chunk,
+            **sizes_at_once(layout),
         )
         self.write_weights()
 

@@ -86,9 +86,9 @@ class Layout:
         return self.chunks, self.firsts, self.sizes, self.constants
 
     @property
-    def padded_levels(self) -> int:
-        """Least power of 2 that is at least the number of levels of each layer."""
-        return 1 << (max(self.num_levels) - 1).bit_length()
+    def digits(self) -> int:
+        """Binary digits of the levels of all layers."""
+        return (max(self.num_levels) - 1).bit_length()
 
     @classmethod
     def build(

@@ -31,6 +31,19 @@ def constants_of_layer(tables, layer):
 
 
 @triton.jit
+def begin_of_chunk(tables):
+    """Return a program's chunk, its layer, and the place of its first weight in the layer and among all weights.
+
+    The first programs take the last chunks. The first layers of a network are small, and their last programs, which
+    train the representatives when all others are done, have few sums to add up.
+    """
+    chunks, _, _, _ = tables
+    chunk = (tl.num_programs(0) - 1 - tl.program_id(0)).to(tl.int64)
+    row = chunks + 3 * chunk
+    return chunk, tl.load(row), tl.load(row + 1), tl.load(row + 2)
+
+
+@triton.jit
 def place_of_chunk(tables, CHUNK: tl.constexpr):
     """Locate a program's chunk of weights.
 
@@ -38,13 +51,10 @@ def place_of_chunk(tables, CHUNK: tl.constexpr):
         The chunk; its layer; the weights' positions in the layer, and among all weights, both (CHUNK,); the mask of
         positions that exist, (CHUNK,); the layer's first level; its number of levels.
     """
-    chunks, _, _, _ = tables
-    chunk = tl.program_id(0).to(tl.int64)
-    layer = tl.load(chunks + 3 * chunk)
-    at = tl.load(chunks + 3 * chunk + 1) + tl.arange(0, CHUNK)
-    among_all = tl.load(chunks + 3 * chunk + 2) + tl.arange(0, CHUNK)
+    chunk, layer, begin, begin_among_all = begin_of_chunk(tables)
+    at = begin + tl.arange(0, CHUNK)
     size, first, count = size_of_layer(tables, layer)
-    return chunk, layer, at, among_all, at < size, first, count
+    return chunk, layer, at, begin_among_all + tl.arange(0, CHUNK), at < size, first, count
 
 
 @triton.jit

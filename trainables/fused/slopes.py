@@ -29,21 +29,23 @@ def sign_of(number):
 
 
 @triton.jit
-def nearest_level(weight, values, first, count):
-    """Return each weight's level, its representative and whether it lies midway to the next one; ties go down."""
-    # Of the boundaries between levels, those below `level` are below the weight, and that of `highest` is not.
+def nearest_level(weight, values, first, count, DIGITS: tl.constexpr):
+    """Return each weight's level, its representative and whether it lies midway to the next one; ties go down.
+
+    Args:
+        weight: (n,), float32.
+        values: (levels,), float32: representatives of all layers, in increasing order in each.
+        first: first level of the layer.
+        count: its number of levels, at least 2 and at most 2^DIGITS.
+        DIGITS: binary digits of a level.
+    """
+    # Each digit, from the highest: a boundary between levels that is below the weight is below its level too.
     level = tl.zeros(weight.shape, tl.int32)
-    highest = level + (count - 1)
-    span = count
-    while span > 1:
-        middle = (level + highest) // 2
-        boundary = (
-            tl.load(values + first + tl.minimum(middle + 1, count - 1)) + tl.load(values + first + middle)
-        ) * 0.5
-        above = (weight > boundary) & (level < highest)
-        level = tl.where(above, middle + 1, level)
-        highest = tl.where(above, highest, middle)
-        span = (span + 1) // 2
+    for digit in tl.static_range(DIGITS):
+        higher = level + (1 << (DIGITS - 1 - digit))
+        place = values + first + tl.minimum(higher, count - 1)
+        level = tl.where(weight > (tl.load(place) + tl.load(place - 1)) * 0.5, higher, level)
+    level = tl.minimum(level, count - 1)
     nearest = tl.load(values + first + level)
     following = tl.load(values + first + tl.minimum(level + 1, count - 1))
     return level, nearest, (weight == (following + nearest) * 0.5) & (level < count - 1)
@@ -135,32 +137,58 @@ def cheapest_level(weight, values, starts, first, count):
 
 
 @triton.jit
-def periodic_slope(weight, constants, SQUARED: tl.constexpr):
-    """Return the slope of RS or RC at factor 1."""
-    spacing = tl.load(constants + _SPACING)
-    inside = tl.minimum(
-        tl.maximum(weight, tl.load(constants + _LOW).to(tl.float32)), tl.load(constants + _HIGH).to(tl.float32)
-    )
-    outside = weight - inside
-    # In float64, the distance from a representative keeps all digits of the weight.
-    from_origin = inside.to(tl.float64) - tl.load(constants + _ORIGIN)
-    distance = from_origin - tl.floor(from_origin * (1 / spacing) + 0.5) * spacing
-    angle = (distance * (_PI / spacing)).to(tl.float32)
-    angle = tl.where(tl.abs(angle) <= _ROUNDING, 0.0, angle)
-    if SQUARED:
-        return tl.sin(2 * angle) * (spacing / _PI).to(tl.float32) + 2 * outside
-    return sign_of(angle) * tl.cos(angle) + sign_of(outside)
+def grid_of_layer(constants, values, first):
+    """Return what RS and RC need of a layer's grid, float64: its interval, its origin, its spacing, and more.
+
+    The last three are the inverse of the spacing, radians in a unit of length, and the number of the first level.
+    """
+    spacing, origin = tl.load(constants + _SPACING), tl.load(constants + _ORIGIN)
+    inverse = 1 / spacing
+    lowest = tl.floor((tl.load(values + first).to(tl.float64) - origin) * inverse + 0.5)
+    return tl.load(constants + _LOW), tl.load(constants + _HIGH), origin, spacing, inverse, _PI / spacing, lowest
 
 
 @triton.jit
-def count_felt(values, first, count, falloff, BLOCK: tl.constexpr):
-    """Return how many levels the soft minimum sums over: the nearest one and equally many on each side, or all.
+def cosine(angle):
+    """Return the cosine of angles from −π/2 to π/2, within 1e-7: seven terms of its series."""
+    square = angle * angle
+    series = 2.08767570e-9 * square - 2.75573192e-7
+    series = series * square + 2.48015873e-5
+    series = series * square - 1.38888889e-3
+    series = series * square + 4.16666667e-2
+    series = series * square - 0.5
+    return series * square + 1
+
+
+@triton.jit
+def periodic_slope(weight, grid, count, SQUARED: tl.constexpr):
+    """Return the slope of RS or RC at factor 1, and the level of each weight.
+
+    Midway between two levels, where the slope is 0, the level may be either.
+    """
+    low, high, origin, spacing, inverse, radians, lowest = grid
+    inside = tl.minimum(tl.maximum(weight, low.to(tl.float32)), high.to(tl.float32))
+    outside = weight - inside
+    # In float64, the distance from a representative keeps all digits of the weight.
+    from_origin = inside.to(tl.float64) - origin
+    number = tl.floor(from_origin * inverse + 0.5)
+    angle = ((from_origin - number * spacing) * radians).to(tl.float32)
+    angle = tl.where(tl.abs(angle) <= _ROUNDING, 0.0, angle)
+    level = tl.minimum(tl.maximum((number - lowest).to(tl.int32), 0), count - 1)
+    if SQUARED:
+        return tl.sin(2 * angle) * (spacing / _PI).to(tl.float32) + 2 * outside, level
+    return sign_of(angle) * cosine(angle) + sign_of(outside), level
+
+
+@triton.jit
+def felt_on_each_side(values, first, count, falloff, BLOCK: tl.constexpr):
+    """Return how many levels on each side of the nearest one the soft minimum sums over.
 
     The shares of all other levels are negligible. A weight w that is nearest to r_i is not above the middle of r_i and
     r_{i+1}. The share of r_j above them is exp(−((w − r_j)² − (w − r_i)²)/τ) = exp(−(r_j − r_i)(r_j + r_i − 2w)/τ) ≤
     exp(−(r_j − r_i)(r_j − r_{i+1})/τ) of that of r_i. Below them likewise.
     """
-    least, most = tl.minimum(count // 2, 1), count // 2
+    least, most = 1, tl.maximum(count - 1, 1)
     while least < most:
         reach = (least + most) // 2
         felt = tl.zeros([BLOCK], tl.int32)
@@ -176,26 +204,47 @@ def count_felt(values, first, count, falloff, BLOCK: tl.constexpr):
         beyond = tl.sum(felt, 0) > 0
         least = tl.where(beyond, reach + 1, least)
         most = tl.where(beyond, most, reach)
-    return tl.minimum(2 * most + 1, count)
+    return most
 
 
 @triton.jit
-def soft_slope(weight, level, nearest, values, first, count, falloff, BLOCK: tl.constexpr):
-    """Return the slope of the soft minimum at factor 1, the nearest squared distance and the sum of the shares.
+def share_of_level(weight, level, closest, values, first, count, falloff):
+    """Return the share of a level in the soft minimum beside 1 for the nearest one, and the weight's offset from it.
 
-    A share is 2^(−falloff·(d² − d²_nearest)) at a distance d: τ is log2(e)/falloff.
+    A share is 2^(−falloff·(d² − d²_nearest)) at a distance d, for τ is log2(e)/falloff; 0 if there is no such level.
     """
-    felt = count_felt(values, first, count, falloff, BLOCK)
-    lowest = tl.minimum(tl.maximum(level - felt // 2, 0), count - felt)
-    closest = (weight - nearest) * (weight - nearest)
-    total = tl.zeros(weight.shape, tl.float32)
-    pulled = tl.zeros(weight.shape, tl.float32)
-    for k in range(felt):
-        offset = weight - tl.load(values + first + lowest + k)
-        share = tl.exp2((closest - offset * offset) * falloff)
-        total += share
-        pulled += share * offset
-    return 2 * pulled / total, closest, total
+    exists = (level >= 0) & (level < count)
+    offset = weight - tl.load(values + first + tl.minimum(tl.maximum(level, 0), count - 1))
+    return tl.where(exists, tl.exp2((closest - offset * offset) * falloff), 0.0), offset
+
+
+@triton.jit
+def soft_slope(weight, level, offset, reach, values, first, count, falloff):
+    """Return the slope of the soft minimum at factor 1, and 2 over the sum of the shares.
+
+    Args:
+        weight: (n,), float32.
+        level: (n,), int32: the nearest level.
+        offset: (n,), float32: from the representative of that level.
+        reach: levels that count on each side of it, at least 1.
+        values: as for `nearest_level`.
+        first: as for `nearest_level`.
+        count: as for `nearest_level`.
+        falloff: log2(e)/τ.
+    """
+    closest = offset * offset
+    # The first neighbours by themselves: at low temperatures no other level counts.
+    above, from_above = share_of_level(weight, level + 1, closest, values, first, count, falloff)
+    below, from_below = share_of_level(weight, level - 1, closest, values, first, count, falloff)
+    total = 1 + above + below
+    pulled = offset + above * from_above + below * from_below
+    for j in range(2, reach + 1):
+        above, from_above = share_of_level(weight, level + j, closest, values, first, count, falloff)
+        below, from_below = share_of_level(weight, level - j, closest, values, first, count, falloff)
+        total += above + below
+        pulled += above * from_above + below * from_below
+    share_of_all = 2 / total
+    return pulled * share_of_all, share_of_all
 
 
 @triton.jit

@@ -24,7 +24,7 @@ _TINY = tl.constexpr(1.1754943508222875e-38)
 
 
 @triton.jit
-def quantize_weights(addresses, kept, tables, values, CHUNK: tl.constexpr):
+def quantize_weights(addresses, kept, tables, values, DIGITS: tl.constexpr, CHUNK: tl.constexpr):
     """Keep the weights of one chunk, and write the representative nearest to each of them into the network.
 
     Args:
@@ -32,13 +32,14 @@ def quantize_weights(addresses, kept, tables, values, CHUNK: tl.constexpr):
         kept: (n,), float32: the weights of all layers one after the other; written.
         tables: those of `Layout`.
         values: (levels,), float32: representatives of all layers.
+        DIGITS: as for `nearest_level`.
         CHUNK: weights in a chunk.
     """
     _, layer, at, among_all, inside, first, count = place_of_chunk(tables, CHUNK)
     own = weights_of_layer(addresses, layer) + at
     weight = tl.load(own, mask=inside, other=0.0)
     tl.store(kept + among_all, weight, mask=inside)
-    _, nearest, _ = nearest_level(weight, values, first, count)
+    _, nearest, _ = nearest_level(weight, values, first, count, DIGITS)
     tl.store(own, nearest, mask=inside)
 
 
@@ -53,6 +54,7 @@ def pass_quantized(
     training,
     columns,
     width,
+    DIGITS: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
     CHUNK: tl.constexpr,
@@ -69,6 +71,7 @@ def pass_quantized(
         training: as for `train_if_last`.
         columns: as for `train_if_last`.
         width: row length of `partial`.
+        DIGITS: as for `nearest_level`.
         ROWS: as for `train_if_last`.
         BLOCK: as for `train_if_last`.
         CHUNK: weights in a chunk.
@@ -79,7 +82,7 @@ def pass_quantized(
     tl.store(weights_of_layer(addresses, layer) + at, weight, mask=inside)
     gradient = place_in(gradients, layer) + at
     grad = tl.load(gradient, mask=inside, other=0.0)
-    level, _, _ = nearest_level(weight, values, first, count)
+    level, _, _ = nearest_level(weight, values, first, count, DIGITS)
     within = (weight >= tl.load(values + first)) & (weight <= tl.load(values + first + count - 1))
     step = tl.maximum(tl.abs(tl.load(state + layer)), _TINY)
     derivative = tl.load(multiples + first + level) - tl.where(within, weight / step, 0.0)
@@ -99,6 +102,7 @@ def take_means(
     values,
     arrived,
     width,
+    DIGITS: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
     CHUNK: tl.constexpr,
@@ -114,6 +118,7 @@ def take_means(
         values: as for `quantize_weights`; changed in place.
         arrived: as for `is_last_of_layer`.
         width: row length of `sums` and `totals`.
+        DIGITS: as for `nearest_level`.
         ROWS: chunks added at once.
         BLOCK: levels handled at once.
         CHUNK: weights in a chunk.
@@ -121,7 +126,7 @@ def take_means(
     chunk, layer, at, among_all, inside, first, count = place_of_chunk(tables, CHUNK)
     weight = tl.load(weights_of_layer(addresses, layer) + at, mask=inside, other=0.0)
     tl.store(kept + among_all, weight, mask=inside)
-    level, _, _ = nearest_level(weight, values, first, count)
+    level, _, _ = nearest_level(weight, values, first, count, DIGITS)
     for k in range(count):
         own = inside & (level == k)
         tl.store(sums + chunk * width + k, tl.sum(tl.where(own, weight, 0.0), 0).to(tl.float64))
@@ -137,7 +142,7 @@ def take_means(
 
 
 @triton.jit
-def map_weights(addresses, kept, tables, values, controls, CHUNK: tl.constexpr):
+def map_weights(addresses, kept, tables, values, controls, DIGITS: tl.constexpr, CHUNK: tl.constexpr):
     """Write PARQ's proximal map of one chunk of weights into the network.
 
     Args:
@@ -146,11 +151,12 @@ def map_weights(addresses, kept, tables, values, controls, CHUNK: tl.constexpr):
         tables: those of `Layout`.
         values: as for `quantize_weights`.
         controls: (CONTROLS,), float32; the inverse slope of the map is in the place of the temperature.
+        DIGITS: as for `nearest_level`.
         CHUNK: weights in a chunk.
     """
     _, layer, at, among_all, inside, first, count = place_of_chunk(tables, CHUNK)
     weight = tl.load(kept + among_all, mask=inside, other=0.0)
-    level, nearest, _ = nearest_level(weight, values, first, count)
+    level, nearest, _ = nearest_level(weight, values, first, count, DIGITS)
     # Of the two representatives around the weight, the nearest is the upper one where the weight is not above it.
     lower_level = tl.where(weight <= nearest, level - 1, level)
     lower = tl.load(values + first + tl.maximum(lower_level, 0))

@@ -120,7 +120,8 @@ class FusedLearnedSteps(FusedTransform):
         """Write the representative nearest to each weight in its place; see `FusedTransform.apply`."""
         del controls
         layout, values = self._layout, self.representatives.values
-        self._launch("transform_kernels.quantize_weights", self._weights, self._kept, layout.tables, values)
+        kernel = "transform_kernels.quantize_weights"
+        self._launch(kernel, self._weights, self._kept, layout.tables, values, DIGITS=layout.digits)
 
     def chain(self, gradients: Sequence[Tensor | None], controls: Tensor) -> None:
         """Stop the gradients of weights beyond their grid, and train the steps; see `FusedTransform.chain`."""
@@ -136,6 +137,7 @@ class FusedLearnedSteps(FusedTransform):
             grids.training,
             grids.state.shape[1],
             grids.partial.shape[1],
+            DIGITS=layout.digits,
             ROWS=ROWS,
             BLOCK=BLOCK,
         )
@@ -162,6 +164,7 @@ class FusedPiecewiseAffine(FusedTransform):
             own.values,
             own.arrived,
             own.partial.shape[1],
+            DIGITS=layout.digits,
             ROWS=ROWS,
             BLOCK=BLOCK,
         )
@@ -172,6 +175,7 @@ class FusedPiecewiseAffine(FusedTransform):
             layout.tables,
             own.values,
             controls,
+            DIGITS=layout.digits,
         )
 
 

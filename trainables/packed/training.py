@@ -1,4 +1,4 @@
-"""Epochs of the trials of a pack: a shared forward and backward pass, and each trial's own step."""
+"""Epochs of the trials of a pack: their steps side by side on a GPU, or shared forward and backward passes."""
 
 import math
 import time
@@ -17,6 +17,10 @@ from trainables.run import CompressionRun, Metrics
 class PackedTraining:
     """Trains up to n trials in lockstep, an epoch at a time.
 
+    Trials whose steps the host does not wait for (`Phase.on_device`) take them side by side, each place in a CUDA
+    stream of its own: a GPU that one small network leaves idle runs the kernels of several at a time, and each result
+    is that of the trial alone. The other trials share a forward and a backward pass for each batch.
+
     The trials must have the same network and batches of the same sizes. They may be in different phases and epochs, and
     have different families, K, λ, seeds and learning rates. What goes wrong in one trial leaves the others alone.
     """
@@ -26,6 +30,7 @@ class PackedTraining:
         self.places = places
         self._networks: StackedNetworks | None = None
         self._shape: tuple[object, ...] | None = None
+        self._streams: dict[int, torch.cuda.Stream] = {}  # by place
 
     def check(self, run: CompressionRun) -> None:
         """Check that a trial can be trained with those before it.
@@ -55,8 +60,10 @@ class PackedTraining:
         members = [_Member(place, run) for place, run in runs.items()]
         for member in members:
             self.check(member.run)
-            member.attempt(member.begin)
-        self._train([member for member in members if member.error is None])
+            member.attempt(member.run.begin_epoch)
+        ready = [member for member in members if member.error is None]
+        self._train_side_by_side([member for member in ready if member.run.phase.on_device])
+        self._train_together([member for member in ready if not member.run.phase.on_device])
         for member in members:
             member.attempt(partial(member.end, started))
         seconds = time.perf_counter() - started
@@ -65,25 +72,51 @@ class PackedTraining:
             for member in members
         }
 
-    def _train(self, members: list["_Member"]) -> None:
-        """Train all batches of an epoch."""
+    def _train_side_by_side(self, members: list["_Member"]) -> None:
+        """Train all batches of an epoch, a step of each trial at a time, and wait for none of them."""
+        for member in members:
+            stream = self._stream(member)
+            if stream is not None:  # which begins after all that the GPU has been given to do
+                stream.wait_stream(torch.cuda.current_stream(stream.device))
+            member.attempt(member.begin_steps)
+        training = members
+        while training:
+            for member in training:
+                with torch.cuda.stream(self._stream(member)):
+                    member.attempt(member.take_step)
+            training = [member for member in training if not member.is_over]
+        for member in members:
+            stream = self._stream(member)
+            if stream is not None:
+                torch.cuda.current_stream(stream.device).wait_stream(stream)
+            member.attempt(member.read_losses)
+
+    def _stream(self, member: "_Member") -> torch.cuda.Stream | None:
+        """Return the stream of a trial's place; None where the device has none."""
+        device = member.run.device
+        if device.type == "cuda" and member.place not in self._streams:
+            self._streams[member.place] = torch.cuda.Stream(device)
+        return self._streams.get(member.place)
+
+    def _train_together(self, members: list["_Member"]) -> None:
+        """Train all batches of an epoch by shared passes."""
         networks = self._networks
+        for member in members:
+            member.attempt(member.begin)
+        members = [member for member in members if member.error is None]
         if not members or networks is None:
             return
-        models = {member.place: member.run.model for member in members}
+        models = _models(members)
         networks.take_buffers(models)
         training, first = members, members[0].run
         images, labels = self._batch_memory(first)
-        unread: list[Tensor] = []
         for index, size in enumerate(first.train_split.batch_sizes(first.config.recipe.batch_size)):
             for member in training:
                 batch = images[member.place, :size], labels[member.place, :size]
                 member.attempt(partial(member.begin_step, index, *batch))
             training = [member for member in training if member.error is None]
             losses = networks.losses(_models(training), images[:, :size], labels[:, :size])
-            unread.append(losses.detach())
-            # An on-device loss is read only after the epoch: such a member takes its step in any case.
-            stepping = [member for member in training if member.on_device or member.read(losses)]
+            stepping = [member for member in training if member.read(losses)]
             losses.sum().backward()
             networks.give_gradients(_models(stepping))
             for member in training:
@@ -92,11 +125,6 @@ class PackedTraining:
             if not training:
                 break
         networks.give_buffers(models)
-        if any(member.on_device for member in members):
-            by_place = torch.stack(unread).T.tolist()
-            for member in members:
-                if member.on_device:
-                    member.losses = by_place[member.place]
 
     def _batch_memory(self, run: CompressionRun) -> tuple[Tensor, Tensor]:
         """Return memory for the images and classes of a batch of each place, zeros: (n, b, c, h, w) and (n, b)."""
@@ -111,9 +139,10 @@ class _Member:
     Attributes:
         place: its place in the pack.
         run: the trial.
-        losses: cross-entropy of each batch, nats; filled at the end of the epoch if the phase is on the device.
+        losses: cross-entropy of each batch, nats.
         metrics: of the epoch, at its end.
         error: exception that has ended the epoch for this trial; None so far.
+        is_over: whether its last step is taken, or it has failed.
     """
 
     def __init__(self, place: int, run: CompressionRun) -> None:
@@ -122,9 +151,15 @@ class _Member:
         self.losses: list[float] = []
         self.metrics: Metrics = {}
         self.error: Exception | None = None
+        self._steps: Iterator[None] = iter(())
+        self._no_step_is_left = False
         self._batches: Iterator[tuple[Tensor, Tensor]] = iter(())
         self._epochs_done = 0.0
         self._transformed: AbstractContextManager[None] | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self._no_step_is_left or self.error is not None
 
     def attempt(self, work: Callable[[], object]) -> None:
         """Do a part of the epoch, and keep the exception that it raises; do nothing after an earlier one."""
@@ -134,11 +169,25 @@ class _Member:
             except Exception as error:  # code of users, such as a family of their own, may raise anything
                 self.error = error
 
-    def begin(self) -> None:
-        """Begin the epoch as `CompressionRun.run_epoch` and `EpochTraining.run_epoch` do."""
-        run, recipe = self.run, self.run.config.recipe
-        run.begin_epoch()
+    def begin_steps(self) -> None:
+        """Begin an epoch whose steps are not waited for, as `CompressionRun.train_epoch` does."""
+        run = self.run
         run.draw_seed()  # unused, for a pack has no dropout; keeps the generator as in `CompressionRun.train_epoch`
+        self._steps = run.training.steps(run.phase, run.epoch_of_phase, run.generator)
+
+    def take_step(self) -> None:
+        """Launch the next step of that epoch, if there is one."""
+        if next(self._steps, self) is self:
+            self._no_step_is_left = True
+
+    def read_losses(self) -> None:
+        """Wait for the losses of that epoch."""
+        self.losses = self.run.training.losses
+
+    def begin(self) -> None:
+        """Begin an epoch of shared passes, as `CompressionRun.train_epoch` and `EpochTraining.run_epoch` do."""
+        run, recipe = self.run, self.run.config.recipe
+        run.draw_seed()  # unused, as in `begin_steps`
         run.model.train()
         run.phase.begin_epoch(run.epoch_of_phase)
         self._batches = run.train_split.batches(recipe.batch_size, run.generator, recipe.augmentation)
@@ -162,11 +211,6 @@ class _Member:
         transformed = phase.forward_weights(self._epochs_done)
         transformed.__enter__()
         self._transformed = transformed
-
-    @property
-    def on_device(self) -> bool:
-        """Whether the loss of a step is not waited for; see `Phase.on_device`."""
-        return self.run.phase.on_device
 
     def read(self, losses: Tensor) -> bool:
         """Read the loss of this trial among those of all places, and return whether it is finite."""

@@ -3,12 +3,12 @@
 import triton
 import triton.language as tl
 
-from trainables.fused.slopes import cheapest_level, count_felt, store_cells
+from trainables.fused.slopes import cheapest_level, felt_on_each_side, store_cells
 
 
 @triton.jit
-def run_count_felt(result, values, count, falloff, block: tl.constexpr):
-    tl.store(result, count_felt(values, 0, count, falloff, block))
+def run_felt_on_each_side(result, values, count, falloff, block: tl.constexpr):
+    tl.store(result, felt_on_each_side(values, 0, count, falloff, block))
 
 
 @triton.jit

@@ -121,9 +121,11 @@ def test_counted_kernels_are_those_that_are_launched(family: str, monkeypatch: p
     for module in modules:
         for name in {name for names in KERNELS.values() for name in names} & set(vars(module)):
             monkeypatch.setattr(module, name, Recorder(name, getattr(module, name)))
-    weights = [torch.randn(size, generator=torch.Generator().manual_seed(size)) for size in (9, 300, 40)]
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    sizes = (9, 300, 40)
+    weights = [torch.randn(size, generator=torch.Generator().manual_seed(size)).to(device) for size in sizes]
     quantizers = [QUANTIZERS[family](weight, 4, PenaltyForm()) for weight in weights]
-    controls = torch.ones(CONTROLS)
+    controls = torch.ones(CONTROLS, device=device)
     if family in TRANSFORMS:
         transform = FUSED_TRANSFORMS[type(quantizers[0])](weights, quantizers, [0.1] * 3, chunk=64)
         transform.apply(controls)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.support.examples import examples
-from tests.trainables.fused.slope_kernels import run_count_felt, run_store_cells
+from tests.trainables.fused.slope_kernels import run_felt_on_each_side, run_store_cells
 from trainables.fused.slopes import LOG2_E
 from trainables.regularizers.entropy_constrained import code_lengths, lower_envelope
 from trainables.regularizers.lookup.slope_table import NEGLIGIBLE
@@ -25,21 +25,21 @@ def on_device(numbers: list[float] | list[int], dtype: torch.dtype = torch.float
 
 
 def felt(values: list[float], tau: float, block: int) -> int:
-    """The number of levels that a weight feels at a temperature."""
+    """The number of levels on each side of the nearest one that a weight feels at a temperature."""
     result = on_device([0], torch.int32)
-    run_count_felt[(1,)](result, on_device(values), len(values), LOG2_E.value / tau, block)
+    run_felt_on_each_side[(1,)](result, on_device(values), len(values), LOG2_E.value / tau, block)
     return int(result)
 
 
 @examples(60)
 @given(values=LEVELS, tau=st.sampled_from([1e-4, 0.01, 0.1, 1.0, 100.0]), block=st.sampled_from([2, 16]))
 def test_levels_that_no_weight_feels_have_a_negligible_share(values: list[float], tau: float, block: int) -> None:
-    reach = felt(values, tau, block) // 2
+    reach = felt(values, tau, block)
     middles = [(one + other) / 2 for one, other in itertools.pairwise(values)]
     cells = zip([values[0], *middles], [*middles, values[-1]], strict=True)
     for nearest, cell in enumerate(cells):
         others = [*values[: max(nearest - reach, 0)], *values[nearest + reach + 1 :]]
-        for weight in cell if 2 * reach + 1 < len(values) else ():
+        for weight in cell:
             exponents = [((weight - one) ** 2 - (weight - values[nearest]) ** 2) / tau for one in others]
             assert min(exponents, default=math.inf) >= NEGLIGIBLE * 0.999
 
@@ -47,12 +47,12 @@ def test_levels_that_no_weight_feels_have_a_negligible_share(values: list[float]
 def test_weights_feel_the_neighbours_of_their_level_alone_where_levels_are_apart() -> None:
     even = [0.1 * k for k in range(20)]
     tau = 0.02 * 0.1**2
-    assert felt(even, tau, 4) == 3
-    assert felt([*even, 1.9 + 0.004], tau, 4) == 5
-    assert felt([-0.004, *even], tau, 4) == 5
-    assert felt(even, 1.0, 4) == 20
-    assert felt([0.5] * 6, tau, 4) == 6
-    assert felt([0.0, 1.0], tau, 4) == 2
+    assert felt(even, tau, 4) == 1
+    assert felt([*even, 1.9 + 0.004], tau, 4) == 2
+    assert felt([-0.004, *even], tau, 4) == 2
+    assert felt(even, 1.0, 4) == 19
+    assert felt([0.5] * 6, tau, 4) == 5
+    assert felt([0.0, 1.0], tau, 4) == 1
 
 
 @examples(80)

@@ -154,10 +154,10 @@ def test_order_of_the_programs_changes_nothing(family: str, monkeypatch: pytest.
 def test_weight_that_is_not_finite_reaches_the_loss(value: float) -> None:
     layer = draw_weights("normal", 300, 1)
     layer[7] = value
-    quantizer = made("PARQ", [draw_weights("normal", 300, 1)], 4, PenaltyForm())
+    alone, at_once = (made("PARQ", [draw_weights("normal", 300, 1)], 4, PenaltyForm()) for _ in range(2))
     weights = [layer.to(DEVICE, copy=True)]
-    fused("PARQ", weights, quantizer).apply(torch.full((CONTROLS,), 0.5, device=DEVICE))
-    assert not quantizer[0].transform(layer).isfinite().all()
+    fused("PARQ", weights, at_once).apply(torch.full((CONTROLS,), 0.5, device=DEVICE))
+    assert not alone[0].transform(layer).isfinite().all()
     assert not weights[0].isfinite().all()
 
 
