@@ -78,7 +78,7 @@ def arms(trials: pd.DataFrame) -> list[list[str]]:
         for column in ACCURACIES.values():
             values = seeds[f"{prefix}_{column}"]
             extent = f" [{values.min():.3f}, {values.max():.3f}]" if len(values) > 1 else ""
-            cells.append(f"{fmean(values):.3f}{extent}")  # whatever the order of the seeds
+            cells.append(f"{shown(fmean(values), '.3f')}{extent}")  # whatever the order of the seeds
         bits = f"{fmean(seeds['bits_per_weight']):.2f}"
         rows.append([str(int(num_levels)), str(family), str(len(seeds)), *cells, bits])
     return sorted(rows, key=lambda row: (int(row[0]), order.get(row[1], len(order)), row[1]))  # a user's own come last

@@ -33,7 +33,7 @@ from bench_epoch import timed_epochs
 from bench_regularizers import timed_steps
 from device_checks import CHECKS, CUDA_CHECKS, DEVICE
 from measure import environment, in_turn, print_table, ratios, spread
-from plans import Lines, Plan, read_lines, train, write_studies
+from plans import Lines, Plan, plans_of, read_lines, train, write_studies
 
 from trainables.config import Recipe, TrialConfig
 from trainables.families import QUANTIZE_FIRST, family_of
@@ -259,7 +259,7 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, metavar="FOLDER", help="write the tables of a run, and no more")
     arguments = parser.parse_args()
     if arguments.tables is not None:
-        write_studies(arguments.tables, [full_size(model, arguments) for model in MODELS])
+        write_studies(arguments.tables, plans_of(read_lines(arguments.tables)))
         return
     if arguments.data is None or not arguments.data.exists():
         parser.error(f"--data must be an existing file, got {arguments.data}; give the path of cifar10.npz")

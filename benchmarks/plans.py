@@ -34,6 +34,9 @@ from trainables.run import CompressionRun
 Metrics = dict[str, Any]
 Item = TypeVar("Item")
 
+PLANNED = ("family", "num_levels", "lam", "placement")
+"""Fields of a planned trial."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -184,6 +187,35 @@ def _device_name(device: str) -> str:
     return torch.cuda.get_device_name() if device == "cuda" else device
 
 
+def study_of(plain: TrialConfig, trials: Sequence[TrialConfig]) -> dict[str, Any]:
+    """Return the content of the study.yaml of trials that differ in family, K, λ and placement alone.
+
+    Args:
+        plain: the float network that they begin from.
+        trials: in their order.
+    """
+    common = {key: value for key, value in trials[0].to_dict().items() if key not in (*PLANNED, "seed")}
+    plan = [{key: getattr(trial, key) for key in PLANNED} for trial in trials]
+    levels = [trial.num_levels for trial in trials if trial.num_levels is not None]
+    space: dict[str, Any] = {"family": sorted({trial.family for trial in trials}), "placement": ["own"]}
+    space |= {"num_levels": {"low": min(levels), "high": max(levels)}, "lam": {"low": 1.0, "high": 32.0}}
+    study = {"trials": len(trials), "seed": plain.seed, "baseline_epochs": plain.regularize_epochs}
+    return study | {"trial": common, "space": space, "plan": plan}
+
+
+def plans_of(lines: Sequence[dict[str, Any]]) -> list[Plan]:
+    """Return the plans of the trials that were trained, from the lines of `train`."""
+    plans = []
+    for line in (line for line in lines if line["part"] == "float" and "epochs" in line):
+        own = [one for one in lines if one["part"] == "trial" and one["study"] == line["study"] and "epochs" in one]
+        if trials := [TrialConfig.from_dict(one["config"]) for one in own]:
+            lengths = {"regularize_epochs": len(line["epochs"]), "finetune_epochs": 0}
+            plain = {"family": "none", "num_levels": None, "lam": 0.0, "init": "scratch"}
+            network = TrialConfig.from_dict(trials[0].to_dict() | plain | lengths)
+            plans.append(Plan(line["study"], network, trials, study_of(network, trials)))
+    return plans
+
+
 def write_studies(folder: Path, plans: Sequence[Plan], git_sha: str | None = None) -> None:
     """Write a folder for each study of which a trial was trained: its tables, study.yaml and study.json.
 
@@ -195,8 +227,8 @@ def write_studies(folder: Path, plans: Sequence[Plan], git_sha: str | None = Non
     lines = read_lines(folder)
     for plan in plans:
         trained = [line for line in lines if line["part"] == "trial" and line["study"] == plan.name]
-        if trained:
-            _write_tables(folder / plan.name, [line for line in trained if "error" not in line])
+        if complete := [line for line in trained if "error" not in line]:
+            _write_tables(folder / plan.name, complete)
             _write_origin(folder / plan.name, plan, lines, git_sha)
 
 
@@ -227,16 +259,18 @@ def _write_origin(folder: Path, plan: Plan, lines: Sequence[dict[str, Any]], git
     """Write study.yaml, and in study.json where and by what the trials were trained."""
     import yaml
 
-    study = plan.study | {"name": plan.name}
+    study = {"name": plan.name} | plan.study | {"name": plan.name}
     (folder / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False, allow_unicode=True))
     own = [line for line in lines if line.get("study") == plan.name and "epochs" in line]
     session = next(line for line in lines if line["part"] == "session")
+    *machine, packages = session["environment"].split("; ")
     sessions = [
         {
             "started": session["started"],
             "outcome": "finished" if len(own) > len(plan.trials) else "interrupted",
             "command": "python benchmarks/plans.py train",
-            "platform": f"{session['platform']}; {session['environment']}",
+            "versions": dict(package.split(" ") for package in packages.lower().split(", ")),
+            "platform": f"{session['platform']}; {'; '.join(machine)}",
             "git_sha": git_sha,
         }
     ]
