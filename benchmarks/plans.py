@@ -199,8 +199,9 @@ def study_of(plain: TrialConfig, trials: Sequence[TrialConfig]) -> dict[str, Any
     levels = [trial.num_levels for trial in trials if trial.num_levels is not None]
     space: dict[str, Any] = {"family": sorted({trial.family for trial in trials}), "placement": ["own"]}
     space |= {"num_levels": {"low": min(levels), "high": max(levels)}, "lam": {"low": 1.0, "high": 32.0}}
-    study = {"trials": len(trials), "seed": plain.seed, "baseline_epochs": plain.regularize_epochs}
-    return study | {"trial": common, "space": space, "plan": plan}
+    study: dict[str, Any] = {"trials": len(trials), "seed": plain.seed, "baseline_epochs": plain.regularize_epochs}
+    study |= {"trial": common, "space": space, "early_stopping": {"scheduler": "none", "grace_period": 1}}
+    return study | {"plan": plan}
 
 
 def plans_of(lines: Sequence[dict[str, Any]]) -> list[Plan]:

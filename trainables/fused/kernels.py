@@ -1,12 +1,12 @@
 """Triton kernels over the quantized weights of all layers at once.
 
-A program handles one chunk of one layer; a table gives layer and start of each chunk. Constants of the layers and the
-current λ and τ are read from device memory, so that a launch depends on nothing that changes from step to step. Atomic
-operations add integers alone: all results are the same in every run. The last program of a layer trains its
-representatives.
+A program handles one chunk of one layer, at once or piece by piece; a table gives layer and start of each chunk.
+Constants of the layers and the current λ and τ are read from device memory, so that a launch depends on nothing that
+changes from step to step. Atomic operations add integers alone: all results are the same in every run. The last program
+of a layer trains its representatives.
 
-Sums over the weights of a level are in float32 within a chunk, as a tree, or counts, and in float64 over the chunks of
-a layer: most GPUs are many times slower in float64. `trainables.fused.slopes` holds the formulas.
+Sums over the weights of a level are in float32 within a chunk, by thread and as a tree, or counts, and in float64 over
+the chunks of a layer: most GPUs are many times slower in float64. `trainables.fused.slopes` holds the formulas.
 """
 
 import triton

@@ -20,7 +20,7 @@ from trainables.fused.trained import BLOCK, FusedGrids, FusedRepresentatives
 from trainables.regularizers.chunks import flat
 from trainables.regularizers.protocol import LayerQuantizer
 
-MOST_DIGITS_IN_REGISTERS = 5
+MOST_DIGITS_IN_REGISTERS = 6
 """Binary digits of a level up to which each thread keeps a sum for each level."""
 
 WARPS_OF_PIECE = 4

@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from trainables.fused.slopes import cheapest_level, felt_on_each_side, store_cells
+from trainables.fused.slopes import cheapest_level, cosine, felt_on_each_side, nearest_level, store_cells
 
 
 @triton.jit
@@ -32,4 +32,19 @@ def run_store_cells(
     at = tl.arange(0, size_of_all)
     level, _, at_end = cheapest_level(tl.load(weights + at), values, starts, 0, count)
     tl.store(levels + at, level)
+    tl.store(ends + at, at_end.to(tl.int32))
+
+
+@triton.jit
+def run_cosine(result, angles, size: tl.constexpr):
+    at = tl.arange(0, size)
+    tl.store(result + at, cosine(tl.load(angles + at)))
+
+
+@triton.jit
+def run_nearest_level(levels, nearest, ends, weights, values, count, digits: tl.constexpr, size: tl.constexpr):
+    at = tl.arange(0, size)
+    level, value, at_end = nearest_level(tl.load(weights + at), values, 0, count, digits)
+    tl.store(levels + at, level)
+    tl.store(nearest + at, value)
     tl.store(ends + at, at_end.to(tl.int32))

@@ -19,6 +19,7 @@ class Graph:
     """Takes the steps that run while it is captured, and replays them."""
 
     replays = 0
+    stream: "Stream"
 
     def replay(self) -> None:
         self.replays += 1
@@ -29,7 +30,8 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> list[Graph]:
     made: list[Graph] = []
 
     @contextmanager
-    def capture(graph: Graph, **_: Any) -> Iterator[None]:
+    def capture(graph: Graph, stream: Stream, **_: Any) -> Iterator[None]:
+        graph.stream = stream
         yield
         made.append(graph)
 
@@ -88,3 +90,17 @@ def test_steps_are_run_where_capturing_is_switched_off(graphs: list[Graph], monk
         step()
     assert len(runs) == WARMUP_STEPS + 2
     assert graphs == []
+
+
+def test_step_is_captured_in_the_current_stream_but_for_the_default_one(
+    graphs: list[Graph], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps of several places of a pack are replayed at the same time, and must not share a stream's memory."""
+    default, of_place = torch.cuda.default_stream(), Stream()
+    for current in (default, of_place):
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda current=current: current)
+        step = CapturedStep(lambda: None)
+        for _ in range(WARMUP_STEPS + 1):
+            step()
+    assert graphs[0].stream not in (default, of_place)
+    assert graphs[1].stream is of_place

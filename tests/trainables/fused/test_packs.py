@@ -1,25 +1,59 @@
-"""Packs of trials whose layers are trained at once, as on a GPU."""
+"""Packs of trials whose layers are trained at once, as on a GPU: each takes its own steps, beside the others."""
+
+from typing import Any
 
 import pytest
 import torch
 
 from tests.support.example_trials import quick
-from tests.support.quick_runs import rest_of
+from tests.support.quick_runs import comparable, rest_of
+from trainables.config import Recipe
+from trainables.errors import NonFiniteLossError
 from trainables.packed.training import PackedTraining
 from trainables.run import CompressionRun
 
 pytestmark = pytest.mark.usefixtures("quick_names")
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
-def test_trial_of_a_pack_equals_the_trial_alone() -> None:
-    """Its learning rates lie on the device, and its losses are read once an epoch."""
-    config = quick("RM", regularize_epochs=1, finetune_epochs=1)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    alone, packed = (CompressionRun(config, device, fused=True) for _ in range(2))
-    training = PackedTraining(2)
-    for expected in rest_of(alone):
-        assert packed.phase.on_device
-        metrics = training.run_epoch({1: packed})[1]
-        assert not isinstance(metrics, Exception)
-        assert metrics["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-5)
-        assert metrics["phase"] == expected["phase"]
+
+def fused(family: str = "RM", **changes: Any) -> CompressionRun:
+    """A trial that the host does not wait for."""
+    config = quick(family, regularize_epochs=1, finetune_epochs=1, **changes)
+    return CompressionRun(config, DEVICE, fused=True)
+
+
+def layer_by_layer() -> CompressionRun:
+    """A trial whose steps are waited for."""
+    return CompressionRun(quick("RC", regularize_epochs=1, finetune_epochs=1), DEVICE, fused=False)
+
+
+def test_trials_take_their_own_steps_with_the_results_of_each_alone() -> None:
+    """Bit by bit, in both phases, also beside a trial that takes part in shared passes."""
+    training = PackedTraining(3)
+    runs = {0: fused(), 1: layer_by_layer(), 2: fused("none", seed=3)}
+    alone = {0: rest_of(fused()), 2: rest_of(fused("none", seed=3))}
+    shared = layer_by_layer()
+    for epoch in range(2):
+        assert [run.phase.on_device for run in runs.values()] == [True, False, True]
+        results = training.run_epoch(runs)
+        (beside_none,) = PackedTraining(3).run_epoch({1: shared}).values()
+        for place, metrics in results.items():
+            assert not isinstance(metrics, Exception), place
+            assert not isinstance(beside_none, Exception)
+            assert comparable(metrics) == (comparable(beside_none) if place == 1 else alone[place][epoch])
+    assert all(run.finished for run in runs.values())
+
+
+def test_trial_that_diverges_or_fails_leaves_its_neighbours_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = {0: fused(), 1: fused("none", recipe=Recipe(batch_size=40, learning_rate=1e30)), 2: fused("RS")}
+
+    def step(epochs_done: float) -> None:
+        raise ZeroDivisionError("of a family")
+
+    monkeypatch.setattr(runs[2].phase, "step", step)
+    results = PackedTraining(3).run_epoch(runs)
+    assert not isinstance(results[0], Exception)
+    assert comparable(results[0]) == rest_of(fused())[0]
+    assert isinstance(results[1], NonFiniteLossError)
+    assert isinstance(results[2], ZeroDivisionError)

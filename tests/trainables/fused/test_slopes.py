@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.support.examples import examples
-from tests.trainables.fused.slope_kernels import run_felt_on_each_side, run_store_cells
+from tests.trainables.fused.slope_kernels import (
+    run_cosine,
+    run_felt_on_each_side,
+    run_nearest_level,
+    run_store_cells,
+)
+from trainables.codebooks.assignment import assign
 from trainables.fused.slopes import LOG2_E
 from trainables.regularizers.entropy_constrained import code_lengths, lower_envelope
 from trainables.regularizers.lookup.slope_table import NEGLIGIBLE
@@ -53,6 +59,35 @@ def test_weights_feel_the_neighbours_of_their_level_alone_where_levels_are_apart
     assert felt(even, 1.0, 4) == 19
     assert felt([0.5] * 6, tau, 4) == 5
     assert felt([0.0, 1.0], tau, 4) == 1
+
+
+def test_series_of_the_cosine_has_the_digits_of_float32() -> None:
+    angles = torch.linspace(-math.pi / 2, math.pi / 2, 4096, device=DEVICE)
+    result = torch.empty_like(angles)
+    run_cosine[(1,)](result, angles, len(angles))
+    torch.testing.assert_close(result.double(), angles.double().cos(), rtol=0, atol=1.5e-7)
+
+
+@examples(60)
+@given(values=LEVELS, spare=st.integers(0, 3), size=st.integers(2, 70))
+def test_level_of_a_weight_is_that_of_the_nearest_representative(values: list[float], spare: int, size: int) -> None:
+    """Ties go down, whatever the number of digits; the weights are representatives, middles and what is beside them."""
+    values = (values * size)[:size]
+    values.sort()
+    middles = [(one + other) / 2 for one, other in itertools.pairwise(values)]
+    beside = [place + shift for place in (*values, *middles) for shift in (-1 / 256, 0.0, 1 / 256)]
+    weights = torch.tensor([*beside, -1e30, 1e30, math.inf, -math.inf])
+    padded = torch.zeros(1024)
+    padded[: len(weights)] = weights
+    levels, ends = on_device([0] * 1024, torch.int32), on_device([0] * 1024, torch.int32)
+    nearest = torch.empty(1024, device=DEVICE)
+    digits = (size - 1).bit_length() + spare
+    run_nearest_level[(1,)](levels, nearest, ends, padded.to(DEVICE), on_device(values), size, digits, 1024)
+    expected = assign(padded, torch.tensor(values))
+    assert torch.equal(levels.cpu(), expected)
+    assert torch.equal(nearest.cpu(), torch.tensor(values)[expected])
+    boundaries = torch.tensor([*middles, math.nan])  # the last level ends nowhere
+    assert torch.equal(ends.cpu() != 0, padded == boundaries[expected])
 
 
 @examples(80)
