@@ -265,7 +265,10 @@ def main() -> None:
         parser.error(f"--data must be an existing file, got {arguments.data}; give the path of cifar10.npz")
     if DEVICE == "cuda" and (reason := why_not()):
         parser.error(f"Triton must launch kernels on the GPU, but can't ({reason}); install gcc and Python's headers")
-    lines = Lines(arguments.out, arguments.seconds)
+    try:
+        lines = Lines(arguments.out, arguments.seconds)
+    except ValueError as error:
+        parser.error(str(error))
     lines.write(part="machine", environment=environment(), device=DEVICE)
     if "checks" in arguments.parts:
         check(lines, arguments)

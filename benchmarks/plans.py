@@ -15,6 +15,7 @@ import argparse
 import json
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ import torch
 from measure import environment
 
 from trainables.config import TrialConfig
+from trainables.packed.check import check_packable
 from trainables.packed.training import PackedTraining
 from trainables.result import EPOCH_COLUMNS, SCHEMA_VERSION, TRIAL_COLUMNS, TrialState
 from trainables.run import CompressionRun
@@ -74,8 +76,14 @@ class Lines:
     """
 
     def __init__(self, folder: Path, seconds: float) -> None:
-        """Begin work of at most `seconds`, whose lines go to `folder/lines.jsonl`."""
+        """Begin work of at most `seconds`, whose lines go to `folder/lines.jsonl`.
+
+        Raises:
+            ValueError: there is such a file.
+        """
         self._file, self.until = folder / "lines.jsonl", time.monotonic() + seconds
+        if self._file.exists():
+            raise ValueError(f"--out must be a folder without lines.jsonl, got {folder}; choose another one")
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -108,35 +116,45 @@ def train(plans: Sequence[Plan], device: str, lines: Lines, together: int = 1) -
 
     Lines of `part` `float` and `trial` hold the study's name and the metrics of each epoch; those of trials also the
     number in the study, the configuration and its hash. A trial that fails has an `error` instead of metrics. If the
-    next trials would not end in time, as far as the longest ones before tell, a line of `part` `end` says so.
+    next networks would not end in time, as far as the longest ones before tell, a line of `part` `end` says so.
 
     Args:
         plans: what is trained.
         device: where.
         lines: receive the results.
         together: trials, or float networks, that are trained in a pack; their networks must be alike.
+
+    Raises:
+        ValueError: networks can't be trained in a pack.
     """
-    began_at = datetime.now(UTC).isoformat(timespec="seconds")
-    lines.write(part="session", started=began_at, platform=platform.platform(), environment=environment())
+    for plan in plans if together > 1 else ():
+        check_packable(plan.float_network, together)
+    session = {"started": datetime.now(UTC).isoformat(timespec="seconds"), "command": " ".join(["python", *sys.argv])}
+    lines.write(part="session", **session, platform=platform.platform(), environment=environment())
     floats: dict[str, dict[str, torch.Tensor]] = {}
     longest = 0.0  # seconds of an epoch
     for group in batched(plans, together):
+        epochs = [plan.float_network.regularize_epochs for plan in group]
+        if lines.left < 1.2 * longest * max(epochs):
+            lines.write(part="end", reason="the time is over", study=group[0].name)
+            return
         runs = [CompressionRun(plan.float_network, device) for plan in group]
-        results = epochs_of(runs, [plan.float_network.regularize_epochs for plan in group])
+        results = epochs_of(runs, epochs)
         for plan, run, result in zip(group, runs, results, strict=True):
-            if "epochs" in result:
+            if "error" not in result:
                 floats[plan.name] = {name: one.clone() for name, one in run.model.state_dict().items()}
                 longest = max(longest, *(row["train_seconds"] for row in result["epochs"]))
             lines.write(part="float", study=plan.name, **result)
     for jobs in batched(trials_in_turn([plan for plan in plans if plan.name in floats]), together):
         trials = [plan.trials[number] for plan, number in jobs]
-        if lines.left < 1.2 * longest * trials[0].epochs:
+        epochs = [trial.epochs for trial in trials]
+        if lines.left < 1.2 * longest * max(epochs):
             lines.write(part="end", reason="the time is over", study=jobs[0][0].name, number=jobs[0][1])
             return
         started = time.monotonic()
         runs = [CompressionRun(trial, device, floats[plan.name]) for (plan, _), trial in zip(jobs, trials, strict=True)]
-        results = epochs_of(runs, [trial.epochs for trial in trials])
-        longest = max(longest, (time.monotonic() - started) / trials[0].epochs)
+        results = epochs_of(runs, epochs)
+        longest = max(longest, (time.monotonic() - started) / max(epochs))
         for (plan, number), trial, result in zip(jobs, trials, results, strict=True):
             own = {"config": trial.to_dict(), "hash": trial.hash, "device": _device_name(device)}
             lines.write(part="trial", study=plan.name, number=number, **own, **result)
@@ -268,8 +286,8 @@ def _write_origin(folder: Path, plan: Plan, lines: Sequence[dict[str, Any]], git
     sessions = [
         {
             "started": session["started"],
-            "outcome": "finished" if len(own) > len(plan.trials) else "interrupted",
-            "command": "python benchmarks/plans.py train",
+            "outcome": "interrupted" if any(line["part"] == "end" for line in lines) else "finished",
+            "command": session["command"],
             "versions": dict(package.split(" ") for package in packages.lower().split(", ")),
             "platform": f"{session['platform']}; {'; '.join(machine)}",
             "git_sha": git_sha,
@@ -334,7 +352,10 @@ def main() -> None:
     if arguments.command == "tables":
         write_studies(arguments.folder, plans, content["git_sha"])
         return
-    lines = Lines(arguments.out, arguments.seconds)
+    try:
+        lines = Lines(arguments.out, arguments.seconds)
+    except ValueError as error:
+        parser.error(str(error))
     (arguments.out / "plans.json").write_text(path.read_text())
     train(plans, "cuda" if torch.cuda.is_available() else "cpu", lines, arguments.together)
 

@@ -64,8 +64,8 @@ def test_what_was_trained_is_a_study_that_can_be_launched(study: Path, tmp_path:
     lines.until = 0.0
     train(plans, "cpu", lines)
     written = read_lines(tmp_path)
-    assert written[-1] == {"part": "end", "reason": "the time is over", "study": "seed1", "number": 0}
-    found = plans_of([line for line in written[:-4] if line.get("number", 0) < 3])
+    assert written[-1] == {"part": "end", "reason": "the time is over", "study": "seed1"}
+    found = plans_of([line for line in written[:-2] if line.get("number", 0) < 3])
     write_studies(tmp_path, found)
     for plan, name in zip(plans, ("seed1", "seed2"), strict=True):
         trials, config = load_trials(tmp_path / name), load_study(str(tmp_path / name / "study.yaml"))
@@ -82,6 +82,12 @@ def test_trials_of_several_studies_are_trained_in_turn(study: Path) -> None:
     order = [(one.name, number) for one, number in trials_in_turn([plan, short])]
     assert order == [("digits", 0), ("short", 0), ("digits", 1), ("digits", 2), ("digits", 3)]
     assert list(batched(order, 3)) == [order[:3], order[3:]]
+
+
+def test_lines_of_an_earlier_run_are_not_continued(tmp_path: Path) -> None:
+    Lines(tmp_path, 1).write(part="session")
+    with pytest.raises(ValueError, match="must be a folder without lines"):
+        Lines(tmp_path, 1)
 
 
 def test_study_without_a_plan_is_refused() -> None:

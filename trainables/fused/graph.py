@@ -16,6 +16,10 @@ class CapturedStep:
     A captured step must neither wait for the device nor depend on anything in host memory: all that changes from call
     to call lies in device memory, at places that stay. If the capture fails, the step keeps running eagerly.
 
+    It is captured in the stream in which it is called first, or in another one if that is the default, which can't be
+    captured. Steps that are replayed at the same time must be called in different streams: libraries of CUDA have one
+    piece of memory for each stream.
+
     Attributes:
         enabled: whether steps are captured at all.
         failure: why the step can't be captured; None if it is, or is not yet.
@@ -30,6 +34,7 @@ class CapturedStep:
         self._step = step
         self._calls = 0
         self._graph: torch.cuda.CUDAGraph | None = None
+        self._stream: Any = None  # a torch.cuda.Stream, once the step is run
         self.failure: str | None = None
 
     @property
@@ -53,11 +58,12 @@ class CapturedStep:
     def _warm_up(self) -> None:
         """Run the step in the stream in which it is captured later: autograd remembers streams."""
         current = torch.cuda.current_stream()
-        stream = _stream_to_capture()
-        stream.wait_stream(current)
-        with torch.cuda.stream(stream):
+        if self._stream is None:
+            self._stream = torch.cuda.Stream() if current == torch.cuda.default_stream() else current
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
             self._step()
-        current.wait_stream(stream)
+        current.wait_stream(self._stream)
 
     def _capture(self) -> None:
         """Capture the step without executing it."""
@@ -65,20 +71,10 @@ class CapturedStep:
         graph = torch.cuda.CUDAGraph()
         try:
             # Other threads of the process, such as Ray's, may use the GPU meanwhile.
-            with torch.cuda.graph(graph, stream=_stream_to_capture(), capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
                 self._step()
         except RuntimeError as error:
             self.failure = str(error).splitlines()[0]
             warnings.warn(f"the training step can't be captured as a CUDA graph: {self.failure}", stacklevel=2)
         else:
             self._graph = graph
-
-
-def _stream_to_capture() -> Any:
-    """Return the current stream, or another one if that is the default, which can't be captured.
-
-    Steps that are replayed at the same time must have been captured in different streams: libraries of CUDA have one
-    piece of memory for each stream.
-    """
-    current = torch.cuda.current_stream()
-    return torch.cuda.Stream() if current == torch.cuda.default_stream() else current

@@ -36,7 +36,7 @@ def nearest_level(weight, values, first, count, DIGITS: tl.constexpr):
         weight: (n,), float32.
         values: (levels,), float32: representatives of all layers, in increasing order in each.
         first: first level of the layer.
-        count: its number of levels, at least 2 and at most 2^DIGITS.
+        count: its number of levels, at most 2^DIGITS.
         DIGITS: binary digits of a level.
     """
     # Each digit, from the highest: a boundary between levels that is below the weight is below its level too.
@@ -44,7 +44,8 @@ def nearest_level(weight, values, first, count, DIGITS: tl.constexpr):
     for digit in tl.static_range(DIGITS):
         higher = level + (1 << (DIGITS - 1 - digit))
         place = values + first + tl.minimum(higher, count - 1)
-        level = tl.where(weight > (tl.load(place) + tl.load(place - 1)) * 0.5, higher, level)
+        before = tl.load(place - (count > 1).to(tl.int32))
+        level = tl.where(weight > (tl.load(place) + before) * 0.5, higher, level)
     level = tl.minimum(level, count - 1)
     nearest = tl.load(values + first + level)
     following = tl.load(values + first + tl.minimum(level + 1, count - 1))

@@ -132,7 +132,7 @@ class Pack:
         started = time.monotonic()
         try:
             self._results |= self._training.run_epoch(runs)
-        except Exception as error:  # of the shared passes, such as a lack of memory: no trial can go on
+        except Exception as error:  # of the pack as a whole: no trial can go on
             self._results |= dict.fromkeys(runs, error)
         self._epoch_seconds = time.monotonic() - started
         self._waiting.clear()

@@ -34,16 +34,6 @@ class StackedNetworks:
             self._parameters[name].requires_grad_(one.requires_grad)
         self._buffers = {name: _stack(one, places) for name, one in model.named_buffers()}
 
-    def fits(self, model: nn.Module) -> bool:
-        """Return whether a network has the parameters and buffers of these."""
-        return all(
-            {name: one.shape for name, one in tensors.items()} == {name: one.shape[1:] for name, one in stacks.items()}
-            for tensors, stacks in (
-                (dict(model.named_parameters()), self._parameters),
-                (dict(model.named_buffers()), self._buffers),
-            )
-        )
-
     def take_buffers(self, models: Mapping[int, nn.Module]) -> None:
         """Copy the buffers of networks, by place."""
         self._copy_buffers(models, to_models=False)

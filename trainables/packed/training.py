@@ -8,6 +8,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from trainables.config import TrialConfig
 from trainables.packed.stacked import StackedNetworks
@@ -30,17 +31,24 @@ class PackedTraining:
         self.places = places
         self._networks: StackedNetworks | None = None
         self._shape: tuple[object, ...] | None = None
+        self._tensors: dict[str, torch.Size] = {}
         self._streams: dict[int, torch.cuda.Stream] = {}  # by place
 
     def check(self, run: CompressionRun) -> None:
         """Check that a trial can be trained with those before it.
 
         Raises:
-            ValueError: its network or the sizes of its batches differ from those of the pack.
+            ValueError: its network draws random numbers, or its network or the sizes of its batches differ from those
+                of the pack.
         """
-        if self._networks is None:
-            self._networks, self._shape = StackedNetworks(run.model, self.places), _shape_of(run)
-        if self._shape != _shape_of(run) or not self._networks.fits(run.model):
+        if any(isinstance(layer, _DropoutNd) and layer.p > 0 for layer in run.model.modules()):
+            raise ValueError(
+                f"trials of one actor must have a network without dropout, got {run.config.model!r}; "
+                "set resources.trials_per_actor to 1"
+            )
+        if self._shape is None:
+            self._shape, self._tensors = _shape_of(run), _tensors_of(run.model)
+        if self._shape != _shape_of(run) or self._tensors != _tensors_of(run.model):
             raise ValueError(
                 f"trials of one actor must have the same network and batches, got {_shape_of(run)} beside "
                 f"{self._shape}; set resources.trials_per_actor to 1"
@@ -63,7 +71,12 @@ class PackedTraining:
             member.attempt(member.run.begin_epoch)
         ready = [member for member in members if member.error is None]
         self._train_side_by_side([member for member in ready if member.run.phase.on_device])
-        self._train_together([member for member in ready if not member.run.phase.on_device])
+        together = [member for member in ready if not member.run.phase.on_device]
+        try:
+            self._train_together(together)
+        except Exception as error:  # of the shared passes, such as a lack of memory: none of these trials can go on
+            for member in together:
+                member.error = member.error or error
         for member in members:
             member.attempt(partial(member.end, started))
         seconds = time.perf_counter() - started
@@ -100,12 +113,14 @@ class PackedTraining:
 
     def _train_together(self, members: list["_Member"]) -> None:
         """Train all batches of an epoch by shared passes."""
-        networks = self._networks
         for member in members:
             member.attempt(member.begin)
         members = [member for member in members if member.error is None]
-        if not members or networks is None:
+        if not members:
             return
+        if self._networks is None:
+            self._networks = StackedNetworks(members[0].run.model, self.places)
+        networks = self._networks
         models = _models(members)
         networks.take_buffers(models)
         training, first = members, members[0].run
@@ -235,6 +250,11 @@ class _Member:
 
 def _models(members: list[_Member]) -> dict[int, nn.Module]:
     return {member.place: member.run.model for member in members}
+
+
+def _tensors_of(model: nn.Module) -> dict[str, torch.Size]:
+    """Return the shapes of a network's parameters and buffers by name."""
+    return {name: one.shape for name, one in (*model.named_parameters(), *model.named_buffers())}
 
 
 def _shape_of(run: CompressionRun) -> tuple[object, ...]:

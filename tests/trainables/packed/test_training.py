@@ -164,3 +164,27 @@ def test_trials_of_other_networks_or_batches_are_refused(other: Callable[[], Tri
     training.check(CompressionRun(quick()))
     with pytest.raises(ValueError, match=r"same network and batches.*trials_per_actor to 1"):
         training.check(CompressionRun(other()))
+
+
+def test_trials_of_a_network_with_dropout_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Side by side they would draw each other's random numbers."""
+    share = 0.5
+
+    def build(image_shape: tuple[int, int, int], num_classes: int, width: float) -> nn.Module:
+        return nn.Sequential(nn.Dropout(share), smooth_cnn(image_shape, num_classes, width))
+
+    monkeypatch.setitem(MODELS, "tiny_cnn", build)
+    with pytest.raises(ValueError, match=r"without dropout, got 'tiny_cnn'.*trials_per_actor to 1"):
+        PackedTraining(2).check(CompressionRun(quick()))
+    share = 0.0
+    PackedTraining(2).check(CompressionRun(quick()))
+
+
+def test_failure_of_the_shared_passes_ends_the_trials_that_take_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    training, run = PackedTraining(2), CompressionRun(quick())
+
+    def losses(*_: Any) -> Tensor:
+        raise MemoryError("no memory is left")
+
+    monkeypatch.setattr("trainables.packed.stacked.StackedNetworks.losses", losses)
+    assert isinstance(training.run_epoch({0: run})[0], MemoryError)
