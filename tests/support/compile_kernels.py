@@ -86,6 +86,7 @@ def main() -> None:
     known: set[Any] = set()
     steps = [count_step("alexnet", family, 16, optimizer="sgd") for family in QUANTIZERS]
     steps.append(count_step("alexnet", "none", 16, "finetune", optimizer="sgd"))
+    steps += [count_step("alexnet", family, 4, optimizer="sgd") for family in ("RM", "RE")]
     steps += [count_step("alexnet", family, MOST_LEVELS, optimizer="sgd") for family in ("RM", "RH")]
     for kernel, arguments, constants in itertools.chain.from_iterable(step.kernels for step in steps):
         variant = kernel, tuple(map(kind_of, arguments)), tuple(constants.items())

@@ -24,7 +24,7 @@ MOST_DIGITS_IN_REGISTERS = 6
 """Binary digits of a level up to which each thread keeps a sum for each level."""
 
 WARPS_OF_PIECE = 4
-SUMS = 4096
+SUMS = 2048
 """Sums by level and chunk that are added at once."""
 
 

@@ -67,6 +67,10 @@ MOST_STACK = 32 if tuple(map(int, triton.__version__.split(".")[:2])) >= (3, 9) 
 """Most bytes of a thread's numbers that registers do not hold; Triton 3.6 leaves 128 at the largest K."""
 
 
+MOST_REGISTERS = 80
+"""Most registers of a thread that goes through its chunk in pieces: six programs of 128 threads share 65,536."""
+
+
 @pytest.mark.parametrize("model", ["vgg16", "alexnet"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_families_launch_little_more_than_none_and_wait_for_nothing(family: str, model: str) -> None:
@@ -158,6 +162,8 @@ def test_kernels_compile_for_a_gpu() -> None:
         adds_up = name in ADDING and not any(variant in line for variant in ADDING_NOTHING)
         assert ("counts programs" in line) is adds_up, line
         assert int(line.split()[-4]) <= MOST_STACK, line
+        if "'PIECE': 128" in line:
+            assert int(line.split()[-6]) <= MOST_REGISTERS, line
 
 
 def test_a_penalty_takes_two_launches_at_most() -> None:
