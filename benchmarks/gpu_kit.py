@@ -52,7 +52,7 @@ LEVELS = (4, 2, 8)
 LAMS = {"RS": 2.0, "RC": 2.0, "RM": 8.0, "RE": 512.0}
 """λ of the experiment, in half-spacings: the best of VGG16 at a quarter of its width (docs/results.md)."""
 LEARNING_RATES = {"vgg16": 1e-3, "alexnet": 5e-4}
-"""Of Adam, in the experiment. AlexNet has no batch normalization."""
+"""Learning rates of Adam in the experiment, by network; AlexNet has no batch normalization."""
 FLOAT_EPOCHS, PHASE_EPOCHS = 20, 3
 """Most epochs of a float network, and of each phase of a trial of the experiment."""
 
