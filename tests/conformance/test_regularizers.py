@@ -170,6 +170,32 @@ def test_slopes_of_weights_close_to_their_representatives_are_as_exact(seed: int
     assert_matches_reference(regularizer, reference, weights, 1e-3)
 
 
+@pytest.mark.parametrize("family", TRAINED)
+@pytest.mark.parametrize("num_levels", [2, 4, 256])
+@pytest.mark.parametrize("weight", [-0.151, 0.3, 2.7])
+def test_pulls_of_equal_weights_cancel_exactly(family: str, num_levels: int, weight: float) -> None:
+    layer = torch.full((3000,), weight)
+    form = soft_form(squared=True, temperature=1.0, final_temperature=1.0)
+    regularizer = REGULARIZERS[family](layer, num_levels, form)
+    reference = Reference.of(family, form, layer, regularizer.representatives.detach().double())
+    assert_matches_reference(regularizer, reference, layer, 1e-3)
+
+
+@pytest.mark.parametrize("temperature", [0.25, 0.05])
+@pytest.mark.parametrize("shape", ["normal", "uniform"])
+@pytest.mark.parametrize("num_levels", [2, 3, 4])
+@pytest.mark.parametrize("family", TRAINED)
+def test_pulls_that_nearly_cancel_are_as_exact(family: str, num_levels: int, shape: str, temperature: float) -> None:
+    """At k-means, the weights on the two sides of a representative pull with nearly the same strength."""
+    form = soft_form(squared=True, initial="kmeans", temperature=temperature, final_temperature=temperature)
+    layer = 0.05 * draw_weights(shape, 3000, seed=1)
+    regularizer = REGULARIZERS[family](layer, num_levels, form)
+    representatives = regularizer.representatives.detach().double()
+    reference = Reference.of(family, form, layer, representatives)
+    weights = layer[~reference.uncertain(layer.double(), representatives)]
+    assert_matches_reference(regularizer, reference, weights, 1e-3)
+
+
 @pytest.mark.parametrize("switches", FORMS, ids=lambda form: "-".join(str(value) for value in form.values()))
 @pytest.mark.parametrize("family", sorted(REGULARIZERS))
 @settings(max_examples=40)

@@ -86,13 +86,13 @@ class Distance(ABC):
         """Add the gradient of (w − r)² in place; return its sum over the weights of each code, (4m − 1,), float64."""
         values = cells.by_cell(cells.values)
         slopes = cells.by_side(2 * strength, 0.0, 2 * strength, 0.0)
-        pull = torch.zeros(len(slopes), dtype=torch.float64, device=weights.device)
+        offsets = torch.zeros(len(slopes), dtype=torch.float64, device=weights.device)
         for weight, grad in chunks(weights, gradient):
             code = cells.encode(weight)
-            slope = weight.sub(values.index_select(0, code)).mul_(slopes.index_select(0, code))
-            grad.add_(slope)
-            pull.index_add_(0, code, slope.double())  # in float32, the two sides of a level would cancel
-        return pull
+            offset = weight.sub(values.index_select(0, code))
+            offsets.index_add_(0, code, offset.double())  # the two sides of a level may cancel: nothing is rounded yet
+            grad.add_(offset.mul_(slopes.index_select(0, code)))
+        return offsets * slopes.double()
 
     def value(self, weights: Float[Tensor, " n"]) -> float:
         """Return the layer's penalty; see `Regularizer.value`."""

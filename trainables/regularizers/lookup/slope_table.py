@@ -10,8 +10,8 @@ from trainables.regularizers.chunks import chunks
 from trainables.regularizers.lookup.bins import DyadicBins
 from trainables.shapes import Float, Int
 
-NEGLIGIBLE = 16.0
-"""A representative is left out if its share of a weight is below exp(−16) = 1e-7 of the nearest one's."""
+NEGLIGIBLE = 20.0
+"""A representative is left out if its share of a weight is below exp(−20) = 2e-9 of the nearest one's."""
 NARROWEST, WIDEST = 0.02, 0.03
 """Bounds of the `widest` of `DyadicBins`, in √τ. Between them it is as small as the number of bins allows."""
 BINS = 1 << 13
@@ -29,7 +29,7 @@ class SlopeTable:
     """Slope of the soft minimum as a function of the weight, tabulated over bins that hold all weights of a layer.
 
     The slope is the same smooth function for every weight of a layer, so each bin holds a cubic, or a quadratic if all
-    bins are narrow enough. For the gradient of the representatives, the weights are first reduced to three moments a
+    bins are narrow enough. For the gradient of the representatives, the weights are first reduced to four moments a
     bin; then each bin is treated as one weight. A bin is sharp if the slope turns too quickly there for a cubic: midway
     between two representatives that are far apart relative to √τ. Weights in sharp bins are evaluated one by one.
 
@@ -66,7 +66,7 @@ class SlopeTable:
         mean_offset = (self._share * self._offset).sum(0)  # c − μ
         self._deviation = mean_offset - self._offset  # r − μ
         second, third, fourth = self._central_moments()
-        self._second = second
+        self._second, self._third = second, third
         rate = 2 / tau
         self._sharp = self._remainder(rate) > TOLERANCE
         self._any_sharp = bool(self._sharp.any())
@@ -139,7 +139,7 @@ class SlopeTable:
             (K,), float64: the parts of strength · slope that each representative causes, summed over the weights.
         """
         *lower, highest = (row.mul(strength).masked_fill_(self._sharp, 0.0) for row in self._polynomial)
-        moments = torch.zeros(3, self._bins.count, dtype=torch.float64, device=weights.device)
+        moments = torch.zeros(4, self._bins.count, dtype=torch.float64, device=weights.device)
         pull = torch.zeros_like(self._values, dtype=torch.float64)
         for weight, grad in chunks(weights, gradient):
             bins, offset = self._bins.positions(weight)
@@ -154,13 +154,16 @@ class SlopeTable:
         pull.add_(self._pull_of_bins(moments.to(weights.dtype)), alpha=2 * strength)
         return pull
 
-    def _moments(self, bins: Int[Tensor, " m"], offset: Float[Tensor, " m"]) -> Float[Tensor, "3 b"]:
-        """Return the sums by bin of the offset's powers 0, 1 and 2; overwrites `offset`."""
-        moments = torch.zeros(3, self._bins.count, dtype=offset.dtype, device=offset.device)
+    def _moments(self, bins: Int[Tensor, " m"], offset: Float[Tensor, " m"]) -> Float[Tensor, "4 b"]:
+        """Return the sums by bin of the offset's powers 0 to 3, float64; overwrites `offset`."""
+        moments = torch.zeros(4, self._bins.count, dtype=torch.float64, device=offset.device)
         moments[0] = torch.bincount(bins, minlength=self._bins.count)
         index = bins.long()
-        moments[1].scatter_add_(0, index, offset)
-        moments[2].scatter_add_(0, index, offset.square_())
+        # Equal weights pull on their representative by the difference of the first two sums: rounding would tell.
+        moments[1].scatter_add_(0, index, offset.double())
+        square = offset.square()
+        for moment, power in zip(moments[2:], (square, offset.mul_(square)), strict=True):
+            moment.copy_(torch.zeros_like(moment, dtype=power.dtype).scatter_add_(0, index, power))
         return moments
 
     def _add_sharp(
@@ -183,14 +186,21 @@ class SlopeTable:
         gradient.index_add_(0, chosen, pulls.sum(0))
         pull.index_add_(0, window.flatten(), pulls.flatten().double())
 
-    def _pull_of_bins(self, moments: Float[Tensor, "3 b"]) -> Float[Tensor, " k"]:
+    def _pull_of_bins(self, moments: Float[Tensor, "4 b"]) -> Float[Tensor, " k"]:
         """Return Σ p_k (w − r_k) by representative, over the weights that have these moments in their bins."""
-        # g_k = p_k (w − r_k) and its derivatives: p_k′ = p_k a_k, a_k = (2/τ)(r_k − μ), a_k′ = −(2/τ)² m_2.
+        # Taylor's series of p_k (w − r_k) around the bin's centre, by p_k′ = p_k a_k with a_k = (2/τ)(r_k − μ),
+        # a_k′ = −(2/τ)² m_2 and a_k″ = −(2/τ)³ m_3: p_k″ = p_k (a_k² + a_k′), p_k‴ = p_k (a_k³ + 3 a_k a_k′ + a_k″).
         rate = 2 / self._tau
-        zeroth, first, second = (moment * self._bins.width**power for power, moment in enumerate(moments))
+        zeroth, first, second, third = (
+            moment * (self._bins.width**power / math.factorial(power)) for power, moment in enumerate(moments)
+        )
         tilt = self._deviation * rate
-        pull = tilt.square().sub_(rate**2 * self._second).mul_(self._offset).add_(tilt, alpha=2)
-        pull.mul_(second / 2).add_(tilt.mul_(self._offset).add_(1).mul_(first)).add_(self._offset * zeroth)
+        bend = tilt.square().sub_(rate**2 * self._second)
+        turn = (bend - 2 * rate**2 * self._second).mul_(tilt).sub_(rate**3 * self._third)
+        pull = self._offset * zeroth
+        pull.add_((tilt * self._offset).add_(1).mul_(first))
+        pull.add_((bend * self._offset).add_(tilt, alpha=2).mul_(second))
+        pull.add_(turn.mul_(self._offset).add_(bend, alpha=3).mul_(third))
         pull.mul_(self._share)
         total = torch.zeros_like(self._values, dtype=torch.float64)
         return total.index_add_(0, self._window.flatten(), pull.flatten().double())

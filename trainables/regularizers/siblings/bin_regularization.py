@@ -61,13 +61,12 @@ class BinRegularization(OnLearnedGrid):
     def add_gradient(self, weights: Float[Tensor, " n"], gradient: Float[Tensor, " n"], strength: float) -> None:
         """Add the penalty's gradient in place; see `Regularizer.add_gradient`."""
         shares = self._shares(weights)
-        pull = torch.zeros(len(shares), dtype=torch.float64, device=weights.device)
+        offsets = torch.zeros(len(shares), dtype=torch.float64, device=weights.device)
         for weight, grad in chunks(weights, gradient):
             level, offset = self._offsets(weight)
-            slope = offset.mul_(shares.index_select(0, level)).mul_(2 * strength)
-            pull.index_add_(0, level, slope.double())
-            grad.add_(slope)
-        self._grid.add_gradient(-pull)
+            offsets.index_add_(0, level, offset.double())  # the two sides of a bin may cancel: nothing is rounded yet
+            grad.add_(offset.mul_(shares.index_select(0, level)).mul_(2 * strength))
+        self._grid.add_gradient(offsets.mul_(shares).mul_(-2 * strength))
 
     def value(self, weights: Float[Tensor, " n"]) -> float:
         """Return the layer's penalty; see `Regularizer.value`."""
