@@ -36,6 +36,9 @@ LAMBDA_STUDIES = sorted(RESULTS.glob("claims-vgg16-lambda*"))
 CUT = {"claims-alexnet-bn": 15}
 """Trials of studies for which the time on a GPU ended before those that are left of their plan."""
 
+EIGHT_LEVELS = sorted(RESULTS.glob("claims-alexnet-bn-k8-seed*"))
+"""Studies of K = 8 alone, which have the arms that were cut."""
+
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -155,6 +158,19 @@ def test_table_of_the_seeds_is_that_of_their_studies(name: str, rows: int) -> No
     trials = merged(SEEDS[name])
     assert len(rows_of(CLAIMS[name][1])) == rows
     assert rows_of(CLAIMS[name][1]) == arms(trials) == arms(trials[::-1])
+
+
+def test_studies_of_eight_levels_run_that_part_of_the_plan() -> None:
+    for study in EIGHT_LEVELS:
+        alone = load_study(str(study / "study.yaml"))
+        whole = load_study(str(RESULTS / f"claims-alexnet-bn-seed{alone.seed}" / "study.yaml"))
+        assert [trial for trial in whole.plan if trial.num_levels == 8] == alone.plan
+        assert alone.trial == whole.trial
+        assert alone.baseline_epochs == whole.baseline_epochs
+
+
+def test_table_of_eight_levels_is_that_of_its_studies() -> None:
+    assert rows_of("AlexNet: K = 8 on two cores") == arms(merged(EIGHT_LEVELS))
 
 
 @pytest.mark.parametrize("name", CLAIMS)
