@@ -10,8 +10,10 @@ from trainables.regularizers.chunks import chunks
 from trainables.regularizers.lookup.bins import DyadicBins
 from trainables.shapes import Float, Int
 
-NEGLIGIBLE = 20.0
-"""A representative is left out if its share of a weight is below exp(−20) = 2e-9 of the nearest one's."""
+NEGLIGIBLE = 16.0
+"""A representative is left out if its share of a weight is below exp(−16) = 1e-7 of the nearest one's."""
+NEGLIGIBLE_IN_BINS = 20.0
+"""The same for a bin of the table, exp(−20) = 2e-9: what is left out adds up over all weights of the bin."""
 NARROWEST, WIDEST = 0.02, 0.03
 """Bounds of the `widest` of `DyadicBins`, in √τ. Between them it is as small as the number of bins allows."""
 BINS = 1 << 13
@@ -100,7 +102,7 @@ class SlopeTable:
             return None
         centres = bins.centres().to(values)
         nearest = values.index_select(0, assign(centres, values)).sub_(centres).abs_().add_(bins.width)
-        radius = nearest.square_().add_(NEGLIGIBLE * tau).sqrt_()
+        radius = nearest.square_().add_(NEGLIGIBLE_IN_BINS * tau).sqrt_()
         first = torch.searchsorted(values, centres - radius)
         last = torch.searchsorted(values, centres + radius, right=True)
         size = int((last - first).max())
