@@ -45,6 +45,15 @@ Metrics = dict[str, Any]
 RECALIBRATED = "recalibrated"
 
 
+def _require_current(gpu: int) -> None:
+    """Require a GPU to be the current one, on which kernels are launched and steps are captured."""
+    if gpu != (current := torch.cuda.current_device()):
+        raise ValueError(
+            f"the device must be the current GPU, cuda:{current}, got cuda:{gpu}; "
+            f"call torch.cuda.set_device({gpu}) first"
+        )
+
+
 class CompressionRun:
     """A trial in progress.
 
@@ -67,7 +76,7 @@ class CompressionRun:
 
         Args:
             config: of the trial.
-            device: where the network and its images are.
+            device: where the network and its images are; of several GPUs, the current one.
             initial_weights: of the float baseline, as `model.state_dict()`, when `config.init` is `pretrained`; None
                 where `config.initial_weights` names them.
             fetch: whether the data set may be downloaded or fetched.
@@ -75,8 +84,8 @@ class CompressionRun:
                 layer; None for what is fastest.
 
         Raises:
-            ValueError: the data set or the model can't be had, or `initial_weights` doesn't fit the model or
-                `config.init`.
+            ValueError: the data set or the model can't be had, `initial_weights` doesn't fit the model or
+                `config.init`, or the device is not the current GPU.
         """
         begins_from_given = config.init == "pretrained" and config.initial_weights is None
         if begins_from_given and initial_weights is None:
@@ -85,6 +94,8 @@ class CompressionRun:
             raise ValueError(f"initial weights must be given only where init is 'pretrained', got {config.init!r}")
         self.config = config
         self.device = torch.device(device)
+        if self.device.type == "cuda" and self.device.index is not None:
+            _require_current(self.device.index)
         # Applies to the whole process. On a GPU, a restored trial then continues with identical results.
         torch.backends.cudnn.deterministic = True
         self._fused = is_fused_by_default(self.device) if fused is None else fused

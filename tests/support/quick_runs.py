@@ -12,6 +12,17 @@ from trainables.phases import FinetunePhase, RegularizePhase
 from trainables.run import CompressionRun, Metrics
 
 
+class InDouble(nn.Module):
+    """A network in float64, for images in float32."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.double()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images.double())
+
+
 def comparable(metrics: Metrics) -> Metrics:
     """All metrics but the clock."""
     return {name: value for name, value in metrics.items() if name != "train_seconds"}

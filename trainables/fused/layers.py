@@ -36,6 +36,11 @@ def can_fuse(quantizers: Collection[LayerQuantizer]) -> bool:
     return levels_fit([one.representatives for one in quantizers if one.state.requires_grad])
 
 
+def are_float32(weights: Collection[Tensor]) -> bool:
+    """Return whether the kernels can read weights, which they take for float32 numbers."""
+    return all(weight.dtype == torch.float32 for weight in weights)
+
+
 def levels_fit(representatives: Collection[Tensor]) -> bool:
     """Return whether no layer has more than `MOST_LEVELS` representatives."""
     return all(len(values) <= MOST_LEVELS for values in representatives)

@@ -1,24 +1,24 @@
 """The two phases for a device: all layers at once, and no step that the host waits for.
 
 Both train as `trainables.phases` does, and their checkpoints are the same. Layers may differ in λ and K, and some may
-stay in float. A phase trains layer by layer, as on a CPU, if the kernels do not know its family, or if a layer has more
-levels than `layout.MOST_LEVELS` and needs a sum for each.
+stay in float. A phase trains layer by layer, as on a CPU, if the kernels do not know its family, if weights are not
+float32, or if a layer has more levels than `layout.MOST_LEVELS` and needs a sum for each.
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trainables.codebooks.assignment import Codebook
 from trainables.config import TrialConfig
 from trainables.fused import launching
 from trainables.fused.controls import StepControls
 from trainables.fused.device_optimizers import bind, control_rows, highest_rates, portable
-from trainables.fused.layers import FusedCodebooks, FusedPenalty, can_fuse, levels_fit
+from trainables.fused.layers import FusedCodebooks, FusedPenalty, are_float32, can_fuse, levels_fit
 from trainables.fused.layout import AMOUNT, FAMILIES, MOST_LEVELS, RATE, TEMPERATURE
 from trainables.fused.transforms import FUSED_TRANSFORMS, FusedTransform, can_fuse_transforms
 from trainables.phases import FinetunePhase, Phase, RegularizePhase
@@ -38,14 +38,21 @@ def is_fused_by_default(device: torch.device) -> bool:
     return reason is None
 
 
-def warn_of_many_levels(phase: Phase) -> None:
-    """Warn that a phase trains layer by layer because a layer has too many levels, if it does."""
-    if not phase.on_device:
-        warnings.warn(
-            f"the {phase.name} phase has a layer with more than {MOST_LEVELS:,} levels, and goes layer by layer, for "
-            "which the host waits in each step; lower num_levels to train all layers at once",
-            stacklevel=3,
-        )
+def warn_of_layer_by_layer(phase: Phase, weights: Collection[Tensor]) -> None:
+    """Warn that a phase trains layer by layer because of its weights or the number of their levels, if it does."""
+    if phase.on_device:
+        return
+    if are_float32(weights):
+        reason = f"has a layer with more than {MOST_LEVELS:,} levels"
+        remedy = "lower num_levels"
+    else:
+        reason = f"has weights of type {next(one.dtype for one in weights if one.dtype != torch.float32)}"
+        remedy = "give the layers float32 weights"
+    warnings.warn(
+        f"the {phase.name} phase {reason}, and goes layer by layer, for which the host waits in each step; {remedy} to "
+        "train all layers at once",
+        stacklevel=3,
+    )
 
 
 class FusedRegularizePhase(RegularizePhase):
@@ -64,15 +71,16 @@ class FusedRegularizePhase(RegularizePhase):
         self._schedule = schedule
         self._last_step = 0.0
         quantizers = list(self.quantizers.values())
-        self.on_device = not quantizers or can_fuse(quantizers) or can_fuse_transforms(quantizers)
+        quantized = [weights[name] for name in self.quantizers]
+        known = not quantizers or can_fuse(quantizers) or can_fuse_transforms(quantizers)
+        self.on_device = known and are_float32(quantized)
         if any(type(quantizer) in FAMILIES or type(quantizer) in FUSED_TRANSFORMS for quantizer in quantizers):
-            warn_of_many_levels(self)
+            warn_of_layer_by_layer(self, quantized)
         self._penalty: FusedPenalty | None = None
         self._transform: FusedTransform | None = None
         if not self.on_device:
             return
         device = next(model.parameters()).device
-        quantized = [weights[name] for name in self.quantizers]
         if self.transforms:
             transform = FUSED_TRANSFORMS[type(quantizers[0])]
             self._transform = transform(quantized, quantizers, highest_rates(self.optimizers))
@@ -186,8 +194,9 @@ class FusedFinetunePhase(FinetunePhase):
         """Begin the phase; see `FinetunePhase`."""
         super().__init__(config, model, weights, codebooks)
         self._schedule = schedule
-        self.on_device = levels_fit(self.representatives.values())
-        warn_of_many_levels(self)
+        quantized = self.weights.values()
+        self.on_device = levels_fit(self.representatives.values()) and are_float32(quantized)
+        warn_of_layer_by_layer(self, quantized)
         self._codebooks: FusedCodebooks | None = None
         if not self.on_device:
             return

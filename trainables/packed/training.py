@@ -30,7 +30,7 @@ class PackedTraining:
         """Prepare a pack of n places."""
         self.places = places
         self._networks: StackedNetworks | None = None
-        self._shape: tuple[object, ...] | None = None
+        self._shape: dict[str, object] | None = None
         self._tensors: dict[str, torch.Size] = {}
         self._streams: dict[int, torch.cuda.Stream] = {}  # by place
 
@@ -50,8 +50,8 @@ class PackedTraining:
             self._shape, self._tensors = _shape_of(run), _tensors_of(run.model)
         if self._shape != _shape_of(run) or self._tensors != _tensors_of(run.model):
             raise ValueError(
-                f"trials of one actor must have the same network and batches, got {_shape_of(run)} beside "
-                f"{self._shape}; set resources.trials_per_actor to 1"
+                f"trials of one actor must have the same network and batches, got {_told(_shape_of(run))} beside "
+                f"{_told(self._shape)}; set resources.trials_per_actor to 1"
             )
 
     def run_epoch(self, runs: Mapping[int, CompressionRun]) -> dict[int, Metrics | Exception]:
@@ -257,8 +257,17 @@ def _tensors_of(model: nn.Module) -> dict[str, torch.Size]:
     return {name: one.shape for name, one in (*model.named_parameters(), *model.named_buffers())}
 
 
-def _shape_of(run: CompressionRun) -> tuple[object, ...]:
+def _shape_of(run: CompressionRun) -> dict[str, object]:
     """Return all that trials of a pack must have in common, besides the shapes of parameters and buffers."""
     config: TrialConfig = run.config
-    sizes = set(run.train_split.batch_sizes(config.recipe.batch_size))
-    return config.model, dict(config.model_options or {}), len(run.train_split), *sorted(sizes, reverse=True)
+    return {
+        "model": config.model,
+        "model_options": dict(config.model_options or {}),
+        "width": config.width,
+        "images": len(run.train_split),
+        "batch_size": config.recipe.batch_size,
+    }
+
+
+def _told(shape: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in shape.items())

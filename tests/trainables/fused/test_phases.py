@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from tests.support.example_trials import quick
-from tests.support.quick_runs import comparable, rest_of
+from tests.support.quick_runs import InDouble, comparable, rest_of
 from tests.trainables.phases.test_phases import saved
 from trainables.config import LayerGroup, PenaltyForm, Recipe, TrialConfig
 from trainables.errors import NonFiniteLossError
 from trainables.fused import launching
+from trainables.models import MODELS
+from trainables.models.small_cnn import small_cnn
 from trainables.run import CompressionRun
 
 pytestmark = pytest.mark.usefixtures("quick_names")
@@ -124,6 +127,29 @@ def test_layers_with_more_levels_than_the_kernels_compare_are_trained_one_by_one
     assert not run.phase.on_device
 
 
+@pytest.mark.parametrize("name", ["quantize-first", "RM", "LSQ"])
+def test_weights_that_the_kernels_cannot_read_are_trained_layer_by_layer(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kernels read 4 bytes for each weight; these have 8."""
+
+    def build(image_shape: tuple[int, int, int], num_classes: int, width: float) -> nn.Module:
+        return InDouble(small_cnn(image_shape, num_classes, width))
+
+    monkeypatch.setitem(MODELS, "tiny_cnn", build)
+    expected = rest_of(CompressionRun(CONFIGS[name], DEVICE, fused=False))
+    with pytest.warns(UserWarning, match="phase has weights of type torch.float64, and goes layer by layer"):
+        run = fused_run(CONFIGS[name])
+    assert not run.phase.on_device
+    with (
+        nullcontext() if name == "quantize-first" else pytest.warns(UserWarning, match="the finetune phase has weights")
+    ):
+        metrics = rest_of(run)
+    for one, other in zip(metrics, expected, strict=True):
+        assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-6)
+        assert one["val_accuracy"] == other["val_accuracy"]
+
+
 @pytest.mark.parametrize("name", ["LSQ", "PARQ", "DKM"])
 def test_weights_are_restored_when_a_step_fails(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     run = fused_run(CONFIGS[name])
@@ -171,3 +197,9 @@ def test_gradients_that_share_memory_are_changed_one_by_one(name: str, fused: bo
         results.append([*parameters, *run.phase.state_dict()["representatives"].values()])
     for one, other in zip(*results, strict=True):
         assert torch.equal(one, other)
+
+
+def test_device_is_the_gpu_that_kernels_are_launched_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    with pytest.raises(ValueError, match=r"current GPU, cuda:0, got cuda:1; call torch.cuda.set_device\(1\) first"):
+        CompressionRun(CONFIGS["none"], "cuda:1")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.support.example_trials import quick
-from tests.support.quick_runs import comparable, float_weights, rest_of
+from tests.support.quick_runs import InDouble, comparable, float_weights, rest_of
 from tests.trainables.phases.test_phases import restored, saved
 from trainables.config import Recipe, TrialConfig
 from trainables.errors import NonFiniteLossError
@@ -18,17 +18,6 @@ from trainables.packed.training import PackedTraining
 from trainables.run import CompressionRun, Metrics
 
 pytestmark = pytest.mark.usefixtures("quick_names")
-
-
-class InDouble(nn.Module):
-    """A network in float64, for images in float32."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network.double()
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.network(images.double())
 
 
 def smooth_cnn(image_shape: tuple[int, int, int], num_classes: int, width: float) -> nn.Module:
@@ -158,11 +147,19 @@ def _narrow() -> TrialConfig:
     return quick(model="small_cnn", width=0.5)
 
 
-@pytest.mark.parametrize("other", [_narrow, lambda: quick(recipe=Recipe(batch_size=32)), lambda: quick(subset=100)])
-def test_trials_of_other_networks_or_batches_are_refused(other: Callable[[], TrialConfig]) -> None:
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (_narrow, "width 0.5"),
+        (lambda: quick(recipe=Recipe(batch_size=32)), "batch_size 32"),
+        (lambda: quick(subset=100), "images 50"),
+    ],
+)
+def test_trials_of_other_networks_or_batches_are_refused(other: Callable[[], TrialConfig], told: str) -> None:
+    """The line names what differs."""
     training = PackedTraining(2)
     training.check(CompressionRun(quick()))
-    with pytest.raises(ValueError, match=r"same network and batches.*trials_per_actor to 1"):
+    with pytest.raises(ValueError, match=rf"same network and batches, got .*{told}.* beside .*trials_per_actor to 1"):
         training.check(CompressionRun(other()))
 
 
