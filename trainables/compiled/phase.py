@@ -30,7 +30,7 @@ def loops_run() -> bool:
         from trainables.compiled import compiler, loops  # Numba takes 0.2 s to load, which not all trials need
     except ImportError as error:
         if error.name != "numba":  # that is not installed where a GPU does the work
-            warnings.warn(f"RM and RE are slower here: Numba can't be loaded ({error})", stacklevel=2)
+            warnings.warn(f"RM and RE are slower here: Numba can't be loaded ({error}); reinstall numba", stacklevel=2)
         return False
     try:
         loops.try_out()
@@ -39,7 +39,9 @@ def loops_run() -> bool:
         try:
             loops.try_out()
         except Exception as error:
-            warnings.warn(f"RM and RE are slower here: Numba can't compile their loops ({error})", stacklevel=2)
+            warnings.warn(
+                f"RM and RE are slower here: Numba can't compile their loops ({error}); reinstall numba", stacklevel=2
+            )
             return False
     return True
 

@@ -75,6 +75,10 @@ class CapturedStep:
                 self._step()
         except RuntimeError as error:
             self.failure = str(error).splitlines()[0]
-            warnings.warn(f"the training step can't be captured as a CUDA graph: {self.failure}", stacklevel=2)
+            warnings.warn(
+                f"the training step can't be captured as a CUDA graph: {self.failure}; steps are launched one by one, "
+                "which is slower",
+                stacklevel=2,
+            )
         else:
             self._graph = graph

@@ -53,5 +53,6 @@ def check_packable(config: TrialConfig, places: int) -> list[str]:
         return []
     return [
         f"the last bits of results of {config.model} depend on the place of a trial among the {places} that an actor "
-        "trains together: a study that is interrupted may end with slightly other results than one that is not"
+        "trains together, where they share passes as on a CPU: a study that is interrupted may end with slightly other "
+        "results than one that is not"
     ]
