@@ -1,16 +1,20 @@
 """Count what a training step on a GPU launches, and what the host waits for; no GPU is needed.
 
-    python benchmarks/count_launches.py [--models vgg16 alexnet] [--levels 2 16 256]
+    python benchmarks/count_launches.py [--models vgg16 alexnet] [--levels 2 16 256] [--layer-by-layer]
 
 The step of `trainables.training` runs on tensors without data (`FakeTensorMode`) on the device `cuda`. Every operator
 of PyTorch that computes counts as one launch, although some launch several kernels; kernels of `trainables.fused` are
-counted, and not launched. Reading a number from the device (`aten._local_scalar_dense`) makes the host wait. The
-backward pass, the same for all families, can't be run without a GPU and is left out: gradients are there already.
+counted, and not launched. Reading a number from the device (`aten._local_scalar_dense`) makes the host wait, and so
+does an operator whose result's size depends on numbers. The backward pass, the same for all families, can't be run
+without a GPU and is left out: gradients are there already.
+
+`--layer-by-layer` counts a step as it is without Triton, and was before there were kernels: each layer and each
+optimizer by operators of PyTorch.
 """
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from unittest.mock import patch
 
@@ -27,7 +31,7 @@ from trainables.data.device_batches import DeviceBatches
 from trainables.fused import launching
 from trainables.fused.phases import FusedFinetunePhase, FusedRegularizePhase
 from trainables.models import build_model, quantized_weights
-from trainables.phases import Phase
+from trainables.phases import FinetunePhase, Phase, RegularizePhase
 from trainables.phases.schedule import PhaseSchedule
 from trainables.regularizers.registry import QUANTIZERS, REGULARIZERS
 from trainables.regularizers.siblings import piecewise_affine, soft_clusters
@@ -36,6 +40,14 @@ from trainables.training import EpochTraining
 BATCH = 128
 WAITS = "aten::_local_scalar_dense"
 ALLOCATIONS = {"aten::empty", "aten::empty_like", "aten::empty_strided", "aten::new_empty", "aten::lift_fresh"}
+SIZED_BY_NUMBERS: dict[str, Callable[..., Tensor]] = {
+    "aten::bincount": lambda numbers, weights=None, minlength=0: numbers.new_empty(
+        minlength, dtype=torch.int64 if weights is None else torch.float64
+    ),
+    "aten::nonzero": lambda mask: mask.new_empty((1, mask.dim()), dtype=torch.int64),
+}
+"""Operators whose result's size depends on numbers, with a result for tensors without data: one element is not zero."""
+
 LAUNCH_FREE = ALLOCATIONS | {"aten::detach", "aten::_unsafe_view", "aten::as_strided_", WAITS}
 
 
@@ -61,6 +73,8 @@ class Counts(TorchDispatchMode):
             self.operators[name] += 1
         if name == WAITS:
             return 1.0
+        if name in SIZED_BY_NUMBERS:
+            return SIZED_BY_NUMBERS[name](*args, **(kwargs or {}))
         if name.startswith("aten::_fused_"):
             return None  # in place, and not implemented for tensors without data
         return operator(*args, **(kwargs or {}))
@@ -76,8 +90,8 @@ class Counts(TorchDispatchMode):
 
     @property
     def waits(self) -> int:
-        """Numbers read from the device."""
-        return self.operators[WAITS]
+        """Times that the host waits: for numbers read from the device, or for the size of a result."""
+        return sum(self.operators[name] for name in (WAITS, *SIZED_BY_NUMBERS))
 
 
 def evenly_spaced(weights: Tensor, num_levels: int) -> Tensor:
@@ -88,7 +102,15 @@ def evenly_spaced(weights: Tensor, num_levels: int) -> Tensor:
 
 @patch.object(piecewise_affine, "kmeans", evenly_spaced)
 @patch.object(soft_clusters, "kmeans", evenly_spaced)
-def count_step(model_name: str, family: str, num_levels: int, phase_name: str = "regularize", **recipe: Any) -> Counts:
+def count_step(
+    model_name: str,
+    family: str,
+    num_levels: int,
+    phase_name: str = "regularize",
+    *,
+    layer_by_layer: bool = False,
+    **recipe: Any,
+) -> Counts:
     """Return the operators of one step, after two others."""
     with FakeTensorMode(allow_non_fake_inputs=True), Counts(), torch.device("cuda"):
         model = build_model(model_name, (3, 32, 32), 10, seed=0)
@@ -103,14 +125,21 @@ def count_step(model_name: str, family: str, num_levels: int, phase_name: str = 
             penalty=PenaltyForm(initial="grid"),
         )
         schedule = PhaseSchedule(schedule="cosine", epochs=2, batches_per_epoch=4, warmup_epochs=0.0)
-        phase: Phase = FusedRegularizePhase(config, model, weights, schedule)
-        if phase_name == "finetune":
+        phase: Phase
+        if phase_name == "regularize" and layer_by_layer:
+            phase = RegularizePhase(config, model, weights, batches_per_epoch=4)
+        elif phase_name == "regularize":
+            phase = FusedRegularizePhase(config, model, weights, schedule)
+        else:
             books = {
                 name: (torch.zeros(num_levels), torch.zeros(weight.shape, dtype=torch.int32))
                 for name, weight in weights.items()
             }
-            phase = FusedFinetunePhase(config, model, weights, books, schedule)
-        assert phase.on_device
+            if layer_by_layer:
+                phase = FinetunePhase(config, model, weights, books)
+            else:
+                phase = FusedFinetunePhase(config, model, weights, books, schedule)
+        assert phase.on_device != layer_by_layer
         pool: Tensor = torch.zeros((BATCH, 3, 32, 32), dtype=torch.uint8)
         labels = torch.zeros(BATCH, dtype=torch.int64)
         split = Split(pool=pool, labels=labels, mean=torch.zeros(3), std=torch.ones(3))
@@ -145,16 +174,18 @@ def main() -> None:
     parser.add_argument("--levels", type=int, nargs="+", default=[2, 16, 256])
     parser.add_argument("--families", nargs="+", default=list(QUANTIZERS))
     parser.add_argument("--optimizer", choices=["sgd", "adam"], default="sgd")
+    parser.add_argument("--layer-by-layer", action="store_true", help="count a step without Triton")
     arguments = parser.parse_args()
+    how = {"optimizer": arguments.optimizer, "layer_by_layer": arguments.layer_by_layer}
     rows: list[list[object]] = []
     for model in arguments.models:
-        plain = count_step(model, "none", 2, optimizer=arguments.optimizer)
+        plain = count_step(model, "none", 2, **how)
         rows.append([model, "none", "any", plain.launches, "–", plain.waits])
         for family in arguments.families:
             for num_levels in arguments.levels:
-                step = count_step(model, family, num_levels, optimizer=arguments.optimizer)
+                step = count_step(model, family, num_levels, **how)
                 rows.append([model, family, num_levels, step.launches, step.launches - plain.launches, step.waits])
-        tuned = count_step(model, "none", 16, "finetune", optimizer=arguments.optimizer)
+        tuned = count_step(model, "none", 16, "finetune", **how)
         rows.append([model, "any, finetune", 16, tuned.launches, tuned.launches - plain.launches, tuned.waits])
     print_table(
         f"A training step of {BATCH} images, {arguments.optimizer}",

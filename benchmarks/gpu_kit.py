@@ -8,7 +8,7 @@ Triton, a part of torch for GPUs, needs a C compiler and Python's headers there.
 Each line is written to `kit/lines.jsonl` as soon as it is known. `--parts` chooses among these, in this order:
 
 - `checks` of `device_checks` for each family, forward transforms included: all layers at once as layer by layer,
-  bitwise after a restore, captured as a graph, without a wait;
+  bitwise after a restore, captured as a graph, without a wait, side by side in a pack as alone;
 - `epochs` of each family with a penalty, in turn with plain ones (`bench_epoch`);
 - `steps` at K = 2, 16, 256 (`bench_regularizers`);
 - `kernels` of a step, and the time for which they keep the GPU busy;
@@ -91,9 +91,13 @@ def check(lines: Lines, arguments: argparse.Namespace) -> None:
 
 
 def timed(lines: Lines, arguments: argparse.Namespace, model: str) -> dict[str, float]:
-    """Write the seconds of an epoch of each family beside a plain one; return them by family."""
+    """Write the seconds of an epoch of each family beside a plain one; return them by family, none if that fails."""
     configs = [replace(config_of(family, model, 4, arguments), regularize_epochs=1000) for family in FAMILIES]
-    plain, *others = timed_epochs(configs, DEVICE, arguments.repeats)
+    try:
+        plain, *others = timed_epochs(configs, DEVICE, arguments.repeats)
+    except Exception as error:  # such as a lack of memory; the other parts are still measured
+        lines.fail("epoch", error, model=model)
+        return {}
     result = {}
     for family, seconds in zip(FAMILIES, (plain, *others), strict=True):
         result[family] = statistics.median(seconds)
@@ -111,7 +115,7 @@ def steps(arguments: argparse.Namespace, model: str) -> dict[str, Any]:
             model, FAMILIES[1:], arguments.repeats, arguments.width
         )
     ]
-    return {"model": model, "steps": rows}
+    return {"steps": rows}
 
 
 def kernels(config: TrialConfig) -> dict[str, Any]:
@@ -159,7 +163,7 @@ def packed(config: TrialConfig, together: int, repeats: int) -> dict[str, Any]:
 
     one_by_one, at_once = in_turn([train_alone, train_together], repeats)
     gain = statistics.median(ratios(one_by_one, at_once))
-    return {"model": config.model, "together": together, "alone": one_by_one, "packed": at_once, "gain": gain}
+    return {"alone": one_by_one, "packed": at_once, "gain": gain}
 
 
 def full_size(model: str, arguments: argparse.Namespace) -> Plan:
@@ -214,23 +218,46 @@ def shortened(plans: list[Plan], seconds: dict[str, dict[str, float]], left: flo
 
 
 def show_tables(folder: Path) -> None:
-    """Print the tables of a run: checks, epochs and trials."""
+    """Print a table for each part of a run, and what failed."""
     lines = read_lines(folder)
-    checks = [line for line in lines if line["part"] == "check"]
     rows: list[list[object]] = [
-        [line["family"], line["check"], "passed" if line.get("passed") else line["error"]] for line in checks
+        [line["family"], line["check"], "passed" if line.get("passed") else line["error"]]
+        for line in lines
+        if line["part"] == "check"
     ]
     print_table("Checks of training on the device", ["family", "check", "result"], rows)
-    epochs = [line for line in lines if line["part"] == "epoch"]
-    rows = [[one["model"], one["family"], one["n"], spread(one["seconds"]), f"{one['ratio']:.2f}"] for one in epochs]
+
+    def measured(part: str) -> list[dict[str, Any]]:
+        return [line for line in lines if line["part"] == part and "error" not in line]
+
+    rows = [
+        [one["model"], one["family"], one["n"], spread(one["seconds"]), f"{one['ratio']:.3f}"]
+        for one in measured("epoch")
+    ]
     print_table("An epoch (median [least, greatest])", ["network", "family", "n", "seconds", "ratio"], rows)
     rows = [
-        [line["model"], one["family"], one["num_levels"], spread(one["regularized"]), f"{one['ratio']:.2f}"]
-        for line in lines
-        if line["part"] == "steps" and "error" not in line
+        [line["model"], one["family"], one["num_levels"], spread(one["regularized"]), f"{one['ratio']:.3f}"]
+        for line in measured("steps")
         for one in line["steps"]
     ]
     print_table("A step (median [least, greatest])", ["network", "family", "K", "seconds", "ratio"], rows)
+    rows = [
+        [one["model"], one["family"], f"{one['kernels']:.0f}", f"{one['busy_ms']:.3f}"] for one in measured("kernels")
+    ]
+    print_table("Kernels of a step at K = 16", ["network", "family", "kernels", "GPU busy, ms"], rows)
+    rows = [
+        [one["together"], len(one["alone"]), spread(one["alone"]), spread(one["packed"]), f"{one['gain']:.2f}"]
+        for one in measured("pack")
+    ]
+    header = ["trials", "n", "one by one, seconds", "in a pack, seconds", "times as many trials an hour"]
+    print_table("An epoch of a small network (median [least, greatest])", header, rows)
+    failed = [line for line in lines if line["part"] in ("epoch", "steps", "kernels", "pack") and "error" in line]
+    if failed:
+        rows = [
+            [line["part"], *(line.get(name, "") for name in ("model", "family", "together")), line["error"]]
+            for line in failed
+        ]
+        print_table("What failed", ["part", "network", "family", "trials", "error"], rows)
     rows = []
     for line in (line for line in lines if line["part"] in ("float", "trial")):
         config = line.get("config", {})
@@ -277,7 +304,7 @@ def main() -> None:
         seconds = {model: timed(lines, arguments, model) for model in MODELS}
     if "steps" in arguments.parts:
         for model in MODELS:
-            lines.attempt("steps", lambda model=model: steps(arguments, model))  # type: ignore[misc]
+            lines.attempt("steps", lambda model=model: steps(arguments, model), model=model)  # type: ignore[misc]
     if "kernels" in arguments.parts and DEVICE == "cuda":
         for model in MODELS:
             for family in FAMILIES:
@@ -286,10 +313,12 @@ def main() -> None:
     if "packs" in arguments.parts:
         config = config_of("RM", "vgg16", 4, arguments)
         for together in (2, 4):
-            lines.attempt("pack", lambda together=together: packed(config, together, arguments.repeats))  # type: ignore[misc]
+            names = {"model": config.model, "together": together}
+            lines.attempt("pack", lambda together=together: packed(config, together, arguments.repeats), **names)  # type: ignore[misc]
     if "experiment" in arguments.parts:
         plans = [full_size(model, arguments) for model in MODELS]
-        train(shortened(plans, seconds, lines.left) if seconds else plans, DEVICE, lines)
+        were_timed = all(seconds.get(model) for model in MODELS)
+        train(shortened(plans, seconds, lines.left) if were_timed else plans, DEVICE, lines)
     show_tables(arguments.out)
 
 

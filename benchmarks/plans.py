@@ -103,7 +103,11 @@ class Lines:
         try:
             self.write(part=part, **names, **work())
         except Exception as error:
-            self.write(part=part, **names, error=f"{type(error).__name__}: {error}"[:300])
+            self.fail(part, error, **names)
+
+    def fail(self, part: str, error: Exception, **names: Any) -> None:
+        """Write the names of one part, and why it failed."""
+        self.write(part=part, **names, error=f"{type(error).__name__}: {error}"[:300])
 
 
 def read_lines(folder: Path) -> list[dict[str, Any]]:
