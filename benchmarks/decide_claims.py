@@ -4,9 +4,9 @@
     python benchmarks/decide_claims.py merge STUDY... --out FOLDER
     python benchmarks/decide_claims.py test STUDY... --lambda-studies LAMBDA_STUDY... [--split test] [--out FILE.csv]
 
-`show` prints the accuracies of all arms. `merge` writes a folder with the trials of all seeds, of which `qar report`
-draws figures: it needs their tables alone, and `qar merge` their ledgers. `test` prints the eight tests that were named
-in advance; the studies in which λ was searched, on seeds of their own, say which penalty is the best one.
+`show` prints the accuracies of all arms. `merge` writes a folder with the trials of all seeds, for `qar report` to draw
+figures from; unlike `qar merge`, it needs no ledgers. `test` prints the eight tests that were named in advance; the
+studies in which λ was searched, on seeds of their own, say which penalty is the best one.
 """
 
 import argparse
@@ -67,6 +67,9 @@ def arms(trials: pd.DataFrame) -> list[list[str]]:
 
     Args:
         trials: rows of trials.parquet of the studies of single seeds; those that are not complete are left out.
+
+    Raises:
+        ValueError: a family has several λ at one K, whose mean would say nothing.
     """
     prefix = {VALIDATION: "val", TEST: "test"}[split_of(trials)]
     order = {name: place for place, name in reversed([*enumerate(["none", QUANTIZE_FIRST, *FAMILIES])])}
@@ -74,6 +77,11 @@ def arms(trials: pd.DataFrame) -> list[list[str]]:
     complete = trials[trials["state"] == TrialState.COMPLETE]
     for _, seeds in complete.groupby(["num_levels", "family"]):
         num_levels, family = seeds["num_levels"].iloc[0], seeds["family"].iloc[0]
+        if len(lams := sorted(set(seeds["lam"]))) > 1:
+            told = ", ".join(f"{lam:g}" for lam in lams)
+            raise ValueError(
+                f"λ must be one for each family and K, got {told} for {family}; use `qar report` where λ is searched"
+            )
         cells = []
         for column in ACCURACIES.values():
             values = seeds[f"{prefix}_{column}"]
@@ -85,7 +93,7 @@ def arms(trials: pd.DataFrame) -> list[list[str]]:
 
 
 def print_arms(studies: list[Path]) -> None:
-    """Print the accuracies of all arms. Raises ValueError if a table is missing."""
+    """Print the accuracies of all arms. Raises ValueError if a table is missing, or as `arms`."""
     trials = merged(studies)
     seeds = sorted(set(trials["seed"].astype(int)))
     header = ["K", "family", "n", *ACCURACIES, "bits"]
@@ -141,7 +149,7 @@ def table_rows(table: pd.DataFrame) -> list[list[str]]:
         [
             *(row["claim"], str(row["num_levels"]), PHASES[row["phase"]], str(row["n"])),
             "{difference:+.3f} [{low:+.3f}, {high:+.3f}]".format(**row),
-            *(shown(value, ".2g") for value in (row["p"], row["p_adjusted"])),
+            *(shown(value, ".3g") for value in (row["p"], row["p_adjusted"])),
             row["decision"] or "–",
             shown(row["detectable"], ".3f"),
         ]
