@@ -77,7 +77,7 @@ def arms(trials: pd.DataFrame) -> list[list[str]]:
     complete = trials[trials["state"] == TrialState.COMPLETE]
     for _, seeds in complete.groupby(["num_levels", "family"]):
         num_levels, family = seeds["num_levels"].iloc[0], seeds["family"].iloc[0]
-        if len(lams := sorted(set(seeds["lam"]))) > 1:
+        if len(lams := sorted(seeds["lam"].dropna().unique())) > 1:
             told = ", ".join(f"{lam:g}" for lam in lams)
             raise ValueError(
                 f"λ must be one for each family and K, got {told} for {family}; use `qar report` where λ is searched"

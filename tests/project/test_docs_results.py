@@ -173,6 +173,12 @@ def test_table_of_eight_levels_is_that_of_its_studies() -> None:
     assert rows_of("AlexNet: K = 8 on two cores") == arms(merged(EIGHT_LEVELS))
 
 
+def test_arms_of_studies_that_search_lam_are_refused() -> None:
+    """A mean over several λ is no accuracy of an arm."""
+    with pytest.raises(ValueError, match=r"λ must be one for each family and K, got 2, 8, 32 for R.; use `qar report`"):
+        arms(merged(LAMBDA_STUDIES[:1]))
+
+
 @pytest.mark.parametrize("name", CLAIMS)
 def test_decisions_are_those_of_the_tests_that_were_named(name: str) -> None:
     split, table = decided(merged(LAMBDA_STUDIES), merged(SEEDS[name]), None)
