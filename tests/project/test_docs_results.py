@@ -161,8 +161,9 @@ def test_table_of_the_seeds_is_that_of_their_studies(name: str, rows: int) -> No
 
 
 def test_studies_of_eight_levels_run_that_part_of_the_plan() -> None:
-    for study in EIGHT_LEVELS:
-        alone = load_study(str(study / "study.yaml"))
+    studies = [load_study(str(study / "study.yaml")) for study in EIGHT_LEVELS]
+    assert [study.seed for study in studies] == [1, 2, 3, 4, 5]
+    for alone in studies:
         whole = load_study(str(RESULTS / f"claims-alexnet-bn-seed{alone.seed}" / "study.yaml"))
         assert [trial for trial in whole.plan if trial.num_levels == 8] == alone.plan
         assert alone.trial == whole.trial
