@@ -53,22 +53,21 @@ def text_of(findings: Findings) -> str:
 
 
 def _before_tuning_text(findings: Findings) -> str:
-    """Return the accuracies of families before tuning at the few smallest K; empty if none can be compared."""
+    """Return the accuracies of families before tuning at the few smallest K, best first; empty if none are known."""
     try:
         table = accuracies_before_tuning(findings.trials)
     except ValueError:  # trials of several models or data sets can't be compared
         return ""
-    lines = []
-    for levels in sorted(table["num_levels"].unique())[:MOST_LEVELS]:
-        at = table[table["num_levels"] == levels]
-        families = (
-            f"{family} {_accuracy(recalibrated)} ({_accuracy(kept)})"
-            for family, recalibrated, kept in zip(at["family"], at["recalibrated"], at["kept"], strict=True)
-        )
-        if at[["recalibrated", "kept"]].notna().any(axis=None):
-            lines.append(f"K = {levels}: {', '.join(families)}")
+    measured = table[table[["recalibrated", "kept"]].notna().any(axis=1)]
+    measured = measured[measured["num_levels"].isin(measured["num_levels"].unique()[:MOST_LEVELS])]
+    if measured.empty:
+        return ""
+    pairs = zip(measured["recalibrated"], measured["kept"], strict=True)
+    cells = measured.assign(cell=[f"{_accuracy(recalibrated)} ({_accuracy(kept)})" for recalibrated, kept in pairs])
+    shown = cells.pivot(index="family", columns="num_levels", values="cell").fillna("–")
+    shown = shown.loc[measured["family"].unique()].rename(columns="K = {}".format)
     title = "before tuning, validation accuracy with batch statistics re-estimated (and kept):"
-    return "\n".join([title, *lines]) if lines else ""
+    return f"{title}\n{shown.rename_axis(columns=None).reset_index().to_string(index=False)}"
 
 
 def _counts(findings: Findings) -> list[str]:
