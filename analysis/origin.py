@@ -17,7 +17,7 @@ SEARCHED = ("family", "num_levels", "lam", "placement", "seed")
 """Columns of trials.parquet that, together with the common settings, are the configuration of a trial."""
 
 BASELINE = "baseline"
-"""Name of the folder in a study that holds its float baselines, one for each seed."""
+"""Name of the folder in a study that holds its float networks, one for each seed."""
 
 MOST_YAML_BYTES = 10**6
 MOST_JSON_BYTES = 2**26
@@ -71,7 +71,7 @@ class Origin:
         return dict(self.settings.get("trial") or {})
 
     def initial_weights(self, seed: int) -> str | None:
-        """Return the address of the float baseline from which trials of a seed start; None if there is none."""
+        """Return the address of the float network from which trials of a seed start; None if there is none."""
         if self.common.get("init") != "pretrained":
             return None
         return self.named(self.folder / BASELINE / f"seed-{seed}")

@@ -82,13 +82,13 @@ class NodeLacksDataset(StudyInterrupted):
 
 
 class BaselineFailed(StudyInterrupted):
-    """The float baseline could not be trained, for a reason that is not the storage's."""
+    """The float network could not be trained, for a reason that is not the storage's."""
 
     def __init__(self, folder: object, cause: BaseException, node: str | None) -> None:
         """Take the path of the study, the exception of the training, and the node's address if it is known."""
         reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
         super().__init__(
-            f"the float baseline that all trials begin from could not be trained on {node or 'a node'}: {reason}; "
+            f"the float network that all trials begin from could not be trained on {node or 'a node'}: {reason}; "
             f"correct that, then go on with: qar resume {folder}"
         )
 

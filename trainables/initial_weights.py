@@ -1,4 +1,4 @@
-"""Float weights from which trials begin: those of a float baseline, or of a user's file with a `state_dict`."""
+"""Float weights from which trials begin: those of a float network, or of a user's file with a `state_dict`."""
 
 import hashlib
 import os
@@ -29,12 +29,12 @@ _FOREIGN = re.compile(r"(?:unsupported|global:) GLOBAL ([\w.]+)")
 _SAVE = "save it with torch.save(model.state_dict(), path)"
 
 
-def load_float_baseline(model: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
-    """Load the tensors of a float baseline into a network.
+def load_float_network(model: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
+    """Load the tensors of a float network into a network.
 
     Args:
         model: the network.
-        weights: tensors of the float baseline, by name.
+        weights: tensors of the float network, by name.
         name: name of the model, for error messages.
 
     Raises:
@@ -47,7 +47,7 @@ def load_float_baseline(model: nn.Module, weights: Mapping[str, Tensor], name: s
     except RuntimeError as error:
         reason = message_of(error)[:300]
         raise ValueError(
-            f"the float baseline must hold the tensors of model {name!r}, got others: {reason}; restore it from a copy"
+            f"the float network must hold the tensors of model {name!r}, got others: {reason}; restore it from a copy"
         ) from None
 
 

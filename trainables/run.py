@@ -23,7 +23,7 @@ from trainables.data.datasets import load_dataset
 from trainables.errors import NonFiniteLossError
 from trainables.families import QUANTIZE_FIRST
 from trainables.fused.phases import FusedFinetunePhase, FusedRegularizePhase, is_fused_by_default
-from trainables.initial_weights import load_float_baseline, load_initial_weights
+from trainables.initial_weights import load_float_network, load_initial_weights
 from trainables.measurement.network import HardQuantized, accuracy, hard_quantized
 from trainables.measurement.operations import macs_by_weight, weight_bops
 from trainables.measurement.recalibration import BatchNorm, normalizations, recalibrate, recalibrated
@@ -77,7 +77,7 @@ class CompressionRun:
         Args:
             config: of the trial.
             device: where the network and its images are; of several GPUs, the current one.
-            initial_weights: of the float baseline, as `model.state_dict()`, when `config.init` is `pretrained`; None
+            initial_weights: of the float network, as `model.state_dict()`, when `config.init` is `pretrained`; None
                 where `config.initial_weights` names them.
             fetch: whether the data set may be downloaded or fetched.
             fused: whether all layers are trained at once, by the kernels of `trainables.fused`; False for layer by
@@ -112,7 +112,7 @@ class CompressionRun:
         ).to(device=self.device)
         self.model.to(memory_format=torch.channels_last)
         if initial_weights is not None:
-            load_float_baseline(self.model, initial_weights, config.model)
+            load_float_network(self.model, initial_weights, config.model)
         elif config.init == "pretrained" and config.initial_weights is not None:
             load_initial_weights(self.model, config.initial_weights, config.model, fetch)
         self.weights = quantized_weights(self.model)

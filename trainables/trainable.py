@@ -77,7 +77,7 @@ class CompressionTrial(tune.Trainable):
 
     Ray's `config` holds `trial`, a `TrialConfig` as the ledger stores it. It may also hold paths or URIs of
     checkpoints: `restore_from` is a list, and training resumes from the first undamaged one, or starts from scratch if
-    there is none; `initial_weights` is that of the float baseline to start from. `checksums` may hold the checksums of
+    there is none; `initial_weights` is that of the float network to start from. `checksums` may hold the checksums of
     all these files by path or URI, and then they must match. A result consists of the metrics that
     `CompressionRun.run_epoch` returns, and of `device`. If the loss is not finite, the trial ends with a result that
     holds the reason in `failure`; a retry would fail in the same way.
@@ -183,12 +183,12 @@ class Finetuning(CompressionTrial):
 
 
 def train_baseline(trial: dict[str, Any], cpus: int, folder: str) -> Iterator[dict[str, Any]]:
-    """Train the float baseline for the length of the regularize phase, and write its checkpoint to `folder`.
+    """Train the float network for the length of the regularize phase, and write its checkpoint to `folder`.
 
     After each epoch a temporary checkpoint is written beside `folder`; an interrupted training resumes from it.
 
     Args:
-        trial: a `TrialConfig` of the float baseline, as a dictionary.
+        trial: a `TrialConfig` of the float network, as a dictionary.
         cpus: number of threads.
         folder: path or URI of the checkpoint. A path comes into existence only once the checkpoint is complete.
 
@@ -232,7 +232,7 @@ def measure_sensitivity(trial: dict[str, Any], cpus: int, checkpoint: str | None
     Args:
         trial: a `TrialConfig` with `init: pretrained`, as a dictionary.
         cpus: number of threads.
-        checkpoint: path or URI of the float baseline; None where the trial names its initial weights.
+        checkpoint: path or URI of the float network; None where the trial names its initial weights.
     """
     prepare_process(cpus)
     device = "cuda" if torch.cuda.is_available() else "cpu"

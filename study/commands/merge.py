@@ -304,7 +304,7 @@ def moved(path: str, source: Source) -> str:
 
 
 def _copy_files(sources: Sequence[Source], target: StudyFolder) -> None:
-    """Copy the float baselines, and the checkpoints that the ledger names; one that is missing is left out."""
+    """Copy the float networks, and the checkpoints that the ledger names; one that is missing is left out."""
     for source in sources:
         for baseline in sorted((source.folder.path / BASELINE).glob("seed-*")):
             if not target.path.joinpath(BASELINE, baseline.name).exists():

@@ -141,7 +141,7 @@ def _initial_weights(folder: StudyFolder, config: TrialConfig, history: History)
         return None
     path = folder.fetched_baseline(config.seed)
     if not path.is_dir():
-        raise ValueError(f"the float baseline that the trial began from is gone from {path}; restore it from a copy")
+        raise ValueError(f"the float network that the trial began from is gone from {path}; restore it from a copy")
     return read_weights(path, expected=history.baseline_sums.get(config.seed))
 
 

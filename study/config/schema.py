@@ -47,7 +47,7 @@ class StudyConfig(Section):
         seed: seed of the sampler and of every trial (split, weights, order of batches), so that trials differ only by
             their configuration.
         trial: fields of `trainables.config.TrialConfig` that are the same for all trials.
-        baseline_epochs: epochs of the float baseline from which trials start if `trial.init` is `pretrained`; the
+        baseline_epochs: epochs of the float network from which trials start if `trial.init` is `pretrained`; the
             length of the first phase if not given.
         space: search space.
         anchors: trials that run first.
@@ -205,7 +205,7 @@ class StudyConfig(Section):
 
     @property
     def baseline_seeds(self) -> range:
-        """Seeds of the float baselines from which trials start; empty unless `trial.init` is `pretrained`.
+        """Seeds of the float networks from which trials start; empty unless `trial.init` is `pretrained`.
 
         There are none either where `trial.initial_weights` are given. Each seed has its own baseline: its split
         differs, and a network must not be validated on images on which its baseline was trained.
@@ -226,7 +226,7 @@ class StudyConfig(Section):
         return self.trial["init"] == "pretrained" and self.trial["initial_weights"] is None
 
     def baseline_config(self, seed: int) -> TrialConfig:
-        """Return the configuration of the float baseline of a seed, which is trained for its first phase alone."""
+        """Return the configuration of the float network of a seed, which is trained for its first phase alone."""
         length = self.baseline_epochs or self.trial["regularize_epochs"]
         plain = {"family": "none", "num_levels": None, "init": "scratch"}
         lengths = {"regularize_epochs": length, "finetune_epochs": self.trial["finetune_epochs"]}

@@ -29,7 +29,7 @@ class StopRules(Section):
 
     Attributes:
         hours: duration of all sessions together.
-        gpu_hours: GPU-hours of training, those of float baselines and of repeated epochs included.
+        gpu_hours: GPU-hours of training, those of float networks and of repeated epochs included.
         cost: money for training, at `price` an hour.
         price: price of an hour of a trial's resources, in the unit of `cost`.
         plateau: growth of the front that is too small to go on.

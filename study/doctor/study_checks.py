@@ -128,7 +128,7 @@ def _cost(nodes: list[Node], config: StudyConfig, price: float | None, ray_secon
     """Return the expected time, and the expected cost if `price` is given, if no trial is stopped early.
 
     Every epoch is taken to last as long as the one of `timed_trial` on the same kind of node. Ray starts once, and so
-    does a process at each place for a trial, all at the same time; a float baseline is trained before in another one.
+    does a process at each place for a trial, all at the same time; a float network is trained before in another one.
     """
     failed = [f"{node.name}: {node.epoch_error}" for node in nodes if node.epoch_error]
     if failed:
@@ -152,7 +152,7 @@ def _cost(nodes: list[Node], config: StudyConfig, price: float | None, ray_secon
     total = duration(hours * SECONDS_PER_HOUR)
     finding = f"about {total}: {config.trials} trials × {config.epochs} epochs, none stopped"
     if baseline_epochs:
-        finding += f", and {baseline_epochs} of the float baseline"
+        finding += f", and {baseline_epochs} of the float network"
     paces = ", ".join(f"{seconds:.1f} s on {kind}" for kind, seconds in pace.items())
     finding += f"; an epoch of {timed_trial(config).family} takes {paces}"
     if starts:

@@ -171,8 +171,8 @@ def _baselines(folder: StudyFolder, history: History) -> Check:
 
     if damaged := _damaged(paths, verify):
         remedy = f"remove them; they are trained again by: qar resume {folder}"
-        return Check("float baselines", CheckStatus.FAIL, f"{len(damaged)} damaged: {_named(damaged)}", remedy)
-    return Check("float baselines", CheckStatus.PASS, f"{len(paths)}")
+        return Check("float networks", CheckStatus.FAIL, f"{len(damaged)} damaged: {_named(damaged)}", remedy)
+    return Check("float networks", CheckStatus.PASS, f"{len(paths)}")
 
 
 def _exported(folder: StudyFolder) -> Check:

@@ -13,7 +13,7 @@ class Costs:
     """Seconds of training, evaluation included, summed over trials that ran at the same time.
 
     Attributes:
-        baseline: seconds spent on the float baselines.
+        baseline: seconds spent on the float networks.
         by_trial: seconds by trial_id, over all epochs that count.
         by_phase: seconds by phase.
         by_family: seconds by family.

@@ -79,7 +79,7 @@ class Prior(Proposed):
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline(Fact):
-    """A float baseline has trained an epoch."""
+    """A float network has trained an epoch."""
 
     fact: Literal["baseline"] = "baseline"
     seed: Count
@@ -103,7 +103,7 @@ class Measured(Fact):
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineWritten(Fact):
-    """The checkpoint of a float baseline was written, or found whole without a record; `sha256` is its checksum."""
+    """The checkpoint of a float network was written, or found whole without a record; `sha256` is its checksum."""
 
     fact: Literal["baseline_checkpoint"] = "baseline_checkpoint"
     seed: Count

@@ -185,8 +185,8 @@ class History:
         proposals: trials and known results in the order in which Optuna received them.
         epochs: all epochs of all trials in order of arrival.
         sessions: sessions in order.
-        baseline_seconds: seconds of training of float baselines, by seed and epoch.
-        baseline_sums: checksums of the float baselines' checkpoints by seed, as far as the ledger holds them.
+        baseline_seconds: seconds of training of float networks, by seed and epoch.
+        baseline_sums: checksums of the float networks' checkpoints by seed, as far as the ledger holds them.
         sensitivities: sensitivities of float networks as dictionaries, by seed.
         position: the end of the last fact's line in the ledger; None if that line has no checksum.
         stopped: the latest fact of a rule that has ended the study; None if there is none.

@@ -26,7 +26,7 @@ def check_order(history: History, fact: Fact) -> None:
                 raise ValueError("prior must come before the first trial")
         case facts.Baseline():
             _expect(
-                "epoch of the float baseline",
+                "epoch of the float network",
                 max(history.baseline_seconds.get(fact.seed, {}), default=0) + 1,
                 fact.epoch,
             )

@@ -50,7 +50,7 @@ class OwnLoop:
         if self._config.baseline_seeds:
             raise ValueError(
                 "trial.init must be 'scratch' for a training loop of your own, or have trial.initial_weights, got "
-                "'pretrained'; only qar resume trains float baselines"
+                "'pretrained'; only qar resume trains float networks"
             )
         self._ledger = folder.open_ledger(say)
         try:

@@ -67,7 +67,7 @@ def decide(error: Exception, losses: int, folder: StudyFolder, baseline: str | N
         error: the exception that Ray has kept for the trial.
         losses: number of times that the trial was retried before.
         folder: folder of the study.
-        baseline: path or URI of the float baseline that the trial begins from, if it is there and whole.
+        baseline: path or URI of the float network that the trial begins from, if it is there and whole.
     """
     in_task = isinstance(error, RayTaskError)
     cause = error.cause if isinstance(error, RayTaskError) else error
@@ -94,7 +94,7 @@ def decide(error: Exception, losses: int, folder: StudyFolder, baseline: str | N
 
 
 def baseline_failure(error: Exception, folder: object) -> Exception:
-    """Return the exception that ends a study whose float baseline could not be trained.
+    """Return the exception that ends a study whose float network could not be trained.
 
     Args:
         error: the exception of the task, as Ray raises it in the driver.
@@ -102,13 +102,13 @@ def baseline_failure(error: Exception, folder: object) -> Exception:
     """
     if isinstance(error, LocalRayletDiedError):
         return StudyInterrupted(
-            "a process of Ray has ended, killed or out of memory, while the float baseline was trained; go on with: "
+            "a process of Ray has ended, killed or out of memory, while the float network was trained; go on with: "
             f"qar resume {folder}"
         )
     cause = error.cause if isinstance(error, RayTaskError) else error  # a lost worker has no cause
     if isinstance(cause, NonFiniteLossError):
         return ValueError(
-            f"the float baseline that all trials begin from must converge, but {cause}; "
+            f"the float network that all trials begin from must converge, but {cause}; "
             "lower trial.recipe.learning_rate in another study"
         )
     if isinstance(cause, DatasetError):

@@ -122,7 +122,7 @@ class Recorder(DerivedFromLedger, Callback):
                 raise error
 
     def _whole_baseline(self, trial: Any) -> str | None:
-        """Return the address of the float baseline from which a trial starts, if it exists and is whole."""
+        """Return the address of the float network from which a trial starts, if it exists and is whole."""
         weights = trial.config.get("initial_weights")
         if not weights:
             return None

@@ -1,4 +1,4 @@
-"""Running a study: launch, resume, float baselines, recovery and progress.
+"""Running a study: launch, resume, float networks, recovery and progress.
 
 Each public name imports its module when it is first used.
 """

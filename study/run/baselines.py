@@ -1,6 +1,8 @@
-"""Float baselines, from which trials begin (`trial.init: pretrained`): one for each seed, trained once and shared.
+"""Float networks, from which trials begin (`trial.init: pretrained`): one for each seed, trained once and shared.
 
-A float baseline is no trial of the study. Its length, `baseline_epochs`, differs from that of the trials, whereas
+Keys and files call a float network `baseline`. The float baseline, by contrast, is a trial that is never quantized.
+
+A float network is no trial of the study. Its length, `baseline_epochs`, differs from that of the trials, whereas
 rungs, tables and early stopping compare trials of one length. It must exist before the first trial is proposed, so the
 searcher would have to hold back all other trials until it has ended, and keep its checkpoint after all others are
 removed. It must not count as one of the `trials` that the user asked for, and if it fails, the study ends, whereas a
@@ -30,14 +32,14 @@ SECONDS_BETWEEN_CHECKS = 0.5
 """Longest time until a signal that asks the study to end is noticed."""
 
 
-def float_baselines(
+def float_networks(
     folder: StudyFolder,
     config: StudyConfig,
     ledger: Ledger,
     console: Console,
     between: Callable[[], None] = lambda: None,
 ) -> dict[int, str]:
-    """Train the float baselines that are missing, and return the paths of the checkpoints of all.
+    """Train the float networks that are missing, and return the paths of the checkpoints of all.
 
     Ray must be connected.
 
@@ -52,7 +54,7 @@ def float_baselines(
         Path or URI of the checkpoint that trials begin from, by seed.
 
     Raises:
-        ValueError: a baseline diverges.
+        ValueError: a float network diverges.
         StudyInterrupted: the ledger can't be written, a node lacks the data set, or training fails there.
     """
     sums = ledger.history.baseline_sums
@@ -93,7 +95,7 @@ def float_baselines(
 
 
 class BaselineProgress:
-    """Progress of all float baselines together, as lines on a console."""
+    """Progress of all float networks together, as lines on a console."""
 
     def __init__(self, epochs: dict[int, int], console: Console) -> None:
         """Announce the training; `epochs` is the full budget by seed."""
@@ -105,7 +107,7 @@ class BaselineProgress:
         self._stall = StallDetector(None, self._started)
         if epochs:
             plural = "s"[: len(epochs) != 1]
-            console.print(f"training the float baseline{plural} that all trials begin from, {len(epochs)} seed{plural}")
+            console.print(f"training the float network{plural} that all trials begin from, {len(epochs)} seed{plural}")
 
     def check_stall(self) -> None:
         """Print a notice if the training has come to a standstill."""
@@ -125,5 +127,5 @@ class BaselineProgress:
         left = elapsed / self._done * (self._total - self._done)
         times = f"{duration(elapsed)} elapsed" + (f", about {duration(left)} to go" if left else "")
         accuracy = sum(self._accuracies.values()) / len(self._accuracies)
-        line = f"float baseline: {self._done} of {self._total} epochs, val_accuracy {accuracy:.4f}; {times}"
+        line = f"float network: {self._done} of {self._total} epochs, val_accuracy {accuracy:.4f}; {times}"
         self._console.print(line, soft_wrap=True, highlight=False)

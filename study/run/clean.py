@@ -28,7 +28,7 @@ class Superfluous:
 def superfluous_checkpoints(folder: StudyFolder, history: History) -> Superfluous:
     """Return all checkpoints except the newest one of each trial on the front.
 
-    `qar reproduce` and `qar confirm` need no checkpoint: they train from the float baselines or from scratch.
+    `qar reproduce` and `qar confirm` need no checkpoint: they train from the float networks or from scratch.
 
     Raises:
         StorageError: the study lies in a bucket that can't be reached.

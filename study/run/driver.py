@@ -19,7 +19,7 @@ from study.records.checkpoints import CheckpointRule
 from study.records.optuna_mirror import OptunaMirror
 from study.records.recorder import Recorder
 from study.records.tables import write_tables
-from study.run.baselines import float_baselines
+from study.run.baselines import float_networks
 from study.run.desk import Desk
 from study.run.progress.display import Progress, SilentReporter
 from study.run.recovery import end_finished_trials, prune_checkpoints
@@ -108,11 +108,11 @@ class Driver:
             raise failure
 
     def _train_baselines(self) -> dict[int, str]:
-        """Train and measure the float baselines where that was not done; returns the addresses of all by seed."""
+        """Train and measure the float networks where that was not done; returns the addresses of all by seed."""
         run = self._run
         try:
             with Watchdog(str(run.folder), local=run.options.address is None), interruption.deferred():
-                baselines = float_baselines(
+                baselines = float_networks(
                     run.folder, run.config, self._ledger, run.options.console, self._desk.look_if_due
                 )
                 measure_sensitivities(run.folder, run.config, self._ledger, baselines, run.options.console)
@@ -126,7 +126,7 @@ class Driver:
 
         Args:
             rungs: rungs with the reports so far.
-            baselines: addresses of the float baselines by seed.
+            baselines: addresses of the float networks by seed.
 
         Returns:
             The failure that has ended the study, if its first trials have all failed alike.

@@ -25,7 +25,7 @@ def measure_sensitivities(
         folder: folder of the study.
         config: configuration of the study.
         ledger: records each sensitivity.
-        baselines: addresses of the float baselines by seed; empty where trials begin from given weights.
+        baselines: addresses of the float networks by seed; empty where trials begin from given weights.
         console: shows that it takes a while.
 
     Raises:

@@ -48,7 +48,7 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
         Args:
             config: configuration of the study.
             ledger: ledger of the study, open for writing. Every decision is recorded before Ray receives it.
-            baselines: addresses of the float baselines' checkpoints by seed; None for none.
+            baselines: addresses of the float networks' checkpoints by seed; None for none.
             room: function that returns how many trials may run at the same time; called before each suggestion.
             folder: folder of the study; None for the folder of the ledger.
             most_ahead: most trials to propose together, without the results of one another. With 1, a suggestion waits
@@ -173,7 +173,7 @@ class OptunaSearcher(DerivedFromLedger, Searcher):
     def _seeded(self, proposal: Proposal, config: TrialConfig) -> TrialConfig:
         """Return a configuration with the seed of its next replicate."""
         runs = self._runs.get(config.hash, [])
-        # Trials that start from a float baseline use its seeds, one for each replicate.
+        # Trials that start from a float network use its seeds, one for each replicate.
         place = len(runs) % len(self._baselines) if self._baselines else len(runs)
         seeded = self._config.trial_config(proposal.searched | {"seed": self._config.seed + place})
         return with_allocated_groups(seeded, self._ledger.history)

@@ -280,10 +280,10 @@ class StudyFolder(StudyFiles):
         self.storage.publish()
 
     def has_baseline(self, seed: int, sha256: str | None) -> bool:
-        """Whether the float baseline of a seed exists and is whole. Raises StorageError.
+        """Whether the float network of a seed exists and is whole. Raises StorageError.
 
         Args:
-            seed: seed of the float baseline.
+            seed: seed of the float network.
             sha256: checksum that the ledger holds of its file; None if it holds none.
         """
         from trainables.files.checkpoint import read_checkpoint
@@ -295,11 +295,11 @@ class StudyFolder(StudyFiles):
         return True
 
     def baseline_address(self, seed: int) -> str:
-        """Return the path or URI by which every node finds the float baseline of a seed."""
+        """Return the path or URI by which every node finds the float network of a seed."""
         return self.storage.address_of(self.inner(self.baseline(seed)))
 
     def fetched_baseline(self, seed: int) -> Path:
-        """Fetch the float baseline of a seed and return its path on this machine. Raises StorageError."""
+        """Fetch the float network of a seed and return its path on this machine. Raises StorageError."""
         self.storage.fetch_folder(self.inner(self.baseline(seed)))
         return self.baseline(seed)
 

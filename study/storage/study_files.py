@@ -60,7 +60,7 @@ class StudyFiles(ABC):
         return self.path / OPTUNA_DB
 
     def baseline(self, seed: int) -> Path:
-        """Return the path of the float baseline from which trials of a seed with `init: pretrained` start."""
+        """Return the path of the float network from which trials of a seed with `init: pretrained` start."""
         return self.path / BASELINE / f"seed-{seed}"
 
     @property

@@ -27,7 +27,7 @@ FROM_SCRATCH = (
     *("--set", "trial.init=scratch", "--set", "space.family=[none,RM]", "--set", "space.lam_by_family={}"),
     *("--set", "anchors.family=[none,RM]"),
 )
-"""No float baseline, which would fail before the trials."""
+"""No float network, which would fail before the trials."""
 
 
 def test_study_whose_first_trials_fail_alike_ends_by_itself_and_can_be_resumed(tmp_path: Path) -> None:
@@ -69,12 +69,12 @@ def test_trial_that_fits_no_node_is_refused_and_nothing_is_written(tmp_path: Pat
     assert files_below(tmp_path) == {}
 
 
-def test_float_baseline_that_diverges_ends_the_study_in_one_line(tmp_path: Path) -> None:
+def test_float_network_that_diverges_ends_the_study_in_one_line(tmp_path: Path) -> None:
     hopeless = ("--set", "trial.init=pretrained", "--set", "trial.recipe.learning_rate=1e30")
     ended = qar("launch", "digits", "--trials", "4", *SHORT, *hopeless, cwd=tmp_path)
     assert ended.status == 2, ended
     (line,) = ended.stderr.splitlines()
-    assert re.fullmatch(r"qar: the float baseline .* must converge, but the .* is not finite .*learning_rate.*", line)
+    assert re.fullmatch(r"qar: the float network .* must converge, but the .* is not finite .*learning_rate.*", line)
 
 
 def test_trial_that_raises_fails_with_its_reason_and_without_a_traceback(

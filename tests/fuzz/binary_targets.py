@@ -79,7 +79,7 @@ class SealedCheckpointTarget(CheckpointTarget):
 
 
 class SealedBaselineTarget(Target):
-    """`trial.pt` of a study's float baseline, sealed in the same way, as `qar reproduce` reads it."""
+    """`trial.pt` of a study's float network, sealed in the same way, as `qar reproduce` reads it."""
 
     errors = (DamagedFileError,)
 

@@ -40,7 +40,7 @@ TARGETS: dict[str, Target] = {
     "derived.json": DerivedTarget(),
     "checkpoint": CheckpointTarget(),
     "sealed checkpoint": SealedCheckpointTarget(),
-    "sealed float baseline": SealedBaselineTarget(),
+    "sealed float network": SealedBaselineTarget(),
     "unrecorded checkpoint": UnrecordedCheckpointTarget(),
     "artifact": ArtifactTarget(),
     "sealed artifact": SealedArtifactTarget(),

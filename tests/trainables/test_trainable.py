@@ -208,7 +208,7 @@ def test_trial_names_the_field_when_its_configuration_is_bad() -> None:
         CompressionTrial(config={"trial": values})
 
 
-def test_pretrained_trial_begins_with_the_weights_of_the_float_baseline(tmp_path: Path) -> None:
+def test_pretrained_trial_begins_with_the_weights_of_the_float_network(tmp_path: Path) -> None:
     baseline = quick("none", num_levels=None)
     *told, last = train_baseline(baseline.to_dict(), 1, str(tmp_path / "baseline"))
     assert [metrics["epoch"] for metrics in told] == list(range(1, baseline.regularize_epochs + 1))
@@ -221,7 +221,7 @@ def test_pretrained_trial_begins_with_the_weights_of_the_float_baseline(tmp_path
         assert torch.equal(tensor, saved["model"][name]), name
 
 
-def test_float_baseline_that_was_interrupted_goes_on_from_its_last_epoch(
+def test_float_network_that_was_interrupted_goes_on_from_its_last_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     baseline = quick("none", num_levels=None, regularize_epochs=4)

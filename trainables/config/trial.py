@@ -35,7 +35,7 @@ class TrialConfig:
             path `module:attribute` of a function or class that returns a network.
         model_options: further keyword arguments of the model.
         width: multiplies the channels of every layer of a model that names it.
-        init: `scratch`, or `pretrained`: from `initial_weights`, or else from the study's float baseline, trained once
+        init: `scratch`, or `pretrained`: from `initial_weights`, or else from the study's float network, trained once
             and shared.
         initial_weights: path or URI of a `state_dict` that `torch.save` wrote, from which a `pretrained` trial begins.
         sources: checksum of the code of parts named by import path and of `initial_weights`, which a launch computes;

@@ -11,7 +11,7 @@ from study.config.sections import MOST_LEVELS
 from trainables.config import LARGEST_INTEGER
 
 MOST_BASELINES = 1000
-"""Largest number of float baselines, each of which is trained before the first trial."""
+"""Largest number of float networks, each of which is trained before the first trial."""
 
 if TYPE_CHECKING:
     from study.config.schema import StudyConfig
@@ -51,7 +51,7 @@ def _check_initial_weights(config: "StudyConfig") -> None:
 
 
 def _check_baseline(config: "StudyConfig") -> None:
-    """A length of the float baseline is given only where there is one."""
+    """A length of the float network is given only where there is one."""
     if config.baseline_epochs is not None and config.trial["initial_weights"] is not None:
         raise ValueError(
             "baseline_epochs must be left out where trial.initial_weights are given, got "
@@ -59,7 +59,7 @@ def _check_baseline(config: "StudyConfig") -> None:
         )
     if config.baseline_epochs is not None and config.trial["init"] != "pretrained":
         raise ValueError(
-            "baseline_epochs must be left out where no trial begins from the float baseline, got "
+            "baseline_epochs must be left out where no trial begins from the float network, got "
             f"{config.baseline_epochs} with trial.init {config.trial['init']!r}; set trial.init to 'pretrained'"
         )
 
@@ -114,7 +114,7 @@ def _check_limits(config: "StudyConfig") -> None:
         )
     if config.baseline_seeds and config.replicates > MOST_BASELINES:
         raise ValueError(
-            f"replicates must be at most {MOST_BASELINES} where trials begin from float baselines, one for each, "
+            f"replicates must be at most {MOST_BASELINES} where trials begin from float networks, one for each, "
             f"got {config.replicates}; lower it"
         )
     stores = "put them where the store's own tools look for them, as into ~/.aws/credentials"

@@ -64,7 +64,7 @@ def cost_lines(costs: Costs) -> list[str]:
     def parts(seconds: dict[str, float]) -> str:
         return ", ".join(f"{name} {duration(value)}" for name, value in seconds.items() if value)
 
-    lines = [f"float baselines: training {duration(costs.baseline)}"] if costs.baseline else []
+    lines = [f"float networks: training {duration(costs.baseline)}"] if costs.baseline else []
     if costs.trials:
         lines += [
             f"training {duration(costs.trials)}, summed over trials: {parts(costs.by_phase)}",

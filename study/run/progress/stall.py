@@ -17,7 +17,7 @@ LONGEST_GAP = 60.0
 
 
 def longest_epoch(history: History) -> float | None:
-    """Return the duration of the longest epoch of a study, float baselines included; None before the first."""
+    """Return the duration of the longest epoch of a study, float networks included; None before the first."""
     trials = history.epochs.numbers_of("train_seconds")
     baselines = [seconds for epochs in history.baseline_seconds.values() for seconds in epochs.values()]
     return max([*baselines, *([float(trials.max())] if len(trials) else [])], default=None)

@@ -70,7 +70,7 @@ def test_point_tells_where_it_comes_from(tmp_path: Path) -> None:
     assert point["checkpoint"] == f"{study.path}/ray/session-001/1/checkpoint_000003"
 
 
-def test_point_tells_the_float_baseline_that_it_begins_from(tmp_path: Path) -> None:
+def test_point_tells_the_float_network_that_it_begins_from(tmp_path: Path) -> None:
     scratch = make_study(tmp_path / "scratch")
     assert {point["initial_weights"] for point in told(scratch.path, out=tmp_path)["trials"]} == {None}
     trial = {"regularize_epochs": 3, "finetune_epochs": 1, "init": "pretrained"}

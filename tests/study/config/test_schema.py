@@ -101,7 +101,7 @@ def test_trial_config_joins_what_is_common_and_what_is_searched() -> None:
     assert (trial.seed, trial.epochs) == (7, 4)
 
 
-def test_float_baseline_is_trained_as_long_as_the_study_says() -> None:
+def test_float_network_is_trained_as_long_as_the_study_says() -> None:
     assert list(study_config().baseline_seeds) == []
     begun = {"trial": {"regularize_epochs": 3, "finetune_epochs": 1, "init": "pretrained"}, "seed": 5, "replicates": 2}
     assert list(study_config(**begun).baseline_seeds) == [5, 6]

@@ -89,10 +89,10 @@ def test_wrong_value_anywhere_is_refused_in_one_line_or_valid(whole: dict[str, A
     assert not defects, f"{len(defects)} defects, at first:\n" + "\n".join(defects[:20])
 
 
-def test_number_of_float_baselines_has_a_limit() -> None:
+def test_number_of_float_networks_has_a_limit() -> None:
     values = WHOLE | {"replicates": 10**12, "trial": WHOLE["trial"] | {"init": "pretrained"}}
     values["space"] = {"family": ["RS"]}
-    with pytest.raises(ValueError, match="replicates must be at most 1000 where trials begin from float baselines"):
+    with pytest.raises(ValueError, match="replicates must be at most 1000 where trials begin from float networks"):
         parse_study(values, "s.yaml")
 
 

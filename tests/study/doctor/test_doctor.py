@@ -236,18 +236,18 @@ def test_expected_time_counts_what_nodes_get_done_side_by_side(
     assert result.finding.startswith(f"about {expected}: 12 trials × 4 epochs")
 
 
-def test_expected_time_counts_the_float_baselines() -> None:
+def test_expected_time_counts_the_float_networks() -> None:
     trial = {"regularize_epochs": 3, "finetune_epochs": 1, "init": "pretrained"}
     config = study_config(trial=trial, baseline_epochs=12, replicates=2)
     result = check("expected time", [node(epoch_seconds=30.0)], config)
-    assert result.finding.startswith("about 9:00: 12 trials × 4 epochs, none stopped, and 24 of the float baseline;")
+    assert result.finding.startswith("about 9:00: 12 trials × 4 epochs, none stopped, and 24 of the float network;")
 
 
 @pytest.mark.parametrize(
     ("trial", "expected"),
     [
         ({}, "about 6:15: "),  # 6:00 of epochs, 5 s for Ray, 10 s for the processes of trials
-        ({"init": "pretrained"}, "about 7:55: "),  # 90 s of a float baseline too, and 10 s for its process
+        ({"init": "pretrained"}, "about 7:55: "),  # 90 s of a float network too, and 10 s for its process
     ],
 )
 def test_expected_time_counts_the_starts_of_ray_and_of_trials(trial: dict[str, Any], expected: str) -> None:

@@ -50,7 +50,7 @@ def test_sound_study_passes_all_checks_and_is_left_alone(study: StudyFolder) -> 
     assert {check.name: check.status for check in checks} == dict.fromkeys(
         [
             *("study.yaml", "ledger", "trials.parquet", "epochs.parquet"),
-            *("Optuna's study", "checkpoints", "float baselines", "exported files"),
+            *("Optuna's study", "checkpoints", "float networks", "exported files"),
         ],
         CheckStatus.PASS,
     )
@@ -75,7 +75,7 @@ def flip(path: Path) -> None:
         ("trials.parquet", "trials.parquet"),
         ("epochs.parquet", "epochs.parquet"),
         ("ray/session-001/1/checkpoint_000003/trial.pt", "checkpoints"),
-        ("baseline/seed-0/trial.pt", "float baselines"),
+        ("baseline/seed-0/trial.pt", "float networks"),
         ("small.qar", "exported files"),
     ],
 )

@@ -42,14 +42,14 @@ def test_seconds_are_summed_by_trial_phase_and_family(ledger: Unwritten) -> None
     assert (totals.trials, totals.lost, totals.saved) == (1.625, 0.0, 0.0)
 
 
-def test_float_baselines_are_counted_apart_from_trials(ledger: Unwritten) -> None:
+def test_float_networks_are_counted_apart_from_trials(ledger: Unwritten) -> None:
     before = costs(ledger).trials
     for seed, epoch in ((0, 1), (1, 1), (0, 2)):
         ledger.record(BASELINE, seed=seed, epoch=epoch, val_accuracy=0.5, train_seconds=2.0)
     assert costs(ledger).baseline == 6.0
     assert costs(ledger).trials == before
-    assert cost_lines(costs(ledger))[0] == "float baselines: training 0:06"
-    assert cost_lines(Costs(baseline=6.0)) == ["float baselines: training 0:06"], "before the first trial"
+    assert cost_lines(costs(ledger))[0] == "float networks: training 0:06"
+    assert cost_lines(Costs(baseline=6.0)) == ["float networks: training 0:06"], "before the first trial"
 
 
 def test_epoch_that_was_trained_twice_is_lost_once(ledger: Unwritten) -> None:

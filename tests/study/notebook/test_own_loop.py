@@ -224,7 +224,7 @@ def test_finished_study_of_a_loop_can_be_extended(tmp_path: Path) -> None:
     assert own.status().state == "finished"
 
 
-def test_float_baselines_are_not_trained_by_loops(tmp_path: Path) -> None:
+def test_float_networks_are_not_trained_by_loops(tmp_path: Path) -> None:
     trial = {"regularize_epochs": 3, "finetune_epochs": 1, "init": "pretrained"}
     own = created(tmp_path, trial=trial)
     with pytest.raises(ValueError, match=r"trial\.init must be 'scratch' for a training loop of your own"):

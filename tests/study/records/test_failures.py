@@ -35,7 +35,7 @@ def in_task(cause: Exception) -> RayTaskError:
     return RayTaskError("step", "Traceback …", cause)
 
 
-# Error, losses so far, whether the float baseline is whole here; the decision, or why the study stops; its words.
+# Error, losses so far, whether the float network is whole here; the decision, or why the study stops; its words.
 DECISIONS = {
     "exception": (in_task(ValueError("the reason\nand advice")), 0, False, FailTrial, "the reason"),
     "exception without words": (in_task(MemoryError()), 0, False, FailTrial, "MemoryError"),
@@ -90,7 +90,7 @@ def test_error_leads_to_its_decision(
     assert words in str(decision.error if isinstance(decision, StopStudy) else decision.reason)
 
 
-# Error of the task that trains a float baseline; what ends the study, and its words.
+# Error of the task that trains a float network; what ends the study, and its words.
 BASELINE_FAILURES = {
     "diverges": (NonFiniteLossError("the loss is nan in epoch 1"), ValueError, "lower trial.recipe.learning_rate"),
     "missing data set": (DatasetError("x.npz is missing"), NodeLacksDataset, "can't load the data set: x.npz"),

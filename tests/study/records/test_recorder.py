@@ -469,7 +469,7 @@ def test_data_set_in_a_bucket_that_is_out_of_reach_is_asked_for_again(recording:
     assert recording.recorded_trial.state == TrialState.RUNNING
 
 
-def test_node_that_lacks_the_float_baseline_ends_the_study_and_fails_no_trial(
+def test_node_that_lacks_the_float_network_ends_the_study_and_fails_no_trial(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = "/shared/studies/digits/baseline/seed-0"

@@ -1,4 +1,4 @@
-"""Float baselines: what is told while they are trained, and a study that is killed meanwhile.
+"""Float networks: what is told while they are trained, and a study that is killed meanwhile.
 
 Studies that begin from them: test_study_confirm.py, and on an object store test_remote_end_to_end.py.
 """
@@ -41,9 +41,9 @@ def told(epochs: dict[int, int], ends: list[tuple[int, float]]) -> list[str]:
 def test_each_epoch_is_told_where_epochs_are_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(baselines, "SECONDS_BETWEEN_LINES", 0.0)
     lines = told({0: 2, 1: 2}, [(0, 0.5), (1, 0.25), (0, 0.75), (1, 0.5)])
-    assert lines[0] == "training the float baselines that all trials begin from, 2 seeds"
+    assert lines[0] == "training the float networks that all trials begin from, 2 seeds"
     found = [
-        re.fullmatch(r"float baseline: (\d) of 4 epochs, val_accuracy ([\d.]+); 0:00 elapsed.*", x) for x in lines[1:]
+        re.fullmatch(r"float network: (\d) of 4 epochs, val_accuracy ([\d.]+); 0:00 elapsed.*", x) for x in lines[1:]
     ]
     assert [match and match.groups() for match in found] == [
         *(("1", "0.5000"), ("2", "0.3750"), ("3", "0.5000"), ("4", "0.6250"))
@@ -53,8 +53,8 @@ def test_each_epoch_is_told_where_epochs_are_long(monkeypatch: pytest.MonkeyPatc
 def test_only_the_end_is_told_where_they_are_short() -> None:
     lines = told({3: 3}, [(3, 0.1), (3, 0.2), (3, 0.3)])
     assert lines == [
-        "training the float baseline that all trials begin from, 1 seed",
-        "float baseline: 3 of 3 epochs, val_accuracy 0.3000; 0:00 elapsed",
+        "training the float network that all trials begin from, 1 seed",
+        "float network: 3 of 3 epochs, val_accuracy 0.3000; 0:00 elapsed",
     ]
 
 
@@ -80,7 +80,7 @@ def test_whole_baseline_without_a_record_is_recorded_and_not_trained_again(
     with closing(Ledger(folder.ledger)) as ledger:
         start_session(ledger)
         for _ in range(2):
-            addresses = baselines.float_baselines(folder, config, ledger, Console(file=io.StringIO()))
+            addresses = baselines.float_networks(folder, config, ledger, Console(file=io.StringIO()))
             assert addresses == {0: folder.baseline_address(0)}
     assert folder.read_history().baseline_sums == {0: digest}
     assert folder.ledger.read_text().count(BASELINE_WRITTEN) == 1
@@ -108,9 +108,9 @@ def test_baseline_that_cant_be_trained_is_told_in_one_line(tmp_path: Path, monke
         for train_baseline, reason in ((fails, "CUDA out of memory."), (dies, ".+")):
             monkeypatch.setattr(trainable, "train_baseline", train_baseline)
             with pytest.raises(BaselineFailed) as raised:
-                baselines.float_baselines(folder, config, ledger, Console(file=io.StringIO()))
+                baselines.float_networks(folder, config, ledger, Console(file=io.StringIO()))
             assert re.fullmatch(
-                rf"the float baseline that all trials begin from could not be trained on [\w.]+( node)?: {reason}; "
+                rf"the float network that all trials begin from could not be trained on [\w.]+( node)?: {reason}; "
                 rf"correct that, then go on with: qar resume {re.escape(str(folder))}",
                 str(raised.value),
             )
@@ -139,7 +139,7 @@ def test_study_that_is_interrupted_and_killed_during_its_baseline_says_so_and_go
     run.finish()
     died = qar("status", "studies/digits", cwd=tmp_path).stdout.splitlines()
     assert died[0].startswith("digits: died; 0 of 2 trials; ")
-    assert died[1].startswith("float baselines: training ")
+    assert died[1].startswith("float networks: training ")
 
     ended = qar("resume", "studies/digits", cwd=tmp_path)
     assert (ended.status, ended.stderr) == (0, ""), ended

@@ -42,7 +42,7 @@ def reason(stop: dict[str, Any], ledger: Unwritten, **changes: Any) -> str | Non
 
 @pytest.fixture
 def trained() -> Unwritten:
-    """Four trials of 1.25 s each, and a float baseline of 5 s."""
+    """Four trials of 1.25 s each, and a float network of 5 s."""
     ledger = Unwritten()
     ledger.record(BASELINE, seed=0, epoch=1, val_accuracy=0.5, train_seconds=5.0)
     for number in range(4):

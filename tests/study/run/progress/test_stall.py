@@ -72,7 +72,7 @@ def test_notice_names_the_silence_and_what_to_do() -> None:
     ]
 
 
-def test_longest_epoch_is_that_of_trials_and_float_baselines() -> None:
+def test_longest_epoch_is_that_of_trials_and_float_networks() -> None:
     ledger = Unwritten()
     assert longest_epoch(ledger.history) is None
     config = study_config().trial_config({"family": "none", "num_levels": 4, "placement": "kmeans"})
