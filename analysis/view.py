@@ -18,7 +18,7 @@ class View:
 
     Attributes:
         cost_name: measure of the cost, on the x axis: a key of `analysis.costs.COSTS`.
-        loss: whether accuracy is shown as its difference from that of the float network, in percentage points.
+        loss: whether accuracy is shown as its difference from that of the float baseline, in percentage points.
         families: families to show; None for all.
         levels: values of K to show; None for all.
         phases: phases to show: `regularize` (accuracy before tuning) and `finetune` (after).
@@ -40,7 +40,7 @@ class View:
         return COSTS[self.cost_name]
 
     def restrict(self, rows: pd.DataFrame, *, keep: Collection[str] = ()) -> pd.DataFrame:
-        """Return the rows of the chosen families and values of K, and those of float networks.
+        """Return the rows of the chosen families and values of K, and those of float baselines.
 
         Args:
             rows: rows of trials.parquet, or of another table with the columns `family` and `num_levels`.

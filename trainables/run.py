@@ -200,7 +200,7 @@ class CompressionRun:
     def _accuracies(self, splits: Mapping[str, Split]) -> dict[str, float | None]:
         """Return the accuracy of the network on each split: the objective, kept, and recalibrated.
 
-        The re-estimated ones are None for a float network and where there is nothing to re-estimate.
+        The re-estimated ones are None for a float baseline and where there is nothing to re-estimate.
         """
         kept = {split: accuracy(self.model, images) for split, images in splits.items()}
         recalibrated: dict[str, float | None] = dict.fromkeys(splits)

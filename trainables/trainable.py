@@ -33,7 +33,7 @@ DRAFT = ".draft"
 """Suffix of the folder in which a checkpoint is written before it is renamed to its final name."""
 
 METRICS_KEY = "told"
-"""Key of the metrics of past epochs in the checkpoint of an unfinished baseline; kept from earlier versions."""
+"""Key of the metrics of past epochs in the checkpoint of an unfinished float network; kept from earlier versions."""
 
 
 def device_name() -> str:

@@ -35,7 +35,7 @@ def plot_attainment(
         mark: colour and line.
         view: units and names.
         source: key of `analysis.names.ACCURACY_LABELS`; None for `test` or `search`, as the surfaces' column says.
-        reference: accuracy of the float network, where differences from it are shown.
+        reference: accuracy of the float baseline, where differences from it are shown.
     """
     cost = view.cost
     drawn_before = ax.get_xlim() if ax.lines else None

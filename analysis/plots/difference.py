@@ -34,7 +34,7 @@ def plot_difference(
         families: the family that is better in the regions that are drawn, and the other.
         view: units and names.
         split: split of the accuracies.
-        reference: accuracy of the float network, where differences from it are shown.
+        reference: accuracy of the float baseline, where differences from it are shown.
     """
     better, other = families
     set_cost_axis(ax, view)

@@ -136,7 +136,7 @@ def draw_knee(at: pd.Series | None, ax: Axes, view: View, beside: float = 1.0) -
 
 
 def draw_baseline(accuracy: float | None, ax: Axes) -> None:
-    """Draw the accuracy of the float network as a dashed line, if it is known."""
+    """Draw the accuracy of the float baseline as a dashed line, if it is known."""
     if accuracy is None or np.isnan(accuracy):
         return
     ax.axhline(accuracy, c="0.55", lw=0.8, ls=(0, (4, 3)), zorder=1)

@@ -30,7 +30,7 @@ def plot_studies(
         ax: axes to draw on; returned.
         source: key of `analysis.names.ACCURACY_LABELS`.
         view: units and names, and points from the literature.
-        references: accuracy of each study's float network, where differences from it are shown.
+        references: accuracy of each study's float baseline, where differences from it are shown.
     """
     cost = view.cost
     set_cost_axis(ax, view)

@@ -134,7 +134,7 @@ class Findings:
         return self.view.restrict(results)
 
     def float_accuracy(self, split: str) -> float | None:
-        """Return the mean accuracy of the float networks on a split; None if there are none."""
+        """Return the mean accuracy of the float baselines on a split; None if there are none."""
         trials = self.trials if self.replicates is None or split == VALIDATION else self.replicates
         accuracies = float_baselines(trials)[ACCURACIES[split][FINETUNE]].dropna()
         return float(accuracies.mean()) if len(accuracies) else None

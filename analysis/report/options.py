@@ -25,7 +25,7 @@ def view_of(
 
     Args:
         cost: key of `analysis.costs.COSTS`.
-        loss: whether accuracy is shown as its difference from the float network.
+        loss: whether accuracy is shown as its difference from the float baseline.
         families: names, separated by commas; None for all.
         levels: values of K, separated by commas; None for all.
         phases: names of phases, separated by commas; None for both.

@@ -53,7 +53,7 @@ def text_of(findings: Findings) -> str:
 
 
 def _before_tuning_text(findings: Findings) -> str:
-    """Return the accuracies of families before tuning at the few smallest K, best first; empty if none are known."""
+    """Return the accuracies of families before tuning at the few smallest K; empty if none are known."""
     try:
         table = accuracies_before_tuning(findings.trials)
     except ValueError:  # trials of several models or data sets can't be compared

@@ -44,7 +44,7 @@ class Stage:
     def at(self, trials: pd.DataFrame, split: str) -> pd.DataFrame:
         """Return the trials with the accuracy of this stage where functions expect that after tuning.
 
-        Float networks, which are never quantized, keep their accuracy.
+        Float baselines, which are never quantized, keep their accuracy.
         """
         final = ACCURACIES[split][FINETUNE]
         quantized = trials["num_levels"].notna()

@@ -43,7 +43,7 @@ def report(
         str, typer.Option(help="Cost in figures and tables: bits (per weight), size (MB), ratio, bops or levels (K).")
     ] = "bits",
     loss: Annotated[
-        bool, typer.Option("--loss", help="Show accuracy as its difference from the float network, in points.")
+        bool, typer.Option("--loss", help="Show accuracy as its difference from the float baseline, in points.")
     ] = False,
     families: Annotated[
         str | None, typer.Option(help="Show only these families, for example RM,RE.", show_default=False)

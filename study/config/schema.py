@@ -207,8 +207,8 @@ class StudyConfig(Section):
     def baseline_seeds(self) -> range:
         """Seeds of the float networks from which trials start; empty unless `trial.init` is `pretrained`.
 
-        There are none either where `trial.initial_weights` are given. Each seed has its own baseline: its split
-        differs, and a network must not be validated on images on which its baseline was trained.
+        There are none either where `trial.initial_weights` are given. Each seed has its own float network: its
+        split differs, and no network may be validated on images on which it was trained before.
         """
         return range(self.seed, self.seed + self.replicates if self._trains_baselines else self.seed)
 

@@ -213,7 +213,7 @@ class PlannedTrial(Section):
 
     Attributes:
         family: its family.
-        num_levels: K; None for a float network.
+        num_levels: K; None for a float baseline.
         lam: λ.
         placement: placement of representatives.
         fields: further fields by dotted name, which may also be written beside the other keys.

@@ -86,7 +86,7 @@ def float_networks(
                 if "sha256" in metrics:
                     ledger.record(BASELINE_WRITTEN, seed=seed, **metrics)
                     continue
-                if metrics["epoch"] not in trained.get(seed, {}):  # a resumed baseline reports its earlier epochs too
+                if metrics["epoch"] not in trained.get(seed, {}):  # a resumed one reports its earlier epochs too
                     ledger.record(BASELINE, seed=seed, **metrics)
                 progress.end_epoch(seed, metrics["val_accuracy"], metrics["train_seconds"])
     except RayError as error:
@@ -115,7 +115,7 @@ class BaselineProgress:
             self._console.print(notice, soft_wrap=True, highlight=False)
 
     def end_epoch(self, seed: int, val_accuracy: float, train_seconds: float) -> None:
-        """Count an epoch of a seed's baseline; print a line if the last one is old, or all epochs are trained."""
+        """Count an epoch of a seed; print a line if the last one is old, or all epochs are trained."""
         self._done += 1
         self._accuracies[seed] = val_accuracy
         now = time.monotonic()

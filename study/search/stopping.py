@@ -80,7 +80,7 @@ class StopWatch:
 
     @property
     def _hours(self) -> float:
-        """Hours of training of baselines and of trials that have ended."""
+        """Hours of training of float networks and of trials that have ended."""
         baselines = sum(sum(epochs.values()) for epochs in self._history.baseline_seconds.values())
         return (baselines + self._trained) / 3600
 

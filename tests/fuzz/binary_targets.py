@@ -100,7 +100,7 @@ class SealedBaselineTarget(Target):
 
 
 class UnrecordedCheckpointTarget(CheckpointTarget):
-    """The same of a study of an earlier version, whose ledger holds no checksum, or of a baseline that is training.
+    """The same of a study of an earlier version, whose ledger holds no checksum, or of a float network in training.
 
     Such a file is by definition another valid checkpoint: nothing else holds the values of its tensors, so another
     value can't be noticed. It must still be harmless and hold a dictionary.

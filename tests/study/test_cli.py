@@ -124,7 +124,7 @@ WRONG_LAUNCHES: dict[str, tuple[list[str], list[str]]] = {
     "trials below 0": (["digits", "--trials", "-3"], ["trials", "1", "got -3"]),
     "grace period beyond the last epoch": (
         ["digits", "--set", "early_stopping.grace_period=19"],
-        ["early_stopping.grace_period", "12", "19"],
+        ["early_stopping.grace_period", "(9)", "19"],
     ),
     "malformed --set": (["digits", "--set", "trials"], ["--set", "KEY=VALUE", "'trials'"]),
     "name with a slash": (["digits", "--name", "a/b"], ["--name", "'a/b'"]),

@@ -32,7 +32,7 @@ class _InMemory(StudyResults):
 
 
 def many_trials(seeds: tuple[int, ...], *, tested: bool) -> pd.DataFrame:
-    """Return complete trials of each family at three K for some seeds, and the float networks."""
+    """Return complete trials of each family at three K for some seeds, and the float baselines."""
     rng = np.random.default_rng(0)
     rows = []
     for seed in seeds:

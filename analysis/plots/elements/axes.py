@@ -90,13 +90,13 @@ class PointsLocator(MaxNLocator):
 
 
 def set_accuracy_axis(ax: Axes, view: View, source: str, reference: float | None = None) -> None:
-    """Label the y axis as accuracy, or as its difference from the float network.
+    """Label the y axis as accuracy, or as its difference from the float baseline.
 
     Args:
         ax: axes to change; its y coordinates are accuracies in any case.
         view: whether differences are shown, and labels.
         source: key of `analysis.names.ACCURACY_LABELS`.
-        reference: accuracy of the float network; needed for differences.
+        reference: accuracy of the float baseline; needed for differences.
     """
     label = ACCURACY_LABELS[source]
     if view.loss and reference is not None:

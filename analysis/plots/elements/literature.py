@@ -16,8 +16,8 @@ def literature_points(view: View, reference: float | None) -> pd.DataFrame:
 
     Args:
         view: units, and the points.
-        reference: accuracy of the study's float network. If differences are shown, a point lies as far from it as from
-            the float network of its own source.
+        reference: accuracy of the study's float baseline. If differences are shown, a point lies as far from it as from
+            the float baseline of its own source.
 
     Returns:
         Points with this cost, and with a float accuracy if differences are shown. Points of the same citation have the

@@ -48,11 +48,11 @@ class FigureKind:
 
 
 def check_units(trials: pd.DataFrame, view: View, reference: float | None) -> None:
-    """Raise NothingToShow if the trials lack the cost of a view, or the float network that it compares with."""
+    """Raise NothingToShow if the trials lack the cost of a view, or the float baseline that it compares with."""
     if len(trials) and view.cost.of(trials).isna().all():
         raise NothingToShow(f"no trial has recorded its {view.cost.label.replace('$', '')}; trials of this version do")
     if view.loss and reference is None:
-        raise NothingToShow("a loss of accuracy needs the float network, and no trial of it is complete")
+        raise NothingToShow("a loss of accuracy needs the float baseline, and no trial of it is complete")
 
 
 def new_figure(panels: int, height: float, width: float) -> tuple[Figure, Sequence[Axes]]:

@@ -113,7 +113,7 @@ def _write_one(
 
 
 def _references(studies: Mapping[str, Findings], split: str) -> dict[str, float | None]:
-    """Return the accuracies of the float networks; raise NothingToShow if one is needed that does not exist."""
+    """Return the accuracies of the float baselines; raise NothingToShow if one is needed that does not exist."""
     references = {}
     for name, findings in studies.items():
         references[name] = findings.float_accuracy(split)
@@ -154,7 +154,7 @@ def _attainment_of(studies: Mapping[str, Findings], ax: Axes) -> None:
     """Draw the attainment surfaces of several studies on the test split, each with its own marker."""
     view = _view_of(studies)
     if view.loss and len(set(_references(studies, TEST).values())) > 1:
-        raise NothingToShow("studies with different float networks have no common loss of accuracy")
+        raise NothingToShow("studies with different float baselines have no common loss of accuracy")
     for place, (name, findings) in enumerate(studies.items()):
         surfaces = attainment_surfaces(attained(findings), accuracy="test_accuracy", cost=view.cost.column)
         mark = MARKS[place % len(MARKS)]

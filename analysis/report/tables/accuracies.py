@@ -83,7 +83,7 @@ def _accuracy_cell(row: Any, reference: float) -> str:
 
     Args:
         row: row of the table.
-        reference: accuracy that is subtracted: 0, or that of the float network.
+        reference: accuracy that is subtracted: 0, or that of the float baseline.
     """
     accuracy, low, high = (100 * (getattr(row, name) - reference) for name in ("accuracy", "low", "high"))
     half = max(high - accuracy, accuracy - low)  # one bound may be clipped at 0 or 100

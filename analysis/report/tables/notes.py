@@ -40,16 +40,16 @@ def range_of(counts: pd.Series) -> str:
 
 
 def reference_of(findings: Findings, split: str) -> float:
-    """Return the accuracy that tables subtract: that of the float network where losses are shown, otherwise 0.
+    """Return the accuracy that tables subtract: that of the float baseline where losses are shown, otherwise 0.
 
     Raises:
-        NothingToShow: losses are shown, and there is no float network.
+        NothingToShow: losses are shown, and there is no float baseline.
     """
     if not findings.view.loss:
         return 0.0
     reference = findings.float_accuracy(split)
     if reference is None:
-        raise NothingToShow("a loss of accuracy needs the float network, and no trial of it is complete")
+        raise NothingToShow("a loss of accuracy needs the float baseline, and no trial of it is complete")
     return reference
 
 
@@ -58,7 +58,7 @@ def loss_note(findings: Findings, split: str) -> str:
     if not findings.view.loss:
         return ""
     reference = number(100 * reference_of(findings, split), 1)
-    return rf" Accuracies are differences from that of the float network, {reference}\%, in percentage points."
+    return rf" Accuracies are differences from that of the float baseline, {reference}\%, in percentage points."
 
 
 def gaps_note(findings: Findings) -> str:

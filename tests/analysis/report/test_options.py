@@ -66,7 +66,7 @@ def test_names_give_labels_and_the_order_of_families(tmp_path: Path) -> None:
     assert set(names.order(FAMILIES)) == set(FAMILIES)
 
 
-def test_restriction_keeps_float_networks_and_those_to_compare_with() -> None:
+def test_restriction_keeps_float_baselines_and_those_to_compare_with() -> None:
     trials = trials_frame(
         *({"family": family, "num_levels": levels} for family in ("none", "RM", "RE") for levels in (2, 4)),
         {"family": "none", "num_levels": None},
@@ -121,7 +121,7 @@ def test_best_of_a_table_is_the_best_of_those_that_it_shows() -> None:
         assert rows["best"].tolist() == (rows["accuracy"] == rows["accuracy"].max()).tolist()
 
 
-def test_losses_are_differences_from_the_float_network_in_points() -> None:
+def test_losses_are_differences_from_the_float_baseline_in_points() -> None:
     findings = findings_with_many_families(View(loss=True, cost_name="size"))
     assert findings.float_accuracy("test") == pytest.approx(0.92)
     frame = confirmed_table(findings).frame
@@ -129,4 +129,4 @@ def test_losses_are_differences_from_the_float_network_in_points() -> None:
     np.testing.assert_allclose(frame["size"], frame["artifact_bytes"] / 1e6)
     latex = confirmed_table(findings).latex
     assert "MB & family" in latex
-    assert r"differences from that of the float network, 92.0\%" in latex
+    assert r"differences from that of the float baseline, 92.0\%" in latex

@@ -39,7 +39,7 @@ def test_split_without_results_has_no_stage() -> None:
     assert stages_of(trials_frame({}), "test", PHASES) == []
 
 
-def test_trials_at_a_stage_have_its_accuracy_and_float_networks_keep_theirs() -> None:
+def test_trials_at_a_stage_have_its_accuracy_and_float_baselines_keep_theirs() -> None:
     trials = trials_frame(BOTH, {"family": "none", "num_levels": None, "val_accuracy": 0.9})
     kept = Stage(phase=REGULARIZE, statistics="_kept").at(trials, "validation")
     assert kept["val_accuracy"].tolist() == [0.2, 0.9]

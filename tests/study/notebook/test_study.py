@@ -72,7 +72,7 @@ WRONG_LAUNCHES: dict[str, tuple[dict[str, Any], str]] = {
     "unknown nested key": ({"trial": {"recipe": {"nosuch": 1}}}, r"unknown key 'trial\.recipe\.nosuch'"),
     "text as number": ({"trials": "many"}, "trials must be .*, got 'many'"),
     "no trials": ({"trials": 0}, "trials must be at least 1, got 0"),
-    "below a value": ({"trials": {"low": 3}}, r"--set trials\.low: 'trials' holds no keys, got 48"),
+    "below a value": ({"trials": {"low": 3}}, r"--set trials\.low: 'trials' holds no keys, got 28"),
     "no plain data": ({"trials": object()}, "trials must be plain data"),
     "range": ({"space": {"lam": {"low": 3.0, "high": 1.0}}}, r"high must be at least low \(3\.0\), got 1\.0"),
     "unknown field": ({"space": {"recipe.rate": [1.0]}}, r"unknown field of a trial 'recipe\.rate'"),

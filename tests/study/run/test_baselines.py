@@ -26,7 +26,7 @@ from trainables import trainable
 from trainables.files.checkpoint import write_checkpoint
 
 EPOCHS = 60
-"""Epochs of a baseline that is disturbed: enough that there is time for it."""
+"""Epochs of a float network that is disturbed: enough that there is time for it."""
 
 
 def told(epochs: dict[int, int], ends: list[tuple[int, float]]) -> list[str]:

@@ -255,7 +255,7 @@ def test_grid_is_all_combinations_that_trials_can_have() -> None:
     assert parse_study(load_yaml(dump_yaml(config.model_dump()), "x"), "x") == config
 
 
-def test_grid_may_hold_float_networks() -> None:
+def test_grid_may_hold_float_baselines() -> None:
     config = grid_of({"family": ["none", "RM"], "num_levels": [None, 4], "lam": [2.0]}, seeds=1)
     assert [(trial.family, trial.num_levels) for trial in config.plan] == [("none", None), ("none", 4), ("RM", 4)]
 

@@ -67,7 +67,7 @@ def test_target_is_reached_by_one_trial_that_meets_all_bounds(trained: Unwritten
     assert reason({"target": "val_accuracy >= 0.7 and bits_per_weight <= 1.9"}, trained) is None
 
 
-def test_pruned_trials_and_float_networks_reach_no_target() -> None:
+def test_pruned_trials_and_float_baselines_reach_no_target() -> None:
     history = history_of((0.9, 2.0, TrialState.PRUNED, 4), (0.9, 2.0, TrialState.COMPLETE, None))
     assert StopWatch(config_with({"target": "val_accuracy >= 0.5"}), history).reason() is None
 
