@@ -27,7 +27,7 @@ def planned(count: int) -> StudyConfig:
 
 
 def searched(trials: int, *, is_recent: bool) -> StudyConfig:
-    """The digits study with trials of 8 + 4 epochs, or of an earlier version with longer ones and without anchors of all families."""
+    """The digits study of 8 + 4 epochs a trial, or of an earlier version: 12 + 6, without anchors of all families."""
     six, five = ["none", "quantize-first", "RS", "RC", "RM", "RE"], ["none", "RS", "RC", "RM", "RE"]
     regularize, finetune, grace = (8, 4, 9) if is_recent else (12, 6, 13)
     rules = {"grace_period": grace, "reduction_factor": 2, "first_of_family": "finished" if is_recent else "compared"}
