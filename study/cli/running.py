@@ -61,7 +61,8 @@ def resume(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Change a key under stop, resources, loggers or notify permanently, for example stop.hours=12.",
+            help="Change a key under space, early_stopping, stop, resources, loggers or notify permanently, "
+            "for example stop.hours=12.",
         ),
     ] = None,
     address: Address = None,
