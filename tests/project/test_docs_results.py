@@ -36,8 +36,8 @@ LAMBDA_STUDIES = sorted(RESULTS.glob("claims-vgg16-lambda*"))
 CUT = {"claims-alexnet-bn": 15}
 """Trials of studies for which the time on a GPU ended before those that are left of their plan."""
 
-EIGHT_LEVELS = sorted(RESULTS.glob("claims-alexnet-bn-k8-seed*"))
-"""Studies of K = 8 alone, which have the arms that were cut."""
+TWO_CORES = {levels: sorted(RESULTS.glob(f"claims-alexnet-bn-k{levels}-seed*")) for levels in (4, 8)}
+"""Studies of AlexNet at one K, which were trained on two cores, by K."""
 
 
 @pytest.fixture(scope="module")
@@ -160,18 +160,20 @@ def test_table_of_the_seeds_is_that_of_their_studies(name: str, rows: int) -> No
     assert rows_of(CLAIMS[name][1]) == arms(trials) == arms(trials[::-1])
 
 
-def test_studies_of_eight_levels_run_that_part_of_the_plan() -> None:
-    studies = [load_study(str(study / "study.yaml")) for study in EIGHT_LEVELS]
-    assert [study.seed for study in studies] == [1, 2, 3, 4, 5]
+@pytest.mark.parametrize(("levels", "seeds"), [(4, [1, 2]), (8, [1, 2, 3, 4, 5])])
+def test_studies_on_two_cores_run_the_part_of_the_plan_with_their_levels(levels: int, seeds: list[int]) -> None:
+    studies = [load_study(str(study / "study.yaml")) for study in TWO_CORES[levels]]
+    assert [study.seed for study in studies] == seeds
     for alone in studies:
         whole = load_study(str(RESULTS / f"claims-alexnet-bn-seed{alone.seed}" / "study.yaml"))
-        assert [trial for trial in whole.plan if trial.num_levels == 8] == alone.plan
+        assert [trial for trial in whole.plan if trial.num_levels == levels] == alone.plan
         assert alone.trial == whole.trial
         assert alone.baseline_epochs == whole.baseline_epochs
 
 
-def test_table_of_eight_levels_is_that_of_its_studies() -> None:
-    assert rows_of("AlexNet: K = 8 on two cores") == arms(merged(EIGHT_LEVELS))
+@pytest.mark.parametrize("levels", TWO_CORES)
+def test_table_of_two_cores_is_that_of_its_studies(levels: int) -> None:
+    assert rows_of(f"AlexNet: K = {levels} on two cores") == arms(merged(TWO_CORES[levels]))
 
 
 def test_arms_of_studies_that_search_lam_are_refused() -> None:
